@@ -1,0 +1,39 @@
+/* 90_grants: who may do what, and what pg_dump keeps
+ *
+ * The only place with GRANT, REVOKE and pg_extension_config_dump.
+ */
+
+-- Every table and sequence is data: pg_dump must keep all of them, and of a
+-- table with seeded rows only the users' ones.
+DO $$
+DECLARE
+	rel record;
+BEGIN
+	FOR rel IN
+		SELECT c.oid, EXISTS (SELECT FROM pg_attribute a
+							  WHERE a.attrelid = c.oid AND a.attname = 'seeded' AND NOT a.attisdropped) AS has_seeds
+		FROM pg_class c
+		WHERE c.relnamespace = 'cdp'::regnamespace AND c.relkind IN ('r', 'p', 'S')
+		ORDER BY c.oid
+	LOOP
+		PERFORM pg_extension_config_dump(rel.oid::regclass, CASE WHEN rel.has_seeds THEN 'WHERE NOT seeded' ELSE '' END);
+	END LOOP;
+END
+$$;
+
+-- Anybody may use the types and the pure functions on their own tables.
+-- Everything that reads or writes the managed schema is granted by name.
+GRANT USAGE ON SCHEMA cdp TO PUBLIC;
+DO $$
+DECLARE
+	fn regprocedure;
+BEGIN
+	FOR fn IN
+		SELECT p.oid::regprocedure FROM pg_proc p
+		WHERE p.pronamespace = 'cdp'::regnamespace AND (p.provolatile <> 'i' OR p.prokind = 'p')
+		ORDER BY p.oid
+	LOOP
+		EXECUTE format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', fn);
+	END LOOP;
+END
+$$;

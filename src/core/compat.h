@@ -1,0 +1,22 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *	  Differences between PostgreSQL majors (15 is the floor).
+ *
+ * The only file that tests the server's version.  Include after postgres.h.
+ *
+ * Copyright (c) 2026, marketing_cdp contributors
+ *
+ * IDENTIFICATION
+ *	  src/core/compat.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MCDP_COMPAT_H
+#define MCDP_COMPAT_H
+
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"				/* VARDATA and friends moved here in 16 */
+#endif
+
+#endif							/* MCDP_COMPAT_H */
