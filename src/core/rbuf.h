@@ -1,0 +1,150 @@
+/*-------------------------------------------------------------------------
+ *
+ * rbuf.h
+ *	  A mutable set of 64-bit ids in memory: the one bridge to CRoaring.
+ *
+ * Wording:
+ *	   - an id is a number 0 .. 2^63-1
+ *	   - a part holds the ids that share their high 32 bits, the part's key,
+ *		 as one 32-bit Roaring bitmap of the low 32 bits
+ *	   - a container is Roaring's own unit of 2^16 ids inside a part
+ *	   - a slice is 2^15 ids, the unit in which tags are stored
+ *
+ * An Rbuf belongs to a memory context.  CRoaring allocates with malloc, which
+ * an error would leak, so a reset callback of the context frees it.
+ *
+ * Portable form, written and read (all numbers little endian):
+ *		uint64		number of parts
+ *		per part, in ascending order of key:
+ *		uint32		key, at most 0x7fffffff
+ *		...			32-bit portable Roaring bitmap, never empty
+ * The 32-bit portable form alone is read as well.  Both begin with a number
+ * from which they could be told apart only by guessing: a 64-bit form is
+ * recognised by being valid as a whole, and only bytes that are not are tried
+ * as the 32-bit form.  No bytes are valid as both (rbuf_bytes.c says why).
+ *
+ * Canonical: after mcdp_rbuf_optimize equal sets give equal bytes, whatever
+ * made them.  A container is written as runs when that takes fewer bytes than
+ * the better of array (2 per id, up to 4,096 ids) and bit set (8,192 bytes).
+ *
+ * Include after postgres.h.
+ *
+ * Copyright (c) 2026, marketing_cdp contributors
+ *
+ * IDENTIFICATION
+ *	  src/core/rbuf.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MCDP_RBUF_H
+#define MCDP_RBUF_H
+
+#include "core/mcdp.h"
+
+#define RBUF_MAX_ID			((uint64) PG_INT64_MAX)
+#define RBUF_SLICE_IDS		32768
+#define RBUF_SLICE_BYTES	(RBUF_SLICE_IDS / 8)
+
+typedef struct Rbuf Rbuf;
+
+/*
+ * Life.  mcdp_rbuf_free gives back all but a few bytes, which stay with the
+ * context.  mcdp_rbuf_read checks everything; mcdp_rbuf_read_trusted reads the
+ * 64-bit form from bytes that mcdp_rbuf_write wrote.
+ */
+extern Rbuf *mcdp_rbuf_create(MemoryContext cx);
+extern Rbuf *mcdp_rbuf_read(MemoryContext cx, const char *bytes, size_t len,
+							McdpBadInput *bad);
+extern Rbuf *mcdp_rbuf_read_trusted(MemoryContext cx, const char *bytes,
+									size_t len);
+extern Rbuf *mcdp_rbuf_copy(MemoryContext cx, const Rbuf *set);
+extern void mcdp_rbuf_free(Rbuf *set);
+extern void mcdp_rbuf_clear(Rbuf *set);
+
+/* Single ids and ranges; add_sorted wants ascending ids, repeats allowed. */
+extern void mcdp_rbuf_add(Rbuf *set, uint64 id);
+extern void mcdp_rbuf_remove(Rbuf *set, uint64 id);
+extern void mcdp_rbuf_add_sorted(Rbuf *set, const uint64 *ids, size_t n);
+extern void mcdp_rbuf_add_range(Rbuf *set, uint64 first, uint64 last_inclusive);
+extern void mcdp_rbuf_remove_range(Rbuf *set, uint64 first, uint64 last_inclusive);
+extern void mcdp_rbuf_flip_range(Rbuf *set, uint64 first, uint64 last_inclusive);
+
+/* Questions.  min and max are false for the empty set. */
+extern bool mcdp_rbuf_contains(const Rbuf *set, uint64 id);
+extern uint64 mcdp_rbuf_cardinality(const Rbuf *set);
+extern uint64 mcdp_rbuf_range_cardinality(const Rbuf *set, uint64 first,
+										  uint64 last_inclusive);
+extern bool mcdp_rbuf_is_empty(const Rbuf *set);
+extern bool mcdp_rbuf_equals(const Rbuf *a, const Rbuf *b);
+extern bool mcdp_rbuf_is_subset(const Rbuf *part, const Rbuf *whole);
+extern bool mcdp_rbuf_intersects(const Rbuf *a, const Rbuf *b);
+extern uint64 mcdp_rbuf_and_cardinality(const Rbuf *a, const Rbuf *b);
+extern bool mcdp_rbuf_min(const Rbuf *set, uint64 *id);
+extern bool mcdp_rbuf_max(const Rbuf *set, uint64 *id);
+extern uint64 mcdp_rbuf_rank(const Rbuf *set, uint64 id);	/* ids <= id */
+extern bool mcdp_rbuf_nth(const Rbuf *set, uint64 n, uint64 *id);	/* from 0 */
+
+/* Algebra in place. */
+extern void mcdp_rbuf_and(Rbuf *into, const Rbuf *with);
+extern void mcdp_rbuf_or(Rbuf *into, const Rbuf *with);
+extern void mcdp_rbuf_xor(Rbuf *into, const Rbuf *with);
+extern void mcdp_rbuf_andnot(Rbuf *into, const Rbuf *with);
+
+/* The portable 64-bit form. */
+extern void mcdp_rbuf_optimize(Rbuf *set);
+extern size_t mcdp_rbuf_size(const Rbuf *set);
+extern void mcdp_rbuf_write(const Rbuf *set, char *out);
+
+/*
+ * Streaming in ascending order.  The set must not change meanwhile.
+ */
+#define RBUF_ITER_BATCH		256
+
+typedef struct RbufIter
+{
+	const Rbuf *set;
+	uint64		next_in_part;	/* low 32 bits to go on from; 2^32 = done */
+	uint32		part;			/* index of the part being read */
+	uint32		pos;			/* next id in batch */
+	uint32		filled;			/* ids in batch */
+	uint64		high;			/* key of the batch, shifted into place */
+	uint32		batch[RBUF_ITER_BATCH];
+} RbufIter;
+
+extern void mcdp_rbuf_iter_init(RbufIter *it, const Rbuf *set);
+extern void mcdp_rbuf_iter_init_at(RbufIter *it, const Rbuf *set, uint64 first);
+extern bool mcdp_rbuf_iter_fill(RbufIter *it);
+
+static inline bool
+mcdp_rbuf_iter_next(RbufIter *it, uint64 *id)
+{
+	if (it->pos >= it->filled && !mcdp_rbuf_iter_fill(it))
+		return false;
+	*id = it->high | it->batch[it->pos++];
+	return true;
+}
+
+/*
+ * A slice (ids slice * 2^15 and on) as a bit set of 4,096 bytes, id 0 in the
+ * lowest bit of byte 0.
+ */
+extern void mcdp_rbuf_get_slice(const Rbuf *set, uint64 slice, uint8 *bits4096);
+extern void mcdp_rbuf_or_slice(Rbuf *set, uint64 slice, const uint8 *bits4096);
+
+/*
+ * rbuf_bytes.c: the portable form without building a set; no ereport, no
+ * palloc, no CRoaring.  mcdp_rbuf_check accepts the 64- and the 32-bit form
+ * and tells which it saw; the others take checked bytes of the 64-bit form.
+ */
+typedef enum RbufForm
+{
+	RBUF_FORM_64,
+	RBUF_FORM_32
+} RbufForm;
+
+extern bool mcdp_rbuf_check(const char *bytes, size_t len, RbufForm *form,
+							uint64 *cardinality, McdpBadInput *bad);
+extern bool mcdp_rbuf_bytes_contains(const char *bytes, size_t len, uint64 id);
+extern size_t mcdp_rbuf_bytes_part_size(const char *bytes, size_t len);
+
+#endif							/* MCDP_RBUF_H */
