@@ -1,0 +1,926 @@
+/*-------------------------------------------------------------------------
+ *
+ * rbuf.c
+ *	  A mutable set of 64-bit ids in memory: the one bridge to CRoaring.
+ *
+ * Written against the 32-bit C interface of CRoaring 0.2.66 (Debian 12);
+ * 4.x differs in a few names only, see the macros below.
+ *
+ * A set is an array of parts in ascending order of key, each a Roaring bitmap
+ * that is not empty.  Whatever could raise an error while a bitmap of CRoaring
+ * has no owner is done before it is made.
+ *
+ * Copyright (c) 2026, marketing_cdp contributors
+ *
+ * IDENTIFICATION
+ *	  src/core/rbuf.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <roaring/roaring.h>
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "core/rbuf.h"
+
+/* 4.x renamed the iterator's functions and brought roaring64.h */
+#if defined(__has_include)
+#if __has_include(<roaring/roaring64.h>)
+#define ITER_INIT			roaring_iterator_init
+#define ITER_SEEK			roaring_uint32_iterator_move_equalorlarger
+#define ITER_READ			roaring_uint32_iterator_read
+#endif
+#endif
+#ifndef ITER_INIT
+#define ITER_INIT			roaring_init_iterator
+#define ITER_SEEK			roaring_move_uint32_iterator_equalorlarger
+#define ITER_READ			roaring_read_uint32_iterator
+#endif
+
+#define LOW_MAX				((uint64) PG_UINT32_MAX)
+#define BITSET_BYTES		8192
+#define MAX_ARRAY_IDS		4096
+#define ADD_BATCH			4096	/* ids handed to CRoaring at a time */
+
+/*
+ * Filling 2^38 ids takes some 300 MB of runs, one per container.  A wider
+ * range is a mistake rather than a set.
+ */
+#define MAX_FILL_IDS		(UINT64CONST(1) << 38)
+
+typedef struct RbufPart
+{
+	uint32		key;			/* high 32 bits of the ids */
+	roaring_bitmap_t *bits;		/* low 32 bits; NULL only while being made */
+} RbufPart;
+
+struct Rbuf
+{
+	MemoryContext cx;
+	MemoryContextCallback callback;
+	uint32		num;			/* parts in use */
+	uint32		max;			/* parts there is room for */
+	RbufPart   *parts;			/* NULL when max = 0 */
+};
+
+static void
+out_of_memory(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OUT_OF_MEMORY),
+			 errmsg("out of memory"),
+			 errdetail("Failed while making a bitmap.")));
+}
+
+static void
+free_bits(RbufPart *part)
+{
+	if (part->bits != NULL)
+		roaring_bitmap_free(part->bits);
+	part->bits = NULL;
+}
+
+/* Also runs when the context goes away, after its children have. */
+static void
+free_parts(void *arg)
+{
+	Rbuf	   *set = arg;
+
+	for (uint32 i = 0; i < set->num; i++)
+		free_bits(&set->parts[i]);
+	set->num = 0;
+}
+
+Rbuf *
+mcdp_rbuf_create(MemoryContext cx)
+{
+	Rbuf	   *set = MemoryContextAllocZero(cx, sizeof(Rbuf));
+
+	set->cx = cx;
+	set->callback.func = free_parts;
+	set->callback.arg = set;
+	MemoryContextRegisterResetCallback(cx, &set->callback);
+	return set;
+}
+
+void
+mcdp_rbuf_clear(Rbuf *set)
+{
+	free_parts(set);
+}
+
+/* The struct itself stays: the context's callback still points to it. */
+void
+mcdp_rbuf_free(Rbuf *set)
+{
+	free_parts(set);
+	if (set->parts != NULL)
+		pfree(set->parts);
+	set->parts = NULL;
+	set->max = 0;
+}
+
+/* Room for at least num parts in all. */
+static void
+reserve(Rbuf *set, uint64 num)
+{
+	uint64		max = Max(set->max, 1);
+
+	if (num <= set->max)
+		return;
+	while (max < num)
+		max *= 2;
+	if (max > PG_UINT32_MAX)
+		out_of_memory();
+	if (set->parts == NULL)
+		set->parts = MemoryContextAllocHuge(set->cx, max * sizeof(RbufPart));
+	else
+		set->parts = repalloc_huge(set->parts, max * sizeof(RbufPart));
+	set->max = max;
+}
+
+/* Index of the first part whose key is not less than key. */
+static uint32
+find_part(const Rbuf *set, uint32 key)
+{
+	uint32		lo = 0;
+	uint32		hi = set->num;
+
+	if (hi > 0 && set->parts[hi - 1].key < key)
+		return hi;
+	while (lo < hi)
+	{
+		uint32		mid = lo + (hi - lo) / 2;
+
+		if (set->parts[mid].key < key)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+static const roaring_bitmap_t *
+get_part(const Rbuf *set, uint32 key)
+{
+	uint32		i = find_part(set, key);
+
+	return i < set->num && set->parts[i].key == key ? set->parts[i].bits : NULL;
+}
+
+/* The part of that key, made empty when missing: the caller then fills it. */
+static roaring_bitmap_t *
+make_part(Rbuf *set, uint32 key)
+{
+	uint32		i = find_part(set, key);
+	roaring_bitmap_t *bits;
+
+	if (i < set->num && set->parts[i].key == key)
+		return set->parts[i].bits;
+	reserve(set, (uint64) set->num + 1);
+	bits = roaring_bitmap_create();
+	if (bits == NULL)
+		out_of_memory();
+	memmove(&set->parts[i + 1], &set->parts[i],
+			(set->num - i) * sizeof(RbufPart));
+	set->parts[i].key = key;
+	set->parts[i].bits = bits;
+	set->num++;
+	return bits;
+}
+
+/* Takes away the parts from index i on that are empty (or NULL). */
+static void
+drop_empty(Rbuf *set, uint32 i)
+{
+	uint32		kept = i;
+
+	for (; i < set->num; i++)
+	{
+		RbufPart	part = set->parts[i];
+
+		if (part.bits == NULL || roaring_bitmap_is_empty(part.bits))
+			free_bits(&part);
+		else
+			set->parts[kept++] = part;
+	}
+	set->num = kept;
+}
+
+Rbuf *
+mcdp_rbuf_copy(MemoryContext cx, const Rbuf *set)
+{
+	Rbuf	   *copy = mcdp_rbuf_create(cx);
+
+	reserve(copy, set->num);
+	for (uint32 i = 0; i < set->num; i++)
+	{
+		roaring_bitmap_t *bits = roaring_bitmap_copy(set->parts[i].bits);
+
+		if (bits == NULL)
+			out_of_memory();
+		copy->parts[i].key = set->parts[i].key;
+		copy->parts[i].bits = bits;
+		copy->num = i + 1;
+		CHECK_FOR_INTERRUPTS();
+	}
+	return copy;
+}
+
+/* Appends a part read from checked bytes. */
+static void
+append_part(Rbuf *set, uint32 key, const char *bytes, size_t len)
+{
+	roaring_bitmap_t *bits;
+
+	reserve(set, (uint64) set->num + 1);
+	bits = roaring_bitmap_portable_deserialize_safe(bytes, len);
+	if (bits == NULL)
+		out_of_memory();
+	set->parts[set->num].key = key;
+	set->parts[set->num].bits = bits;
+	set->num++;
+}
+
+/* Reads checked bytes of the 64-bit form; false when they are not. */
+static bool
+read_64(Rbuf *set, const char *bytes, size_t len)
+{
+	uint64		num;
+	size_t		pos = sizeof(num);
+
+	if (len < sizeof(num))
+		return false;
+	memcpy(&num, bytes, sizeof(num));
+	if (num > len / sizeof(uint32))
+		return false;
+	reserve(set, num);
+	for (uint64 i = 0; i < num; i++)
+	{
+		uint32		key;
+		size_t		size;
+
+		if (len - pos < sizeof(key))
+			return false;
+		memcpy(&key, bytes + pos, sizeof(key));
+		pos += sizeof(key);
+		size = mcdp_rbuf_bytes_part_size(bytes + pos, len - pos);
+		if (size == 0)
+			return false;
+		append_part(set, key, bytes + pos, size);
+		pos += size;
+		CHECK_FOR_INTERRUPTS();
+	}
+	return pos == len;
+}
+
+Rbuf *
+mcdp_rbuf_read(MemoryContext cx, const char *bytes, size_t len,
+			   McdpBadInput *bad)
+{
+	RbufForm	form;
+	uint64		cardinality;
+	Rbuf	   *set;
+
+	if (!mcdp_rbuf_check(bytes, len, &form, &cardinality, bad))
+		return NULL;
+	set = mcdp_rbuf_create(cx);
+	if (form == RBUF_FORM_64)
+	{
+		if (!read_64(set, bytes, len))
+			elog(ERROR, "could not read a checked bitmap");
+	}
+	else if (cardinality > 0)
+		append_part(set, 0, bytes, len);
+	return set;
+}
+
+Rbuf *
+mcdp_rbuf_read_trusted(MemoryContext cx, const char *bytes, size_t len)
+{
+	Rbuf	   *set = mcdp_rbuf_create(cx);
+
+	if (!read_64(set, bytes, len))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("stored bitmap is corrupted")));
+	return set;
+}
+
+/* ---- single ids and ranges ---- */
+
+void
+mcdp_rbuf_add(Rbuf *set, uint64 id)
+{
+	Assert(id <= RBUF_MAX_ID);
+	roaring_bitmap_add(make_part(set, id >> 32), (uint32) id);
+}
+
+void
+mcdp_rbuf_remove(Rbuf *set, uint64 id)
+{
+	uint32		i = find_part(set, id >> 32);
+
+	if (i == set->num || set->parts[i].key != id >> 32)
+		return;
+	roaring_bitmap_remove(set->parts[i].bits, (uint32) id);
+	if (roaring_bitmap_is_empty(set->parts[i].bits))
+		drop_empty(set, i);
+}
+
+void
+mcdp_rbuf_add_sorted(Rbuf *set, const uint64 *ids, size_t n)
+{
+	uint32		batch[ADD_BATCH];
+	size_t		i = 0;
+
+	while (i < n)
+	{
+		uint32		key = ids[i] >> 32;
+		size_t		filled = 0;
+
+		Assert(ids[i] <= RBUF_MAX_ID);
+		CHECK_FOR_INTERRUPTS();
+		while (i < n && filled < ADD_BATCH && ids[i] >> 32 == key)
+			batch[filled++] = (uint32) ids[i++];
+		roaring_bitmap_add_many(make_part(set, key), filled, batch);
+	}
+}
+
+/* The share of a range that falls into the part of that key. */
+static inline uint32
+range_low(uint32 key, uint64 first)
+{
+	return key == first >> 32 ? (uint32) first : 0;
+}
+
+static inline uint32
+range_high(uint32 key, uint64 last)
+{
+	return key == last >> 32 ? (uint32) last : PG_UINT32_MAX;
+}
+
+static void
+check_fill(uint64 first, uint64 last)
+{
+	if (last - first >= MAX_FILL_IDS)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("range of ids is too large"),
+				 errdetail("A range to fill or flip can span at most " UINT64_FORMAT " ids.",
+						   MAX_FILL_IDS)));
+}
+
+void
+mcdp_rbuf_add_range(Rbuf *set, uint64 first, uint64 last_inclusive)
+{
+	if (first > last_inclusive)
+		return;
+	check_fill(first, last_inclusive);
+	for (uint64 key = first >> 32; key <= last_inclusive >> 32; key++)
+	{
+		roaring_bitmap_add_range_closed(make_part(set, key),
+										range_low(key, first),
+										range_high(key, last_inclusive));
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+void
+mcdp_rbuf_flip_range(Rbuf *set, uint64 first, uint64 last_inclusive)
+{
+	uint32		begin = find_part(set, first >> 32);
+
+	if (first > last_inclusive)
+		return;
+	check_fill(first, last_inclusive);
+	for (uint64 key = first >> 32; key <= last_inclusive >> 32; key++)
+	{
+		roaring_bitmap_flip_inplace(make_part(set, key),
+									range_low(key, first),
+									(uint64) range_high(key, last_inclusive) + 1);
+		CHECK_FOR_INTERRUPTS();
+	}
+	drop_empty(set, begin);
+}
+
+void
+mcdp_rbuf_remove_range(Rbuf *set, uint64 first, uint64 last_inclusive)
+{
+	uint32		begin = find_part(set, first >> 32);
+
+	if (first > last_inclusive)
+		return;
+	for (uint32 i = begin; i < set->num; i++)
+	{
+		uint32		key = set->parts[i].key;
+
+		if (key > last_inclusive >> 32)
+			break;
+		roaring_bitmap_remove_range_closed(set->parts[i].bits,
+										   range_low(key, first),
+										   range_high(key, last_inclusive));
+	}
+	drop_empty(set, begin);
+}
+
+/* ---- questions ---- */
+
+bool
+mcdp_rbuf_contains(const Rbuf *set, uint64 id)
+{
+	const roaring_bitmap_t *bits = get_part(set, id >> 32);
+
+	return bits != NULL && roaring_bitmap_contains(bits, (uint32) id);
+}
+
+uint64
+mcdp_rbuf_cardinality(const Rbuf *set)
+{
+	uint64		sum = 0;
+
+	for (uint32 i = 0; i < set->num; i++)
+		sum += roaring_bitmap_get_cardinality(set->parts[i].bits);
+	return sum;
+}
+
+uint64
+mcdp_rbuf_range_cardinality(const Rbuf *set, uint64 first,
+							uint64 last_inclusive)
+{
+	uint64		upto;
+
+	if (first > last_inclusive)
+		return 0;
+	upto = mcdp_rbuf_rank(set, last_inclusive);
+	return first == 0 ? upto : upto - mcdp_rbuf_rank(set, first - 1);
+}
+
+bool
+mcdp_rbuf_is_empty(const Rbuf *set)
+{
+	return set->num == 0;
+}
+
+bool
+mcdp_rbuf_equals(const Rbuf *a, const Rbuf *b)
+{
+	if (a->num != b->num)
+		return false;
+	for (uint32 i = 0; i < a->num; i++)
+		if (a->parts[i].key != b->parts[i].key ||
+			!roaring_bitmap_equals(a->parts[i].bits, b->parts[i].bits))
+			return false;
+	return true;
+}
+
+bool
+mcdp_rbuf_is_subset(const Rbuf *part, const Rbuf *whole)
+{
+	for (uint32 i = 0; i < part->num; i++)
+	{
+		const roaring_bitmap_t *bits = get_part(whole, part->parts[i].key);
+
+		if (bits == NULL || !roaring_bitmap_is_subset(part->parts[i].bits, bits))
+			return false;
+	}
+	return true;
+}
+
+bool
+mcdp_rbuf_intersects(const Rbuf *a, const Rbuf *b)
+{
+	for (uint32 i = 0; i < a->num; i++)
+	{
+		const roaring_bitmap_t *bits = get_part(b, a->parts[i].key);
+
+		if (bits != NULL && roaring_bitmap_intersect(a->parts[i].bits, bits))
+			return true;
+	}
+	return false;
+}
+
+uint64
+mcdp_rbuf_and_cardinality(const Rbuf *a, const Rbuf *b)
+{
+	uint64		sum = 0;
+
+	for (uint32 i = 0; i < a->num; i++)
+	{
+		const roaring_bitmap_t *bits = get_part(b, a->parts[i].key);
+
+		if (bits != NULL)
+			sum += roaring_bitmap_and_cardinality(a->parts[i].bits, bits);
+	}
+	return sum;
+}
+
+bool
+mcdp_rbuf_min(const Rbuf *set, uint64 *id)
+{
+	if (set->num == 0)
+		return false;
+	*id = (uint64) set->parts[0].key << 32 |
+		roaring_bitmap_minimum(set->parts[0].bits);
+	return true;
+}
+
+bool
+mcdp_rbuf_max(const Rbuf *set, uint64 *id)
+{
+	const RbufPart *last;
+
+	if (set->num == 0)
+		return false;
+	last = &set->parts[set->num - 1];
+	*id = (uint64) last->key << 32 | roaring_bitmap_maximum(last->bits);
+	return true;
+}
+
+uint64
+mcdp_rbuf_rank(const Rbuf *set, uint64 id)
+{
+	uint64		sum = 0;
+
+	for (uint32 i = 0; i < set->num && set->parts[i].key <= id >> 32; i++)
+	{
+		if (set->parts[i].key == id >> 32)
+			sum += roaring_bitmap_rank(set->parts[i].bits, (uint32) id);
+		else
+			sum += roaring_bitmap_get_cardinality(set->parts[i].bits);
+	}
+	return sum;
+}
+
+bool
+mcdp_rbuf_nth(const Rbuf *set, uint64 n, uint64 *id)
+{
+	for (uint32 i = 0; i < set->num; i++)
+	{
+		uint64		ids = roaring_bitmap_get_cardinality(set->parts[i].bits);
+		uint32		low;
+
+		if (n < ids)
+		{
+			if (!roaring_bitmap_select(set->parts[i].bits, (uint32) n, &low))
+				elog(ERROR, "could not select an id of a bitmap");
+			*id = (uint64) set->parts[i].key << 32 | low;
+			return true;
+		}
+		n -= ids;
+	}
+	return false;
+}
+
+/* ---- algebra ---- */
+
+/*
+ * Makes parts for the keys that only "with" has, as copies of its own.  The
+ * keys that both have are marked in "both" (one flag per part of with).
+ */
+static void
+adopt_missing(Rbuf *into, const Rbuf *with, bool *both)
+{
+	uint32		i = 0;
+	uint32		missing = 0;
+	uint32		to;
+
+	for (uint32 j = 0; j < with->num; j++)
+	{
+		while (i < into->num && into->parts[i].key < with->parts[j].key)
+			i++;
+		both[j] = i < into->num && into->parts[i].key == with->parts[j].key;
+		if (!both[j])
+			missing++;
+	}
+	if (missing == 0)
+		return;
+
+	/* merge from the back, new parts empty-handed until all is in place */
+	reserve(into, (uint64) into->num + missing);
+	i = into->num;
+	to = into->num + missing;
+	for (uint32 j = with->num; j > 0; j--)
+	{
+		if (both[j - 1])
+			continue;
+		while (i > 0 && into->parts[i - 1].key > with->parts[j - 1].key)
+			into->parts[--to] = into->parts[--i];
+		to--;
+		into->parts[to].key = with->parts[j - 1].key;
+		into->parts[to].bits = NULL;
+	}
+	into->num += missing;
+
+	i = 0;
+	for (uint32 j = 0; j < with->num; j++)
+	{
+		if (both[j])
+			continue;
+		while (into->parts[i].key < with->parts[j].key)
+			i++;
+		into->parts[i].bits = roaring_bitmap_copy(with->parts[j].bits);
+		if (into->parts[i].bits == NULL)
+			out_of_memory();
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+static bool *
+make_flags(uint32 num)
+{
+	return palloc_extended(Max(num, 1), MCXT_ALLOC_HUGE);
+}
+
+void
+mcdp_rbuf_or(Rbuf *into, const Rbuf *with)
+{
+	bool	   *both;
+
+	if (into == with || with->num == 0)
+		return;
+	both = make_flags(with->num);
+	adopt_missing(into, with, both);
+	for (uint32 j = 0; j < with->num; j++)
+	{
+		if (both[j])
+			roaring_bitmap_or_inplace(make_part(into, with->parts[j].key),
+									  with->parts[j].bits);
+		CHECK_FOR_INTERRUPTS();
+	}
+	pfree(both);
+}
+
+void
+mcdp_rbuf_xor(Rbuf *into, const Rbuf *with)
+{
+	bool	   *both;
+
+	if (into == with)
+	{
+		mcdp_rbuf_clear(into);
+		return;
+	}
+	if (with->num == 0)
+		return;
+	both = make_flags(with->num);
+	adopt_missing(into, with, both);
+	for (uint32 j = 0; j < with->num; j++)
+	{
+		if (both[j])
+			roaring_bitmap_xor_inplace(make_part(into, with->parts[j].key),
+									   with->parts[j].bits);
+		CHECK_FOR_INTERRUPTS();
+	}
+	drop_empty(into, 0);
+	pfree(both);
+}
+
+void
+mcdp_rbuf_and(Rbuf *into, const Rbuf *with)
+{
+	if (into == with)
+		return;
+	for (uint32 i = 0; i < into->num; i++)
+	{
+		const roaring_bitmap_t *bits = get_part(with, into->parts[i].key);
+
+		if (bits == NULL)
+			free_bits(&into->parts[i]);
+		else
+			roaring_bitmap_and_inplace(into->parts[i].bits, bits);
+	}
+	drop_empty(into, 0);
+}
+
+void
+mcdp_rbuf_andnot(Rbuf *into, const Rbuf *with)
+{
+	if (into == with)
+	{
+		mcdp_rbuf_clear(into);
+		return;
+	}
+	for (uint32 i = 0; i < into->num; i++)
+	{
+		const roaring_bitmap_t *bits = get_part(with, into->parts[i].key);
+
+		if (bits != NULL)
+			roaring_bitmap_andnot_inplace(into->parts[i].bits, bits);
+	}
+	drop_empty(into, 0);
+}
+
+/* ---- the portable form ---- */
+
+/*
+ * CRoaring leaves a container alone when runs and array take it the same
+ * space by its count (two ids to a run), so that it depends on the past which
+ * one it is.  Such runs become arrays.
+ */
+static void
+untie_runs(roaring_bitmap_t *bits)
+{
+	size_t		size = roaring_bitmap_portable_size_in_bytes(bits);
+	char	   *bytes = palloc_extended(size, MCXT_ALLOC_HUGE);
+	const unsigned char *b = (const unsigned char *) bytes;
+	const unsigned char *head;
+	uint32		num;
+	size_t		pos;
+	uint32		ids[MAX_ARRAY_IDS];
+
+	roaring_bitmap_portable_serialize(bits, bytes);
+	/* there are runs, so the header is that of cookie 12347: rbuf_bytes.c */
+	num = (b[2] | b[3] << 8) + 1;
+	head = b + 4 + (num + 7) / 8;
+	pos = (head - b) + (size_t) 4 * num;
+	if (num >= 4)
+		pos += (size_t) 4 * num;
+
+	for (uint32 i = 0; i < num; i++)
+	{
+		const unsigned char *key = head + (size_t) 4 * i;
+		uint32		base = (uint32) (key[0] | key[1] << 8) << 16;
+		uint32		card = (key[2] | key[3] << 8) + 1;
+		uint32		runs;
+		uint32		n = 0;
+
+		if ((b[4 + i / 8] >> (i % 8) & 1) == 0)
+		{
+			pos += card <= MAX_ARRAY_IDS ? 2 * card : BITSET_BYTES;
+			continue;
+		}
+		runs = b[pos] | b[pos + 1] << 8;
+		if (card == 2 * runs && card <= MAX_ARRAY_IDS)
+		{
+			for (uint32 r = 0; r < runs; r++)
+			{
+				const unsigned char *run = b + pos + 2 + (size_t) 4 * r;
+				uint32		first = run[0] | run[1] << 8;
+				uint32		more = run[2] | run[3] << 8;
+
+				for (uint32 k = 0; k <= more && n < MAX_ARRAY_IDS; k++)
+					ids[n++] = base | (first + k);
+			}
+			roaring_bitmap_remove_range_closed(bits, base, base | 0xffff);
+			roaring_bitmap_add_many(bits, n, ids);
+		}
+		pos += 2 + (size_t) 4 * runs;
+	}
+	pfree(bytes);
+}
+
+/* Afterwards equal sets are written as equal bytes. */
+void
+mcdp_rbuf_optimize(Rbuf *set)
+{
+	for (uint32 i = 0; i < set->num; i++)
+	{
+		if (roaring_bitmap_run_optimize(set->parts[i].bits))
+			untie_runs(set->parts[i].bits);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+size_t
+mcdp_rbuf_size(const Rbuf *set)
+{
+	size_t		size = sizeof(uint64);
+
+	for (uint32 i = 0; i < set->num; i++)
+		size += sizeof(uint32) +
+			roaring_bitmap_portable_size_in_bytes(set->parts[i].bits);
+	return size;
+}
+
+void
+mcdp_rbuf_write(const Rbuf *set, char *out)
+{
+	uint64		num = set->num;
+
+	memcpy(out, &num, sizeof(num));
+	out += sizeof(num);
+	for (uint32 i = 0; i < set->num; i++)
+	{
+		memcpy(out, &set->parts[i].key, sizeof(uint32));
+		out += sizeof(uint32);
+		out += roaring_bitmap_portable_serialize(set->parts[i].bits, out);
+	}
+}
+
+/* ---- streaming ---- */
+
+void
+mcdp_rbuf_iter_init_at(RbufIter *it, const Rbuf *set, uint64 first)
+{
+	it->set = set;
+	it->part = find_part(set, first >> 32);
+	it->next_in_part = 0;
+	if (it->part < set->num && set->parts[it->part].key == first >> 32)
+		it->next_in_part = first & LOW_MAX;
+	it->pos = it->filled = 0;
+	it->high = 0;
+}
+
+void
+mcdp_rbuf_iter_init(RbufIter *it, const Rbuf *set)
+{
+	mcdp_rbuf_iter_init_at(it, set, 0);
+}
+
+/*
+ * Reads the next batch; false at the end.  CRoaring's iterator is set up anew
+ * for every batch, so that RbufIter needs none of its types.
+ */
+bool
+mcdp_rbuf_iter_fill(RbufIter *it)
+{
+	for (; it->part < it->set->num; it->part++, it->next_in_part = 0)
+	{
+		const RbufPart *part = &it->set->parts[it->part];
+		roaring_uint32_iterator_t from;
+
+		if (it->next_in_part > LOW_MAX)
+			continue;
+		ITER_INIT(part->bits, &from);
+		if (it->next_in_part > 0 &&
+			!ITER_SEEK(&from, (uint32) it->next_in_part))
+			continue;
+		it->filled = ITER_READ(&from, it->batch, RBUF_ITER_BATCH);
+		it->pos = 0;
+		if (it->filled == 0)
+			continue;
+		it->high = (uint64) part->key << 32;
+		it->next_in_part = (uint64) it->batch[it->filled - 1] + 1;
+		return true;
+	}
+	it->pos = it->filled = 0;
+	return false;
+}
+
+/* ---- slices ---- */
+
+void
+mcdp_rbuf_get_slice(const Rbuf *set, uint64 slice, uint8 *bits4096)
+{
+	uint64		first = slice * RBUF_SLICE_IDS;
+	RbufIter	it;
+	uint64		id;
+
+	memset(bits4096, 0, RBUF_SLICE_BYTES);
+	mcdp_rbuf_iter_init_at(&it, set, first);
+	while (mcdp_rbuf_iter_next(&it, &id) && id - first < RBUF_SLICE_IDS)
+		bits4096[(id - first) / 8] |= 1 << (id % 8);
+}
+
+/*
+ * More than 4,096 ids go in as a bitmap of one container in the portable
+ * form, which CRoaring reads with a copy; fewer one by one.
+ */
+void
+mcdp_rbuf_or_slice(Rbuf *set, uint64 slice, const uint8 *bits4096)
+{
+	uint64		first = slice * RBUF_SLICE_IDS;
+	uint32		num = 0;
+	roaring_bitmap_t *bits;
+
+	for (int i = 0; i < RBUF_SLICE_BYTES; i += sizeof(uint64))
+	{
+		uint64		word;
+
+		memcpy(&word, bits4096 + i, sizeof(word));
+		num += __builtin_popcountll(word);
+	}
+	if (num == 0)
+		return;
+	bits = make_part(set, first >> 32);
+	if (num > MAX_ARRAY_IDS)
+	{
+		char		bytes[16 + BITSET_BYTES];
+		uint32		head[] = {12346, 1, 0, 16};
+		roaring_bitmap_t *one;
+
+		head[2] = (uint32) first >> 16 | (num - 1) << 16;
+		memcpy(bytes, head, sizeof(head));
+		memset(bytes + 16, 0, BITSET_BYTES);
+		memcpy(bytes + 16 + first % 65536 / 8, bits4096, RBUF_SLICE_BYTES);
+		one = roaring_bitmap_portable_deserialize_safe(bytes, sizeof(bytes));
+		if (one == NULL)
+			out_of_memory();
+		roaring_bitmap_or_inplace(bits, one);
+		roaring_bitmap_free(one);
+	}
+	else
+	{
+		uint32		ids[MAX_ARRAY_IDS];
+		uint32		n = 0;
+
+		for (int i = 0; i < RBUF_SLICE_BYTES; i++)
+			for (uint8 byte = bits4096[i]; byte != 0; byte &= byte - 1)
+				ids[n++] = (uint32) first + i * 8 + __builtin_ctz(byte);
+		roaring_bitmap_add_many(bits, n, ids);
+	}
+}
