@@ -80,14 +80,16 @@ test: deps
 		sh test/run-private $(TESTS)
 
 # --- checks that need no server ---------------------------------------------
-.PHONY: lint check-exports check-includes check-shell
-lint: check-includes check-exports check-shell
+.PHONY: lint check-exports check-includes check-docs check-shell
+lint: check-includes check-exports check-docs check-shell
 check-includes:
 	@sh test/check-includes src
+check-docs:
+	@sh test/check-docs
 check-exports: all
 	@sh test/check-exports $(MODULE_big).so
 check-shell:
-	@shellcheck -s sh tools/install-deps test/run-private test/check-includes test/check-exports test/server-conf demo/run .ci/run
+	@shellcheck -s sh tools/install-deps test/run-private test/check-includes test/check-exports test/check-docs test/server-conf demo/run .ci/run
 
 # --- heavier checks, each a target of its own -------------------------------
 .PHONY: fuzz
