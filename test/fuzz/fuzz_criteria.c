@@ -1,0 +1,110 @@
+/* Fuzz target: the text of a rule, and its evaluation. */
+#include "fuzz.h"
+
+#include "types/criteria.h"
+#include "types/timeline.h"
+#include "utils/memutils.h"
+
+static const char *const terms[] = {
+	"vip", "city:shanghai", "\"two words\":\"x\"", "all", "none", "age >= 18", "age between 1 and 2", "city in (\"a\", \"b\")",
+	"count(purchase, 30d) >= 2", "count(view[shoes], 60d..30d) = 0", "sum(purchase, 1y) > 1000.5", "last(view) < 7d",
+	"first(view) >= 2w", "days(*, 30d) > 3", "labels(view) != 2", "top_label(view) = \"shoes\"", "avg(purchase) <= -1e3",
+	"any(view: count(view[$], 7d) >= 3 & count(purchase[$], 7d) = 0)", "seq(view -> cart ->(2h) !purchase, 3d)",
+	"count(purchase[@diapers]{price > 10, brand = \"x\"}, 2026-01-01..2026-02-01) > 0", "due(purchase) < 3d",
+	"\xe4\xbc\x9a\xe5\x91\x98", "registered < 2026-01-01", "active = true"
+};
+
+size_t
+fuzz_valid(uint8 *out, size_t max)
+{
+	size_t		len = 0;
+	uint32		open = 0;
+
+	for (uint32 n = 1 + fuzz_below(5); n > 0; n--)
+	{
+		const char *term = terms[fuzz_below(lengthof(terms))];
+
+		if (fuzz_below(3) == 0)
+			out[len++] = '!';
+		if (fuzz_below(3) == 0)
+		{
+			out[len++] = '(';
+			open++;
+		}
+		memcpy(out + len, term, strlen(term));
+		len += strlen(term);
+		if (open > 0 && fuzz_below(2))
+		{
+			out[len++] = ')';
+			open--;
+		}
+		if (n > 1)
+		{
+			memcpy(out + len, fuzz_below(2) ? " & " : " | ", 3);
+			len += 3;
+		}
+	}
+	while (open-- > 0)
+		out[len++] = ')';
+	return len;
+}
+
+static bool
+has_tag(void *arg, const char *tag)
+{
+	return (strlen(tag) & 1) == 0;
+}
+
+static bool
+no_trait(void *arg, const char *name, CriteriaConst *out)
+{
+	return false;
+}
+
+bool
+fuzz_one(const uint8 *bytes, size_t len)
+{
+	static const TimestampTz day = INT64CONST(86400000000);
+	CriteriaError err = {{0}};
+	CriteriaNode *node = mcdp_criteria_parse((const char *) bytes, len, &err);
+	CriteriaNode *opened;
+	Criteria   *stored;
+	Criteria   *again;
+	char	   *text;
+
+	if (node == NULL)
+	{
+		if (err.detail[0] == '\0' || err.offset > len)
+			fuzz_fail("a refusal says why and where");
+		return false;
+	}
+	stored = mcdp_criteria_store(node);
+	opened = mcdp_criteria_open(stored);
+	text = mcdp_criteria_print(opened);
+	node = mcdp_criteria_parse(text, strlen(text), &err);
+	if (node == NULL)
+		fuzz_fail("what is printed parses");
+	again = mcdp_criteria_store(node);
+	if (VARSIZE(again) != VARSIZE(stored) || memcmp(again, stored, VARSIZE(stored)) != 0)
+		fuzz_fail("what is printed parses back to the same value");
+	if (strcmp(mcdp_criteria_print(node), text) != 0)
+		fuzz_fail("canonical text prints as itself");
+
+	if (mcdp_criteria_unsupported(node) == NULL)
+	{
+		TimelineBuilder *b = mcdp_timeline_builder_create(CurrentMemoryContext);
+		TimelineView v;
+		CriteriaEnv env = {.at = 400 * day, .label = "shoes", .has_tag = has_tag, .trait = no_trait};
+		bool		holds;
+
+		for (int i = 0; i < 12; i++)
+			mcdp_timeline_builder_add(b, (390 + i) * day, i % 3 ? "view" : "purchase", i % 3 ? 4 : 8,
+									  i % 2 ? "shoes" : NULL, 5, i % 4 != 0, i * 1.5);
+		mcdp_timeline_open(&v, mcdp_timeline_builder_finish(b));
+		env.timeline = &v;
+		holds = mcdp_criteria_holds(node, &env);
+		if (holds != mcdp_criteria_holds(opened, &env))
+			fuzz_fail("the same rule gives the same answer");
+	}
+	return true;
+}
