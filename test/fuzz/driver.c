@@ -3,7 +3,8 @@
  *
  *	fuzz_NAME RUNS [SEED]
  *
- * Most inputs carry one to eight mutations, every sixteenth is left as it is
+ * Valid inputs come from a pool, of which one is renewed every 32 runs: making
+ * them costs more than reading them.  Most inputs carry one to eight mutations, every sixteenth is left as it is
  * and must be accepted; each lies in a buffer of exactly its size, so that the
  * sanitizer sees any byte read too far.
  */
@@ -13,6 +14,13 @@
 #include <stdlib.h>
 
 #define MAX_INPUT (256 * 1024)
+#define POOL 64
+
+static struct
+{
+	size_t		len;
+	uint8		bytes[MAX_INPUT / 2];
+}			pool[POOL];
 
 static uint64 state = 1;
 
@@ -108,11 +116,16 @@ main(int argc, char **argv)
 	state = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
 	for (uint64 run = 0; run < runs; run++)
 	{
-		size_t		len = fuzz_valid(work, MAX_INPUT / 2);
+		uint32		pick = run < POOL ? run : fuzz_below(POOL);
 		bool		intact = run % 16 == 0;
+		size_t		len;
 		uint8	   *exact;
 		bool		taken;
 
+		if (run < POOL || run % 32 == 0)
+			pool[pick].len = fuzz_valid_guarded(pool[pick].bytes, MAX_INPUT / 2);
+		len = pool[pick].len;
+		memcpy(work, pool[pick].bytes, len);
 		if (!intact)
 			for (uint32 n = fuzz_below(8) + 1; n-- > 0;)
 				len = mutate(work, len);

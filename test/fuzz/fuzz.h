@@ -25,7 +25,8 @@ extern bool fuzz_one(const uint8 *bytes, size_t len);
 /* Fails the run: a property of accepted values does not hold. */
 extern void fuzz_fail(const char *property) pg_attribute_noreturn();
 
-/* Runs fuzz_one with errors caught and memory released afterwards. */
+/* The same with errors caught and memory released afterwards. */
+extern size_t fuzz_valid_guarded(uint8 *out, size_t max);
 extern bool fuzz_guarded(const uint8 *bytes, size_t len);
 
 #endif

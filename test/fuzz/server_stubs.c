@@ -219,6 +219,18 @@ ExceptionalCondition(const char *conditionName, const char *errorType, const cha
 	fuzz_fail(conditionName);
 }
 
+size_t
+fuzz_valid_guarded(uint8 *out, size_t max)
+{
+	size_t		len;
+
+	if (sigsetjmp(on_error, 0) != 0)
+		fuzz_fail("making a valid input raises no error");
+	len = fuzz_valid(out, max);
+	release_everything();
+	return len;
+}
+
 bool
 fuzz_guarded(const uint8 *bytes, size_t len)
 {
