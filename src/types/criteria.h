@@ -161,6 +161,7 @@ typedef struct CriteriaNode
 	struct CriteriaNode *last_child;
 	struct CriteriaNode *next;	/* next operand of the same parent */
 	int			num_children;
+	int			depth;			/* of the tree below, at least 1 */
 
 	const char *name;			/* TAG: the whole tag ("city:shanghai");
 								 * COMPARE of a TRAIT: its name */
@@ -193,6 +194,7 @@ extern CriteriaNode *mcdp_criteria_parse(const char *text, size_t len, CriteriaE
 
 /* Canonical text of a rule or of a part of it; and of a value. */
 extern char *mcdp_criteria_print(const CriteriaNode *node);
+extern const char *mcdp_criteria_measure_name(CriteriaMeasure measure);	/* "count" */
 extern void mcdp_criteria_print_const(StringInfo out, const CriteriaConst *value);
 
 /* Stored form of a tree, and back (CurrentMemoryContext; nothing points into the argument). */
