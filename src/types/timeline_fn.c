@@ -1,0 +1,546 @@
+/*-------------------------------------------------------------------------
+ *
+ * timeline_fn.c
+ *	  SQL functions over timelines.
+ *
+ * Copyright (c) 2026, marketing_cdp contributors
+ *
+ * IDENTIFICATION
+ *	  src/types/timeline_fn.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "core/length.h"
+#include "funcapi.h"
+#include "pgtime.h"
+#include "types/timeline_datum.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/timestamp.h"
+
+/* ------------------------------------------------------------------ rows */
+
+typedef struct EventsState
+{
+	TimelineView v;
+	text	  **names;			/* by code, made when first met */
+	text	  **labels;
+} EventsState;
+
+static Datum
+cached_name(text **cache, const TimelineDict *d, uint32 code)
+{
+	if (cache[code] == NULL)
+	{
+		int			len;
+		const char *s = timeline_dict_string(d, code, &len);
+
+		cache[code] = cstring_to_text_with_len(s, len);
+	}
+	return PointerGetDatum(cache[code]);
+}
+
+/* timeline_events(timeline): back to rows */
+PG_FUNCTION_INFO_V1(mcdp_timeline_events);
+Datum
+mcdp_timeline_events(PG_FUNCTION_ARGS)
+{
+	FuncCallContext *fctx;
+	EventsState *state;
+	MemoryContext old;
+
+	if (SRF_IS_FIRSTCALL())
+	{
+		TupleDesc	desc;
+
+		fctx = SRF_FIRSTCALL_INIT();
+		old = MemoryContextSwitchTo(fctx->multi_call_memory_ctx);
+		if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+			elog(ERROR, "return type must be a row type");
+		fctx->tuple_desc = BlessTupleDesc(desc);
+		state = palloc(sizeof(EventsState));
+		mcdp_timeline_open(&state->v, (Timeline *) PG_DETOAST_DATUM_COPY(PG_GETARG_DATUM(0)));
+		state->names = palloc0(sizeof(text *) * (Size) state->v.event_dict.count);
+		state->labels = palloc0(sizeof(text *) * (Size) state->v.label_dict.count);
+		fctx->max_calls = state->v.nevents;
+		fctx->user_fctx = state;
+		MemoryContextSwitchTo(old);
+	}
+
+	fctx = SRF_PERCALL_SETUP();
+	state = fctx->user_fctx;
+	if (fctx->call_cntr < fctx->max_calls)
+	{
+		uint32		i = (uint32) fctx->call_cntr;
+		uint32		label = timeline_label_code(&state->v, i);
+		double		value = 0;
+		Datum		values[4] = {0};
+		bool		nulls[4] = {false};
+
+		old = MemoryContextSwitchTo(fctx->multi_call_memory_ctx);
+		values[0] = TimestampTzGetDatum(timeline_at(&state->v, i));
+		values[1] = cached_name(state->names, &state->v.event_dict, timeline_event_code(&state->v, i));
+		if (label == TIMELINE_NO_LABEL)
+			nulls[2] = true;
+		else
+			values[2] = cached_name(state->labels, &state->v.label_dict, label);
+		MemoryContextSwitchTo(old);
+		nulls[3] = !timeline_value(&state->v, i, &value);
+		values[3] = Float8GetDatum(value);
+		SRF_RETURN_NEXT(fctx, HeapTupleGetDatum(heap_form_tuple(fctx->tuple_desc, values, nulls)));
+	}
+	SRF_RETURN_DONE(fctx);
+}
+
+/* --------------------------------------------------- which events, by code */
+
+/*
+ * What a function with arguments (timeline [, event [, label]]) asks for.
+ */
+typedef struct Wanted
+{
+	TimelineView v;
+	bool		none;			/* a name that does not occur: no event matches */
+	bool		any_event;
+	bool		any_label;
+	uint32		event;
+	uint32		label;
+} Wanted;
+
+static void
+get_wanted(FunctionCallInfo fcinfo, Wanted *w, int nargs)
+{
+	int			code;
+	text	   *name;
+
+	mcdp_timeline_open(&w->v, PG_GETARG_TIMELINE_P(0));
+	w->none = false;
+	w->any_event = nargs < 2;
+	w->any_label = nargs < 3;
+	w->event = w->label = 0;
+	if (nargs >= 2)
+	{
+		name = PG_GETARG_TEXT_PP(1);
+		code = mcdp_timeline_find_event(&w->v, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
+		w->none = code < 0;
+		w->event = (uint32) code;
+	}
+	if (nargs >= 3)
+	{
+		name = PG_GETARG_TEXT_PP(2);
+		code = mcdp_timeline_find_label(&w->v, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
+		w->none = w->none || code < 0;
+		w->label = (uint32) code;
+	}
+}
+
+static inline bool
+is_wanted(const Wanted *w, uint32 i)
+{
+	return (w->any_event || timeline_event_code(&w->v, i) == w->event) &&
+		(w->any_label || timeline_label_code(&w->v, i) == w->label);
+}
+
+/* num_events(timeline [, event [, label]]) */
+PG_FUNCTION_INFO_V1(mcdp_num_events);
+Datum
+mcdp_num_events(PG_FUNCTION_ARGS)
+{
+	Wanted		w;
+	int64		count = 0;
+
+	get_wanted(fcinfo, &w, PG_NARGS());
+	if (w.any_event)
+		PG_RETURN_INT64(w.v.nevents);
+	if (!w.none)
+	{
+		for (uint32 i = 0; i < w.v.nevents; i++)
+			count += is_wanted(&w, i);
+	}
+	PG_RETURN_INT64(count);
+}
+
+/* total(timeline, event [, label]): sum of the values, 0 when there is none */
+PG_FUNCTION_INFO_V1(mcdp_total);
+Datum
+mcdp_total(PG_FUNCTION_ARGS)
+{
+	Wanted		w;
+	double		sum = 0;
+
+	get_wanted(fcinfo, &w, PG_NARGS());
+	if (!w.none && w.v.values != NULL)
+	{
+		for (uint32 i = 0; i < w.v.nevents; i++)
+		{
+			double		value;
+
+			if (is_wanted(&w, i) && timeline_value(&w.v, i, &value))
+				sum += value;
+		}
+	}
+	PG_RETURN_FLOAT8(sum);
+}
+
+/* first_at(timeline [, event]) */
+PG_FUNCTION_INFO_V1(mcdp_first_at);
+Datum
+mcdp_first_at(PG_FUNCTION_ARGS)
+{
+	Wanted		w;
+
+	get_wanted(fcinfo, &w, PG_NARGS());
+	if (!w.none)
+	{
+		for (uint32 i = 0; i < w.v.nevents; i++)
+			if (is_wanted(&w, i))
+				PG_RETURN_TIMESTAMPTZ(timeline_at(&w.v, i));
+	}
+	PG_RETURN_NULL();
+}
+
+/* last_at(timeline [, event]) */
+PG_FUNCTION_INFO_V1(mcdp_last_at);
+Datum
+mcdp_last_at(PG_FUNCTION_ARGS)
+{
+	Wanted		w;
+
+	get_wanted(fcinfo, &w, PG_NARGS());
+	if (!w.none)
+	{
+		for (uint32 i = w.v.nevents; i-- > 0;)
+			if (is_wanted(&w, i))
+				PG_RETURN_TIMESTAMPTZ(timeline_at(&w.v, i));
+	}
+	PG_RETURN_NULL();
+}
+
+/* ---------------------------------------------------------------- labels */
+
+static Datum
+label_result(FunctionCallInfo fcinfo, const TimelineView *v, uint32 label)
+{
+	int			len;
+	const char *s;
+
+	if (label == TIMELINE_NO_LABEL)
+		PG_RETURN_NULL();
+	s = mcdp_timeline_label_name(v, label, &len);
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(s, len));
+}
+
+/* first_label(timeline, event): of the first such event that has one */
+PG_FUNCTION_INFO_V1(mcdp_first_label);
+Datum
+mcdp_first_label(PG_FUNCTION_ARGS)
+{
+	Wanted		w;
+	uint32		found = TIMELINE_NO_LABEL;
+
+	get_wanted(fcinfo, &w, 2);
+	if (!w.none && w.v.labels != NULL)
+	{
+		for (uint32 i = 0; i < w.v.nevents && found == TIMELINE_NO_LABEL; i++)
+			if (is_wanted(&w, i))
+				found = timeline_label_code(&w.v, i);
+	}
+	return label_result(fcinfo, &w.v, found);
+}
+
+/* last_label(timeline, event) */
+PG_FUNCTION_INFO_V1(mcdp_last_label);
+Datum
+mcdp_last_label(PG_FUNCTION_ARGS)
+{
+	Wanted		w;
+	uint32		found = TIMELINE_NO_LABEL;
+
+	get_wanted(fcinfo, &w, 2);
+	if (!w.none && w.v.labels != NULL)
+	{
+		for (uint32 i = w.v.nevents; i-- > 0 && found == TIMELINE_NO_LABEL;)
+			if (is_wanted(&w, i))
+				found = timeline_label_code(&w.v, i);
+	}
+	return label_result(fcinfo, &w.v, found);
+}
+
+/* top_label(timeline, event): the most frequent, of equals the bytewise first */
+PG_FUNCTION_INFO_V1(mcdp_top_label);
+Datum
+mcdp_top_label(PG_FUNCTION_ARGS)
+{
+	Wanted		w;
+	uint32		found = TIMELINE_NO_LABEL;
+
+	get_wanted(fcinfo, &w, 2);
+	if (!w.none && w.v.labels != NULL)
+	{
+		uint32	   *count = palloc_extended(sizeof(uint32) * (Size) w.v.label_dict.count,
+											MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+		uint32		most = 0;
+
+		for (uint32 i = 0; i < w.v.nevents; i++)
+		{
+			uint32		label = timeline_label_code(&w.v, i);
+
+			if (is_wanted(&w, i) && label != TIMELINE_NO_LABEL)
+				count[label]++;
+		}
+		for (uint32 i = 0; i < w.v.label_dict.count; i++)
+		{
+			if (count[i] > most)
+			{
+				most = count[i];
+				found = i;
+			}
+		}
+	}
+	return label_result(fcinfo, &w.v, found);
+}
+
+/* ----------------------------------------------------------------- parts */
+
+/* slice(timeline, since, until): [since, until), NULL = unbounded */
+PG_FUNCTION_INFO_V1(mcdp_slice);
+Datum
+mcdp_slice(PG_FUNCTION_ARGS)
+{
+	TimelineView v;
+	TimelineBuilder *b;
+	uint32		first,
+				last;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	mcdp_timeline_open(&v, PG_GETARG_TIMELINE_P(0));
+	first = PG_ARGISNULL(1) ? 0 : mcdp_timeline_first_from(&v, PG_GETARG_TIMESTAMPTZ(1));
+	last = PG_ARGISNULL(2) ? v.nevents : mcdp_timeline_first_from(&v, PG_GETARG_TIMESTAMPTZ(2));
+	b = mcdp_timeline_builder_create(CurrentMemoryContext);
+	mcdp_timeline_builder_add_view(b, &v, first, last, NULL);
+	PG_RETURN_TIMELINE_P(mcdp_timeline_builder_finish(b));
+}
+
+/* only_events(timeline, VARIADIC events) */
+PG_FUNCTION_INFO_V1(mcdp_only_events);
+Datum
+mcdp_only_events(PG_FUNCTION_ARGS)
+{
+	TimelineView v;
+	TimelineBuilder *b;
+	Datum	   *names;
+	bool	   *nulls;
+	int			nnames;
+	bool	   *wanted;
+
+	mcdp_timeline_open(&v, PG_GETARG_TIMELINE_P(0));
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TEXTOID, -1, false, TYPALIGN_INT,
+					  &names, &nulls, &nnames);
+	wanted = palloc0((Size) v.event_dict.count + 1);
+	for (int k = 0; k < nnames; k++)
+	{
+		text	   *name = nulls[k] ? NULL : DatumGetTextPP(names[k]);
+		int			code = name == NULL ? -1 :
+			mcdp_timeline_find_event(&v, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
+
+		if (code >= 0)
+			wanted[code] = true;
+	}
+	b = mcdp_timeline_builder_create(CurrentMemoryContext);
+	mcdp_timeline_builder_add_view(b, &v, 0, v.nevents, wanted);
+	PG_RETURN_TIMELINE_P(mcdp_timeline_builder_finish(b));
+}
+
+/* ------------------------------------------------------------------ days */
+
+/* The calendar day of an instant, UTC when tz is NULL. */
+static int
+day_of(TimestampTz at, pg_tz *tz)
+{
+	if (tz != NULL)
+	{
+		struct pg_tm tm;
+		fsec_t		fsec;
+		int			offset;
+
+		if (timestamp2tm(at, &offset, &tm, &fsec, NULL, tz) != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+					 errmsg("timestamp out of range")));
+		return date2j(tm.tm_year, tm.tm_mon, tm.tm_mday);
+	}
+	return (int) (at >= 0 ? at / USECS_PER_DAY : -1 - (-1 - at) / USECS_PER_DAY);
+}
+
+/* active_days(timeline [, event [, tz]]); a NULL event before tz means all */
+PG_FUNCTION_INFO_V1(mcdp_active_days);
+Datum
+mcdp_active_days(PG_FUNCTION_ARGS)
+{
+	Wanted		w;
+	pg_tz	   *tz = NULL;
+	int			days = 0;
+	int			newest = 0;
+	uint64		seen = 0;		/* bit k: day newest - k was counted */
+
+	if (PG_NARGS() > 2)
+	{
+		char	   *name;
+
+		if (PG_ARGISNULL(0) || PG_ARGISNULL(2))
+			PG_RETURN_NULL();
+		name = text_to_cstring(PG_GETARG_TEXT_PP(2));
+		tz = strlen(name) <= TZ_STRLEN_MAX ? pg_tzset(name) : NULL;
+		if (tz == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("time zone \"%s\" not recognized", name)));
+	}
+	get_wanted(fcinfo, &w, PG_NARGS() > 1 && !PG_ARGISNULL(1) ? 2 : 1);
+	if (w.none)
+		PG_RETURN_INT32(0);
+	for (uint32 i = 0; i < w.v.nevents; i++)
+	{
+		int			day;
+
+		if (!is_wanted(&w, i))
+			continue;
+		day = day_of(timeline_at(&w.v, i), tz);
+		if (seen == 0 || day > newest)
+		{
+			uint32		ahead = seen == 0 ? 64 : (uint32) day - (uint32) newest;
+
+			seen = ahead < 64 ? seen << ahead | 1 : 1;
+			newest = day;
+			days++;
+		}
+		else if ((seen >> (newest - day) & 1) == 0)
+		{
+			/* local time was set back across midnight to a day without events */
+			seen |= UINT64CONST(1) << (newest - day);
+			days++;
+		}
+	}
+	PG_RETURN_INT32(days);
+}
+
+/* ---------------------------------------------------------------- funnel */
+
+/* The steps of a call site, kept from row to row. */
+typedef struct FunnelSteps
+{
+	ArrayType  *array;			/* what they were read from */
+	int			nsteps;
+	const char *names[TIMELINE_MAX_STEPS];
+	int			lengths[TIMELINE_MAX_STEPS];
+} FunnelSteps;
+
+static FunnelSteps *
+get_steps(FunctionCallInfo fcinfo, int arg)
+{
+	FunnelSteps *steps = fcinfo->flinfo->fn_extra;
+	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(arg);
+	Datum	   *names;
+	bool	   *nulls;
+	int			n;
+	MemoryContext old;
+
+	if (steps != NULL && steps->array != NULL && VARSIZE(steps->array) == VARSIZE(array) &&
+		memcmp(steps->array, array, VARSIZE(array)) == 0)
+	{
+		PG_FREE_IF_COPY(array, arg);
+		return steps;
+	}
+
+	if (ARR_NDIM(array) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("steps must be a one-dimensional array")));
+	if (array_contains_nulls(array))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("steps must not contain NULL")));
+	n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	if (n > TIMELINE_MAX_STEPS)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("too many steps"),
+				 errdetail("A funnel has at most %d steps, not %d.", TIMELINE_MAX_STEPS, n)));
+
+	old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+	if (steps == NULL)
+		fcinfo->flinfo->fn_extra = steps = palloc0(sizeof(FunnelSteps));
+	else if (steps->array != NULL)
+	{
+		pfree(steps->array);
+		steps->array = NULL;
+	}
+	steps->array = palloc(VARSIZE(array));
+	memcpy(steps->array, array, VARSIZE(array));
+	MemoryContextSwitchTo(old);
+
+	deconstruct_array(steps->array, TEXTOID, -1, false, TYPALIGN_INT, &names, &nulls, &n);
+	steps->nsteps = n;
+	for (int k = 0; k < n; k++)
+	{
+		/* elements of an array are never compressed or out of line */
+		steps->names[k] = VARDATA_ANY(DatumGetPointer(names[k]));
+		steps->lengths[k] = VARSIZE_ANY_EXHDR(DatumGetPointer(names[k]));
+	}
+	return steps;
+}
+
+static void
+check_mode(text *mode)
+{
+	static const char *const known[] = {
+		"strict_increase", "strict_deduplication", "strict_order", "strict_once"
+	};
+	char	   *s = text_to_cstring(mode);
+
+	if (*s == '\0')
+		return;
+	for (int i = 0; i < lengthof(known); i++)
+	{
+		if (strstr(s, known[i]) != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("funnel mode \"%s\" is not supported", s),
+					 errhint("Only the default mode '' is.")));
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unrecognized funnel mode: \"%s\"", s)));
+}
+
+/* window_funnel(timeline, steps, within [, mode]) */
+PG_FUNCTION_INFO_V1(mcdp_window_funnel);
+Datum
+mcdp_window_funnel(PG_FUNCTION_ARGS)
+{
+	Timeline   *t = PG_GETARG_TIMELINE_P(0);
+	FunnelSteps *steps = get_steps(fcinfo, 1);
+	int64		within = mcdp_length_arg(PG_GETARG_INTERVAL_P(2), "window");
+	int			codes[TIMELINE_MAX_STEPS];
+	int			n;
+	TimelineView v;
+
+	if (PG_NARGS() > 3)
+		check_mode(PG_GETARG_TEXT_PP(3));
+
+	mcdp_timeline_open(&v, t);
+	for (n = 0; n < steps->nsteps; n++)
+	{
+		codes[n] = mcdp_timeline_find_event(&v, steps->names[n], steps->lengths[n]);
+		if (codes[n] < 0)
+			break;				/* later steps cannot be reached */
+	}
+	n = mcdp_timeline_funnel(&v, n, codes, within);
+	PG_FREE_IF_COPY(t, 0);
+	PG_RETURN_INT32(n);
+}
