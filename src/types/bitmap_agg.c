@@ -1,0 +1,249 @@
+/*-------------------------------------------------------------------------
+ *
+ * bitmap_agg.c
+ *	  Aggregates of bitmaps and of ids.
+ *
+ * The state of every aggregate is a bitmap: while it grows, an expanded object
+ * that transition functions change in place; wherever it leaves the process
+ * that made it (to the leader of a parallel query, to another node, to disk),
+ * a plain value.  So no serialisation functions are needed, and an engine that
+ * ships states as values can push the aggregates down.
+ *
+ * Ids that rb_build_agg receives are collected and added in sorted bulk.  The
+ * set is made when first needed: a group of few ids costs its array only.
+ *
+ * Copyright (c) 2026, marketing_cdp contributors
+ *
+ * IDENTIFICATION
+ *	  src/types/bitmap_agg.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/expandeddatum.h"
+#include "utils/memutils.h"
+
+#include "types/bitmap.h"
+
+#define MIN_PENDING		16
+#define MAX_PENDING		65536	/* ids collected before they are added */
+
+typedef struct BitmapState
+{
+	ExpandedObjectHeader hdr;	/* must be first */
+	Rbuf	   *set;			/* NULL: nothing added yet */
+	uint64	   *pending;		/* ids still to be added, in any order */
+	uint32		num_pending;
+	uint32		max_pending;
+	Size		flat_size;		/* 0: not known, or changed since */
+} BitmapState;
+
+PG_FUNCTION_INFO_V1(mcdp_rb_build_transfn);
+PG_FUNCTION_INFO_V1(mcdp_rb_or_transfn);
+PG_FUNCTION_INFO_V1(mcdp_rb_and_transfn);
+PG_FUNCTION_INFO_V1(mcdp_rb_xor_transfn);
+
+static Size get_flat_size(ExpandedObjectHeader *eohptr);
+static void flatten_into(ExpandedObjectHeader *eohptr, void *result,
+						 Size allocated_size);
+
+static const ExpandedObjectMethods state_methods = {
+	get_flat_size,
+	flatten_into
+};
+
+/* The set with everything that was pending added. */
+static Rbuf *
+settle(BitmapState *state)
+{
+	if (state->set == NULL)
+		state->set = mcdp_rbuf_create(state->hdr.eoh_context);
+	if (state->num_pending > 0)
+	{
+		mcdp_sort_ids(state->pending, state->num_pending);
+		mcdp_rbuf_add_sorted(state->set, state->pending, state->num_pending);
+		state->num_pending = 0;
+		state->flat_size = 0;
+	}
+	return state->set;
+}
+
+static Size
+get_flat_size(ExpandedObjectHeader *eohptr)
+{
+	BitmapState *state = (BitmapState *) eohptr;
+	Rbuf	   *set = settle(state);
+
+	if (state->flat_size == 0)
+	{
+		mcdp_rbuf_optimize(set);
+		state->flat_size = mcdp_bitmap_flat_size(set);
+	}
+	return state->flat_size;
+}
+
+static void
+flatten_into(ExpandedObjectHeader *eohptr, void *result, Size allocated_size)
+{
+	BitmapState *state = (BitmapState *) eohptr;
+
+	Assert(allocated_size == state->flat_size);
+	mcdp_bitmap_flatten(state->set, result, allocated_size);
+}
+
+/* The state behind an expanded datum, NULL when it is not one of ours. */
+static BitmapState *
+get_state(Datum value)
+{
+	ExpandedObjectHeader *eohptr;
+
+	if (!VARATT_IS_EXTERNAL_EXPANDED(DatumGetPointer(value)))
+		return NULL;
+	eohptr = DatumGetEOHP(value);
+	return eohptr->eoh_methods == &state_methods ? (BitmapState *) eohptr : NULL;
+}
+
+Rbuf *
+mcdp_bitmap_state_set(Datum value)
+{
+	BitmapState *state = get_state(value);
+
+	return state == NULL ? NULL : settle(state);
+}
+
+static MemoryContext
+agg_context(FunctionCallInfo fcinfo)
+{
+	MemoryContext cx;
+
+	if (!AggCheckCallContext(fcinfo, &cx))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("transition functions of bitmap aggregates cannot be called directly")));
+	return cx;
+}
+
+static BitmapState *
+new_state(MemoryContext agg_cx)
+{
+	MemoryContext cx = AllocSetContextCreate(agg_cx, "bitmap aggregate",
+											 ALLOCSET_START_SMALL_SIZES);
+	BitmapState *state = MemoryContextAllocZero(cx, sizeof(BitmapState));
+
+	EOH_init_header(&state->hdr, &state_methods, cx);
+	return state;
+}
+
+/*
+ * The state in argument 0, to be changed: the very object when it is a
+ * read/write one of ours, else a new one that holds the same set.  NULL makes
+ * an empty one.
+ */
+static BitmapState *
+state_arg(FunctionCallInfo fcinfo, MemoryContext agg_cx)
+{
+	BitmapState *state;
+
+	if (!PG_ARGISNULL(0) &&
+		VARATT_IS_EXTERNAL_EXPANDED_RW(DatumGetPointer(PG_GETARG_DATUM(0))))
+	{
+		state = get_state(PG_GETARG_DATUM(0));
+		if (state != NULL)
+			return state;
+	}
+	state = new_state(agg_cx);
+	if (!PG_ARGISNULL(0))
+		state->set = mcdp_bitmap_to_rbuf(state->hdr.eoh_context, PG_GETARG_DATUM(0));
+	return state;
+}
+
+/* What to return when argument 1 is NULL: the state as it was. */
+static Datum
+same_state(FunctionCallInfo fcinfo)
+{
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(PG_GETARG_DATUM(0));
+}
+
+Datum
+mcdp_rb_build_transfn(PG_FUNCTION_ARGS)
+{
+	MemoryContext cx = agg_context(fcinfo);
+	BitmapState *state;
+	uint64		id;
+
+	if (PG_ARGISNULL(1))
+		return same_state(fcinfo);
+	id = mcdp_bitmap_check_id(PG_GETARG_INT64(1));
+	state = state_arg(fcinfo, cx);
+
+	if (state->num_pending == state->max_pending)
+	{
+		if (state->max_pending >= MAX_PENDING)
+			settle(state);
+		else if (state->pending == NULL)
+		{
+			state->pending = MemoryContextAlloc(state->hdr.eoh_context,
+												MIN_PENDING * sizeof(uint64));
+			state->max_pending = MIN_PENDING;
+		}
+		else
+		{
+			state->pending = repalloc(state->pending,
+									  2 * state->max_pending * sizeof(uint64));
+			state->max_pending *= 2;
+		}
+	}
+	state->pending[state->num_pending++] = id;
+	PG_RETURN_DATUM(EOHPGetRWDatum(&state->hdr));
+}
+
+/* Also the combine functions: the set of argument 1 changes the state. */
+static Datum
+combine(FunctionCallInfo fcinfo, void (*change) (Rbuf *into, const Rbuf *with))
+{
+	MemoryContext cx = agg_context(fcinfo);
+	BitmapState *state;
+	Rbuf	   *set;
+	Rbuf	   *with;
+	Rbuf	   *other;
+
+	if (PG_ARGISNULL(1))
+		return same_state(fcinfo);
+	if (PG_ARGISNULL(0))
+	{
+		state = new_state(cx);
+		state->set = mcdp_bitmap_to_rbuf(state->hdr.eoh_context, PG_GETARG_DATUM(1));
+		PG_RETURN_DATUM(EOHPGetRWDatum(&state->hdr));
+	}
+	state = state_arg(fcinfo, cx);
+	set = settle(state);
+	other = mcdp_bitmap_state_set(PG_GETARG_DATUM(1));
+	with = other != NULL ? other :
+		mcdp_bitmap_to_rbuf(CurrentMemoryContext, PG_GETARG_DATUM(1));
+	state->flat_size = 0;
+	change(set, with);
+	if (other == NULL)
+		mcdp_rbuf_free(with);
+	PG_RETURN_DATUM(EOHPGetRWDatum(&state->hdr));
+}
+
+Datum
+mcdp_rb_or_transfn(PG_FUNCTION_ARGS)
+{
+	return combine(fcinfo, mcdp_rbuf_or);
+}
+
+Datum
+mcdp_rb_and_transfn(PG_FUNCTION_ARGS)
+{
+	return combine(fcinfo, mcdp_rbuf_and);
+}
+
+Datum
+mcdp_rb_xor_transfn(PG_FUNCTION_ARGS)
+{
+	return combine(fcinfo, mcdp_rbuf_xor);
+}

@@ -1,0 +1,142 @@
+/*-------------------------------------------------------------------------
+ *
+ * bitmap_support_fn.c
+ *	  What the planner is told about bitmap functions.
+ *
+ * "column <@ bitmap" (and rb_contains, @>) can use an index on the column: as
+ * an array condition, column = ANY (cdp._rb_keys(bitmap)).  The planner would
+ * evaluate a stable bitmap expression just to estimate with it, and that may
+ * be a whole audience; _rb_keys is declared volatile to keep it from that.
+ * The executor evaluates it once, when the index scan starts.
+ *
+ * Copyright (c) 2026, marketing_cdp contributors
+ *
+ * IDENTIFICATION
+ *	  src/types/bitmap_support_fn.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/stratnum.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_type.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/pathnodes.h"
+#include "nodes/supportnodes.h"
+#include "optimizer/optimizer.h"
+#include "parser/parse_func.h"
+#include "utils/lsyscache.h"
+
+#include "types/bitmap.h"
+
+PG_FUNCTION_INFO_V1(mcdp_rb_iterate_support);
+PG_FUNCTION_INFO_V1(mcdp_rb_contains_support);
+
+/* Rows of rb_iterate(constant). */
+Datum
+mcdp_rb_iterate_support(PG_FUNCTION_ARGS)
+{
+	Node	   *request = (Node *) PG_GETARG_POINTER(0);
+
+	if (IsA(request, SupportRequestRows))
+	{
+		SupportRequestRows *rows = (SupportRequestRows *) request;
+
+		if (is_funcclause(rows->node))
+		{
+			Node	   *arg = linitial(((FuncExpr *) rows->node)->args);
+
+			if (IsA(arg, Const))
+			{
+				Const	   *value = (Const *) arg;
+
+				rows->rows = value->constisnull ? 0 :
+					mcdp_bitmap_cardinality(value->constvalue);
+				PG_RETURN_POINTER(request);
+			}
+		}
+	}
+	PG_RETURN_POINTER(NULL);
+}
+
+/* cdp._rb_keys, found beside the function the request is about. */
+static Oid
+keys_function(Oid beside, Oid argtype)
+{
+	char	   *schema = get_namespace_name(get_func_namespace(beside));
+
+	if (schema == NULL)
+		return InvalidOid;
+	return LookupFuncName(list_make2(makeString(schema), makeString("_rb_keys")),
+						  1, &argtype, true);
+}
+
+static List *
+index_condition(SupportRequestIndexCondition *req)
+{
+	List	   *args;
+	Node	   *id;
+	Node	   *bitmap;
+	Oid			eq;
+	Oid			keys;
+	ScalarArrayOpExpr *any;
+	int			strategy;
+
+	if (is_opclause(req->node))
+		args = ((OpExpr *) req->node)->args;
+	else if (is_funcclause(req->node))
+		args = ((FuncExpr *) req->node)->args;
+	else
+		return NIL;
+	if (list_length(args) != 2 || req->indexarg > 1)
+		return NIL;
+	id = list_nth(args, req->indexarg);
+	bitmap = list_nth(args, 1 - req->indexarg);
+	if (exprType(id) != INT8OID ||
+		!is_pseudo_constant_for_index(req->root, bitmap, req->index))
+		return NIL;
+
+	if (req->index->relam == BTREE_AM_OID)
+		strategy = BTEqualStrategyNumber;
+	else if (req->index->relam == HASH_AM_OID)
+		strategy = HTEqualStrategyNumber;
+	else
+		return NIL;
+	eq = get_opfamily_member(req->opfamily, INT8OID, INT8OID, strategy);
+	keys = keys_function(req->funcid, exprType(bitmap));
+	if (!OidIsValid(eq) || !OidIsValid(keys))
+		return NIL;
+
+	any = makeNode(ScalarArrayOpExpr);
+	any->opno = eq;
+	any->opfuncid = get_opcode(eq);
+	any->useOr = true;
+	any->inputcollid = InvalidOid;
+	any->args = list_make2(id,
+						   makeFuncExpr(keys, INT8ARRAYOID, list_make1(bitmap),
+										InvalidOid, InvalidOid,
+										COERCE_EXPLICIT_CALL));
+	any->location = -1;
+	return list_make1(any);
+}
+
+Datum
+mcdp_rb_contains_support(PG_FUNCTION_ARGS)
+{
+	Node	   *request = (Node *) PG_GETARG_POINTER(0);
+
+	if (IsA(request, SupportRequestIndexCondition))
+	{
+		SupportRequestIndexCondition *req = (SupportRequestIndexCondition *) request;
+		List	   *condition = index_condition(req);
+
+		if (condition != NIL)
+		{
+			req->lossy = false;
+			PG_RETURN_POINTER(condition);
+		}
+	}
+	PG_RETURN_POINTER(NULL);
+}
