@@ -53,3 +53,76 @@ CREATE TABLE cdp.relation (
 COMMENT ON TABLE cdp.relation IS 'a stands in this relation to b during [since, until)';
 CREATE INDEX relation_b_idx ON cdp.relation (b, relation);
 
+CREATE FUNCTION cdp.relate(a bigint, b bigint, relation text, since timestamptz DEFAULT now(), until timestamptz DEFAULT NULL,
+						   source text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	from_id	bigint;
+	to_id	bigint;
+BEGIN
+	IF relate.a IS NULL OR relate.b IS NULL OR relate.relation IS NULL OR relate.since IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'a, b, relation and since must not be null';
+	ELSIF relate.relation = '' THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'a relation needs a name';
+	ELSIF relate.until <= relate.since THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'until must be later than since';
+	END IF;
+	from_id := canonical_id(relate.a);
+	to_id := canonical_id(relate.b);
+	IF from_id IS NULL OR to_id IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'undefined_object',
+			MESSAGE = format('profile %s does not exist', CASE WHEN from_id IS NULL THEN relate.a ELSE relate.b END);
+	ELSIF from_id = to_id THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('cannot relate profile %s to itself', from_id);
+	END IF;
+	INSERT INTO relation AS r (a, relation, b, since, until, source)
+	VALUES (from_id, relate.relation, to_id, relate.since, relate.until, relate.source)
+	ON CONFLICT ON CONSTRAINT relation_pkey DO UPDATE SET until = excluded.until, source = excluded.source
+	WHERE (r.until, r.source) IS DISTINCT FROM (excluded.until, excluded.source);
+END
+$$;
+COMMENT ON FUNCTION cdp.relate(bigint, bigint, text, timestamptz, timestamptz, text)
+	IS 'a stands in this relation to b during [since, until)';
+
+CREATE FUNCTION cdp.unrelate(a bigint, b bigint, relation text, at timestamptz DEFAULT now()) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	from_ids	bigint[];
+	to_ids		bigint[];
+	ended		boolean;
+BEGIN
+	IF unrelate.a IS NULL OR unrelate.b IS NULL OR unrelate.relation IS NULL OR unrelate.at IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'a, b, relation and at must not be null';
+	END IF;
+	from_ids := ARRAY(SELECT p.profile_id FROM profile p WHERE p.canonical_id = canonical_id(unrelate.a));
+	to_ids := ARRAY(SELECT p.profile_id FROM profile p WHERE p.canonical_id = canonical_id(unrelate.b));
+	IF from_ids = '{}' OR to_ids = '{}' THEN
+		RAISE EXCEPTION USING ERRCODE = 'undefined_object',
+			MESSAGE = format('profile %s does not exist', CASE WHEN from_ids = '{}' THEN unrelate.a ELSE unrelate.b END);
+	END IF;
+	UPDATE relation r SET until = unrelate.at
+	WHERE r.a = ANY (from_ids) AND r.relation = unrelate.relation AND r.b = ANY (to_ids)
+	  AND r.since < unrelate.at AND (r.until IS NULL OR r.until > unrelate.at);
+	ended := FOUND;
+	-- What had just begun has never been.
+	DELETE FROM relation r
+	WHERE r.a = ANY (from_ids) AND r.relation = unrelate.relation AND r.b = ANY (to_ids) AND r.since = unrelate.at;
+	RETURN ended OR FOUND;
+END
+$$;
+COMMENT ON FUNCTION cdp.unrelate(bigint, bigint, text, timestamptz) IS 'end a relation; false if it did not hold at that time';
+
+CREATE FUNCTION cdp.related(profile bigint, relation text, at timestamptz DEFAULT now()) RETURNS SETOF bigint
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT DISTINCT other.canonical_id
+	FROM cdp.profile me
+		JOIN cdp.profile leaf ON leaf.canonical_id = me.canonical_id
+		JOIN cdp.relation r ON r.a = leaf.profile_id
+		JOIN cdp.profile other ON other.profile_id = r.b
+	WHERE me.profile_id = related.profile AND r.relation = related.relation
+	  AND r.since <= related.at AND (r.until IS NULL OR r.until > related.at)
+	ORDER BY other.canonical_id;
+END;
+COMMENT ON FUNCTION cdp.related(bigint, text, timestamptz) IS 'the canonical profiles to which this one stands in the relation at that time';

@@ -16,7 +16,7 @@ CREATE TABLE cdp.identity_edge (
 	at			timestamptz NOT NULL,
 	source		text,
 	PRIMARY KEY (a, b),
-	CONSTRAINT identity_edge_order_check CHECK (a < b)
+	CONSTRAINT identity_edge_order_check CHECK (a OPERATOR(cdp.<) b)
 );
 COMMENT ON TABLE cdp.identity_edge IS 'two identifiers that one call named together: the evidence for a link or a merge';
 
@@ -52,6 +52,7 @@ CREATE TABLE cdp.never_merge (
 	CONSTRAINT never_merge_order_check CHECK (profile_a < profile_b)
 );
 COMMENT ON TABLE cdp.never_merge IS 'pairs of leaf profiles that evidence must not link again';
+CREATE INDEX never_merge_profile_b_idx ON cdp.never_merge (profile_b);
 
 CREATE SEQUENCE cdp.refusal_id_seq;
 COMMENT ON SEQUENCE cdp.refusal_id_seq IS 'ids of identity refusals';
@@ -72,16 +73,656 @@ CREATE TABLE cdp.namespace_rule (
 	within					interval,
 	never_merge_if_different boolean NOT NULL DEFAULT false,
 	seeded					boolean NOT NULL DEFAULT false,
-	PRIMARY KEY (namespace, seeded)
+	PRIMARY KEY (namespace, seeded),
+	CONSTRAINT namespace_rule_max_per_profile_check CHECK (max_per_profile >= 1),
+	CONSTRAINT namespace_rule_within_check CHECK (within > interval '0')
 );
 COMMENT ON TABLE cdp.namespace_rule IS 'what an identifier namespace means and how far it may link profiles; writable';
+COMMENT ON COLUMN cdp.namespace_rule.kind IS 'the kind of profile such identifiers name';
+COMMENT ON COLUMN cdp.namespace_rule.max_per_profile IS 'how many of them one profile may have; NULL = any number';
+COMMENT ON COLUMN cdp.namespace_rule.within IS 'with max_per_profile: count only those linked less than this long before or after; NULL = ever';
+COMMENT ON COLUMN cdp.namespace_rule.never_merge_if_different IS 'two profiles with different ones are never the same';
 COMMENT ON COLUMN cdp.namespace_rule.priority IS 'higher decides first: the owner of an event, and which identifier stays when a rule is broken';
 
 CREATE TABLE cdp.blocked_value (
 	namespace	text NOT NULL DEFAULT '*',
 	pattern		text NOT NULL,
+	active		boolean NOT NULL DEFAULT true,
 	seeded		boolean NOT NULL DEFAULT false,
-	PRIMARY KEY (namespace, pattern, seeded)
+	PRIMARY KEY (namespace, pattern, seeded),
+	-- refuses what is not a regular expression
+	CONSTRAINT blocked_value_pattern_check CHECK (('' ~* ('^(?:' || pattern || ')$')) IS NOT NULL)
 );
-COMMENT ON TABLE cdp.blocked_value IS 'identifier values that never link anybody, as regular expressions over the whole value; writable';
+COMMENT ON TABLE cdp.blocked_value IS 'identifier values that never link anybody, as regular expressions over the whole value, in any case; writable';
+COMMENT ON COLUMN cdp.blocked_value.namespace IS 'where it is blocked; * = everywhere';
+COMMENT ON COLUMN cdp.blocked_value.active IS 'false in a user''s row lifts the seeded block with the same key';
 
+CREATE TRIGGER keep_seeded BEFORE UPDATE OR DELETE ON cdp.namespace_rule
+	FOR EACH ROW WHEN (OLD.seeded) EXECUTE FUNCTION cdp._keep_seeded();
+CREATE TRIGGER keep_seeded BEFORE UPDATE OR DELETE ON cdp.blocked_value
+	FOR EACH ROW WHEN (OLD.seeded) EXECUTE FUNCTION cdp._keep_seeded();
+
+-- No limits are seeded: what is shared, and how far, differs between companies.
+INSERT INTO cdp.namespace_rule (namespace, kind, priority, seeded) VALUES
+	('user_id',			'person',		100,	true),
+	('external_id',		'person',		95,		true),
+	('unionid',			'person',		90,		true),
+	('openid',			'person',		85,		true),
+	('email',			'person',		80,		true),
+	('phone',			'person',		70,		true),
+	('device_id',		'person',		30,		true),
+	('anonymous_id',	'person',		20,		true),
+	('store',			'store',		10,		true),
+	('account',			'account',		10,		true),
+	('rep',				'rep',			10,		true),
+	('household',		'household',	10,		true);
+
+INSERT INTO cdp.blocked_value (namespace, pattern, seeded) VALUES
+	('*',		'\(?null\)?',						true),
+	('*',		'nil',								true),
+	('*',		'none',								true),
+	('*',		'nan',								true),
+	('*',		'n/?a',								true),
+	('*',		'undefined',						true),
+	('*',		'unknown',							true),
+	('*',		'anonymous',						true),
+	('*',		'guest',							true),
+	('*',		'true|false',						true),
+	('*',		'not[ _-]?(set|available|provided)',	true),
+	('*',		'-1',								true),
+	('*',		'0+',								true),
+	('*',		'0{8}(-0{4}){3}-0{12}',				true),
+	('*',		'[-_.?*#]+',						true),
+	('*',		'\[object object\]',				true),
+	('email',	'(null|nil|none|undefined|unknown|anonymous)@.*',	true),
+	('phone',	'\+?0+',							true),
+	('phone',	'\+?(\d)\1{6,}',					true);
+
+CREATE VIEW cdp.namespace_rule_effective AS
+	SELECT DISTINCT ON (r.namespace)
+		r.namespace, r.kind, r.priority, r.max_per_profile, r.within, r.never_merge_if_different, r.seeded
+	FROM cdp.namespace_rule r
+	ORDER BY r.namespace, r.seeded;
+COMMENT ON VIEW cdp.namespace_rule_effective IS 'the rule in force for each namespace: the user''s row, or else the seeded one';
+
+CREATE VIEW cdp.blocked_value_effective AS
+	SELECT b.namespace, b.pattern, b.seeded
+	FROM (SELECT DISTINCT ON (r.namespace, r.pattern) r.*
+		  FROM cdp.blocked_value r
+		  ORDER BY r.namespace, r.pattern, r.seeded) b
+	WHERE b.active;
+COMMENT ON VIEW cdp.blocked_value_effective IS 'the blocked values in force';
+
+CREATE FUNCTION cdp._namespace_rule(namespace text) RETURNS cdp.namespace_rule_effective
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT e.namespace, e.kind, e.priority, e.max_per_profile, e.within, e.never_merge_if_different, e.seeded
+	FROM cdp.namespace_rule_effective e WHERE e.namespace = _namespace_rule.namespace
+	UNION ALL
+	SELECT _namespace_rule.namespace, 'person', 50, NULL::int, NULL::interval, false, false
+	WHERE NOT EXISTS (SELECT FROM cdp.namespace_rule r WHERE r.namespace = _namespace_rule.namespace);
+END;
+COMMENT ON FUNCTION cdp._namespace_rule(text) IS 'the rule of a namespace, or what holds when there is none';
+
+CREATE FUNCTION cdp.canonical_id(profile_id bigint) RETURNS bigint
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT p.canonical_id FROM cdp.profile p WHERE p.profile_id = canonical_id.profile_id;
+END;
+COMMENT ON FUNCTION cdp.canonical_id(bigint) IS 'the profile that this one was merged into, or itself; NULL if there is none';
+
+CREATE FUNCTION cdp.resolve(identifier cdp.identifier) RETURNS bigint
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT p.canonical_id
+	FROM cdp.identifier_link l JOIN cdp.profile p ON p.profile_id = l.profile_id
+	WHERE l.identifier OPERATOR(cdp.=) resolve.identifier;
+END;
+COMMENT ON FUNCTION cdp.resolve(cdp.identifier) IS 'the canonical profile that owns the identifier; NULL if nobody does';
+
+-- While a merge stands, its merged profile is merged nowhere else: the chain
+-- of merges that stood at as_of is a path.
+CREATE FUNCTION cdp.resolve(identifier cdp.identifier, as_of timestamptz) RETURNS bigint
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	WITH RECURSIVE step (profile_id, depth) AS (
+		SELECT l.profile_id, 0
+		FROM cdp.identifier_link l
+		WHERE l.identifier OPERATOR(cdp.=) resolve.identifier AND l.at <= as_of
+		UNION ALL
+		SELECT m.survivor, s.depth + 1
+		FROM step s JOIN cdp.profile_merge m ON m.merged = s.profile_id
+		WHERE m.at <= as_of AND (m.undone_at IS NULL OR m.undone_at > as_of)
+	)
+	SELECT s.profile_id FROM step s ORDER BY s.depth DESC LIMIT 1;
+END;
+COMMENT ON FUNCTION cdp.resolve(cdp.identifier, timestamptz) IS 'the same by the links and merges whose time had come at as_of';
+
+/*
+ * Locks.  Stitching takes them in this order, which is the order of all code
+ * (sql-contract: identifier keys by bytes, then profile rows ascending):
+ *
+ * 1. Unknown identifiers are claimed by inserting their rows of
+ *    identifier_link in byte order.  A second session that inserts one of
+ *    them waits in the unique index until the first is through, then finds
+ *    the row there.  (Advisory locks would fill the lock table in a bulk load.)
+ * 2. The canonical profiles concerned are locked FOR UPDATE in ascending
+ *    order by _lock_profiles, which looks again afterwards and starts anew,
+ *    with none of them locked, when a merge had come in between.
+ *
+ * Whoever changes a profile row, a leaf's too, holds the lock of its
+ * canonical profile.  A call with nothing new takes no lock and writes nothing.
+ */
+
+CREATE FUNCTION cdp._lock_profiles(leaves bigint[]) RETURNS bigint[]
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	roots	bigint[];
+	again	bigint[];
+BEGIN
+	SELECT array_agg(DISTINCT p.canonical_id ORDER BY p.canonical_id) INTO roots
+	FROM profile p WHERE p.profile_id = ANY (leaves);
+	-- One that nobody else holds: the usual case needs no subtransaction.
+	IF cardinality(roots) = 1 THEN
+		PERFORM FROM profile p WHERE p.profile_id = roots[1] AND p.canonical_id = p.profile_id FOR UPDATE SKIP LOCKED;
+		IF FOUND THEN
+			SELECT array_agg(DISTINCT p.canonical_id ORDER BY p.canonical_id) INTO again
+			FROM profile p WHERE p.profile_id = ANY (leaves);
+			IF again = roots THEN
+				RETURN roots;
+			END IF;
+		END IF;
+	END IF;
+	LOOP
+		-- The subtransaction gives the row locks back when they were the wrong
+		-- ones: nobody waits while holding a lock out of order.
+		BEGIN
+			PERFORM FROM profile p WHERE p.profile_id = ANY (roots) ORDER BY p.profile_id FOR UPDATE;
+			SELECT array_agg(DISTINCT p.canonical_id ORDER BY p.canonical_id) INTO again
+			FROM profile p WHERE p.profile_id = ANY (leaves);
+			IF again IS NOT DISTINCT FROM roots THEN
+				RETURN roots;
+			END IF;
+			RAISE SQLSTATE 'CDP01';			-- caught below, always
+		EXCEPTION WHEN SQLSTATE 'CDP01' THEN
+			roots := again;
+		END;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp._lock_profiles(bigint[]) IS 'lock the canonical profiles of these profiles, in ascending order; returns them';
+
+CREATE FUNCTION cdp._new_profile(profile_id bigint, kind text, at timestamptz) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	INSERT INTO profile (profile_id, kind, canonical_id, first_at)
+	VALUES (_new_profile.profile_id, _new_profile.kind, _new_profile.profile_id, _new_profile.at);
+	INSERT INTO profile_queue (profile_id, at, cause) VALUES (_new_profile.profile_id, _new_profile.at, 'first');
+	PERFORM _universe_add(_new_profile.profile_id, _new_profile.kind);
+END
+$$;
+COMMENT ON FUNCTION cdp._new_profile(bigint, text, timestamptz) IS 'make the profile with this id, which comes from profile_id_seq';
+
+CREATE FUNCTION cdp._new_profile(kind text, at timestamptz) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	id	bigint := nextval('profile_id_seq');
+BEGIN
+	PERFORM _new_profile(id, _new_profile.kind, _new_profile.at);
+	RETURN id;
+END
+$$;
+COMMENT ON FUNCTION cdp._new_profile(text, timestamptz) IS 'make a profile';
+
+-- Why the candidate (an identifier, its canonical profile if it has one) may
+-- not join the profile made of these canonical profiles and these identifiers
+-- yet to be linked; NULL if it may.  The link rows of claimed identifiers do
+-- not count.  The caller holds the locks.
+CREATE FUNCTION cdp._refusal(roots bigint[], added cdp.identifier[], candidate cdp.identifier, root bigint, at timestamptz,
+							 claimed cdp.identifier[])
+RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	reason	text;
+BEGIN
+	IF root IS NOT NULL THEN
+		SELECT format('profiles %s and %s are never to be merged%s', n.profile_a, n.profile_b, ': ' || n.reason) INTO reason
+		FROM profile mine
+			JOIN never_merge n ON mine.profile_id IN (n.profile_a, n.profile_b)
+			JOIN profile other ON other.profile_id = n.profile_a + n.profile_b - mine.profile_id
+		WHERE mine.canonical_id = root AND other.canonical_id = ANY (roots)
+		ORDER BY n.profile_a, n.profile_b LIMIT 1;
+		IF FOUND THEN
+			RETURN reason;
+		END IF;
+	END IF;
+
+	WITH rule AS MATERIALIZED (
+		-- a length: 365 days to a year, and extract() takes 365.25
+		SELECT r.namespace, r.max_per_profile, r.within, r.never_merge_if_different,
+			   extract(epoch FROM r.within) - extract(year FROM r.within) * 21600 AS seconds
+		FROM namespace_rule_effective r
+		WHERE r.max_per_profile IS NOT NULL OR r.never_merge_if_different
+	), present AS (
+		SELECT l.identifier, l.at FROM profile p JOIN identifier_link l ON l.profile_id = p.profile_id
+		WHERE p.canonical_id = ANY (roots) AND l.identifier <> ALL (claimed)
+		UNION ALL
+		SELECT a, _refusal.at FROM unnest(added) a
+	), joining AS (
+		SELECT l.identifier, l.at FROM profile p JOIN identifier_link l ON l.profile_id = p.profile_id
+		WHERE p.canonical_id = root AND l.identifier <> ALL (claimed)
+		UNION ALL
+		SELECT candidate, _refusal.at WHERE root IS NULL
+	), both_sides AS (
+		SELECT r.*, c.identifier AS mine, c.at AS mine_at,
+			   (SELECT count(*) FROM present o
+				WHERE namespace(o.identifier) = r.namespace
+				  AND (r.within IS NULL OR abs(extract(epoch FROM o.at - c.at)) < r.seconds)) AS there,
+			   (SELECT count(*) FROM joining o
+				WHERE namespace(o.identifier) = r.namespace
+				  AND (r.within IS NULL OR abs(extract(epoch FROM o.at - c.at)) < r.seconds)) AS here,
+			   (SELECT min(o.identifier::text COLLATE "C") FROM present o
+				WHERE namespace(o.identifier) = r.namespace AND o.identifier <> c.identifier) AS different
+		FROM joining c JOIN rule r ON r.namespace = namespace(c.identifier)
+	)
+	SELECT CASE WHEN b.never_merge_if_different AND b.different IS NOT NULL
+				THEN format('identifiers "%s" and "%s" are never of one profile', b.different, b.mine)
+				ELSE format('a profile has at most %s identifiers of namespace "%s"%s', b.max_per_profile, b.namespace,
+							' within ' || b.within) END INTO reason
+	FROM both_sides b
+	WHERE (b.never_merge_if_different AND b.different IS NOT NULL)
+	   OR (b.there + b.here > b.max_per_profile AND (b.there > 0 OR root IS NULL))
+	ORDER BY b.namespace, b.mine LIMIT 1;
+	RETURN reason;
+END
+$$;
+COMMENT ON FUNCTION cdp._refusal(bigint[], cdp.identifier[], cdp.identifier, bigint, timestamptz, cdp.identifier[])
+	IS 'why an identifier may not join a profile, by never_merge and namespace_rule; NULL if it may';
+
+-- The caller holds the locks of both and has asked the rules.
+CREATE FUNCTION cdp._merge_profiles(survivor bigint, merged bigint, at timestamptz, cause text, source text, reason text,
+									evidence cdp.identifier[]) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	members	bigint[];
+	tags	text[];
+	id		bigint;
+BEGIN
+	members := ARRAY(SELECT p.profile_id FROM profile p WHERE p.canonical_id = merged ORDER BY p.profile_id);
+	UPDATE profile p SET canonical_id = survivor WHERE p.canonical_id = merged;
+
+	-- In lock order, and what is the system's own goes before tags are moved.
+	PERFORM _merge_journeys(survivor, merged, _merge_profiles.at);
+	PERFORM _merge_lifecycle(survivor, merged, _merge_profiles.at);
+	PERFORM _merge_timelines(survivor, merged);
+	tags := _merge_tags(survivor, merged, members);
+
+	INSERT INTO profile_merge (survivor, merged, at, cause, source, reason, evidence, members, tags)
+	VALUES (survivor, merged, _merge_profiles.at, cause, source, reason, evidence, members, coalesce(tags, '{}'))
+	RETURNING merge_id INTO id;
+	RETURN id;
+END
+$$;
+COMMENT ON FUNCTION cdp._merge_profiles(bigint, bigint, timestamptz, text, text, text, cdp.identifier[])
+	IS 'link one canonical profile, with all that was merged into it, to another';
+
+CREATE FUNCTION cdp.merge(survivor bigint, merged bigint, reason text DEFAULT NULL, at timestamptz DEFAULT now()) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	into_id		bigint;
+	from_id		bigint;
+	into_kind	text;
+	from_kind	text;
+	refusal		text;
+BEGIN
+	IF survivor IS NULL OR merged IS NULL OR merge.at IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'survivor, merged and at must not be null';
+	END IF;
+	PERFORM _lock_profiles(ARRAY[survivor, merged]);
+	SELECT p.canonical_id, p.kind INTO into_id, into_kind FROM profile p WHERE p.profile_id = survivor;
+	SELECT p.canonical_id, p.kind INTO from_id, from_kind FROM profile p WHERE p.profile_id = merged;
+	IF into_id IS NULL OR from_id IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'undefined_object',
+			MESSAGE = format('profile %s does not exist', CASE WHEN into_id IS NULL THEN survivor ELSE merged END);
+	END IF;
+	IF into_id = from_id THEN
+		RAISE NOTICE USING MESSAGE = format('profiles %s and %s are one already', survivor, merged);
+		RETURN NULL;
+	END IF;
+	IF into_kind <> from_kind THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('cannot merge a profile of kind "%s" into one of kind "%s"', from_kind, into_kind),
+			HINT = 'Use relate() to connect profiles of different kinds.';
+	END IF;
+	refusal := _refusal(ARRAY[into_id], '{}', NULL, from_id, merge.at, '{}');
+	IF refusal IS NOT NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+			MESSAGE = format('cannot merge profile %s into %s', from_id, into_id),
+			DETAIL = format('A rule forbids it: %s.', refusal);
+	END IF;
+	RETURN _merge_profiles(into_id, from_id, merge.at, 'manual', NULL, reason, '{}');
+END
+$$;
+COMMENT ON FUNCTION cdp.merge(bigint, bigint, text, timestamptz)
+	IS 'merge the second profile into the first; returns the merge id, or NULL if they are one already';
+
+-- Two profiles of different kinds that one call named together.
+CREATE FUNCTION cdp._relate_kinds(a bigint, b bigint, relation text, at timestamptz, source text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	known	timestamptz;
+BEGIN
+	SELECT r.since INTO known
+	FROM relation r
+	WHERE r.a = _relate_kinds.a AND r.relation = _relate_kinds.relation AND r.b = _relate_kinds.b
+	  AND (r.until IS NULL OR r.until > _relate_kinds.at)
+	ORDER BY r.since LIMIT 1;
+	IF known IS NULL THEN
+		INSERT INTO relation (a, relation, b, since, source)
+		VALUES (_relate_kinds.a, _relate_kinds.relation, _relate_kinds.b, _relate_kinds.at, _relate_kinds.source)
+		ON CONFLICT DO NOTHING;
+	ELSIF known > _relate_kinds.at THEN
+		UPDATE relation r SET since = _relate_kinds.at
+		WHERE r.a = _relate_kinds.a AND r.relation = _relate_kinds.relation AND r.b = _relate_kinds.b AND r.since = known;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION cdp._relate_kinds(bigint, bigint, text, timestamptz, text)
+	IS 'make sure that the relation holds at this time; an earlier time moves its beginning';
+
+CREATE FUNCTION cdp._stitch(identifiers cdp.identifier[], kind text, at timestamptz, source text,
+							OUT leaf_id bigint, OUT canonical_id bigint, OUT via cdp.identifier)
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	asked		text := kind;
+	-- what is known about each identifier, highest priority first
+	ids			identifier[];
+	kinds		text[];			-- of its profile or else its namespace; NULL: follows the call
+	leaves		bigint[];		-- NULL: unknown
+	roots		bigint[];
+	late		boolean;		-- some of them were not known that early
+	-- the same for those of the call's kind
+	own			identifier[];
+	own_leaves	bigint[];
+	own_roots	bigint[];
+	-- unknown ones and the leaves they get
+	unknown		identifier[];
+	targets		bigint[];
+	found		identifier[];
+	-- what is to be one profile
+	accepted	identifier[] := '{}';
+	joined		bigint[] := '{}';		-- canonical profiles
+	added		identifier[] := '{}';	-- new identifiers
+	checked		boolean := false;
+	reason		text;
+	leaf		bigint;
+	fresh		bigint;			-- id for a new profile
+	root		bigint;
+BEGIN
+	-- Most calls: one identifier, known.
+	IF cardinality(identifiers) = 1 THEN
+		SELECT l.profile_id, p.canonical_id, l.identifier INTO leaf_id, canonical_id, via
+		FROM identifier_link l JOIN profile p ON p.profile_id = l.profile_id
+		WHERE l.identifier = identifiers[1] AND l.at <= _stitch.at
+		  AND (asked IS NULL OR asked IN (p.kind, 'person'));
+		IF FOUND THEN
+			RETURN;
+		END IF;
+	END IF;
+
+	IF identifiers IS NULL OR array_position(identifiers, NULL) IS NOT NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'identifiers must not be null';
+	ELSIF cardinality(identifiers) = 0 THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at least one identifier is needed';
+	ELSIF _stitch.at IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'at must not be null';
+	ELSIF NOT isfinite(_stitch.at) THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at must be finite';
+	END IF;
+
+	LOOP
+		SELECT array_agg(u.identifier ORDER BY u.priority DESC, u.n), array_agg(u.kind ORDER BY u.priority DESC, u.n),
+			   array_agg(u.profile_id ORDER BY u.priority DESC, u.n), array_agg(u.canonical_id ORDER BY u.priority DESC, u.n),
+			   coalesce(bool_or(u.at > _stitch.at), false)
+		INTO ids, kinds, leaves, roots, late
+		FROM (SELECT g.identifier, g.n, l.profile_id, l.at, p.canonical_id,
+					 coalesce(p.kind, mine.kind, theirs.kind) AS kind, coalesce(mine.priority, theirs.priority, 50) AS priority
+			  FROM (SELECT d.identifier, min(d.n) AS n
+					FROM unnest(identifiers) WITH ORDINALITY d (identifier, n) GROUP BY d.identifier) g
+				LEFT JOIN identifier_link l ON l.identifier = g.identifier
+				LEFT JOIN profile p ON p.profile_id = l.profile_id
+				LEFT JOIN namespace_rule mine ON mine.namespace = namespace(g.identifier) AND NOT mine.seeded
+				LEFT JOIN namespace_rule theirs ON theirs.namespace = namespace(g.identifier) AND theirs.seeded) u;
+
+		-- Which kind is it about?
+		kind := asked;
+		IF asked IS NULL OR (asked = 'person' AND asked <> ALL (kinds)) THEN
+			kind := coalesce(kinds[1], 'person');
+		ELSIF asked <> ALL (kinds) THEN
+			IF leaves[1] IS NOT NULL THEN
+				RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+					MESSAGE = format('identifier "%s" belongs to a profile of kind "%s", not "%s"', ids[1], kinds[1], asked);
+			END IF;
+			kinds[1] := asked;
+		END IF;
+
+		own := '{}'; own_leaves := '{}'; own_roots := '{}'; leaf := NULL;
+		FOR i IN 1 .. cardinality(ids) LOOP
+			kinds[i] := coalesce(kinds[i], kind);
+			IF kinds[i] = kind THEN
+				own := own || ids[i];
+				own_leaves := own_leaves || leaves[i];
+				own_roots := own_roots || roots[i];
+				leaf := coalesce(leaf, leaves[i]);
+			END IF;
+		END LOOP;
+
+		-- All known and one profile already?
+		IF array_position(leaves, NULL) IS NULL AND NOT late AND own_roots[1] = ALL (own_roots) THEN
+			leaf_id := own_leaves[1];
+			canonical_id := own_roots[1];
+			via := own[1];
+			IF cardinality(own) > 1 THEN
+				PERFORM _add_edges(via, own, _stitch.at, source);
+			END IF;
+			IF cardinality(own) < cardinality(ids) THEN
+				FOR i IN 1 .. cardinality(ids) LOOP
+					IF kinds[i] <> kind THEN
+						PERFORM _relate_kinds(leaf_id, leaves[i], kinds[i], _stitch.at, source);
+					END IF;
+				END LOOP;
+			END IF;
+			RETURN;
+		END IF;
+
+		-- Values that never link anybody.
+		IF NOT checked THEN
+			checked := true;
+			SELECT array_agg(u.identifier) INTO found
+			FROM unnest(ids) u (identifier)
+			WHERE EXISTS (SELECT FROM blocked_value_effective b
+						  WHERE b.namespace IN ('*', namespace(u.identifier))
+							AND value(u.identifier) ~* ('^(?:' || b.pattern || ')$'));
+			IF found IS NOT NULL THEN
+				IF cardinality(found) = cardinality(ids) THEN
+					RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+						MESSAGE = format('no identifier is left: the value of "%s" is blocked', found[1]),
+						HINT = 'See table blocked_value.';
+				END IF;
+				INSERT INTO identity_refusal (at, identifiers, reason, source)
+				SELECT _stitch.at, ARRAY[u.identifier], 'blocked value', _stitch.source FROM unnest(found) u (identifier);
+				identifiers := ARRAY(SELECT d.identifier FROM unnest(identifiers) WITH ORDINALITY d (identifier, n)
+									 WHERE d.identifier <> ALL (found) ORDER BY d.n);
+				CONTINUE;
+			END IF;
+		END IF;
+
+		-- Claim what is unknown: those of the call's kind for the first known
+		-- leaf, if there is one, the others each for a profile of its own.
+		IF leaf IS NULL THEN
+			fresh := coalesce(fresh, nextval('profile_id_seq'));
+			leaf := fresh;
+		END IF;
+		unknown := '{}'; targets := '{}';
+		FOR i IN 1 .. cardinality(ids) LOOP
+			IF leaves[i] IS NULL THEN
+				unknown := unknown || ids[i];
+				targets := targets || CASE WHEN kinds[i] = kind THEN leaf ELSE nextval('profile_id_seq') END;
+			END IF;
+		END LOOP;
+		EXIT WHEN unknown = '{}';
+		WITH claim AS (
+			INSERT INTO identifier_link AS l (identifier, profile_id, at, source)
+			SELECT u.identifier, u.profile_id, _stitch.at, _stitch.source
+			FROM unnest(unknown, targets) u (identifier, profile_id)
+			ORDER BY u.identifier
+			ON CONFLICT DO NOTHING
+			RETURNING l.identifier
+		)
+		SELECT array_agg(c.identifier) INTO found FROM claim c;
+		EXIT WHEN cardinality(found) = cardinality(unknown);
+		-- Somebody else was first with one of them: look again.  Nobody can
+		-- take the others away before this transaction ends.
+		DELETE FROM identifier_link l WHERE l.identifier = ANY (found);
+	END LOOP;
+
+	IF late THEN
+		UPDATE identifier_link l SET at = _stitch.at
+		FROM (SELECT k.identifier FROM identifier_link k
+			  WHERE k.identifier = ANY (ids) AND k.at > _stitch.at ORDER BY k.identifier FOR UPDATE) k
+		WHERE l.identifier = k.identifier;
+	END IF;
+
+	-- Those that exist already, stable from here on.
+	IF late THEN
+		PERFORM _lock_profiles(leaves);
+	ELSIF array_position(own_leaves, NULL) IS NOT NULL OR own_roots[1] <> ANY (own_roots) THEN
+		PERFORM _lock_profiles(own_leaves);
+	END IF;
+	own_roots := ARRAY(SELECT p.canonical_id FROM unnest(own_leaves) WITH ORDINALITY u (profile_id, n)
+					   LEFT JOIN profile p ON p.profile_id = u.profile_id ORDER BY u.n);
+
+	-- What the rules leave of the call, highest priority first.  The first
+	-- one always stays.
+	IF cardinality(own) > 1
+		AND (EXISTS (SELECT FROM namespace_rule r WHERE r.max_per_profile IS NOT NULL OR r.never_merge_if_different)
+			 OR EXISTS (SELECT FROM never_merge))
+	THEN
+		FOR i IN 1 .. cardinality(own) LOOP
+			reason := NULL;
+			IF own_roots[i] IS NULL OR own_roots[i] <> ALL (joined) THEN
+				reason := _refusal(joined, added, own[i], own_roots[i], _stitch.at, unknown);
+			END IF;
+			IF reason IS NULL THEN
+				accepted := accepted || own[i];
+				IF own_roots[i] IS NULL THEN
+					added := added || own[i];
+				ELSIF own_roots[i] <> ALL (joined) THEN
+					joined := joined || own_roots[i];
+				END IF;
+			ELSE
+				INSERT INTO identity_refusal (at, identifiers, reason, source)
+				VALUES (_stitch.at, ARRAY[accepted[1], own[i]], reason, _stitch.source);
+				IF own_roots[i] IS NULL THEN
+					DELETE FROM identifier_link l WHERE l.identifier = own[i];
+				END IF;
+			END IF;
+		END LOOP;
+	ELSE
+		accepted := own;
+		joined := ARRAY(SELECT DISTINCT r FROM unnest(own_roots) r WHERE r IS NOT NULL);
+		added := ARRAY(SELECT u.identifier FROM unnest(own, own_roots) u (identifier, root) WHERE u.root IS NULL);
+	END IF;
+	via := accepted[1];
+
+	-- Make the profile, or extend and merge those there are.
+	IF joined = '{}' THEN
+		root := coalesce(fresh, nextval('profile_id_seq'));
+		PERFORM _new_profile(root, kind, _stitch.at);
+		canonical_id := root;
+	ELSE
+		SELECT u.leaf INTO root
+		FROM unnest(own, own_leaves) WITH ORDINALITY u (identifier, leaf, n)
+		WHERE u.leaf IS NOT NULL AND u.identifier = ANY (accepted) ORDER BY u.n LIMIT 1;
+		SELECT min(r) INTO canonical_id FROM unnest(joined) r;
+	END IF;
+	IF leaf <> root THEN
+		-- the owner of the claimed ones was refused
+		UPDATE identifier_link l SET profile_id = root WHERE l.identifier = ANY (added);
+	END IF;
+	leaf_id := coalesce(own_leaves[array_position(own, via)], root);
+	FOR root IN SELECT r FROM unnest(joined) r WHERE r <> canonical_id ORDER BY r LOOP
+		PERFORM _merge_profiles(canonical_id, root, _stitch.at, 'identifiers', source, NULL,
+			ARRAY(SELECT u.identifier FROM unnest(own, own_roots) WITH ORDINALITY u (identifier, root_id, n)
+				  WHERE u.identifier = ANY (accepted) AND u.root_id IN (canonical_id, root) ORDER BY u.n));
+	END LOOP;
+	IF cardinality(accepted) > 1 THEN
+		PERFORM _add_edges(via, accepted, _stitch.at, source);
+	END IF;
+
+	-- Profiles of other kinds are related.
+	FOR i IN 1 .. cardinality(ids) LOOP
+		IF kinds[i] <> kind THEN
+			IF leaves[i] IS NULL THEN
+				leaves[i] := targets[array_position(unknown, ids[i])];
+				PERFORM _new_profile(leaves[i], kinds[i], _stitch.at);
+			END IF;
+			PERFORM _relate_kinds(leaf_id, leaves[i], kinds[i], _stitch.at, source);
+		END IF;
+	END LOOP;
+
+	IF late THEN
+		WITH earlier AS (
+			UPDATE profile p SET first_at = _stitch.at
+			WHERE p.first_at > _stitch.at AND p.profile_id = ANY (leaves)
+			  AND NOT EXISTS (SELECT FROM unnest(own, own_leaves) u (identifier, leaf)
+							  WHERE u.leaf = p.profile_id AND u.identifier <> ALL (accepted))
+			RETURNING p.canonical_id
+		)
+		INSERT INTO profile_queue (profile_id, at, cause)
+		SELECT DISTINCT e.canonical_id, _stitch.at, 'first' FROM earlier e;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION cdp._stitch(cdp.identifier[], text, timestamptz, text)
+	IS 'the one way identifiers become a profile: looks them up, makes, links and merges what is needed';
+
+-- Evidence that one call named them together; writes only what is new.
+CREATE FUNCTION cdp._add_edges(anchor cdp.identifier, others cdp.identifier[], at timestamptz, source text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	INSERT INTO identity_edge AS e (a, b, at, source)
+	SELECT CASE WHEN anchor < o THEN anchor ELSE o END, CASE WHEN anchor < o THEN o ELSE anchor END,
+		   _add_edges.at, _add_edges.source
+	FROM unnest(others) o
+	WHERE o <> anchor
+	  AND NOT EXISTS (SELECT FROM identity_edge k
+					  WHERE k.a = CASE WHEN anchor < o THEN anchor ELSE o END AND k.b = CASE WHEN anchor < o THEN o ELSE anchor END
+						AND k.at <= _add_edges.at)
+	ORDER BY o
+	ON CONFLICT (a, b) DO UPDATE SET at = excluded.at, source = excluded.source WHERE e.at > excluded.at;
+END
+$$;
+COMMENT ON FUNCTION cdp._add_edges(cdp.identifier, cdp.identifier[], timestamptz, text)
+	IS 'record that one call named these identifiers together with the anchor';
+
+CREATE FUNCTION cdp.identify(identifiers cdp.identifier[], traits jsonb DEFAULT '{}', at timestamptz DEFAULT now(),
+							 source text DEFAULT NULL, kind text DEFAULT 'person') RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	who	record;
+BEGIN
+	IF traits IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'traits must not be null';
+	ELSIF jsonb_typeof(traits) <> 'object' THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'traits must be a JSON object';
+	END IF;
+	SELECT * INTO who FROM _stitch(identifiers, identify.kind, identify.at, identify.source);
+	IF traits <> '{}' THEN
+		PERFORM _set_traits(who.leaf_id, traits, identify.at, identify.source);
+	END IF;
+	RETURN who.canonical_id;
+END
+$$;
+COMMENT ON FUNCTION cdp.identify(cdp.identifier[], jsonb, timestamptz, text, text)
+	IS 'these identifiers belong to one profile, and it has these traits; returns the canonical profile id';

@@ -21,4 +21,89 @@ CREATE TABLE cdp.trait_value (
 COMMENT ON TABLE cdp.trait_value IS 'latest value of each trait of a leaf profile (the latest at wins; equal times: the greater jsonb)';
 COMMENT ON COLUMN cdp.trait_value.number IS 'the value when it is a JSON number';
 CREATE INDEX trait_value_profile_id_idx ON cdp.trait_value (profile_id);
+COMMENT ON COLUMN cdp.trait_value.value IS 'JSON null: the trait was removed; the row stays so that older values cannot come back';
 
+-- double precision where it fits; JSON numbers have no limits of their own.
+CREATE FUNCTION cdp._number(value jsonb) RETURNS double precision
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT CASE WHEN jsonb_typeof(value) <> 'number' THEN NULL
+				WHEN abs(value::numeric) > 1.797e308 THEN NULL
+				WHEN abs(value::numeric) < 1e-300 THEN 0
+				ELSE value::double precision END;
+END;
+COMMENT ON FUNCTION cdp._number(jsonb) IS 'a JSON number as double precision; NULL for anything else and for numbers beyond it';
+
+-- The latest "at" wins, ties go to the greater value: the same in any order
+-- of arrival.  A value that was so already is not written to trait_change
+-- again; only trait_value remembers when it was last said.
+CREATE FUNCTION cdp._set_traits(leaf bigint, traits jsonb, at timestamptz, source text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	IF jsonb_typeof(traits) <> 'object' THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'traits must be a JSON object';
+	ELSIF traits ? '' THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'a trait needs a name';
+	END IF;
+
+	INSERT INTO trait_value AS v (name, profile_id, value, number, at)
+	SELECT t.key, leaf, t.value, _number(t.value), _set_traits.at
+	FROM jsonb_each(traits) t
+	ORDER BY t.key COLLATE "C"
+	ON CONFLICT (name, profile_id) DO UPDATE SET value = excluded.value, number = excluded.number, at = excluded.at
+	WHERE (excluded.at, excluded.value) > (v.at, v.value);
+
+	-- Said again later than this, and not recorded because nothing stood
+	-- between: now something does.
+	INSERT INTO trait_change (profile_id, name, value, at, source)
+	SELECT leaf, v.name, v.value, v.at, NULL
+	FROM jsonb_each(traits) t JOIN trait_value v ON v.profile_id = leaf AND v.name = t.key COLLATE "C"
+	WHERE v.at > _set_traits.at AND v.value <> t.value
+	  AND NOT EXISTS (SELECT FROM trait_change c
+					  WHERE c.profile_id = leaf AND c.name = v.name AND c.at > _set_traits.at);
+
+	INSERT INTO trait_change (profile_id, name, value, at, source)
+	SELECT leaf, t.key, t.value, _set_traits.at, _set_traits.source
+	FROM jsonb_each(traits) t
+		LEFT JOIN LATERAL (SELECT c.value FROM trait_change c
+						   WHERE c.profile_id = leaf AND c.name = t.key AND c.at <= _set_traits.at
+						   ORDER BY c.at DESC, c.value DESC LIMIT 1) before ON true
+	WHERE before.value IS DISTINCT FROM t.value
+	  AND NOT EXISTS (SELECT FROM trait_change c
+					  WHERE c.profile_id = leaf AND c.name = t.key AND c.at = _set_traits.at AND c.value = t.value);
+END
+$$;
+COMMENT ON FUNCTION cdp._set_traits(bigint, jsonb, timestamptz, text) IS 'give a leaf profile these traits at this time';
+
+CREATE FUNCTION cdp.set_trait(profile bigint, name text, value jsonb, at timestamptz DEFAULT now()) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	id	bigint;
+BEGIN
+	IF profile IS NULL OR set_trait.name IS NULL OR set_trait.value IS NULL OR set_trait.at IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'profile, name, value and at must not be null',
+			HINT = 'The JSON value null removes a trait.';
+	ELSIF NOT isfinite(set_trait.at) THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at must be finite';
+	END IF;
+	id := canonical_id(profile);
+	IF id IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('profile %s does not exist', profile);
+	END IF;
+	PERFORM _set_traits(id, jsonb_build_object(set_trait.name, set_trait.value), set_trait.at, NULL);
+END
+$$;
+COMMENT ON FUNCTION cdp.set_trait(bigint, text, jsonb, timestamptz) IS 'give a profile a trait; the JSON value null removes it';
+
+CREATE FUNCTION cdp.trait(profile bigint, name text) RETURNS jsonb
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT NULLIF(v.value, 'null')
+	FROM cdp.profile me
+		JOIN cdp.profile leaf ON leaf.canonical_id = me.canonical_id
+		JOIN cdp.trait_value v ON v.profile_id = leaf.profile_id
+	WHERE me.profile_id = trait.profile AND v.name = trait.name
+	ORDER BY v.at DESC, v.value DESC
+	LIMIT 1;
+END;
+COMMENT ON FUNCTION cdp.trait(bigint, text) IS 'the present value of a trait, over all that was merged into the profile; NULL if it has none';
