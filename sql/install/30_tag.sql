@@ -12,9 +12,10 @@
 CREATE TABLE cdp.tag_chunk (
 	tag		text COLLATE "C" NOT NULL,
 	chunk	bigint NOT NULL,
-	members	bytea STORAGE MAIN NOT NULL,
+	members	bytea NOT NULL,
 	PRIMARY KEY (tag, chunk)
 );
+ALTER TABLE cdp.tag_chunk ALTER COLUMN members SET STORAGE MAIN;	-- CREATE TABLE takes it from 16 on
 COMMENT ON TABLE cdp.tag_chunk IS 'members of each tag, 2^15 profile ids to a row';
 CREATE INDEX tag_chunk_chunk_idx ON cdp.tag_chunk (chunk);
 
