@@ -29,11 +29,12 @@ COMMENT ON COLUMN cdp.event.backfill IS 'loaded as history: changes derived stat
 
 CREATE TABLE cdp.event_message (
 	message_id	text PRIMARY KEY,
-	event_id	bigint NOT NULL,
+	event_id	bigint,
 	profile_id	bigint NOT NULL,
 	at			timestamptz NOT NULL
 );
 COMMENT ON TABLE cdp.event_message IS 'message ids already taken (idempotency) and the event each one became';
+COMMENT ON COLUMN cdp.event_message.event_id IS 'NULL: the message was no event (identify, group, alias)';
 
 CREATE TABLE cdp.event_role (
 	event		text NOT NULL,
@@ -44,7 +45,8 @@ CREATE TABLE cdp.event_role (
 	value_key	text,
 	items_key	text,
 	seeded		boolean NOT NULL DEFAULT false,
-	PRIMARY KEY (event, source, seeded)
+	PRIMARY KEY (event, source, seeded),
+	CONSTRAINT event_role_as_event_check CHECK (as_event <> '')
 );
 COMMENT ON TABLE cdp.event_role IS 'what an event means: its name, label, value and items in timelines; writable, applies to events folded from then on (rebuild applies it to all)';
 
@@ -58,6 +60,8 @@ CREATE TABLE cdp.event_tail (
 );
 COMMENT ON TABLE cdp.event_tail IS 'events not yet folded into the timeline of this leaf profile';
 COMMENT ON COLUMN cdp.event_tail.owner_id IS 'event.profile_id: with at and event_id it finds the event row';
+-- Folding takes the oldest arrivals first, so nobody's events starve.
+CREATE INDEX event_tail_event_id_idx ON cdp.event_tail (event_id);
 
 CREATE SEQUENCE cdp.inbox_id_seq;
 COMMENT ON SEQUENCE cdp.inbox_id_seq IS 'order of arrival in the inbox';
@@ -79,3 +83,806 @@ CREATE TABLE cdp.rejected (
 );
 COMMENT ON TABLE cdp.rejected IS 'messages that could not be taken, with the reason; nothing is lost';
 
+
+-- partitions
+
+CREATE FUNCTION cdp._event_partition_name(at timestamptz) RETURNS text
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+RETURN 'event_' || to_char(at AT TIME ZONE 'UTC', 'YYYY_MM');
+COMMENT ON FUNCTION cdp._event_partition_name(timestamptz) IS 'table in schema cdp that holds events of this instant';
+
+CREATE FUNCTION cdp._check_event_time(at timestamptz) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	IF at IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
+			MESSAGE = 'event time must not be null';
+	END IF;
+	-- infinity is outside too
+	IF at < '1900-01-01 00:00:00+00' OR at >= '2200-01-01 00:00:00+00' THEN
+		RAISE EXCEPTION USING ERRCODE = 'datetime_field_overflow',
+			MESSAGE = format('event time out of range: "%s"', at AT TIME ZONE 'UTC'),
+			DETAIL = 'An event lies between 1900-01-01 and 2200-01-01 (UTC).';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION cdp._check_event_time(timestamptz) IS 'raises an error unless an event can have happened then';
+
+-- Readers and writers of other months go on meanwhile: ATTACH PARTITION takes
+-- SHARE UPDATE EXCLUSIVE on the parent.  Whoever also locks identifiers calls
+-- this first, so that the advisory lock comes before all others.
+CREATE FUNCTION cdp._event_partition(at timestamptz) RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	partition text;
+	month timestamp;
+	parent pg_class;
+	made pg_class;
+	who record;
+BEGIN
+	PERFORM cdp._check_event_time(at);
+	partition := cdp._event_partition_name(at);
+	IF to_regclass('cdp.' || partition) IS NOT NULL THEN
+		RETURN false;
+	END IF;
+	PERFORM pg_advisory_xact_lock(hashtextextended('marketing_cdp event partitions', 0));
+	IF to_regclass('cdp.' || partition) IS NOT NULL THEN
+		RETURN false;
+	END IF;
+
+	EXECUTE format('CREATE TABLE cdp.%I (LIKE cdp.event INCLUDING COMMENTS INCLUDING COMPRESSION INCLUDING CONSTRAINTS INCLUDING DEFAULTS INCLUDING STORAGE)',
+				   partition);
+	SELECT * INTO STRICT parent FROM pg_class c WHERE c.oid = 'cdp.event'::regclass;
+	SELECT * INTO STRICT made FROM pg_class c WHERE c.oid = ('cdp.' || partition)::regclass;
+
+	-- pg_dump keeps ordinary tables only: inside an extension's script the
+	-- table became a member of that extension.
+	FOR who IN
+		SELECT e.extname FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+		WHERE d.classid = 'pg_class'::regclass AND d.objid = made.oid
+			AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+	LOOP
+		EXECUTE format('ALTER EXTENSION %I DROP TABLE cdp.%I', who.extname, partition);
+	END LOOP;
+
+	-- The parent has no key: see the head of this file.
+	EXECUTE format('ALTER TABLE cdp.%I ADD CONSTRAINT %I PRIMARY KEY (profile_id, event_id)',
+				   partition, partition || '_pkey');
+	month := date_trunc('month', at AT TIME ZONE 'UTC');
+	EXECUTE format('COMMENT ON TABLE cdp.%I IS %L', partition,
+				   'events of ' || to_char(month, 'YYYY-MM') || ' (UTC)');
+
+	-- Same owner and privileges as the parent, whatever the defaults are.
+	IF made.relowner <> parent.relowner THEN
+		EXECUTE format('ALTER TABLE cdp.%I OWNER TO %I', partition, pg_get_userbyid(parent.relowner));
+	END IF;
+	FOR who IN
+		SELECT DISTINCT a.grantee FROM pg_class c, aclexplode(c.relacl) a
+		WHERE c.oid = made.oid AND a.grantee <> c.relowner
+	LOOP
+		EXECUTE format('REVOKE ALL ON cdp.%I FROM %s', partition,
+					   CASE who.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(who.grantee)) END);
+	END LOOP;
+	FOR who IN
+		SELECT a.grantee, a.privilege_type, a.is_grantable FROM aclexplode(parent.relacl) a
+		WHERE a.grantee <> parent.relowner
+	LOOP
+		EXECUTE format('GRANT %s ON cdp.%I TO %s%s', who.privilege_type, partition,
+					   CASE who.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(who.grantee)) END,
+					   CASE WHEN who.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END);
+	END LOOP;
+
+	EXECUTE format('ALTER TABLE cdp.event ATTACH PARTITION cdp.%I FOR VALUES FROM (%L) TO (%L)', partition,
+				   to_char(month, 'YYYY-MM-DD') || ' 00:00:00+00',
+				   to_char(month + interval '1 month', 'YYYY-MM-DD') || ' 00:00:00+00');
+	RETURN true;
+END
+$$;
+COMMENT ON FUNCTION cdp._event_partition(timestamptz) IS 'makes the monthly partition of table event for this instant unless it is there; true when made';
+
+CREATE FUNCTION cdp._make_partitions(now timestamptz, OUT done bigint, OUT lag interval)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	month timestamp := date_trunc('month', now AT TIME ZONE 'UTC');
+BEGIN
+	done := 0;
+	lag := interval '0';
+	FOR ahead IN 0 .. 2 LOOP
+		IF cdp._event_partition((month + ahead * interval '1 month') AT TIME ZONE 'UTC') THEN
+			done := done + 1;
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp._make_partitions(timestamptz) IS 'partitions of this month and the next two; done counts those that were missing';
+
+-- what an event means
+
+INSERT INTO cdp.event_role (event, as_event, role, label_key, value_key, items_key, seeded) VALUES
+	-- our own names
+	('purchase',					NULL,				'purchase',		NULL,			NULL,	'products',	true),
+	('refund',						NULL,				'refund',		NULL,			NULL,	NULL,		true),
+	('page',						NULL,				NULL,			'name',			NULL,	NULL,		true),
+	('screen',						NULL,				NULL,			'name',			NULL,	NULL,		true),
+	-- Segment: e-commerce
+	('Products Searched',			'search',			NULL,			'query',		NULL,	NULL,		true),
+	('Product List Viewed',			'list_view',		NULL,			'category',		NULL,	NULL,		true),
+	('Product List Filtered',		'list_filter',		NULL,			'category',		NULL,	NULL,		true),
+	('Promotion Viewed',			'promotion_view',	'touch',		'promotion_id',	NULL,	NULL,		true),
+	('Promotion Clicked',			'promotion_click',	'touch',		'promotion_id',	NULL,	NULL,		true),
+	('Product Clicked',				'click',			NULL,			NULL,			NULL,	NULL,		true),
+	('Product Viewed',				'view',				'view',			NULL,			NULL,	NULL,		true),
+	('Product Added',				'cart',				'cart',			NULL,			NULL,	NULL,		true),
+	('Product Removed',				'cart_remove',		NULL,			NULL,			NULL,	NULL,		true),
+	('Cart Viewed',					'cart_view',		NULL,			NULL,			NULL,	NULL,		true),
+	('Checkout Started',			'checkout',			NULL,			NULL,			NULL,	NULL,		true),
+	('Payment Info Entered',		'payment_info',		NULL,			NULL,			NULL,	NULL,		true),
+	('Order Completed',				'purchase',			'purchase',		NULL,			NULL,	'products',	true),
+	('Order Refunded',				'refund',			'refund',		NULL,			NULL,	NULL,		true),
+	('Order Cancelled',				'cancel',			NULL,			NULL,			NULL,	NULL,		true),
+	('Coupon Entered',				'coupon_enter',		'touch',		'coupon_id',	NULL,	NULL,		true),
+	('Coupon Applied',				'coupon',			'touch',		'coupon_id',	NULL,	NULL,		true),
+	('Coupon Denied',				'coupon_denied',	NULL,			'coupon_id',	NULL,	NULL,		true),
+	('Coupon Removed',				'coupon_remove',	NULL,			'coupon_id',	NULL,	NULL,		true),
+	('Product Added to Wishlist',	'wishlist',			NULL,			NULL,			NULL,	NULL,		true),
+	('Product Shared',				'share',			'referral',		NULL,			NULL,	NULL,		true),
+	('Product Reviewed',			'review',			NULL,			NULL,			NULL,	NULL,		true),
+	-- Segment: e-mail, mobile, accounts
+	('Email Delivered',				'email_delivered',	NULL,			'campaign_name', NULL,	NULL,		true),
+	('Email Opened',				'email_open',		'touch',		'campaign_name', NULL,	NULL,		true),
+	('Email Link Clicked',			'email_click',		'touch',		'campaign_name', NULL,	NULL,		true),
+	('Unsubscribed',				'unsubscribe',		NULL,			NULL,			NULL,	NULL,		true),
+	('Install Attributed',			'install_touch',	'touch',		'provider',		NULL,	NULL,		true),
+	('Push Notification Tapped',	'push_open',		'touch',		NULL,			NULL,	NULL,		true),
+	('Application Installed',		'install',			'activation',	NULL,			NULL,	NULL,		true),
+	('Application Opened',			'open',				NULL,			NULL,			NULL,	NULL,		true),
+	('Signed Up',					'sign_up',			'activation',	NULL,			NULL,	NULL,		true),
+	('Invite Sent',					'invite',			'referral',		NULL,			NULL,	NULL,		true);
+
+CREATE TRIGGER event_role_keep_seeded BEFORE UPDATE OR DELETE ON cdp.event_role
+	FOR EACH ROW WHEN (OLD.seeded) EXECUTE FUNCTION cdp._keep_seeded();
+
+CREATE VIEW cdp.event_role_effective AS
+SELECT DISTINCT ON (r.event, r.source)
+	r.event, r.source, r.as_event, r.role, r.label_key, r.value_key, r.items_key, r.seeded
+FROM cdp.event_role r
+ORDER BY r.event, r.source, r.seeded;
+COMMENT ON VIEW cdp.event_role_effective IS 'event_role with users'' rows in place of the seeded ones they override; a row with the event''s own source goes before source *';
+
+-- The readers below never raise an error, whatever the JSON: an event that is
+-- stored must reach its timeline.
+
+CREATE FUNCTION cdp._json_label(value jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN jsonb_typeof(value) IN ('string', 'number', 'boolean') THEN nullif(value #>> '{}', '') END;
+COMMENT ON FUNCTION cdp._json_label(jsonb) IS 'text of a JSON scalar; NULL when it is empty, null, an object or an array';
+
+-- Beyond 1e150 the product of two numbers could leave the range of float8.
+CREATE FUNCTION cdp._json_number(value jsonb) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE jsonb_typeof(value)
+	WHEN 'number' THEN CASE WHEN abs(value::numeric) > 1e150 THEN NULL
+							WHEN abs(value::numeric) < 1e-150 THEN 0
+							ELSE value::numeric::double precision END
+	WHEN 'string' THEN CASE WHEN value #>> '{}' ~ '^\s*[-+]?[0-9]{1,30}(\.[0-9]{0,30})?\s*$'
+							THEN (value #>> '{}')::double precision END
+END;
+COMMENT ON FUNCTION cdp._json_number(jsonb) IS 'a JSON number, or the number in a JSON string such as "12.50"; else NULL';
+
+CREATE FUNCTION cdp._event_label(properties jsonb, key text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN key IS NOT NULL THEN cdp._json_label(properties -> key)
+	ELSE coalesce(cdp._json_label(properties -> 'product_id'), cdp._json_label(properties -> 'sku'),
+				  cdp._json_label(properties -> 'campaign'), cdp._json_label(properties -> 'channel'),
+				  cdp._json_label(properties -> 'name')) END;
+COMMENT ON FUNCTION cdp._event_label(jsonb, text) IS 'label of an event with these properties; key NULL = the first of product_id, sku, campaign, channel, name';
+
+CREATE FUNCTION cdp._event_value(properties jsonb, key text) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN key IS NOT NULL THEN cdp._json_number(properties -> key)
+	ELSE coalesce(cdp._json_number(properties -> 'revenue'), cdp._json_number(properties -> 'total'),
+				  cdp._json_number(properties -> 'value'), cdp._json_number(properties -> 'amount')) END;
+COMMENT ON FUNCTION cdp._event_value(jsonb, text) IS 'value of an event with these properties; key NULL = the first number of revenue, total, value, amount';
+
+CREATE FUNCTION cdp._item_value(item jsonb) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN coalesce(cdp._json_number(item -> 'total'), cdp._json_number(item -> 'value'),
+				cdp._json_number(item -> 'revenue'), cdp._json_number(item -> 'amount'),
+				cdp._json_number(item -> 'price') * coalesce(cdp._json_number(item -> 'quantity'), 1));
+COMMENT ON FUNCTION cdp._item_value(jsonb) IS 'value of one line of an order: its total, value, revenue or amount, else price times quantity';
+
+-- The one place that turns an event into timeline entries.  Inlined into the
+-- query that calls it.
+CREATE FUNCTION cdp._event_entries(happened_at timestamptz, raw_event text, raw_source text, properties jsonb)
+	RETURNS TABLE (at timestamptz, event text, label text, value double precision)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 2
+BEGIN ATOMIC
+	SELECT happened_at, entry.event, entry.label, entry.value
+	FROM (SELECT) AS one
+	LEFT JOIN LATERAL (
+		SELECT r.as_event, r.label_key, r.value_key, r.items_key FROM cdp.event_role r
+		WHERE r.event = raw_event AND (r.source = '*' OR r.source = raw_source)
+		ORDER BY r.source = '*', r.seeded
+		LIMIT 1
+	) AS role ON true
+	CROSS JOIN LATERAL (
+		SELECT coalesce(role.as_event, raw_event) AS event,
+			   cdp._event_label(properties, role.label_key) AS label,
+			   cdp._event_value(properties, role.value_key) AS value
+		UNION ALL
+		SELECT 'item',
+			   coalesce(CASE WHEN role.label_key IS NOT NULL THEN cdp._json_label(item.line -> role.label_key) END,
+						cdp._event_label(item.line, NULL)),
+			   cdp._item_value(item.line)
+		FROM jsonb_array_elements(CASE WHEN jsonb_typeof(properties -> role.items_key) = 'array'
+									   THEN properties -> role.items_key END) AS item (line)
+		WHERE jsonb_typeof(item.line) = 'object'
+	) AS entry;
+END;
+COMMENT ON FUNCTION cdp._event_entries(timestamptz, text, text, jsonb) IS 'the timeline entries of one event: itself under its role''s name, then its items';
+
+-- storing events
+
+CREATE FUNCTION cdp._record_events(events cdp.event[]) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	missing timestamptz;
+	stored_count bigint;
+BEGIN
+	FOR missing IN
+		SELECT m.month AT TIME ZONE 'UTC'
+		FROM (SELECT DISTINCT date_trunc('month', e.at AT TIME ZONE 'UTC') AS month
+			  FROM unnest(events) e WHERE e.event IS NOT NULL) m
+		WHERE to_regclass('cdp.' || cdp._event_partition_name(m.month AT TIME ZONE 'UTC')) IS NULL
+	LOOP
+		PERFORM cdp._event_partition(missing);
+	END LOOP;
+
+	WITH claimed AS (
+		INSERT INTO cdp.event_message AS m (message_id, event_id, profile_id, at)
+		SELECT e.message_id, e.event_id, e.profile_id, e.at
+		FROM unnest(events) e
+		WHERE e.message_id IS NOT NULL
+		ORDER BY e.message_id
+		ON CONFLICT DO NOTHING
+		RETURNING m.message_id
+	), stored AS (
+		INSERT INTO cdp.event AS n (event_id, at, received_at, profile_id, via, participants, event,
+									properties, context, source, message_id, backfill)
+		SELECT e.event_id, e.at, e.received_at, e.profile_id, e.via, e.participants, e.event,
+			   e.properties, e.context, e.source, e.message_id, e.backfill
+		FROM unnest(events) e
+		WHERE e.event IS NOT NULL
+			AND (e.message_id IS NULL OR e.message_id IN (SELECT c.message_id FROM claimed c))
+		RETURNING n.event_id, n.profile_id, n.at, n.participants
+	), followed AS (
+		INSERT INTO cdp.event_tail (profile_id, event_id, owner_id, at)
+		SELECT DISTINCT leaf, s.event_id, s.profile_id, s.at
+		FROM stored s, unnest(s.profile_id || s.participants) leaf
+	)
+	SELECT count(*) INTO stored_count FROM stored;
+	RETURN stored_count;
+END
+$$;
+COMMENT ON FUNCTION cdp._record_events(cdp.event[]) IS 'stores events with their message ids and tail rows, except those whose message id was seen; a row without an event name only claims its message id';
+
+CREATE FUNCTION cdp._record_event(leaf bigint, via cdp.identifier, event text, properties jsonb, at timestamptz,
+		message_id text, source text, backfill boolean, context jsonb, participants bigint[],
+		received_at timestamptz) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	e cdp.event;
+BEGIN
+	e.event_id := nextval('cdp.event_id_seq');
+	e.at := at;
+	e.received_at := received_at;
+	e.profile_id := leaf;
+	e.via := via;
+	e.participants := coalesce(participants, '{}');
+	e.event := event;
+	e.properties := coalesce(nullif(properties, 'null'), '{}');
+	e.context := coalesce(nullif(context, 'null'), '{}');
+	e.source := source;
+	e.message_id := message_id;
+	e.backfill := coalesce(backfill, false);
+	IF cdp._record_events(ARRAY[e]) = 0 THEN
+		RETURN NULL;
+	END IF;
+	RETURN e.event_id;
+END
+$$;
+COMMENT ON FUNCTION cdp._record_event(bigint, cdp.identifier, text, jsonb, timestamptz, text, text, boolean, jsonb, bigint[], timestamptz)
+	IS 'stores one event of a leaf profile and returns its id; NULL when its message id was seen';
+
+-- Text limits: an event name is a dictionary entry in every timeline, a
+-- message id is a key.
+CREATE FUNCTION cdp._event_problem(event text, message_id text, properties jsonb, context jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+	WHEN event = '' THEN 'event name must not be empty'
+	WHEN length(event) > 200 THEN 'event name has more than 200 characters'
+	WHEN length(message_id) > 200 THEN 'message id has more than 200 characters'
+	WHEN jsonb_typeof(properties) NOT IN ('object', 'null') THEN 'event properties must be a JSON object'
+	WHEN jsonb_typeof(context) NOT IN ('object', 'null') THEN 'event context must be a JSON object'
+END;
+COMMENT ON FUNCTION cdp._event_problem(text, text, jsonb, jsonb) IS 'what is wrong with an event, or NULL';
+
+CREATE FUNCTION cdp.track(identifiers cdp.identifier[], event text, properties jsonb DEFAULT '{}',
+		at timestamptz DEFAULT now(), message_id text DEFAULT NULL, source text DEFAULT NULL,
+		backfill boolean DEFAULT false, context jsonb DEFAULT '{}',
+		participants cdp.identifier[] DEFAULT '{}', received_at timestamptz DEFAULT now()) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	problem text;
+	owner record;
+	other record;
+	others bigint[] := '{}';
+	participant cdp.identifier;
+	known bigint;
+BEGIN
+	track.event := btrim(track.event);
+	track.message_id := nullif(track.message_id, '');
+	IF track.identifiers IS NULL OR track.event IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
+			MESSAGE = CASE WHEN track.event IS NULL THEN 'event name must not be null' ELSE 'identifiers must not be null' END;
+	END IF;
+	problem := cdp._event_problem(track.event, track.message_id, track.properties, track.context);
+	IF problem IS NOT NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = problem;
+	END IF;
+	PERFORM cdp._check_event_time(track.at);
+
+	IF track.message_id IS NOT NULL THEN
+		SELECT p.canonical_id INTO known
+		FROM cdp.event_message m JOIN cdp.profile p ON p.profile_id = m.profile_id
+		WHERE m.message_id = track.message_id;
+		IF FOUND THEN
+			RETURN known;
+		END IF;
+	END IF;
+
+	-- Before any identifier is locked: see _event_partition.
+	IF to_regclass('cdp.' || cdp._event_partition_name(track.at)) IS NULL THEN
+		PERFORM cdp._event_partition(track.at);
+	END IF;
+	SELECT * INTO STRICT owner FROM cdp._stitch(track.identifiers, NULL, track.at, track.source);
+	-- Each participant by itself: a store is never merged with its customer.
+	FOREACH participant IN ARRAY coalesce(track.participants, '{}') LOOP
+		SELECT * INTO STRICT other FROM cdp._stitch(ARRAY[participant], NULL, track.at, track.source);
+		others := others || other.leaf_id;
+	END LOOP;
+
+	IF cdp._record_event(owner.leaf_id, owner.via, track.event, track.properties, track.at, track.message_id,
+						 track.source, track.backfill, track.context, others,
+						 track.received_at) IS NULL THEN
+		-- Another session took the same message meanwhile.
+		SELECT p.canonical_id INTO STRICT known
+		FROM cdp.event_message m JOIN cdp.profile p ON p.profile_id = m.profile_id
+		WHERE m.message_id = track.message_id;
+		RETURN known;
+	END IF;
+	RETURN owner.canonical_id;
+END
+$$;
+COMMENT ON FUNCTION cdp.track(cdp.identifier[], text, jsonb, timestamptz, text, text, boolean, jsonb, cdp.identifier[], timestamptz)
+	IS 'records what happened to the profile that these identifiers name, and returns its canonical id; a repeated message_id changes nothing';
+
+-- messages
+--
+-- A message is read once, by _read_message, which never raises an error: what
+-- is wrong is in "reason" and "sqlstate".  Good messages are taken together;
+-- only when that raises (an identifier that a rule refuses …) are they split
+-- until the one that raised is alone.
+
+CREATE TYPE cdp._message AS (
+	payload		jsonb,
+	received_at	timestamptz,
+	type		text,
+	at			timestamptz,
+	message_id	text,
+	source		text,
+	identifiers	text[],
+	reason		text,
+	sqlstate	text
+);
+COMMENT ON TYPE cdp._message IS 'one message as read by _read_message; reason is NULL when it is in order';
+
+-- Without a zone the time is UTC: the result must not depend on settings.
+CREATE FUNCTION cdp._iso_time(value text) RETURNS timestamptz
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+RETURN CASE
+	WHEN value !~ '^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?(Z|z| ?[+-](0[0-9]|1[0-5])(:?[0-5][0-9])?)?)?$' THEN NULL
+	WHEN substr(value, 9, 2) > '28'
+		AND substr(value, 9, 2)::int > extract(day FROM make_date(substr(value, 1, 4)::int, substr(value, 6, 2)::int, 1)
+														+ interval '1 month' - interval '1 day') THEN NULL
+	WHEN length(value) = 10 THEN (value || ' 00:00:00+00')::timestamptz
+	WHEN substr(value, 11) ~ '[Zz+-]' THEN value::timestamptz
+	ELSE (value || '+00')::timestamptz
+END;
+COMMENT ON FUNCTION cdp._iso_time(text) IS 'the instant that an ISO 8601 text names (UTC when it names no zone); NULL when it is not one';
+
+CREATE FUNCTION cdp._json_id(value jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN jsonb_typeof(value) IN ('string', 'number') THEN nullif(btrim(value #>> '{}', E' \t\n\r'), '') END;
+COMMENT ON FUNCTION cdp._json_id(jsonb) IS 'an id given as JSON string or number; NULL when it is blank or something else';
+
+CREATE FUNCTION cdp._message_time(message jsonb, received_at timestamptz) RETURNS timestamptz
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	happened timestamptz := cdp._iso_time(message ->> 'timestamp');
+	original timestamptz;
+	sent timestamptz;
+	received timestamptz;
+BEGIN
+	IF happened IS NOT NULL THEN
+		RETURN happened;
+	END IF;
+	original := cdp._iso_time(message ->> 'originalTimestamp');
+	sent := cdp._iso_time(message ->> 'sentAt');
+	received := coalesce(cdp._iso_time(message ->> 'receivedAt'), received_at);
+	IF original IS NULL OR sent IS NULL THEN
+		RETURN coalesce(original, received);
+	END IF;
+	-- In UTC, so that the difference is a plain length of time.
+	RETURN (received AT TIME ZONE 'UTC' - (sent AT TIME ZONE 'UTC' - original AT TIME ZONE 'UTC')) AT TIME ZONE 'UTC';
+END
+$$;
+COMMENT ON FUNCTION cdp._message_time(jsonb, timestamptz) IS 'when a message happened: timestamp, else originalTimestamp corrected by the sender''s clock skew, else when it was received';
+
+CREATE FUNCTION cdp._message_identifiers(message jsonb) RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	context jsonb := message -> 'context';
+	traits jsonb := context -> 'traits';
+	found text[];
+	id text;
+	value jsonb;
+BEGIN
+	id := cdp._json_id(message -> 'userId');
+	IF id IS NOT NULL THEN found := found || ('user_id:' || id); END IF;
+	id := cdp._json_id(message -> 'anonymousId');
+	IF id IS NOT NULL THEN found := found || ('anonymous_id:' || id); END IF;
+	IF context IS NOT NULL THEN
+		id := cdp._json_id(context #> '{device,id}');
+		IF id IS NOT NULL THEN found := found || ('device_id:' || id); END IF;
+		IF jsonb_typeof(context -> 'externalIds') = 'array' THEN
+			FOR value IN SELECT jsonb_array_elements(context -> 'externalIds') LOOP
+				id := cdp._json_id(value -> 'id');
+				IF id IS NOT NULL THEN
+					found := found || (coalesce(cdp._json_id(value -> 'type'), '') || ':' || id);
+				END IF;
+			END LOOP;
+		END IF;
+	END IF;
+	IF message ->> 'type' = 'identify' THEN
+		traits := coalesce(nullif(traits, 'null'), '{}') || coalesce(nullif(message -> 'traits', 'null'), '{}');
+	END IF;
+	IF traits IS NOT NULL THEN
+		id := cdp._json_id(traits -> 'email');
+		IF id IS NOT NULL THEN found := found || ('email:' || id); END IF;
+		id := cdp._json_id(traits -> 'phone');
+		IF id IS NOT NULL THEN found := found || ('phone:' || id); END IF;
+	END IF;
+	IF message ? 'identifiers' AND jsonb_typeof(message -> 'identifiers') = 'array' THEN
+		found := found || ARRAY(SELECT jsonb_array_elements_text(message -> 'identifiers'));
+	END IF;
+	RETURN found;
+END
+$$;
+COMMENT ON FUNCTION cdp._message_identifiers(jsonb) IS 'everything in a Segment message that names its profile, as texts namespace:value; NULL when nothing does';
+
+-- identifier_in says the same, but raises.
+CREATE FUNCTION cdp._identifier_problem(identifier text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+	WHEN identifier IS NULL THEN 'identifier must not be null'
+	WHEN octet_length(identifier) > 512
+		OR identifier !~ '^[A-Za-z0-9_.-]{1,63}:[^[:cntrl:]]*[^[:cntrl:] ][^[:cntrl:]]*$'
+		OR identifier ~* '^email:' AND identifier !~ '^[^:]*: *[^@[:space:]]+@[^@[:space:]]+ *$'
+		OR identifier ~* '^phone:' AND identifier !~ '^[^:]*:[ .()-]*[+]?[ .()-]*[0-9][0-9 .()-]*$'
+	THEN format('invalid input syntax for type identifier: "%s"', left(identifier, 100))
+END;
+COMMENT ON FUNCTION cdp._identifier_problem(text) IS 'what is wrong with the text of an identifier, or NULL; every wrong one that this misses raises an error later';
+
+CREATE FUNCTION cdp._read_message(payload jsonb, received_at timestamptz) RETURNS cdp._message
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	m cdp._message;
+	field text;
+	names text[];
+BEGIN
+	m.payload := payload;
+	m.received_at := received_at;
+	m.sqlstate := '22023';		-- invalid_parameter_value
+	IF payload IS NULL OR jsonb_typeof(payload) <> 'object' THEN
+		m.reason := 'message is not a JSON object';
+		RETURN m;
+	END IF;
+	m.type := payload ->> 'type';
+	IF m.type IS NULL THEN
+		m.reason := 'message has no "type"';
+		RETURN m;
+	ELSIF m.type NOT IN ('track', 'identify', 'page', 'screen', 'group', 'alias') THEN
+		m.reason := format('unrecognized message type: "%s"', left(m.type, 100));
+		RETURN m;
+	END IF;
+
+	FOREACH field IN ARRAY '{properties,traits,context}'::text[] LOOP
+		IF jsonb_typeof(payload -> field) NOT IN ('object', 'null') THEN
+			m.reason := format('"%s" is not a JSON object', field);
+			RETURN m;
+		END IF;
+	END LOOP;
+	IF jsonb_typeof(payload #> '{context,traits}') NOT IN ('object', 'null') THEN
+		m.reason := '"context.traits" is not a JSON object';
+		RETURN m;
+	END IF;
+	FOREACH field IN ARRAY '{identifiers,participants}'::text[] LOOP
+		IF payload ? field THEN
+			IF jsonb_typeof(payload -> field) <> 'array'
+				OR EXISTS (SELECT FROM jsonb_array_elements(payload -> field) e WHERE jsonb_typeof(e) <> 'string') THEN
+				m.reason := format('"%s" is not an array of texts', field);
+				RETURN m;
+			END IF;
+		END IF;
+	END LOOP;
+
+	m.message_id := cdp._json_id(payload -> 'messageId');
+	m.source := payload ->> 'source';
+	m.identifiers := cdp._message_identifiers(payload);
+	IF m.type = 'alias' AND cdp._json_id(payload -> 'previousId') IS NULL THEN
+		m.reason := 'alias has no "previousId"';
+		RETURN m;
+	END IF;
+	IF m.type = 'group' THEN
+		IF cdp._json_id(payload -> 'groupId') IS NULL THEN
+			m.reason := 'group has no "groupId"';
+			RETURN m;
+		END IF;
+		names := names || ('account:' || cdp._json_id(payload -> 'groupId'));
+	ELSIF m.identifiers IS NULL THEN
+		m.reason := 'message names nobody: no user, anonymous or other id';
+		RETURN m;
+	END IF;
+	IF m.type = 'track' THEN
+		IF coalesce(jsonb_typeof(payload -> 'event'), 'null') <> 'string' THEN
+			m.reason := 'track has no "event"';
+			RETURN m;
+		END IF;
+		field := btrim(payload ->> 'event');
+	ELSE
+		field := NULL;
+	END IF;
+	m.reason := cdp._event_problem(field, m.message_id, payload -> 'properties', payload -> 'context');
+	IF m.reason IS NOT NULL THEN
+		RETURN m;
+	END IF;
+
+	m.sqlstate := '22P02';		-- invalid_text_representation
+	names := names || m.identifiers;
+	IF m.type = 'alias' THEN
+		names := names || ('user_id:' || cdp._json_id(payload -> 'previousId'));
+	END IF;
+	IF payload ? 'participants' THEN
+		names := names || ARRAY(SELECT jsonb_array_elements_text(payload -> 'participants'));
+	END IF;
+	FOREACH field IN ARRAY names LOOP
+		m.reason := cdp._identifier_problem(field);
+		IF m.reason IS NOT NULL THEN
+			RETURN m;
+		END IF;
+	END LOOP;
+
+	m.sqlstate := '22007';		-- invalid_datetime_format
+	FOREACH field IN ARRAY '{timestamp,originalTimestamp,sentAt,receivedAt}'::text[] LOOP
+		IF coalesce(jsonb_typeof(payload -> field), 'null') <> 'null' AND cdp._iso_time(payload ->> field) IS NULL THEN
+			m.reason := format('"%s" is not an ISO 8601 time: "%s"', field, left(payload ->> field, 100));
+			RETURN m;
+		END IF;
+	END LOOP;
+	m.at := cdp._message_time(payload, received_at);
+	IF m.at < '1900-01-01 00:00:00+00' OR m.at >= '2200-01-01 00:00:00+00' THEN
+		m.sqlstate := '22008';	-- datetime_field_overflow
+		m.reason := format('event time out of range: "%s"', m.at AT TIME ZONE 'UTC');
+		RETURN m;
+	END IF;
+	m.sqlstate := NULL;
+	RETURN m;
+END
+$$;
+COMMENT ON FUNCTION cdp._read_message(jsonb, timestamptz) IS 'reads a Segment message; what is wrong with it is in reason and sqlstate, never an error';
+
+-- Calls made in order of arrival; events are stored together at the end.
+CREATE FUNCTION cdp._take_messages(messages cdp._message[], backfill boolean) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	m record;
+	owner record;
+	other record;
+	previous cdp.identifier;
+	participant cdp.identifier;
+	missing timestamptz;
+	e cdp.event;
+	events cdp.event[] := '{}';
+BEGIN
+	-- Before any identifier is locked: see _event_partition.
+	FOR missing IN
+		SELECT n.month AT TIME ZONE 'UTC'
+		FROM (SELECT DISTINCT date_trunc('month', t.at AT TIME ZONE 'UTC') AS month
+			  FROM unnest(messages) t WHERE t.type IN ('track', 'page', 'screen')) n
+		WHERE to_regclass('cdp.' || cdp._event_partition_name(n.month AT TIME ZONE 'UTC')) IS NULL
+	LOOP
+		PERFORM cdp._event_partition(missing);
+	END LOOP;
+
+	FOR m IN
+		SELECT t.payload, t.received_at, t.type, t.at, t.message_id, t.source, t.identifiers::cdp.identifier[] AS identifiers
+		FROM (SELECT u.*, row_number() OVER (PARTITION BY u.message_id ORDER BY u.nr) AS copy
+			  FROM unnest(messages) WITH ORDINALITY
+				AS u (payload, received_at, type, at, message_id, source, identifiers, reason, sqlstate, nr)) t
+		WHERE t.message_id IS NULL
+			OR t.copy = 1 AND NOT EXISTS (SELECT FROM cdp.event_message seen WHERE seen.message_id = t.message_id)
+		ORDER BY t.nr
+	LOOP
+		e := NULL;
+		e.at := m.at;
+		e.received_at := m.received_at;
+		e.source := m.source;
+		e.message_id := m.message_id;
+		IF m.type IN ('track', 'page', 'screen') THEN
+			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source);
+			e.event_id := nextval('cdp.event_id_seq');
+			e.profile_id := owner.leaf_id;
+			e.via := owner.via;
+			e.participants := '{}';
+			IF m.payload ? 'participants' THEN
+				FOR participant IN
+					SELECT p.name::cdp.identifier
+					FROM jsonb_array_elements_text(m.payload -> 'participants') WITH ORDINALITY AS p (name, nr) ORDER BY p.nr
+				LOOP
+					SELECT * INTO STRICT other FROM cdp._stitch(ARRAY[participant], NULL, m.at, m.source);
+					e.participants := e.participants || other.leaf_id;
+				END LOOP;
+			END IF;
+			e.properties := coalesce(nullif(m.payload -> 'properties', 'null'), '{}');
+			e.context := coalesce(nullif(m.payload -> 'context', 'null'), '{}');
+			e.backfill := backfill;
+			IF m.type = 'track' THEN
+				e.event := btrim(m.payload ->> 'event');
+			ELSE
+				e.event := m.type;
+				IF m.payload ? 'name' THEN
+					e.properties := e.properties || jsonb_build_object('name', m.payload -> 'name');
+				END IF;
+				IF m.payload ? 'category' THEN
+					e.properties := e.properties || jsonb_build_object('category', m.payload -> 'category');
+				END IF;
+			END IF;
+			events := events || e;
+		ELSIF m.type = 'identify' THEN
+			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source);
+			PERFORM cdp._set_traits(owner.leaf_id, coalesce(nullif(m.payload -> 'traits', 'null'), '{}'), m.at, m.source);
+		ELSIF m.type = 'group' THEN
+			SELECT * INTO STRICT other
+			FROM cdp._stitch(ARRAY[cdp.identifier('account', cdp._json_id(m.payload -> 'groupId'))], NULL, m.at, m.source);
+			owner := other;
+			PERFORM cdp._set_traits(other.leaf_id, coalesce(nullif(m.payload -> 'traits', 'null'), '{}'), m.at, m.source);
+			IF m.identifiers IS NOT NULL THEN
+				SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source);
+				PERFORM cdp._relate_kinds(owner.leaf_id, other.leaf_id, 'member', m.at, m.source);
+			END IF;
+		ELSE
+			-- The previous id is an old user id when there is such a user, else an anonymous one.
+			previous := cdp.identifier('user_id', cdp._json_id(m.payload -> 'previousId'));
+			IF NOT EXISTS (SELECT FROM cdp.identifier_link l WHERE l.identifier OPERATOR(cdp.=) previous) THEN
+				previous := cdp.identifier('anonymous_id', cdp._json_id(m.payload -> 'previousId'));
+			END IF;
+			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers || previous, NULL, m.at, m.source);
+		END IF;
+		IF e.event IS NULL AND e.message_id IS NOT NULL THEN
+			e.profile_id := owner.leaf_id;
+			events := events || e;
+		END IF;
+	END LOOP;
+	PERFORM cdp._record_events(events);
+END
+$$;
+COMMENT ON FUNCTION cdp._take_messages(cdp._message[], boolean) IS 'does what these messages say, in their order; those whose message id was seen are left out';
+
+CREATE FUNCTION cdp._take_or_split(messages cdp._message[], backfill boolean) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	n int := coalesce(array_length(messages, 1), 0);
+BEGIN
+	IF n = 0 THEN
+		RETURN 0;
+	END IF;
+	PERFORM cdp._take_messages(messages, backfill);
+	RETURN n;
+EXCEPTION
+	WHEN transaction_rollback OR insufficient_resources OR operator_intervention OR system_error THEN
+		-- Not the message's fault: the caller tries again.
+		RAISE;
+	WHEN OTHERS THEN
+		IF n > 1 THEN
+			RETURN cdp._take_or_split(messages[: n / 2], backfill) + cdp._take_or_split(messages[n / 2 + 1 :], backfill);
+		END IF;
+		INSERT INTO cdp.rejected (payload, reason, sqlstate, at)
+		VALUES (messages[1].payload, sqlerrm, sqlstate, messages[1].received_at);
+		RETURN 0;
+END
+$$;
+COMMENT ON FUNCTION cdp._take_or_split(cdp._message[], boolean) IS 'takes messages; when that fails, each half by itself, down to the message that is put aside; returns how many were taken';
+
+CREATE FUNCTION cdp._ingest(payloads jsonb[], received timestamptz[], backfill boolean) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	good cdp._message[];
+BEGIN
+	WITH single AS (
+		SELECT p.nr, coalesce(a.nr, 0) AS place, coalesce(a.message, p.payload) AS payload, p.received_at
+		FROM unnest(payloads, received) WITH ORDINALITY AS p (payload, received_at, nr)
+		LEFT JOIN LATERAL jsonb_array_elements(CASE WHEN jsonb_typeof(p.payload) = 'array' THEN p.payload END)
+			WITH ORDINALITY AS a (message, nr) ON true
+		WHERE jsonb_typeof(p.payload) <> 'array' OR a.nr IS NOT NULL
+	), done AS MATERIALIZED (
+		SELECT s.nr, s.place, cdp._read_message(s.payload, s.received_at) AS message
+		FROM single s
+	), refused AS (
+		INSERT INTO cdp.rejected (payload, reason, sqlstate, at)
+		SELECT (d.message).payload, (d.message).reason, (d.message).sqlstate, (d.message).received_at
+		FROM done d
+		WHERE (d.message).reason IS NOT NULL
+		ORDER BY d.nr, d.place
+	)
+	SELECT array_agg(d.message ORDER BY d.nr, d.place) INTO good
+	FROM done d
+	WHERE (d.message).reason IS NULL;
+	RETURN cdp._take_or_split(good, backfill);
+END
+$$;
+COMMENT ON FUNCTION cdp._ingest(jsonb[], timestamptz[], boolean) IS 'takes messages, each an object or an array of them; returns how many were accepted';
+
+CREATE FUNCTION cdp.ingest(message jsonb, received_at timestamptz DEFAULT now()) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	IF message IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
+			MESSAGE = 'message must not be null';
+	END IF;
+	PERFORM cdp._check_event_time(received_at);
+	RETURN cdp._ingest(ARRAY[message], ARRAY[received_at], false);
+END
+$$;
+COMMENT ON FUNCTION cdp.ingest(jsonb, timestamptz) IS 'takes one Segment message or an array of them and returns how many were accepted; the others are in table rejected';
+
+CREATE FUNCTION cdp.ingest_inbox(max_rows bigint DEFAULT 10000, backfill boolean DEFAULT false) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	payloads jsonb[];
+	received timestamptz[];
+	left_over bigint := max_rows;
+	accepted bigint := 0;
+BEGIN
+	IF max_rows IS NULL OR max_rows < 0 THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'max_rows must not be negative';
+	END IF;
+	WHILE left_over > 0 LOOP
+		WITH taken AS (
+			DELETE FROM cdp.inbox i
+			WHERE i.ctid = ANY (ARRAY(SELECT o.ctid FROM cdp.inbox o ORDER BY o.inbox_id
+									  LIMIT least(left_over, 1000) FOR UPDATE SKIP LOCKED))
+			RETURNING i.inbox_id, i.payload, i.received_at
+		)
+		SELECT array_agg(t.payload ORDER BY t.inbox_id), array_agg(t.received_at ORDER BY t.inbox_id)
+		INTO payloads, received FROM taken t;
+		EXIT WHEN payloads IS NULL;
+		left_over := left_over - array_length(payloads, 1);
+		accepted := accepted + cdp._ingest(payloads, received, coalesce(ingest_inbox.backfill, false));
+	END LOOP;
+	RETURN accepted;
+END
+$$;
+COMMENT ON FUNCTION cdp.ingest_inbox(bigint, boolean) IS 'takes messages from table inbox, oldest first, and returns how many were accepted; several sessions at once share the work';

@@ -18,3 +18,192 @@ COMMENT ON TABLE cdp.timeline_part IS 'folded history of leaf profiles, in parts
 COMMENT ON COLUMN cdp.timeline_part.sealed IS 'its raw events are gone: no longer derived, rebuild leaves it alone';
 COMMENT ON COLUMN cdp.timeline_part.sole IS 'this one part is the whole folded timeline of an unmerged profile: views read it straight';
 
+-- The parts to be put together with others: few, so this stays small.
+CREATE INDEX timeline_part_grouped_idx ON cdp.timeline_part (profile_id) WHERE NOT sole;
+
+-- Part 0 of a leaf is also the leaf's lock: whoever adds to a leaf's parts, or
+-- changes what "sole" says, first inserts or updates part 0 (leaves in
+-- ascending order), and so waits for everybody else who does.  A leaf that was
+-- ever merged has a part 0 that is not sole, without events if need be.
+
+CREATE FUNCTION cdp._timeline_part_events() RETURNS int
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN 8192;
+COMMENT ON FUNCTION cdp._timeline_part_events() IS 'a part with at least this many events is closed';
+
+-- reading
+
+CREATE VIEW cdp.profile_timeline AS
+SELECT p.profile_id, p.timeline
+FROM cdp.timeline_part p
+WHERE p.sole AND NOT EXISTS (SELECT FROM cdp.event_tail t WHERE t.profile_id = p.profile_id)
+UNION ALL
+SELECT l.canonical_id, cdp.timeline_agg(x.timeline)
+FROM cdp.profile l
+CROSS JOIN LATERAL (
+	SELECT p.timeline FROM cdp.timeline_part p WHERE p.profile_id = l.profile_id
+	UNION ALL
+	SELECT cdp.timeline_agg(n.at, n.event, n.label, n.value)
+	FROM cdp.event_tail t
+	CROSS JOIN LATERAL (SELECT r.at, r.event, r.source, r.properties FROM cdp.event r
+						WHERE r.profile_id = t.owner_id AND r.event_id = t.event_id AND r.at = t.at LIMIT 1) e
+	CROSS JOIN LATERAL cdp._event_entries(e.at, e.event, e.source, e.properties) n
+	WHERE t.profile_id = l.profile_id
+	HAVING count(*) > 0
+) AS x
+WHERE EXISTS (SELECT FROM cdp.timeline_part p WHERE p.profile_id = l.profile_id AND NOT p.sole)
+	OR EXISTS (SELECT FROM cdp.event_tail t WHERE t.profile_id = l.profile_id)
+GROUP BY l.canonical_id
+HAVING cdp.num_events(cdp.timeline_agg(x.timeline)) > 0;
+COMMENT ON VIEW cdp.profile_timeline IS 'the timeline of every canonical profile that has events: all that is committed, folded or not';
+
+CREATE FUNCTION cdp.timeline_of(profile bigint) RETURNS cdp.timeline
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	canonical bigint;
+	found_timeline cdp.timeline;
+BEGIN
+	SELECT p.canonical_id INTO canonical FROM cdp.profile p WHERE p.profile_id = profile;
+	IF NOT FOUND THEN
+		RETURN NULL;
+	END IF;
+	SELECT v.timeline INTO found_timeline FROM cdp.profile_timeline v WHERE v.profile_id = canonical;
+	RETURN coalesce(found_timeline, '{}');
+END
+$$;
+COMMENT ON FUNCTION cdp.timeline_of(bigint) IS 'the whole timeline of a profile (of a merged one: of its canonical profile), folded or not; NULL when there is no such profile';
+
+CREATE FUNCTION cdp._timelines_of(candidates cdp.bitmap) RETURNS TABLE (profile_id bigint, timeline cdp.timeline)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT v.profile_id, v.timeline FROM cdp.profile_timeline v
+	WHERE candidates OPERATOR(cdp.@>) v.profile_id;
+END;
+COMMENT ON FUNCTION cdp._timelines_of(cdp.bitmap) IS 'the timelines of these canonical profiles, as far as they have events; inlined into the query that calls it';
+
+-- folding
+
+-- One statement does it all, so that what is taken and what follows from it
+-- share one snapshot.  Work is by index and proportional to the rows taken,
+-- whatever the statistics say: hence no sequential scans.
+CREATE FUNCTION cdp._fold_timelines(now timestamptz, max_rows int, OUT done bigint, OUT lag interval)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+	leaves bigint[];
+	timelines cdp.timeline[];
+	last_part int;
+	is_closed boolean;
+BEGIN
+	WITH taken AS MATERIALIZED (
+		DELETE FROM cdp.event_tail t
+		WHERE t.ctid = ANY (ARRAY(SELECT o.ctid FROM cdp.event_tail o ORDER BY o.event_id
+								  LIMIT max_rows FOR UPDATE SKIP LOCKED))
+		RETURNING t.profile_id, t.event_id, t.owner_id, t.at
+	), entry AS MATERIALIZED (
+		SELECT k.profile_id, k.event_id, e.backfill, n.at, n.event, n.label, n.value,
+			   (SELECT p.canonical_id FROM cdp.profile p WHERE p.profile_id = k.profile_id) AS canonical_id
+		FROM taken k
+		CROSS JOIN LATERAL (SELECT r.at, r.event, r.source, r.properties, r.backfill FROM cdp.event r
+							WHERE r.profile_id = k.owner_id AND r.event_id = k.event_id AND r.at = k.at LIMIT 1) e
+		CROSS JOIN LATERAL cdp._event_entries(e.at, e.event, e.source, e.properties) n
+	), piece AS MATERIALIZED (
+		SELECT s.profile_id, s.nr / cdp._timeline_part_events() AS piece,
+			   cdp.timeline_agg(s.at, s.event, s.label, s.value) AS timeline
+		FROM (SELECT n.*, row_number() OVER (PARTITION BY n.profile_id ORDER BY n.at) - 1 AS nr FROM entry n) s
+		GROUP BY 1, 2
+	), grown AS (
+		-- Locks part 0 of every leaf, in order, also where it is closed.
+		INSERT INTO cdp.timeline_part AS p (profile_id, part, timeline)
+		SELECT s.profile_id, 0, s.timeline FROM piece s WHERE s.piece = 0 ORDER BY s.profile_id
+		ON CONFLICT (profile_id, part) DO UPDATE SET timeline = cdp.timeline_merge(p.timeline, excluded.timeline)
+			WHERE cdp.num_events(p.timeline) < cdp._timeline_part_events() AND NOT p.sealed
+		RETURNING p.profile_id
+	), queued AS (
+		INSERT INTO cdp.profile_queue (profile_id, at, cause)
+		SELECT n.canonical_id, min(n.at), CASE WHEN n.backfill THEN 'backfill' ELSE 'event' END
+		FROM entry n WHERE n.canonical_id IS NOT NULL
+		GROUP BY n.canonical_id, n.backfill
+	), triggered AS (
+		INSERT INTO cdp.journey_trigger (source, name, profile_id, at, label, value, event_id)
+		SELECT 'event', n.event, n.canonical_id, n.at, n.label, n.value, n.event_id
+		FROM entry n
+		WHERE NOT n.backfill AND n.canonical_id IS NOT NULL
+			AND EXISTS (SELECT FROM cdp.journey_listener l WHERE l.source = 'event' AND l.name IN (n.event, '*'))
+		ORDER BY n.at, n.event_id
+	)
+	SELECT (SELECT count(*) FROM taken),
+		   array_agg(s.profile_id ORDER BY s.profile_id, s.piece), array_agg(s.timeline ORDER BY s.profile_id, s.piece)
+	INTO done, leaves, timelines
+	FROM piece s
+	WHERE s.piece > 0 OR s.profile_id NOT IN (SELECT g.profile_id FROM grown g);
+
+	-- What part 0 did not take goes to the last part, or opens a new one.
+	FOR i IN 1 .. coalesce(array_length(leaves, 1), 0) LOOP
+		SELECT p.part, p.sealed OR cdp.num_events(p.timeline) >= cdp._timeline_part_events() INTO STRICT last_part, is_closed
+		FROM cdp.timeline_part p WHERE p.profile_id = leaves[i] ORDER BY p.part DESC LIMIT 1;
+		IF is_closed THEN
+			UPDATE cdp.timeline_part p SET sole = false WHERE p.profile_id = leaves[i] AND p.part = 0 AND p.sole;
+			INSERT INTO cdp.timeline_part (profile_id, part, timeline, sole)
+			VALUES (leaves[i], last_part + 1, timelines[i], false);
+		ELSE
+			UPDATE cdp.timeline_part p SET timeline = cdp.timeline_merge(p.timeline, timelines[i])
+			WHERE p.profile_id = leaves[i] AND p.part = last_part;
+		END IF;
+	END LOOP;
+
+	SELECT greatest(now - t.at, interval '0') INTO lag FROM cdp.event_tail t ORDER BY t.event_id LIMIT 1;
+	lag := coalesce(lag, interval '0');
+END
+$$;
+COMMENT ON FUNCTION cdp._fold_timelines(timestamptz, int) IS 'moves at most max_rows events, oldest arrivals first, from event_tail into timelines, and queues what follows from them; lag is the age of the oldest that is left';
+
+CREATE FUNCTION cdp._merge_timelines(survivor bigint, merged bigint) RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+	INSERT INTO cdp.timeline_part AS p (profile_id, part, timeline, sole)
+	SELECT leaf, 0, '{}', false FROM unnest(ARRAY[survivor, merged]) leaf ORDER BY leaf
+	ON CONFLICT (profile_id, part) DO UPDATE SET sole = false WHERE p.sole;
+END;
+COMMENT ON FUNCTION cdp._merge_timelines(bigint, bigint) IS 'from now on the timelines of these two profiles are read together';
+
+CREATE FUNCTION cdp._rebuild_timelines() RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	rebuilt bigint;
+BEGIN
+	-- Folding and merging wait; readers go on.
+	LOCK TABLE cdp.timeline_part IN SHARE ROW EXCLUSIVE MODE;
+	DELETE FROM cdp.timeline_part p WHERE NOT p.sealed;
+
+	INSERT INTO cdp.timeline_part (profile_id, part, timeline, sole)
+	SELECT s.leaf, coalesce((SELECT max(p.part) + 1 FROM cdp.timeline_part p WHERE p.profile_id = s.leaf), 0) + s.piece,
+		   s.timeline, false
+	FROM (
+		SELECT n.leaf, n.nr / cdp._timeline_part_events() AS piece,
+			   cdp.timeline_agg(n.at, n.event, n.label, n.value) AS timeline
+		FROM (
+			SELECT l.leaf, n.*, row_number() OVER (PARTITION BY l.leaf ORDER BY n.at, n.event, n.label, n.value) - 1 AS nr
+			FROM cdp.event e
+			CROSS JOIN LATERAL (SELECT DISTINCT u.leaf FROM unnest(e.profile_id || e.participants) u (leaf)) l
+			CROSS JOIN LATERAL cdp._event_entries(e.at, e.event, e.source, e.properties) n
+			WHERE NOT EXISTS (SELECT FROM cdp.event_tail t WHERE t.profile_id = l.leaf AND t.event_id = e.event_id)
+		) n
+		GROUP BY 1, 2
+	) s;
+	GET DIAGNOSTICS rebuilt = ROW_COUNT;
+
+	INSERT INTO cdp.timeline_part (profile_id, part, timeline, sole)
+	SELECT p.profile_id, 0, '{}', false FROM cdp.profile p
+	WHERE p.canonical_id <> p.profile_id
+		OR EXISTS (SELECT FROM cdp.profile l WHERE l.canonical_id = p.profile_id AND l.profile_id <> p.profile_id)
+	ON CONFLICT DO NOTHING;
+
+	UPDATE cdp.timeline_part p SET sole = true
+	WHERE p.part = 0
+		AND NOT EXISTS (SELECT FROM cdp.timeline_part o WHERE o.profile_id = p.profile_id AND o.part <> 0)
+		AND NOT EXISTS (SELECT FROM cdp.profile l WHERE l.canonical_id = p.profile_id AND l.profile_id <> p.profile_id)
+		AND EXISTS (SELECT FROM cdp.profile l WHERE l.profile_id = p.profile_id AND l.canonical_id = p.profile_id);
+	RETURN rebuilt;
+END
+$$;
+COMMENT ON FUNCTION cdp._rebuild_timelines() IS 'works out all parts that are not sealed from the stored events again; returns how many parts there are now';
