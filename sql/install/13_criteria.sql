@@ -170,3 +170,9 @@ CREATE OPERATOR CLASS cdp.criteria_ops
 	FUNCTION 1 cdp.criteria_hash(cdp.criteria),
 	FUNCTION 2 cdp.criteria_hash_extended(cdp.criteria, bigint);
 COMMENT ON OPERATOR CLASS cdp.criteria_ops USING hash IS 'equality by bytes';
+
+-- criteria evaluation
+
+CREATE FUNCTION cdp.criteria_holds(rule cdp.criteria, history cdp.timeline, at timestamptz, tags text[] DEFAULT '{}', traits jsonb DEFAULT '{}', label text DEFAULT NULL) RETURNS boolean
+LANGUAGE C IMMUTABLE PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'mcdp_criteria_holds_fn';
+COMMENT ON FUNCTION cdp.criteria_holds(cdp.criteria, cdp.timeline, timestamptz, text[], jsonb, text) IS 'does the rule hold at an instant for somebody with this history, these tags and traits; label is what [$] stands for';

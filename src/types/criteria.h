@@ -8,6 +8,7 @@
  *		criteria_letter.c	which characters a name may have without quotes
  *		criteria_print.c	tree -> canonical text
  *		criteria_store.c	tree <-> stored bytes
+ *		criteria_walk.c		what a rule needs: tags, traits, events, a label
  *		criteria_eval.c		does a rule hold for one profile at one instant
  *		criteria_io.c, criteria_op.c, criteria_fn.c		SQL-callable functions
  *

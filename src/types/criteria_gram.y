@@ -28,7 +28,7 @@
 #define YYSTACK_USE_ALLOCA 0
 #define YYMALLOC palloc
 #define YYFREE	 pfree
-#define YYMAXDEPTH (4 * CRITERIA_MAX_DEPTH)
+#define YYMAXDEPTH (5 * CRITERIA_MAX_DEPTH)	/* any(ev: … has four symbols */
 
 /* Leave the parser when a maker has reported a mistake. */
 #define MUST(x) \
@@ -396,7 +396,8 @@ yyreport_syntax_error(const yypcontext_t *context, CriteriaParser *p, void *scan
 		return 0;				/* the scanner knows better */
 
 	n = yypcontext_expected_tokens(context, expected, YYNTOKENS);
-	term = is_expected(expected, n, "'!'") && is_expected(expected, n, "'('");
+	term = is_expected(expected, n, "'!'") && is_expected(expected, n, "'('") &&
+		!is_expected(expected, n, "'*'");
 	if (!term && is_expected(expected, n, "ALL"))
 		list[listed++] = "a name";
 	else if (!term && is_expected(expected, n, "NUMBER"))

@@ -32,6 +32,9 @@ PG_FUNCTION_INFO_V1(mcdp_criteria_out);
 PG_FUNCTION_INFO_V1(mcdp_criteria_recv);
 PG_FUNCTION_INFO_V1(mcdp_criteria_send);
 
+/* canonical text may be longer than what was read, but never by this factor */
+#define PRINT_GROWTH 4
+
 /* Parse text[0 .. len), or raise an error. */
 static Criteria *
 make_criteria(const char *text, size_t len)
@@ -54,6 +57,13 @@ make_criteria(const char *text, size_t len)
 						"criteria", quoted, text, (size_t) quoted < len ? "..." : ""),
 				 errdetail_internal("%s", err.detail)));
 	}
+	/* What is accepted must be accepted again as it is printed (dump, send). */
+	if (len > CRITERIA_MAX_LENGTH / PRINT_GROWTH &&
+		strlen(mcdp_criteria_print(node)) > CRITERIA_MAX_LENGTH)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("rule is too large"),
+				 errdetail("A rule must have at most %d bytes in its canonical form.", CRITERIA_MAX_LENGTH)));
 	return mcdp_criteria_store(node);
 }
 

@@ -208,19 +208,17 @@ mcdp_criteria_read_length(CriteriaParser *p, int pos, CriteriaText word, int64 *
 	return true;
 }
 
-/* YYYY-MM-DD in shape; *valid tells whether there is such a day. */
-static bool
-date_of(CriteriaText word, TimestampTz *date, bool *valid)
+bool
+mcdp_criteria_read_date(const char *s, int len, TimestampTz *date, bool *valid)
 {
 	static const int month_days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-	const char *s = word.str;
 	int			year,
 				month,
 				day,
 				days;
 	bool		leap;
 
-	if (word.len != 10 || s[4] != '-' || s[7] != '-' || !all_digits(s, 4) ||
+	if (len != 10 || s[4] != '-' || s[7] != '-' || !all_digits(s, 4) ||
 		!all_digits(s + 5, 2) || !all_digits(s + 8, 2))
 		return false;
 	year = (s[0] - '0') * 1000 + (s[1] - '0') * 100 + (s[2] - '0') * 10 + (s[3] - '0');
@@ -245,7 +243,13 @@ date_of(CriteriaText word, TimestampTz *date, bool *valid)
 }
 
 static bool
-read_date(CriteriaParser *p, int pos, CriteriaText word, bool valid)
+date_of(CriteriaText word, TimestampTz *date, bool *valid)
+{
+	return mcdp_criteria_read_date(word.str, word.len, date, valid);
+}
+
+static bool
+check_date(CriteriaParser *p, int pos, CriteriaText word, bool valid)
 {
 	if (!valid)
 		mcdp_criteria_fail(p, pos, "There is no day \"%s\" (character %d).",
@@ -298,7 +302,7 @@ mcdp_criteria_make_const(CriteriaParser *p, int pos, CriteriaText word)
 	else if (date_of(word, &value->date, &flag))
 	{
 		value->type = CRITERIA_DATE;
-		if (!read_date(p, pos, word, flag))
+		if (!check_date(p, pos, word, flag))
 			return NULL;
 	}
 	else if (length_of(word, &value->length, &flag))
@@ -582,7 +586,7 @@ mcdp_criteria_make_range(CriteriaParser *p, int pos, CriteriaText from, int to_p
 	if (from_date && to_date)
 	{
 		out->type = CRITERIA_DATES;
-		if (!read_date(p, pos, from, from_valid) || !read_date(p, to_pos, to, to_valid))
+		if (!check_date(p, pos, from, from_valid) || !check_date(p, to_pos, to, to_valid))
 			return false;
 		if (out->since <= out->until)
 			return true;
