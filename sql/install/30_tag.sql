@@ -5,8 +5,17 @@
  * changes go to tag_pending and are folded in by tick; a reader always merges
  * both, under one snapshot.
  *
- * Names that begin with chr(1) are internal (chr(1) || 'kind:person' holds
- * every canonical person): _check_tag keeps users away from them.
+ * Names that begin with chr(1) are internal: _check_tag keeps users away from
+ * them.
+ *		chr(1) || 'kind:person'		every canonical person in the universe
+ *		chr(1) || 'merged'			canonical profiles with more than one leaf
+ *									(a profile may be in it without need)
+ *
+ * Locks, in this order: the key of an exclusive tag (advisory: single changes
+ * share it, bulk changes do not), profile rows (against a merge), tag_pending
+ * by (tag, profile), tag_expiry likewise, tag_chunk by (tag, chunk).  Bulk
+ * changes lock no profile rows: they and merges keep apart by table locks on
+ * profile_merge (SHARE and ROW EXCLUSIVE), each kind among itself does not.
  */
 
 CREATE TABLE cdp.tag_chunk (
@@ -15,17 +24,19 @@ CREATE TABLE cdp.tag_chunk (
 	members	bytea NOT NULL,
 	PRIMARY KEY (tag, chunk)
 );
-ALTER TABLE cdp.tag_chunk ALTER COLUMN members SET STORAGE MAIN;	-- CREATE TABLE takes it from 16 on
+ALTER TABLE cdp.tag_chunk ALTER COLUMN members SET STORAGE MAIN;
 COMMENT ON TABLE cdp.tag_chunk IS 'members of each tag, 2^15 profile ids to a row';
-CREATE INDEX tag_chunk_chunk_idx ON cdp.tag_chunk (chunk);
+CREATE INDEX tag_chunk_chunk_idx ON cdp.tag_chunk (chunk, tag);
 
 CREATE TABLE cdp.tag_pending (
 	tag			text COLLATE "C" NOT NULL,
 	profile_id	bigint NOT NULL,
 	present		boolean NOT NULL,
+	since		timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (tag, profile_id)
 );
 COMMENT ON TABLE cdp.tag_pending IS 'tag changes not yet folded into tag_chunk; the row overrides the chunk';
+COMMENT ON COLUMN cdp.tag_pending.since IS 'how long the row has been waiting, for status and for the order of folding; decides nothing else';
 CREATE INDEX tag_pending_profile_id_idx ON cdp.tag_pending (profile_id);
 
 CREATE TABLE cdp.tag_expiry (
@@ -51,3 +62,607 @@ CREATE TABLE cdp.label_set (
 );
 COMMENT ON TABLE cdp.label_set IS 'named sets of labels (categories, brands …) for rules: count(purchase[@diapers]); writable';
 
+
+-- chunks: src/core/chunk.h describes the bytes
+
+CREATE FUNCTION cdp._chunk_apply(members bytea, added bytea, removed bytea) RETURNS bytea
+LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__chunk_apply';
+COMMENT ON FUNCTION cdp._chunk_apply(bytea, bytea, bytea) IS 'members | added - removed of one chunk; NULL = empty; may return the empty chunk, one byte, which is not to be kept';
+
+CREATE FUNCTION cdp._chunk_contains(members bytea, profile bigint) RETURNS boolean
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__chunk_contains';
+COMMENT ON FUNCTION cdp._chunk_contains(bytea, bigint) IS 'is the profile, whose chunk this is, a member?';
+
+CREATE FUNCTION cdp._chunk_cardinality(members bytea) RETURNS int
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__chunk_cardinality';
+COMMENT ON FUNCTION cdp._chunk_cardinality(bytea) IS 'how many members a chunk has; checks all its bytes';
+
+CREATE FUNCTION cdp._chunk_split(added cdp.bitmap, removed cdp.bitmap, OUT chunk bigint, OUT added_members bytea, OUT removed_members bytea) RETURNS SETOF record
+LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__chunk_split';
+COMMENT ON FUNCTION cdp._chunk_split(cdp.bitmap, cdp.bitmap) IS 'both sets cut into chunks, ascending; NULL where a chunk would be empty';
+
+-- names
+
+CREATE FUNCTION cdp._is_maintained(tag text) RETURNS boolean
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN split_part(tag, ':', 1) IN ('lifecycle', 'rfm', 'segment', 'consent', 'journey', 'held_out') AND strpos(tag, ':') > 0 OR ascii(tag) = 1;
+COMMENT ON FUNCTION cdp._is_maintained(text) IS 'does the system keep this tag, so that users may use but not set it?';
+
+-- What a rule can name: "name" or "key:value", any text in quotes.
+CREATE FUNCTION cdp._check_tag(tag text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	reason text;
+BEGIN
+	IF tag IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'tag must not be null';
+	END IF;
+	IF octet_length(tag) > 255 THEN
+		RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded', MESSAGE = 'tag is too long',
+			DETAIL = format('Tag length is %s bytes, must be at most 255.', octet_length(tag));
+	END IF;
+	reason := CASE
+		WHEN tag = '' THEN 'A tag must not be empty.'
+		WHEN tag ~ '[\u0001-\u001f\u007f]' THEN 'A tag must not contain control characters.'
+		WHEN starts_with(tag, ':') OR tag ~ '^[^:]*:$' THEN 'A tag is "name" or "key:value", neither part may be empty.'
+	END;
+	IF reason IS NOT NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('invalid tag: "%s"', tag), DETAIL = reason;
+	END IF;
+	IF cdp._is_maintained(tag) THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('tag "%s" is maintained by the system', tag),
+			HINT = format('Tags that begin with "%s:" can be used in rules, not set.', split_part(tag, ':', 1));
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION cdp._check_tag(text) IS 'refuses a tag that a user may not set';
+
+CREATE FUNCTION cdp._exclusive_key(tag text) RETURNS text
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT k.key FROM cdp.tag_key k
+	WHERE k.exclusive AND strpos(tag, ':') > 0 AND k.key = split_part(tag, ':', 1) COLLATE "C";
+END;
+COMMENT ON FUNCTION cdp._exclusive_key(text) IS 'key of an exclusive key:value tag, NULL for any other tag';
+
+-- Skips from tag to tag: a tag may have thousands of chunks.
+CREATE FUNCTION cdp._tags_of_key(key text) RETURNS SETOF text
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	WITH RECURSIVE folded AS (
+		SELECT (SELECT min(c.tag) FROM cdp.tag_chunk c
+				WHERE c.tag >= (key || ':') COLLATE "C" AND c.tag < (key || ';') COLLATE "C") AS tag
+		UNION ALL
+		SELECT (SELECT min(c.tag) FROM cdp.tag_chunk c
+				WHERE c.tag > f.tag AND c.tag < (key || ';') COLLATE "C")
+		FROM folded f WHERE f.tag IS NOT NULL
+	)
+	SELECT f.tag FROM folded f WHERE f.tag IS NOT NULL
+	UNION
+	SELECT p.tag FROM cdp.tag_pending p WHERE p.tag >= (key || ':') COLLATE "C" AND p.tag < (key || ';') COLLATE "C";
+END;
+COMMENT ON FUNCTION cdp._tags_of_key(text) IS 'every tag key:value that is in use, or waits to be folded';
+
+-- reading: the chunk, overridden by the pending rows, under one snapshot
+
+CREATE FUNCTION cdp.tagged(tag text) RETURNS cdp.bitmap
+LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_tagged';
+COMMENT ON FUNCTION cdp.tagged(text) IS 'the profiles that have the tag';
+
+CREATE FUNCTION cdp._has_tag(id bigint, tag text) RETURNS boolean
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT coalesce(
+		(SELECT p.present FROM cdp.tag_pending p WHERE p.tag = _has_tag.tag COLLATE "C" AND p.profile_id = id),
+		(SELECT cdp._chunk_contains(c.members, id) FROM cdp.tag_chunk c
+		 WHERE c.tag = _has_tag.tag COLLATE "C" AND c.chunk = id >> 15),
+		false);
+END;
+COMMENT ON FUNCTION cdp._has_tag(bigint, text) IS 'has_tag of a canonical profile';
+
+CREATE FUNCTION cdp.has_tag(profile bigint, tag text) RETURNS boolean
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT coalesce((SELECT cdp._has_tag(p.canonical_id, tag) FROM cdp.profile p WHERE p.profile_id = has_tag.profile), false);
+END;
+COMMENT ON FUNCTION cdp.has_tag(bigint, text) IS 'does the profile have the tag? Maintained tags too';
+
+CREATE FUNCTION cdp._all_tags_of(id bigint) RETURNS SETOF text
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT c.tag FROM cdp.tag_chunk c
+	WHERE c.chunk = id >> 15 AND cdp._chunk_contains(c.members, id)
+		AND NOT EXISTS (SELECT FROM cdp.tag_pending p WHERE p.tag = c.tag AND p.profile_id = id)
+	UNION ALL
+	SELECT p.tag FROM cdp.tag_pending p WHERE p.profile_id = id AND p.present;
+END;
+COMMENT ON FUNCTION cdp._all_tags_of(bigint) IS 'every tag of a canonical profile, maintained and internal ones too';
+
+CREATE FUNCTION cdp.tags_of(profile bigint) RETURNS text[]
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT coalesce(array_agg(t.tag ORDER BY t.tag COLLATE "C"), '{}')
+	FROM cdp.profile p, cdp._all_tags_of(p.canonical_id) AS t(tag)
+	WHERE p.profile_id = tags_of.profile AND NOT cdp._is_maintained(t.tag);
+END;
+COMMENT ON FUNCTION cdp.tags_of(bigint) IS 'the tags that users gave to the profile, in byte order';
+
+-- single changes
+
+-- Taking the pending row comes first: whoever changes the same tag of the same
+-- profile waits there, nobody else does.
+CREATE FUNCTION cdp._set_tag(name text, id bigint, present boolean) RETURNS boolean
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	had boolean;
+BEGIN
+	LOOP
+		INSERT INTO cdp.tag_pending (tag, profile_id, present) VALUES (_set_tag.name, _set_tag.id, _set_tag.present)
+		ON CONFLICT DO NOTHING;
+		IF FOUND THEN
+			SELECT cdp._chunk_contains(c.members, _set_tag.id) INTO had
+			FROM cdp.tag_chunk c WHERE c.tag = _set_tag.name AND c.chunk = _set_tag.id >> 15;
+			RETURN coalesce(had, false) <> _set_tag.present;
+		END IF;
+		SELECT p.present INTO had FROM cdp.tag_pending p
+		WHERE p.tag = _set_tag.name AND p.profile_id = _set_tag.id FOR UPDATE;
+		IF FOUND THEN
+			IF had <> _set_tag.present THEN
+				UPDATE cdp.tag_pending p SET present = _set_tag.present
+				WHERE p.tag = _set_tag.name AND p.profile_id = _set_tag.id;
+			END IF;
+			RETURN had <> _set_tag.present;
+		END IF;
+		-- folded in between: once more
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp._set_tag(text, bigint, boolean) IS 'gives a tag to a canonical profile or takes it away; was that a change?';
+
+CREATE FUNCTION cdp._tag_trigger(source text, tag text, id bigint, at timestamptz) RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+	INSERT INTO cdp.journey_trigger (source, name, profile_id, at)
+	SELECT _tag_trigger.source, _tag_trigger.tag, _tag_trigger.id, _tag_trigger.at
+	WHERE EXISTS (SELECT FROM cdp.journey_listener l WHERE l.source = _tag_trigger.source AND l.name = _tag_trigger.tag);
+END
+$$;
+COMMENT ON FUNCTION cdp._tag_trigger(text, text, bigint, timestamptz) IS 'tells journeys that wait for it that a profile enters or leaves a tag';
+
+CREATE FUNCTION cdp._set_tag_expiry(tag text, id bigint, expires_at timestamptz) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+	IF _set_tag_expiry.expires_at IS NULL THEN
+		DELETE FROM cdp.tag_expiry e WHERE e.tag = _set_tag_expiry.tag AND e.profile_id = _set_tag_expiry.id;
+	ELSE
+		INSERT INTO cdp.tag_expiry (tag, profile_id, expires_at)
+		VALUES (_set_tag_expiry.tag, _set_tag_expiry.id, _set_tag_expiry.expires_at)
+		ON CONFLICT (tag, profile_id) DO UPDATE SET expires_at = excluded.expires_at;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION cdp._set_tag_expiry(text, bigint, timestamptz) IS 'when tick is to take the tag away; NULL = never';
+
+-- A merge that runs now is waited for, and its survivor is meant.
+CREATE FUNCTION cdp._lock_canonical(profile bigint, alone boolean) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	id bigint;
+	root bigint;
+BEGIN
+	IF profile IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'profile must not be null';
+	END IF;
+	LOOP
+		SELECT p.canonical_id INTO id FROM cdp.profile p WHERE p.profile_id = profile;
+		IF NOT FOUND THEN
+			RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('profile %s does not exist', profile);
+		END IF;
+		IF alone THEN
+			SELECT p.canonical_id INTO root FROM cdp.profile p WHERE p.profile_id = id FOR NO KEY UPDATE;
+		ELSE
+			SELECT p.canonical_id INTO root FROM cdp.profile p WHERE p.profile_id = id FOR SHARE;
+		END IF;
+		IF root = id THEN
+			RETURN id;
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp._lock_canonical(bigint, boolean) IS 'canonical profile of a profile, locked against merges, and against others who lock it alone';
+
+CREATE FUNCTION cdp._key_lock(key text) RETURNS bigint
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN hashtextextended('marketing_cdp tag key ' || key, 0);
+COMMENT ON FUNCTION cdp._key_lock(text) IS 'advisory lock that keeps single and bulk changes of one exclusive key apart';
+
+CREATE FUNCTION cdp.tag(profile bigint, tag text, expires_at timestamptz DEFAULT NULL, at timestamptz DEFAULT now()) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	key text;
+	id bigint;
+	names text[] := ARRAY[tag];
+	name text;
+BEGIN
+	PERFORM cdp._check_tag(tag);
+	key := cdp._exclusive_key(tag);
+	IF key IS NOT NULL THEN
+		PERFORM pg_advisory_xact_lock_shared(cdp._key_lock(key));
+	END IF;
+	id := cdp._lock_canonical(profile, key IS NOT NULL);
+	IF key IS NOT NULL THEN
+		SELECT array_agg(t ORDER BY t COLLATE "C") INTO names
+		FROM (SELECT o FROM cdp._all_tags_of(id) o WHERE starts_with(o, key || ':') UNION SELECT tag.tag) AS own(t);
+	END IF;
+	FOREACH name IN ARRAY names LOOP
+		IF cdp._set_tag(name, id, name = tag) THEN
+			PERFORM cdp._tag_trigger(CASE WHEN name = tag THEN 'enters' ELSE 'leaves' END, name, id, at);
+		END IF;
+	END LOOP;
+	FOREACH name IN ARRAY names LOOP
+		PERFORM cdp._set_tag_expiry(name, id, CASE WHEN name = tag THEN expires_at END);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp.tag(bigint, text, timestamptz, timestamptz) IS 'gives a tag to a profile, until expires_at if that is given; a tag of an exclusive key replaces its others';
+
+CREATE FUNCTION cdp.untag(profile bigint, tag text, at timestamptz DEFAULT now()) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	id bigint;
+BEGIN
+	PERFORM cdp._check_tag(tag);
+	id := cdp._lock_canonical(profile, false);
+	IF cdp._set_tag(tag, id, false) THEN
+		PERFORM cdp._tag_trigger('leaves', tag, id, at);
+	END IF;
+	PERFORM cdp._set_tag_expiry(tag, id, NULL);
+END
+$$;
+COMMENT ON FUNCTION cdp.untag(bigint, text, timestamptz) IS 'takes a tag away from a profile';
+
+-- bulk changes
+
+CREATE FUNCTION cdp._write_chunks(name text, added cdp.bitmap, removed cdp.bitmap) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	c record;
+BEGIN
+	-- One by one and ascending, each row locked by the statement that writes it.
+	FOR c IN SELECT s.chunk, s.added_members, s.removed_members
+			 FROM cdp._chunk_split(_write_chunks.added, _write_chunks.removed) s
+	LOOP
+		IF c.added_members IS NOT NULL THEN
+			INSERT INTO cdp.tag_chunk AS t (tag, chunk, members)
+			VALUES (_write_chunks.name, c.chunk, cdp._chunk_apply(NULL, c.added_members, c.removed_members))
+			ON CONFLICT (tag, chunk) DO UPDATE SET members = cdp._chunk_apply(t.members, c.added_members, c.removed_members)
+			WHERE t.members <> cdp._chunk_apply(t.members, c.added_members, c.removed_members);
+		ELSE
+			UPDATE cdp.tag_chunk t SET members = cdp._chunk_apply(t.members, NULL, c.removed_members)
+			WHERE t.tag = _write_chunks.name AND t.chunk = c.chunk
+				AND t.members <> cdp._chunk_apply(t.members, NULL, c.removed_members);
+		END IF;
+		IF c.removed_members IS NOT NULL THEN
+			DELETE FROM cdp.tag_chunk t
+			WHERE t.tag = _write_chunks.name AND t.chunk = c.chunk AND octet_length(t.members) = 1;
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp._write_chunks(text, cdp.bitmap, cdp.bitmap) IS 'changes the chunks of one tag; the caller has dealt with the pending rows';
+
+-- names ascending and without repeats; a set may be NULL.
+CREATE FUNCTION cdp._change_tags(names text[], added cdp.bitmap[], removed cdp.bitmap[], at timestamptz, cause text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	changes bigint := 0;
+	say boolean := coalesce(cause IN ('event', 'tag', 'time'), false);
+	waiting cdp.bitmap[];
+	before cdp.bitmap;
+	c record;
+BEGIN
+	FOR i IN 1 .. cardinality(names) LOOP
+		changes := changes + coalesce(cdp.rb_cardinality(added[i]), 0) + coalesce(cdp.rb_cardinality(removed[i]), 0);
+	END LOOP;
+	IF changes <= 1000 THEN
+		FOR i IN 1 .. cardinality(names) LOOP
+			FOR c IN SELECT a.id, true AS present FROM cdp.rb_iterate(added[i]) AS a(id)
+					 UNION ALL SELECT r.id, false FROM cdp.rb_iterate(removed[i]) AS r(id)
+					 ORDER BY 1, 2 DESC
+			LOOP
+				IF cdp._set_tag(names[i], c.id, c.present) AND say THEN
+					PERFORM cdp._tag_trigger(CASE WHEN c.present THEN 'enters' ELSE 'leaves' END, names[i], c.id, _change_tags.at);
+				END IF;
+			END LOOP;
+		END LOOP;
+		RETURN;
+	END IF;
+
+	-- All pending rows before the first chunk.  Rows that appear from now on
+	-- are later changes: they stay and override the chunks.
+	FOR i IN 1 .. cardinality(names) LOOP
+		SELECT cdp.rb_build_agg(p.profile_id) INTO before FROM cdp.tag_pending p WHERE p.tag = names[i];
+		before := cdp.rb_and(before, cdp.rb_or(coalesce(added[i], '{}'), coalesce(removed[i], '{}')));
+		waiting[i] := before;
+		PERFORM FROM cdp.tag_pending p
+		WHERE p.tag = names[i] AND p.profile_id IN (SELECT cdp.rb_iterate(before)) ORDER BY p.profile_id FOR UPDATE;
+	END LOOP;
+	FOR i IN 1 .. cardinality(names) LOOP
+		IF say AND EXISTS (SELECT FROM cdp.journey_listener l WHERE l.source IN ('enters', 'leaves') AND l.name = names[i]) THEN
+			before := cdp.tagged(names[i]);
+			INSERT INTO cdp.journey_trigger (source, name, profile_id, at)
+			SELECT l.source, names[i], ids.id, _change_tags.at
+			FROM (VALUES ('enters', cdp.rb_andnot(added[i], before)), ('leaves', cdp.rb_and(removed[i], before))) AS l(source, changed),
+				cdp.rb_iterate(l.changed) AS ids(id)
+			WHERE EXISTS (SELECT FROM cdp.journey_listener j WHERE j.source = l.source AND j.name = names[i]);
+		END IF;
+		DELETE FROM cdp.tag_pending p WHERE p.tag = names[i] AND p.profile_id IN (SELECT cdp.rb_iterate(waiting[i]));
+	END LOOP;
+	FOR i IN 1 .. cardinality(names) LOOP
+		PERFORM cdp._write_chunks(names[i], added[i], removed[i]);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp._change_tags(text[], cdp.bitmap[], cdp.bitmap[], timestamptz, text) IS 'changes tags of canonical profiles: few changes as pending rows, many in the chunks; tells journeys what really changed';
+
+CREATE FUNCTION cdp._tag_changes(tag text, added cdp.bitmap, removed cdp.bitmap, at timestamptz, cause text) RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+	SELECT cdp._change_tags(ARRAY[tag], ARRAY[added], ARRAY[removed], at, cause);
+END;
+COMMENT ON FUNCTION cdp._tag_changes(text, cdp.bitmap, cdp.bitmap, timestamptz, text) IS 'changes a maintained tag; journeys hear of it when the cause is event, tag or time';
+
+CREATE FUNCTION cdp._canonical_set(audience cdp.bitmap) RETURNS cdp.bitmap
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	known cdp.bitmap;
+	rest cdp.bitmap;
+	roots cdp.bitmap;
+	found cdp.bitmap;
+BEGIN
+	SELECT cdp.rb_or_agg(cdp.tagged(t)) INTO known FROM cdp._tags_of_key(chr(1) || 'kind') t;
+	known := coalesce(known, '{}');
+	rest := cdp.rb_andnot(audience, known);
+	IF cdp.rb_is_empty(rest) THEN
+		RETURN audience;
+	END IF;
+	SELECT cdp.rb_build_agg(p.canonical_id), cdp.rb_build_agg(p.profile_id) INTO roots, found
+	FROM cdp.profile p WHERE p.profile_id IN (SELECT cdp.rb_iterate(rest));
+	rest := cdp.rb_andnot(rest, coalesce(found, '{}'));
+	IF NOT cdp.rb_is_empty(rest) THEN
+		RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('profile %s does not exist', cdp.rb_min(rest));
+	END IF;
+	RETURN cdp.rb_or(cdp.rb_and(audience, known), roots);
+END
+$$;
+COMMENT ON FUNCTION cdp._canonical_set(cdp.bitmap) IS 'the canonical profiles of a set of profiles';
+
+CREATE FUNCTION cdp._tag_set(audience cdp.bitmap, tag text, present boolean, expires_at timestamptz, at timestamptz) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	key text;
+	ids cdp.bitmap;
+	names text[];
+	added cdp.bitmap[];
+	removed cdp.bitmap[];
+	ending cdp.bitmap;
+BEGIN
+	PERFORM cdp._check_tag(_tag_set.tag);
+	IF audience IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'audience must not be null';
+	END IF;
+	IF present THEN
+		key := cdp._exclusive_key(_tag_set.tag);
+		IF key IS NOT NULL THEN
+			PERFORM pg_advisory_xact_lock(cdp._key_lock(key));
+		END IF;
+	END IF;
+	LOCK TABLE cdp.profile_merge IN SHARE MODE;
+	ids := cdp._canonical_set(audience);
+
+	SELECT array_agg(o.tag ORDER BY o.tag), array_agg(CASE WHEN o.own AND _tag_set.present THEN o.members END ORDER BY o.tag),
+		array_agg(CASE WHEN NOT (o.own AND _tag_set.present) THEN o.members END ORDER BY o.tag)
+	INTO names, added, removed
+	FROM (SELECT _tag_set.tag COLLATE "C", ids, true
+		  UNION ALL
+		  SELECT t COLLATE "C", cdp.rb_and(cdp.tagged(t), ids), false
+		  FROM cdp._tags_of_key(key) t WHERE t <> _tag_set.tag) AS o(tag, members, own)
+	WHERE o.own OR NOT cdp.rb_is_empty(o.members);
+	PERFORM cdp._change_tags(names, added, removed, at, 'tag');
+
+	FOR i IN 1 .. cardinality(names) LOOP
+		SELECT cdp.rb_build_agg(e.profile_id) INTO ending FROM cdp.tag_expiry e WHERE e.tag = names[i];
+		ending := cdp.rb_and(ending, coalesce(added[i], removed[i]));
+		PERFORM FROM cdp.tag_expiry e
+		WHERE e.tag = names[i] AND e.profile_id IN (SELECT cdp.rb_iterate(ending)) ORDER BY e.profile_id FOR UPDATE;
+		DELETE FROM cdp.tag_expiry e WHERE e.tag = names[i] AND e.profile_id IN (SELECT cdp.rb_iterate(ending));
+	END LOOP;
+	IF _tag_set.expires_at IS NOT NULL THEN
+		INSERT INTO cdp.tag_expiry (tag, profile_id, expires_at)
+		SELECT _tag_set.tag, i, _tag_set.expires_at FROM cdp.rb_iterate(ids) i ORDER BY i
+		ON CONFLICT (tag, profile_id) DO UPDATE SET expires_at = excluded.expires_at;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION cdp._tag_set(cdp.bitmap, text, boolean, timestamptz, timestamptz) IS 'bulk form of tag and untag';
+
+CREATE FUNCTION cdp.tag(audience cdp.bitmap, tag text, expires_at timestamptz DEFAULT NULL, at timestamptz DEFAULT now()) RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+	SELECT cdp._tag_set(audience, tag, true, expires_at, at);
+END;
+COMMENT ON FUNCTION cdp.tag(cdp.bitmap, text, timestamptz, timestamptz) IS 'gives a tag to every profile of a set';
+
+CREATE FUNCTION cdp.untag(audience cdp.bitmap, tag text, at timestamptz DEFAULT now()) RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+	SELECT cdp._tag_set(audience, tag, false, NULL, at);
+END;
+COMMENT ON FUNCTION cdp.untag(cdp.bitmap, text, timestamptz) IS 'takes a tag away from every profile of a set';
+
+-- tasks of the clock
+
+-- Which chunks come first: those with many waiting rows, or old ones.
+CREATE FUNCTION cdp._fold_tags(now timestamptz, max_rows int, OUT done bigint, OUT lag interval)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	tags text[];
+	ids bigint[];
+	c record;
+BEGIN
+	done := 0;
+	SELECT array_agg(l.tag), array_agg(l.profile_id) INTO tags, ids
+	FROM (
+		SELECT p.tag, p.profile_id
+		FROM (
+			SELECT w.tag, w.chunk,
+				sum(w.rows) OVER (ORDER BY w.rows * greatest(extract(epoch FROM _fold_tags.now - w.oldest), 1) DESC, w.tag, w.chunk) - w.rows AS before
+			FROM (SELECT p.tag, p.profile_id >> 15 AS chunk, count(*) AS rows, min(p.since) AS oldest
+				  FROM cdp.tag_pending p GROUP BY 1, 2) w
+		) r
+		JOIN cdp.tag_pending p ON p.tag = r.tag AND p.profile_id BETWEEN r.chunk << 15 AND (r.chunk << 15) + 32767
+		WHERE r.before < _fold_tags.max_rows
+		ORDER BY p.tag, p.profile_id
+		FOR UPDATE OF p SKIP LOCKED
+	) l;
+	-- A new statement: it sees what was committed before the rows were locked.
+	FOR c IN
+		WITH gone AS (
+			DELETE FROM cdp.tag_pending p USING unnest(tags, ids) AS l(tag, profile_id)
+			WHERE p.tag = l.tag AND p.profile_id = l.profile_id
+			RETURNING p.tag, p.profile_id, p.present)
+		SELECT g.tag, count(*) AS rows, cdp.rb_build_agg(g.profile_id) FILTER (WHERE g.present) AS added,
+			cdp.rb_build_agg(g.profile_id) FILTER (WHERE NOT g.present) AS removed
+		FROM gone g GROUP BY g.tag ORDER BY g.tag
+	LOOP
+		PERFORM cdp._write_chunks(c.tag, c.added, c.removed);
+		done := done + c.rows;
+	END LOOP;
+	SELECT coalesce(greatest(_fold_tags.now - min(p.since), interval '0'), interval '0') INTO lag FROM cdp.tag_pending p;
+END
+$$;
+COMMENT ON FUNCTION cdp._fold_tags(timestamptz, int) IS 'task: moves about max_rows pending tag changes into the chunks';
+
+CREATE FUNCTION cdp._expire_tags(now timestamptz, max_rows int, OUT done bigint, OUT lag interval)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	e record;
+	changed boolean;
+BEGIN
+	done := 0;
+	FOR e IN
+		SELECT d.tag, d.profile_id, d.expires_at
+		FROM (SELECT * FROM cdp.tag_expiry x WHERE x.expires_at <= _expire_tags.now ORDER BY x.expires_at LIMIT _expire_tags.max_rows) d
+		ORDER BY d.tag, d.profile_id
+	LOOP
+		-- The tag first, as everywhere: only then is it certain that nobody
+		-- has just given the tag a new life.
+		changed := cdp._set_tag(e.tag, e.profile_id, false);
+		DELETE FROM cdp.tag_expiry x
+		WHERE x.tag = e.tag AND x.profile_id = e.profile_id AND x.expires_at <= _expire_tags.now;
+		IF NOT FOUND THEN
+			IF changed THEN
+				PERFORM cdp._set_tag(e.tag, e.profile_id, true);
+			END IF;
+			CONTINUE;
+		END IF;
+		IF changed THEN
+			PERFORM cdp._tag_trigger('leaves', e.tag, e.profile_id, e.expires_at);
+		END IF;
+		done := done + 1;
+	END LOOP;
+	SELECT coalesce(_expire_tags.now - min(x.expires_at), interval '0') INTO lag
+	FROM cdp.tag_expiry x WHERE x.expires_at <= _expire_tags.now;
+END
+$$;
+COMMENT ON FUNCTION cdp._expire_tags(timestamptz, int) IS 'task: takes away tags whose time has come';
+
+-- the universe, and merges
+
+CREATE FUNCTION cdp._universe_add(profile_id bigint, kind text) RETURNS void
+LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
+BEGIN ATOMIC
+	INSERT INTO cdp.tag_pending (tag, profile_id, present)
+	VALUES (chr(1) || 'kind:' || _universe_add.kind, _universe_add.profile_id, true)
+	ON CONFLICT (tag, profile_id) DO UPDATE SET present = true;
+END;
+COMMENT ON FUNCTION cdp._universe_add(bigint, text) IS 'a new canonical profile: rules range over it from now on';
+
+-- A canonical profile is as old as its oldest leaf.  Normally almost nobody
+-- is younger than "at"; when many are, the older ones are looked up instead.
+CREATE FUNCTION cdp._universe(kind text, at timestamptz) RETURNS cdp.bitmap
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	members cdp.bitmap := cdp.tagged(chr(1) || 'kind:' || kind);
+	younger cdp.bitmap;
+	older cdp.bitmap;
+	n bigint;
+BEGIN
+	SELECT cdp.rb_build_agg(y.canonical_id), count(*) INTO younger, n
+	FROM (SELECT p.canonical_id FROM cdp.profile p
+		  WHERE p.kind = _universe.kind AND p.first_at > _universe.at LIMIT 10001) y;
+	IF n = 0 THEN
+		RETURN members;
+	END IF;
+	IF n <= 10000 THEN
+		SELECT cdp.rb_build_agg(p.canonical_id) INTO older FROM cdp.profile p
+		WHERE p.canonical_id IN (SELECT cdp.rb_iterate(younger)) AND p.first_at <= _universe.at;
+		RETURN cdp.rb_andnot(members, cdp.rb_andnot(younger, coalesce(older, '{}')));
+	END IF;
+	SELECT cdp.rb_build_agg(p.canonical_id) INTO older FROM cdp.profile p
+	WHERE p.kind = _universe.kind AND p.first_at <= _universe.at;
+	RETURN cdp.rb_and(members, coalesce(older, '{}'));
+END
+$$;
+COMMENT ON FUNCTION cdp._universe(text, timestamptz) IS 'whom rules range over: canonical profiles of the kind, not suppressed or erased, first seen at or before at';
+
+CREATE FUNCTION cdp._keep_universe() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	PERFORM cdp._set_tag(chr(1) || 'kind:' || NEW.kind, NEW.profile_id,
+						 NEW.canonical_id = NEW.profile_id AND NOT NEW.suppressed AND NEW.erased_at IS NULL);
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION cdp._keep_universe() IS 'trigger: a suppressed or erased profile is in no audience';
+CREATE TRIGGER profile_keep_universe AFTER UPDATE OF suppressed, erased_at ON cdp.profile
+	FOR EACH ROW WHEN (OLD.suppressed <> NEW.suppressed OR OLD.erased_at IS DISTINCT FROM NEW.erased_at)
+	EXECUTE FUNCTION cdp._keep_universe();
+
+-- The caller has locked both profiles.  A tag of an exclusive key that the
+-- survivor has stays; the other one's is dropped.
+CREATE FUNCTION cdp._merge_tags(survivor bigint, merged bigint, members bigint[]) RETURNS text[]
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	gained text[] := '{}';
+	own text[];
+	name text;
+BEGIN
+	LOCK TABLE cdp.profile_merge IN ROW EXCLUSIVE MODE;
+	SELECT coalesce(array_agg(t), '{}') INTO own FROM cdp._all_tags_of(_merge_tags.survivor) t;
+	FOR name IN SELECT t FROM cdp._all_tags_of(_merge_tags.merged) t UNION SELECT chr(1) || 'merged' ORDER BY 1 LOOP
+		PERFORM cdp._set_tag(name, _merge_tags.merged, false);
+		IF name = chr(1) || 'merged' THEN
+			PERFORM cdp._set_tag(name, _merge_tags.survivor, true);
+		ELSIF NOT cdp._is_maintained(name) AND name <> ALL (own) AND NOT EXISTS (
+				SELECT FROM unnest(own || gained) o WHERE starts_with(o, cdp._exclusive_key(name) || ':')) THEN
+			PERFORM cdp._set_tag(name, _merge_tags.survivor, true);
+			gained := gained || name;
+		END IF;
+	END LOOP;
+	UPDATE cdp.tag_expiry e SET profile_id = _merge_tags.survivor
+	WHERE e.profile_id = _merge_tags.merged AND e.tag = ANY (gained);
+	DELETE FROM cdp.tag_expiry e WHERE e.profile_id = _merge_tags.merged;
+	RETURN gained;
+END
+$$;
+COMMENT ON FUNCTION cdp._merge_tags(bigint, bigint, bigint[]) IS 'moves the tags of a merged profile to its survivor; returns those that the survivor did not have';
