@@ -130,7 +130,7 @@ append_name(TimelineBuilder *b, NameTable *nt, const char *s, uint32 len, uint32
 			nt->items = repalloc_huge(nt->items, sizeof(TimelineString) * (Size) space);
 		nt->space = space;
 	}
-	if (len > nt->bytes_space - nt->used)
+	if (nt->bytes == NULL || len > nt->bytes_space - nt->used)
 	{
 		uint64		space = Max(64, nt->bytes_space);
 
