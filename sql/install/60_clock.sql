@@ -1,0 +1,261 @@
+
+/* 60_clock: whatever is due, done when somebody calls
+ *
+ * A task is one kind of work: it does at most so many rows per call (a batch)
+ * and says how many it did and how far behind it still is.  tick does all
+ * tasks in one transaction; run commits after each batch.  Both go through
+ * the tasks in the same order, again and again until a whole round finds
+ * nothing, because one task makes work for another: a journey's message is an
+ * event that has to reach a timeline.
+ *
+ * clock_timestamp() is read here and nowhere else, to stop when the budget is
+ * spent and to say how long a task took.  It decides nothing: "now" does.
+ */
+
+CREATE TABLE cdp.task_state (
+	task			text PRIMARY KEY,
+	last_at			timestamptz,
+	last_done		bigint,
+	lag				interval,
+	failing			boolean NOT NULL DEFAULT false,
+	last_error		text,
+	last_sqlstate	text,
+	last_error_at	timestamptz
+);
+COMMENT ON TABLE cdp.task_state IS 'what run last did for each task, and the last error of each';
+COMMENT ON COLUMN cdp.task_state.last_at IS 'the "now" of the last run that finished the task';
+COMMENT ON COLUMN cdp.task_state.failing IS 'the last run could not finish the task';
+COMMENT ON COLUMN cdp.task_state.last_error_at IS 'the "now" of the run that failed';
+
+CREATE FUNCTION cdp._tasks() RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT ARRAY['fold_tags', 'expire_tags', 'extend_timelines', 'lifecycle', 'journeys', 'messages', 'partitions'];
+END;
+COMMENT ON FUNCTION cdp._tasks() IS 'the tasks of the clock, in their order';
+
+CREATE FUNCTION cdp._run_task(task text, now timestamptz, max_rows int, OUT done bigint, OUT lag interval) RETURNS record
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	CASE task
+		WHEN 'fold_tags' THEN
+			SELECT t.done, t.lag INTO done, lag FROM _fold_tags(now, max_rows) t;
+		WHEN 'expire_tags' THEN
+			SELECT t.done, t.lag INTO done, lag FROM _expire_tags(now, max_rows) t;
+		WHEN 'extend_timelines' THEN
+			SELECT t.done, t.lag INTO done, lag FROM _fold_timelines(now, max_rows) t;
+		WHEN 'lifecycle' THEN
+			SELECT t.done, t.lag INTO done, lag FROM _advance_lifecycle(now, max_rows) t;
+		WHEN 'journeys' THEN
+			done := advance_journeys(now, max_rows);
+			lag := now - least((SELECT min(t.at) FROM journey_trigger t WHERE t.at <= now),
+							   (SELECT min(s.due_at) FROM journey_state s WHERE s.status = 'active' AND s.due_at <= now));
+		WHEN 'messages' THEN
+			SELECT t.done, t.lag INTO done, lag FROM _release_messages(now, max_rows) t;
+		WHEN 'partitions' THEN
+			SELECT t.done, t.lag INTO done, lag FROM _make_partitions(now) t;
+	END CASE;
+	done := coalesce(done, 0);
+	lag := greatest(coalesce(lag, '0'), '0');
+END
+$$;
+COMMENT ON FUNCTION cdp._run_task(text, timestamptz, int) IS 'one batch of one task';
+
+CREATE FUNCTION cdp._check_clock(now timestamptz, budget interval) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	IF now IS NULL OR budget IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'now and budget must not be null';
+	ELSIF NOT isfinite(now) THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'now must be finite';
+	ELSIF budget < '0' THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'budget must not be negative';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION cdp._check_clock(timestamptz, interval) IS 'arguments of tick and run';
+
+CREATE FUNCTION cdp.tick(now timestamptz DEFAULT now(), budget interval DEFAULT '1 min')
+RETURNS TABLE (task text, done bigint, lag interval, took interval)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	tasks text[] := _tasks();
+	dones bigint[] := array_fill(0::bigint, ARRAY[cardinality(tasks)]);
+	lags interval[];
+	tooks interval[] := array_fill('0'::interval, ARRAY[cardinality(tasks)]);
+	deadline timestamptz;
+	started timestamptz;
+	batch record;
+	worked boolean;
+BEGIN
+	PERFORM _check_clock(now, budget);
+	deadline := clock_timestamp() + budget;
+	LOOP
+		worked := false;
+		FOR i IN 1 .. cardinality(tasks) LOOP
+			started := clock_timestamp();
+			LOOP
+				SELECT t.done, t.lag INTO batch FROM _run_task(tasks[i], now, 1000) t;
+				dones[i] := dones[i] + batch.done;
+				lags[i] := batch.lag;
+				worked := worked OR batch.done > 0;
+				EXIT WHEN batch.done = 0 OR clock_timestamp() >= deadline;
+			END LOOP;
+			tooks[i] := tooks[i] + (clock_timestamp() - started);
+		END LOOP;
+		EXIT WHEN NOT worked OR clock_timestamp() >= deadline;
+	END LOOP;
+	RETURN QUERY SELECT u.* FROM unnest(tasks, dones, lags, tooks) u;
+END
+$$;
+COMMENT ON FUNCTION cdp.tick(timestamptz, interval) IS 'do what is due at "now" in one transaction; an error undoes it all';
+
+CREATE FUNCTION cdp._note_task(task text, now timestamptz, done bigint, lag interval, error_state text, error text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	IF error_state IS NULL THEN
+		INSERT INTO task_state AS s (task, last_at, last_done, lag)
+		VALUES (_note_task.task, now, done, _note_task.lag)
+		ON CONFLICT ON CONSTRAINT task_state_pkey DO UPDATE SET last_at = excluded.last_at, last_done = excluded.last_done,
+			lag = excluded.lag, failing = false;
+	ELSE
+		INSERT INTO task_state AS s (task, failing, last_error, last_sqlstate, last_error_at)
+		VALUES (_note_task.task, true, error, error_state, now)
+		ON CONFLICT ON CONSTRAINT task_state_pkey DO UPDATE SET failing = true, last_error = excluded.last_error,
+			last_sqlstate = excluded.last_sqlstate, last_error_at = excluded.last_error_at;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION cdp._note_task(text, timestamptz, bigint, interval, text, text) IS 'keep what a run did for a task, or its error';
+
+-- Commits, so it carries no SET clause and qualifies everything.  A batch that
+-- fails is rolled back by its own block and ends its task for this run, unless
+-- it only lost against another session: then it is tried again.
+CREATE PROCEDURE cdp.run(now timestamptz DEFAULT now(), budget interval DEFAULT '1 min')
+LANGUAGE plpgsql AS $$
+DECLARE
+	tasks pg_catalog.text[] := cdp._tasks();
+	n pg_catalog.int4 := pg_catalog.cardinality(tasks);
+	dones pg_catalog.int8[] := pg_catalog.array_fill(0::pg_catalog.int8, ARRAY[n]);
+	failed pg_catalog.bool[] := pg_catalog.array_fill(false, ARRAY[n]);
+	retries pg_catalog.int4 := 10;
+	deadline pg_catalog.timestamptz;
+	batch_done pg_catalog.int8;
+	batch_lag pg_catalog.interval;
+	error_state pg_catalog.text;
+	error pg_catalog.text;
+	worked pg_catalog.bool;
+BEGIN
+	PERFORM cdp._check_clock(now, budget);
+	deadline := pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) budget;
+	LOOP
+		worked := false;
+		FOR i IN 1 .. n LOOP
+			WHILE NOT failed[i] LOOP
+				error_state := NULL;
+				BEGIN
+					SELECT t.done, t.lag INTO STRICT batch_done, batch_lag
+					FROM cdp._run_task(tasks[i], now, 1000) t;
+				EXCEPTION WHEN OTHERS THEN
+					GET STACKED DIAGNOSTICS error_state = RETURNED_SQLSTATE, error = MESSAGE_TEXT;
+				END;
+				IF error_state IS NULL THEN
+					dones[i] := dones[i] OPERATOR(pg_catalog.+) batch_done;
+					IF batch_done OPERATOR(pg_catalog.>) 0 THEN
+						worked := true;
+					END IF;
+				ELSIF pg_catalog.array_position(ARRAY['40001', '40P01'], error_state) IS NOT NULL AND retries OPERATOR(pg_catalog.>) 0 THEN
+					retries := retries OPERATOR(pg_catalog.-) 1;
+					batch_done := 1;
+				ELSE
+					failed[i] := true;
+					PERFORM cdp._note_task(tasks[i], now, NULL, NULL, error_state, error);
+				END IF;
+				COMMIT;
+				EXIT WHEN batch_done OPERATOR(pg_catalog.=) 0
+					OR pg_catalog.clock_timestamp() OPERATOR(pg_catalog.>=) deadline;
+			END LOOP;
+			IF NOT failed[i] THEN
+				PERFORM cdp._note_task(tasks[i], now, dones[i], batch_lag, NULL, NULL);
+				COMMIT;
+			END IF;
+		END LOOP;
+		EXIT WHEN NOT worked OR pg_catalog.clock_timestamp() OPERATOR(pg_catalog.>=) deadline;
+	END LOOP;
+END
+$$;
+COMMENT ON PROCEDURE cdp.run(timestamptz, interval)
+	IS 'do what is due at "now" in batches with a commit after each; a failing task does not stop the others';
+
+CREATE FUNCTION cdp.rebuild(what text DEFAULT 'all', now timestamptz DEFAULT now())
+RETURNS TABLE (task text, done bigint, lag interval, took interval)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	started timestamptz;
+BEGIN
+	IF what IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'what must not be null';
+	ELSIF what NOT IN ('all', 'timelines', 'lifecycle') THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('cannot rebuild "%s"', what),
+			HINT = 'Use "all", "timelines" or "lifecycle".';
+	END IF;
+	PERFORM _check_clock(now, '0');
+	lag := '0';
+	IF what IN ('all', 'timelines') THEN
+		started := clock_timestamp();
+		task := 'timelines';
+		done := _rebuild_timelines();
+		took := clock_timestamp() - started;
+		RETURN NEXT;
+	END IF;
+	IF what IN ('all', 'lifecycle') THEN
+		started := clock_timestamp();
+		task := 'lifecycle';
+		done := _rebuild_lifecycle(now);
+		took := clock_timestamp() - started;
+		RETURN NEXT;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION cdp.rebuild(text, timestamptz) IS 'derive timelines and lifecycle stages again from the truth';
+
+CREATE FUNCTION cdp.status(now timestamptz DEFAULT now()) RETURNS TABLE (item text, value text)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	RETURN QUERY
+	-- what waits for a task, and since when
+	SELECT 'events to fold'::text, count(*)::text FROM event_tail
+	UNION ALL SELECT 'events to fold, oldest', coalesce(now - min(at), '0')::text FROM event_tail WHERE at <= now
+	UNION ALL SELECT 'tag changes to fold', count(*)::text FROM tag_pending
+	UNION ALL SELECT 'tags to expire', count(*)::text FROM tag_expiry WHERE expires_at <= now
+	UNION ALL SELECT 'profiles to look at', count(*)::text FROM profile_queue WHERE at <= now
+	UNION ALL SELECT 'profiles to look at, oldest', coalesce(now - min(at), '0')::text FROM profile_queue WHERE at <= now
+	UNION ALL SELECT 'lifecycle stages due', count(*)::text FROM lifecycle_state WHERE due_at <= now
+	UNION ALL SELECT 'lifecycle stages due, oldest', coalesce(now - min(due_at), '0')::text FROM lifecycle_state WHERE due_at <= now
+	UNION ALL SELECT 'journey triggers', count(*)::text FROM journey_trigger WHERE at <= now
+	UNION ALL SELECT 'journey runs due', count(*)::text FROM journey_state WHERE status = 'active' AND due_at <= now
+	UNION ALL SELECT 'journey runs due, oldest', coalesce(now - min(due_at), '0')::text FROM journey_state WHERE status = 'active' AND due_at <= now
+	UNION ALL SELECT 'journey runs failed', count(*)::text FROM journey_state WHERE status = 'failed'
+	UNION ALL SELECT 'messages to claim', count(*)::text FROM outbox WHERE status = 'pending' AND due_at <= now
+	UNION ALL SELECT 'messages to claim, oldest', coalesce(now - min(due_at), '0')::text FROM outbox WHERE status = 'pending' AND due_at <= now
+	UNION ALL SELECT 'messages claimed, lease over', count(*)::text FROM outbox WHERE status = 'claimed' AND leased_until <= now
+	UNION ALL SELECT 'messages ambiguous', count(*)::text FROM outbox WHERE status = 'ambiguous'
+	UNION ALL SELECT 'messages in inbox', count(*)::text FROM inbox
+	UNION ALL SELECT 'messages rejected', count(*)::text FROM rejected
+	-- what run did
+	UNION ALL
+	SELECT w.item, w.value
+	FROM (SELECT u.n, k.m, 'task ' || u.task || k.what,
+				 CASE k.m WHEN 1 THEN to_char(s.last_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+						  WHEN 2 THEN s.lag::text
+						  WHEN 3 THEN CASE WHEN s.failing THEN 'yes' ELSE 'no' END
+						  ELSE format('%s: %s (at %s)', s.last_sqlstate, s.last_error,
+									  to_char(s.last_error_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
+				 END
+		  FROM unnest(_tasks()) WITH ORDINALITY u (task, n) JOIN task_state s ON s.task = u.task,
+			   (VALUES (1, ', last run'), (2, ', behind by'), (3, ', failing'), (4, ', last error')) k (m, what)
+		  WHERE k.m < 4 OR s.last_error IS NOT NULL
+		  ORDER BY u.n, k.m) w (n, m, item, value);
+END
+$$;
+COMMENT ON FUNCTION cdp.status(timestamptz) IS 'lengths of queues, how far behind each is, what run last did and its last errors';
