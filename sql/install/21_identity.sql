@@ -448,7 +448,7 @@ DECLARE
 	-- unknown ones and the leaves they get
 	unknown		identifier[];
 	targets		bigint[];
-	found		identifier[];
+	matched		identifier[];
 	-- what is to be one profile
 	accepted	identifier[] := '{}';
 	joined		bigint[] := '{}';		-- canonical profiles
@@ -538,21 +538,21 @@ BEGIN
 		-- Values that never link anybody.
 		IF NOT checked THEN
 			checked := true;
-			SELECT array_agg(u.identifier) INTO found
+			SELECT array_agg(u.identifier) INTO matched
 			FROM unnest(ids) u (identifier)
 			WHERE EXISTS (SELECT FROM blocked_value_effective b
 						  WHERE b.namespace IN ('*', namespace(u.identifier))
 							AND value(u.identifier) ~* ('^(?:' || b.pattern || ')$'));
-			IF found IS NOT NULL THEN
-				IF cardinality(found) = cardinality(ids) THEN
+			IF matched IS NOT NULL THEN
+				IF cardinality(matched) = cardinality(ids) THEN
 					RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-						MESSAGE = format('no identifier is left: the value of "%s" is blocked', found[1]),
+						MESSAGE = format('no identifier is left: the value of "%s" is blocked', matched[1]),
 						HINT = 'See table blocked_value.';
 				END IF;
 				INSERT INTO identity_refusal (at, identifiers, reason, source)
-				SELECT _stitch.at, ARRAY[u.identifier], 'blocked value', _stitch.source FROM unnest(found) u (identifier);
+				SELECT _stitch.at, ARRAY[u.identifier], 'blocked value', _stitch.source FROM unnest(matched) u (identifier);
 				identifiers := ARRAY(SELECT d.identifier FROM unnest(identifiers) WITH ORDINALITY d (identifier, n)
-									 WHERE d.identifier <> ALL (found) ORDER BY d.n);
+									 WHERE d.identifier <> ALL (matched) ORDER BY d.n);
 				CONTINUE;
 			END IF;
 		END IF;
@@ -579,11 +579,11 @@ BEGIN
 			ON CONFLICT DO NOTHING
 			RETURNING l.identifier
 		)
-		SELECT array_agg(c.identifier) INTO found FROM claim c;
-		EXIT WHEN cardinality(found) = cardinality(unknown);
+		SELECT array_agg(c.identifier) INTO matched FROM claim c;
+		EXIT WHEN cardinality(matched) = cardinality(unknown);
 		-- Somebody else was first with one of them: look again.  Nobody can
 		-- take the others away before this transaction ends.
-		DELETE FROM identifier_link l WHERE l.identifier = ANY (found);
+		DELETE FROM identifier_link l WHERE l.identifier = ANY (matched);
 	END LOOP;
 
 	IF late THEN
