@@ -432,7 +432,7 @@ COMMENT ON FUNCTION cdp._relate_kinds(bigint, bigint, text, timestamptz, text)
 
 CREATE FUNCTION cdp._stitch(identifiers cdp.identifier[], kind text, at timestamptz, source text,
 							OUT leaf_id bigint, OUT canonical_id bigint, OUT via cdp.identifier)
-LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
 	asked		text := kind;
 	-- what is known about each identifier, highest priority first
