@@ -424,7 +424,9 @@ yyreport_syntax_error(const yypcontext_t *context, CriteriaParser *p, void *scan
 		mcdp_criteria_fail(p, p->pos, "Found the end at character %d, expected %s.",
 						   mcdp_criteria_character(p, p->pos), what);
 	else
-		mcdp_criteria_fail(p, p->pos, "Found \"%s\" at character %d, expected %s.",
+		mcdp_criteria_fail(p, p->pos, p->text[p->pos] == '"' ?
+						   "Found %s at character %d, expected %s." :
+						   "Found \"%s\" at character %d, expected %s.",
 						   mcdp_criteria_excerpt(p->text + p->pos, p->token_len, word),
 						   mcdp_criteria_character(p, p->pos), what);
 	return 0;
