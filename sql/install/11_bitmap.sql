@@ -204,6 +204,10 @@ CREATE FUNCTION cdp.rb_contains_support(internal) RETURNS internal
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_rb_contains_support';
 COMMENT ON FUNCTION cdp.rb_contains_support(internal) IS 'planner support of rb_contains: index on the id';
 
+CREATE FUNCTION cdp.rb_contains_sel(internal, oid, internal, int) RETURNS float8
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_rb_contains_sel';
+COMMENT ON FUNCTION cdp.rb_contains_sel(internal, oid, internal, int) IS 'selectivity of membership';
+
 CREATE FUNCTION cdp.rb_contains(cdp.bitmap, id bigint) RETURNS boolean
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE SUPPORT cdp.rb_contains_support AS 'MODULE_PATHNAME', 'mcdp_rb_contains_id';
 COMMENT ON FUNCTION cdp.rb_contains(cdp.bitmap, bigint) IS 'is id in the bitmap?';
@@ -365,14 +369,14 @@ COMMENT ON OPERATOR cdp.<@ (cdp.bitmap, cdp.bitmap) IS 'every id is in';
 CREATE OPERATOR cdp.@> (
 	LEFTARG = cdp.bitmap, RIGHTARG = bigint, FUNCTION = cdp.rb_contains,
 	COMMUTATOR = OPERATOR(cdp.<@),
-	RESTRICT = contsel, JOIN = contjoinsel
+	RESTRICT = cdp.rb_contains_sel, JOIN = contjoinsel
 );
 COMMENT ON OPERATOR cdp.@> (cdp.bitmap, bigint) IS 'contains the id';
 
 CREATE OPERATOR cdp.<@ (
 	LEFTARG = bigint, RIGHTARG = cdp.bitmap, FUNCTION = cdp.rb_contained,
 	COMMUTATOR = OPERATOR(cdp.@>),
-	RESTRICT = contsel, JOIN = contjoinsel
+	RESTRICT = cdp.rb_contains_sel, JOIN = contjoinsel
 );
 COMMENT ON OPERATOR cdp.<@ (bigint, cdp.bitmap) IS 'the id is in';
 
@@ -467,9 +471,10 @@ COMMENT ON OPERATOR cdp.>= (cdp.bitmap, cdp.bitmap) IS 'after or equal, in a fix
 
 CREATE OPERATOR CLASS cdp.bitmap_ops DEFAULT FOR TYPE cdp.bitmap USING btree AS
 	OPERATOR 1 cdp.<, OPERATOR 2 cdp.<=, OPERATOR 3 cdp.=, OPERATOR 4 cdp.>=, OPERATOR 5 cdp.>,
-	FUNCTION 1 cdp.bitmap_cmp(cdp.bitmap, cdp.bitmap);
+	FUNCTION 1 cdp.bitmap_cmp(cdp.bitmap, cdp.bitmap),
+	FUNCTION 4 pg_catalog.btequalimage(oid);
 
-CREATE OPERATOR CLASS cdp.bitmap_hash_ops DEFAULT FOR TYPE cdp.bitmap USING hash AS
+CREATE OPERATOR CLASS cdp.bitmap_ops DEFAULT FOR TYPE cdp.bitmap USING hash AS
 	OPERATOR 1 cdp.=,
 	FUNCTION 1 cdp.bitmap_hash(cdp.bitmap),
 	FUNCTION 2 cdp.bitmap_hash_extended(cdp.bitmap, bigint);

@@ -4,10 +4,10 @@
  *	  What the planner is told about bitmap functions.
  *
  * "column <@ bitmap" (and rb_contains, @>) can use an index on the column: as
- * an array condition, column = ANY (cdp._rb_keys(bitmap)).  The planner would
- * evaluate a stable bitmap expression just to estimate with it, and that may
- * be a whole audience; _rb_keys is declared volatile to keep it from that.
- * The executor evaluates it once, when the index scan starts.
+ * an array condition, column = ANY (cdp._rb_keys(bitmap)).  The executor
+ * evaluates it once, when the index scan starts.  To estimate with it, the
+ * planner would make the array and look at each of its elements; _rb_keys is
+ * declared volatile to keep it from that.
  *
  * Copyright (c) 2026, marketing_cdp contributors
  *
@@ -28,11 +28,16 @@
 #include "optimizer/optimizer.h"
 #include "parser/parse_func.h"
 #include "utils/lsyscache.h"
+#include "utils/selfuncs.h"
 
 #include "types/bitmap.h"
 
 PG_FUNCTION_INFO_V1(mcdp_rb_iterate_support);
 PG_FUNCTION_INFO_V1(mcdp_rb_contains_support);
+PG_FUNCTION_INFO_V1(mcdp_rb_contains_sel);
+
+#define MAX_LOOKUPS		0.1		/* per row of the table */
+#define DEFAULT_SHARE	0.01	/* of the rows, for a bitmap not known yet */
 
 /* Rows of rb_iterate(constant). */
 Datum
@@ -82,8 +87,15 @@ index_condition(SupportRequestIndexCondition *req)
 	Oid			eq;
 	Oid			keys;
 	ScalarArrayOpExpr *any;
-	int			strategy;
 
+	/*
+	 * The planner does not see that the condition becomes an array condition,
+	 * so it would not notice that a lower column of the index then yields no
+	 * order (before PostgreSQL 17), or that the access method takes none.
+	 */
+	if (req->indexcol != 0 || !req->index->amsearcharray ||
+		req->index->relam != BTREE_AM_OID)
+		return NIL;
 	if (is_opclause(req->node))
 		args = ((OpExpr *) req->node)->args;
 	else if (is_funcclause(req->node))
@@ -98,13 +110,14 @@ index_condition(SupportRequestIndexCondition *req)
 		!is_pseudo_constant_for_index(req->root, bitmap, req->index))
 		return NIL;
 
-	if (req->index->relam == BTREE_AM_OID)
-		strategy = BTEqualStrategyNumber;
-	else if (req->index->relam == HASH_AM_OID)
-		strategy = HTEqualStrategyNumber;
-	else
+	/* many lookups cost more than reading the table */
+	if (IsA(bitmap, Const) && !((Const *) bitmap)->constisnull &&
+		mcdp_bitmap_cardinality(((Const *) bitmap)->constvalue) >
+		req->index->rel->tuples * MAX_LOOKUPS)
 		return NIL;
-	eq = get_opfamily_member(req->opfamily, INT8OID, INT8OID, strategy);
+
+	eq = get_opfamily_member(req->opfamily, INT8OID, INT8OID,
+							 BTEqualStrategyNumber);
 	keys = keys_function(req->funcid, exprType(bitmap));
 	if (!OidIsValid(eq) || !OidIsValid(keys))
 		return NIL;
@@ -139,4 +152,43 @@ mcdp_rb_contains_support(PG_FUNCTION_ARGS)
 		}
 	}
 	PG_RETURN_POINTER(NULL);
+}
+
+/*
+ * Selectivity of id <@ bitmap and bitmap @> id.  Looks at constants only: a
+ * stable expression may be a whole audience, too dear to compute twice.
+ */
+Datum
+mcdp_rb_contains_sel(PG_FUNCTION_ARGS)
+{
+	PlannerInfo *root = (PlannerInfo *) PG_GETARG_POINTER(0);
+	List	   *args = (List *) PG_GETARG_POINTER(2);
+	int			varRelid = PG_GETARG_INT32(3);
+	double		selec = DEFAULT_SHARE;
+
+	if (list_length(args) == 2)
+	{
+		int			id_arg = exprType(linitial(args)) == INT8OID ? 0 : 1;
+		Node	   *bitmap = list_nth(args, 1 - id_arg);
+
+		if (IsA(bitmap, Const))
+		{
+			Const	   *value = (Const *) bitmap;
+			VariableStatData vardata;
+
+			examine_variable(root, list_nth(args, id_arg), varRelid, &vardata);
+			if (value->constisnull)
+				selec = 0.0;
+			else if (vardata.rel != NULL && vardata.rel->tuples >= 1)
+			{
+				bool		isdefault;
+				double		distinct = get_variable_numdistinct(&vardata, &isdefault);
+
+				selec = mcdp_bitmap_cardinality(value->constvalue) / Max(distinct, 1);
+			}
+			ReleaseVariableStats(vardata);
+		}
+	}
+	CLAMP_PROBABILITY(selec);
+	PG_RETURN_FLOAT8(selec);
 }
