@@ -44,7 +44,7 @@ FROM shape;
 -- one form for one set, however it was made
 SELECT bool_and(b::bytea = (SELECT rb_build(array_agg(id ORDER BY rnd(id, 1, 1000000))) FROM unnest(ids || ids) id)::bytea) AS shuffled,
 	bool_and(b::bytea = (SELECT coalesce(rb_build_agg(id ORDER BY rnd(id, 2, 1000000)), '{}') FROM unnest(ids) id)::bytea) AS agg,
-	bool_and(b::bytea = (SELECT coalesce(rb_or_agg(ARRAY[id]::bitmap ORDER BY rnd(id, 3, 1000000)), '{}') FROM unnest(ids) id)::bytea) AS or_agg,
+	bool_and((SELECT coalesce(rb_or_agg(ARRAY[id]::bitmap ORDER BY rnd(id, 3, 1000000)), '{}') FROM unnest(ids[:2000]) id)::bytea = rb_build(ids[:2000])::bytea) AS or_agg,
 	bool_and(b::bytea = (b - rb_range(b, 1000, NULL) | rb_range(b, 1000, NULL))::bytea) AS pieces,
 	bool_and(b::bytea = rb_flip(rb_flip(b, 500, 70000), 500, 70000)::bytea) AS flipped_twice,
 	bool_and(b::bytea = ((b # '{1,2,5,6,9,10,70000}') # '{1,2,5,6,9,10,70000}')::bytea) AS xored_twice,
@@ -61,7 +61,7 @@ FROM shape, LATERAL (SELECT rnd(seed, 11, 70000) UNION ALL SELECT ids[1 + rnd(se
 
 -- algebra against arrays
 CREATE TABLE pair AS
-	SELECT x.ids AS p, y.ids AS q, x.b AS a, y.b AS b FROM shape x JOIN shape y ON (x.seed * 31 + y.seed * 17) % 19 = 0;
+	SELECT x.ids AS p, y.ids AS q, x.b AS a, y.b AS b FROM shape x JOIN shape y ON (x.seed * 31 + y.seed * 17) % 25 = 0;
 SELECT count(*) > 200 AS many FROM pair;
 SELECT bool_and(a & b = rb_build(shared)) AS "and", bool_and(a | b = rb_build(p || q)) AS "or",
 	bool_and(a - b = rb_build(only_p)) AS andnot, bool_and(a # b = rb_build(only_p || only_q)) AS "xor",
@@ -80,8 +80,8 @@ SELECT bool_and((a & b)::bytea::bitmap::bytea = (a & b)::bytea AND (a | b)::byte
 -- positions and ranges against arrays
 SELECT bool_and(rb_contains(b, id) = (id = ANY (ids))) AS contains, bool_and(rb_rank(b, id) = (SELECT count(*) FROM unnest(ids) i WHERE i <= id)) AS rank,
 	bool_and(rb_index(b, id) = coalesce(array_position(ids, id) - 1, -1)) AS index
-FROM shape, LATERAL (SELECT ids[1 + rnd(k, seed, greatest(cardinality(ids), 1))] + k % 3 - 1 FROM generate_series(1, 12) k
-	UNION ALL SELECT rnd(k, seed, 140000) FROM generate_series(1, 6) k) v (id) WHERE id IS NOT NULL;
+FROM shape, LATERAL (SELECT ids[1 + rnd(k, seed, greatest(cardinality(ids), 1))] + k % 3 - 1 FROM generate_series(1, 6) k
+	UNION ALL SELECT rnd(k, seed, 140000) FROM generate_series(1, 3) k) v (id) WHERE id IS NOT NULL;
 SELECT bool_and(rb_range(b, lo, hi) = rb_build(inside)) AS range, bool_and(rb_range_cardinality(b, lo, hi) = cardinality(inside)) AS range_cardinality,
 	bool_and(rb_clear(b, lo, hi) = rb_build(outside)) AS clear, bool_and(rb_fill(b, lo, hi) = rb_build(outside || filled)) AS fill,
 	bool_and(rb_flip(b, lo, hi) = rb_build(outside || ARRAY(SELECT unnest(filled) EXCEPT SELECT unnest(inside)))) AS flip,
@@ -90,14 +90,14 @@ SELECT bool_and(rb_range(b, lo, hi) = rb_build(inside)) AS range, bool_and(rb_ra
 FROM (SELECT b, lo, hi, ARRAY(SELECT i FROM unnest(ids) i WHERE i >= lo AND i < hi) AS inside, ARRAY(SELECT i FROM unnest(ids) i WHERE i < lo OR i >= hi) AS outside,
 		ARRAY(SELECT generate_series(lo, hi - 1)) AS filled
 	FROM shape, LATERAL (SELECT base + rnd(k, seed, 66000) AS lo, base + rnd(k, seed, 66000) + rnd(k, seed + 1, 6000) AS hi
-		FROM generate_series(1, 2) k, unnest(ARRAY[0, 4294967296 - 60000]) base) r OFFSET 0) s;
+		FROM generate_series(1, 1) k, unnest(ARRAY[0, 4294967296 - 60000]) base) r OFFSET 0) s;
 
 -- parallel = serial, byte for byte
 CREATE TABLE many (id bigint, g int, b bitmap) WITH (parallel_workers = 2);
 INSERT INTO many SELECT CASE WHEN n % 10 < 6 THEN n ELSE rnd(n, 1, 5000000000) END, n % 7, CASE WHEN n % 400 = 0 THEN rb_fill('{1}', n, n + 3000) | rnd(n, 3, 6000000000) END
 FROM generate_series(1, 60000) n;
 ANALYZE many;
-CREATE FUNCTION results() RETURNS TABLE (name text, bytes bytea, n bigint) LANGUAGE sql STABLE AS $$
+CREATE FUNCTION results() RETURNS TABLE (name text, bytes bytea, n bigint) LANGUAGE sql STABLE PARALLEL SAFE AS $$
 	WITH r AS (SELECT rb_build_agg(id) AS build, rb_or_agg(b) AS any_of, rb_xor_agg(b) AS odd, rb_and_agg(b) AS all_of,
 		rb_build_cardinality_agg(id) AS build_n, rb_or_cardinality_agg(b) AS or_n, rb_xor_cardinality_agg(b) AS xor_n, rb_and_cardinality_agg(b) AS and_n FROM many)
 	SELECT v.* FROM r, LATERAL (VALUES ('build', build::bytea, build_n), ('or', any_of::bytea, or_n), ('xor', odd::bytea, xor_n), ('and', all_of::bytea, and_n)) v (name, bytes, n)
@@ -106,7 +106,17 @@ $$;
 SET max_parallel_workers_per_gather = 0;
 CREATE TEMP TABLE serial AS SELECT * FROM results();
 SET max_parallel_workers_per_gather = 2; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
-EXPLAIN (COSTS OFF) SELECT rb_build_agg(id), rb_or_agg(b) FROM many;
+DO $$
+DECLARE
+	line text;
+	partial int := 0;
+BEGIN
+	FOR line IN EXPLAIN SELECT * FROM results() LOOP
+		partial := partial + (line ~ 'Partial .*Aggregate')::int;
+	END LOOP;
+	RAISE NOTICE 'aggregated in workers: %', partial;
+END
+$$;
 CREATE TEMP TABLE parallel AS SELECT * FROM results();
 SELECT count(*), count(*) FILTER (WHERE name <> 'and' AND n > 10000) AS large FROM serial;
 SELECT * FROM serial EXCEPT SELECT * FROM parallel;
