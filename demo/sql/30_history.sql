@@ -1,3 +1,6 @@
+-- To this chain a household is a customer.
+UPDATE cdp.namespace_rule SET kind = 'person' WHERE namespace = 'household';
+
 -- What the chain's words mean, and how often its customers ought to come.
 INSERT INTO cdp.event_role (event, as_event, role, label_key) VALUES
 	('Campaign Sent', 'campaign_sent', 'touch', 'campaign'),

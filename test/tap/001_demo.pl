@@ -48,6 +48,7 @@ CREATE EXTENSION marketing_cdp;
 SET search_path = public, cdp;
 INSERT INTO event_role (event, as_event, role, label_key) VALUES
 	('Campaign Sent', 'campaign_sent', 'touch', 'campaign'), ('Coupon Redeemed', 'coupon_redeemed', 'touch', 'campaign');
+UPDATE namespace_rule SET kind = 'person' WHERE namespace = 'household';
 UPDATE lifecycle_policy SET at_risk_after = '45 days', churned_after = '120 days' WHERE name = 'default';
 COPY inbox (payload) FROM '$file';
 SELECT ingest_inbox(1500);
