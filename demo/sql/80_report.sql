@@ -2,7 +2,7 @@
 \pset null '-'
 \pset border 1
 CREATE TEMP TABLE household AS
-SELECT p.profile_id, value(l.identifier) AS household_id, t.timeline
+SELECT p.profile_id, p.first_at, value(l.identifier) AS household_id, t.timeline
 FROM cdp.profile p JOIN cdp.identifier_link l USING (profile_id) JOIN cdp.profile_timeline t USING (profile_id)
 WHERE p.kind = 'person' AND namespace(l.identifier) = 'household';
 
@@ -22,7 +22,8 @@ SELECT at::date - 1 AS "end of", count(*) FILTER (WHERE stage = 'potential') AS 
 	   count(*) FILTER (WHERE stage = 'retained') AS retained, count(*) FILTER (WHERE stage = 'at_risk') AS at_risk,
 	   count(*) FILTER (WHERE stage = 'churned') AS churned
 FROM (SELECT at, cdp.lifecycle(timeline, at) AS stage
-	  FROM household, generate_series(timestamptz '2017-04-01Z', '2018-01-01Z', '3 months') at) x
+	  FROM household, generate_series(timestamptz '2017-04-01Z', '2018-01-01Z', '3 months') at
+	  WHERE first_at <= at) x
 GROUP BY at ORDER BY at;
 
 \echo '   and how they moved from the third quarter to the fourth'
