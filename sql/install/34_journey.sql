@@ -155,11 +155,11 @@ BEGIN ATOMIC
 		WHEN m[1]::numeric * u.seconds > 3650 * 86400::numeric THEN NULL
 		ELSE make_interval(secs => (m[1]::bigint * u.seconds)::double precision)
 	END
-	FROM (SELECT regexp_match(duration, '^([0-9]{1,9})(mo|[smhdwy])$') AS m) AS parsed
-	LEFT JOIN (VALUES ('s', 1), ('m', 60), ('h', 3600), ('d', 86400), ('w', 7 * 86400), ('mo', 30 * 86400), ('y', 365 * 86400))
+	FROM (SELECT regexp_match(duration, '^([0-9]{1,9})(min|mo|[smhdwy])$') AS m) AS parsed
+	LEFT JOIN (VALUES ('s', 1), ('min', 60), ('m', 60), ('h', 3600), ('d', 86400), ('w', 7 * 86400), ('mo', 30 * 86400), ('y', 365 * 86400))
 		AS u(unit, seconds) ON u.unit = m[2];
 END;
-COMMENT ON FUNCTION cdp._journey_duration(text) IS 'length of a duration such as 30m, 12h, 3d, 2w, 3mo or 1y, at most ten years; NULL when malformed';
+COMMENT ON FUNCTION cdp._journey_duration(text) IS 'length of a duration such as 30min, 12h, 3d, 2w, 3mo or 1y, at most ten years; NULL when malformed';
 
 CREATE FUNCTION cdp._spec_duration(path text, value jsonb) RETURNS interval
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
@@ -637,7 +637,7 @@ COMMENT ON FUNCTION cdp.archive_journey(text, timestamptz) IS 'ends a journey fo
  * Locks.  Whoever changes a run holds the row of its canonical profile FOR NO
  * KEY UPDATE, so everything journeys decide about one profile happens one
  * after the other: two sessions can neither both find "no active run yet" nor
- * advance one run twice.  Order: journey rows (FOR SHARE, by name) -> profile
+ * advance one run twice.  Order: journey rows (FOR SHARE, by name) -> keys of exclusive tags -> profile
  * rows -> journey_state -> event_tail, tag_pending -> outbox.
  * advance_journeys takes profile rows with SKIP LOCKED only, so it never
  * waits for one; what it skipped stays due and is taken next time, with the
@@ -929,23 +929,18 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION cdp._address(bigint, text) IS 'the newest email address (channel email) or phone number (channel sms) of a canonical profile';
 
--- The instants differ from run to run and decide when other journeys begin,
--- so a tag that one of them listens to is set instant by instant.
+-- Each at its own instant: other journeys may begin there.
 CREATE FUNCTION cdp._tag_runs(of_tag text, present boolean, runs bigint[]) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
-	heard	boolean := EXISTS (SELECT FROM cdp.journey_listener l WHERE l.source IN ('enters', 'leaves') AND l.name = of_tag);
-	nobody	cdp.bitmap := '{}';
-	g		record;
+	r	record;
 BEGIN
-	FOR g IN
-		SELECT x.at, cdp.rb_build(array_agg(DISTINCT x.profile_id)) AS profiles
-		FROM (SELECT s.profile_id, CASE WHEN heard THEN s.due_at ELSE max(s.due_at) OVER () END AS at
-			  FROM cdp.journey_state s WHERE s.run_id = ANY (runs)) x
-		GROUP BY x.at ORDER BY x.at
-	LOOP
-		PERFORM cdp._tag_changes(of_tag, CASE WHEN present THEN g.profiles ELSE nobody END,
-								 CASE WHEN present THEN nobody ELSE g.profiles END, g.at, 'tag');
+	FOR r IN SELECT s.profile_id, s.due_at FROM cdp.journey_state s WHERE s.run_id = ANY (runs) ORDER BY s.profile_id, s.run_id LOOP
+		IF present THEN
+			PERFORM cdp.tag(r.profile_id, of_tag, NULL, r.due_at);
+		ELSE
+			PERFORM cdp.untag(r.profile_id, of_tag, r.due_at);
+		END IF;
 	END LOOP;
 END
 $$;
@@ -957,6 +952,9 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_
 DECLARE
 	pause	interval := coalesce(cdp._journey_duration(spec #>> ARRAY['steps', next, 'wait']), '0');
 BEGIN
+	IF cardinality(runs) = 0 THEN
+		RETURN;
+	END IF;
 	INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
 	SELECT s.due_at, s.profile_id, s.journey, s.version, s.run_id, s.step, 'step', with_detail
 	FROM cdp.journey_state s WHERE s.run_id = ANY (runs) ORDER BY s.profile_id, s.run_id;
@@ -977,11 +975,12 @@ DECLARE
 	send	jsonb := spec #> ARRAY['steps', of_step, 'send'];
 	expires	interval := cdp._journey_duration(send ->> 'expires');
 BEGIN
-	PERFORM cdp._record_event(s.profile_id, NULL, 'message_sent',
-		jsonb_strip_nulls(jsonb_build_object('journey', s.journey, 'campaign', spec ->> 'campaign', 'channel', send ->> 'channel',
-			'template', send ->> 'template', 'step', s.step, 'run_id', s.run_id)),
-		s.due_at, 'message:' || cdp._idempotency_key(s), 'journey', false, '{}', '{}', s.due_at)
-	FROM (SELECT x.* FROM cdp.journey_state x WHERE x.run_id = ANY (runs) ORDER BY x.profile_id, x.run_id) s;
+	PERFORM cdp._record_events(array_agg(
+		ROW(nextval('cdp.event_id_seq'), s.due_at, s.due_at, s.profile_id, NULL, '{}', 'message_sent',
+			jsonb_strip_nulls(jsonb_build_object('journey', s.journey, 'campaign', spec ->> 'campaign', 'channel', send ->> 'channel',
+				'template', send ->> 'template', 'step', s.step, 'run_id', s.run_id)),
+			'{}', 'journey', 'message:' || cdp._idempotency_key(s), false)::cdp.event ORDER BY s.profile_id, s.run_id))
+	FROM cdp.journey_state s WHERE s.run_id = ANY (runs) HAVING count(*) > 0;
 
 	INSERT INTO cdp.outbox (idempotency_key, profile_id, recipient_id, address, channel, purpose, template, params,
 							campaign, journey, version, run_id, step, priority, due_at, expires_at)
@@ -1028,6 +1027,16 @@ END
 $$;
 COMMENT ON FUNCTION cdp._exit_seen(cdp.journey_state, text) IS 'whether an exit event lies between the entry of a run and its present step';
 
+-- A function of its own keeps the planner from asking an expensive question
+-- about every run there is before it looks at the run's id.
+CREATE FUNCTION cdp._runs(runs bigint[]) RETURNS SETOF cdp.journey_state
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	RETURN QUERY SELECT s.* FROM cdp.journey_state s WHERE s.run_id = ANY (runs) ORDER BY s.profile_id, s.run_id;
+END
+$$;
+COMMENT ON FUNCTION cdp._runs(bigint[]) IS 'these runs';
+
 CREATE FUNCTION cdp._do_step(of_journey text, of_version int, of_step text, runs bigint[]) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
@@ -1049,12 +1058,10 @@ BEGIN
 			gone := ARRAY(SELECT s.run_id FROM cdp.journey_state s JOIN cdp.profile p USING (profile_id)
 						  WHERE s.run_id = ANY (runs) AND (p.suppressed OR p.erased_at IS NOT NULL));
 		ELSIF x.on_event IS NOT NULL THEN
-			gone := ARRAY(SELECT s.run_id FROM cdp.journey_state s
-						  WHERE s.run_id = ANY (runs) AND cdp._exit_seen(s, x.on_event));
+			gone := ARRAY(SELECT s.run_id FROM cdp._runs(runs) s WHERE cdp._exit_seen(s, x.on_event));
 		ELSE
 			rule := x.when_::cdp.criteria;
-			gone := ARRAY(SELECT s.run_id FROM cdp.journey_state s
-						  WHERE s.run_id = ANY (runs) AND cdp._matches(s.profile_id, rule, s.due_at, s.label));
+			gone := ARRAY(SELECT s.run_id FROM cdp._runs(runs) s WHERE cdp._matches(s.profile_id, rule, s.due_at, s.label));
 		END IF;
 		CONTINUE WHEN gone = '{}';
 		PERFORM cdp._end_runs(array_agg(s.run_id), array_agg(s.due_at), CASE x.no WHEN 0 THEN 'suppressed' ELSE 'exited' END,
@@ -1063,10 +1070,11 @@ BEGIN
 		runs := ARRAY(SELECT r FROM unnest(runs) r WHERE r <> ALL (gone));
 	END LOOP;
 
-	IF step ? 'if' THEN
+	IF cardinality(runs) = 0 THEN
+		RETURN;
+	ELSIF step ? 'if' THEN
 		rule := (step ->> 'if')::cdp.criteria;
-		gone := ARRAY(SELECT s.run_id FROM cdp.journey_state s
-					  WHERE s.run_id = ANY (runs) AND cdp._matches(s.profile_id, rule, s.due_at, s.label));
+		gone := ARRAY(SELECT s.run_id FROM cdp._runs(runs) s WHERE cdp._matches(s.profile_id, rule, s.due_at, s.label));
 		PERFORM cdp._go_on(spec, gone, step ->> 'then', 'then');
 		PERFORM cdp._go_on(spec, ARRAY(SELECT r FROM unnest(runs) r WHERE r <> ALL (gone)), step ->> 'else', 'else');
 		RETURN;
@@ -1230,6 +1238,16 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'max_runs must not be negative';
 	END IF;
 	PERFORM FROM cdp.journey j WHERE j.status IN ('active', 'paused') ORDER BY j.name FOR SHARE;
+	-- What tag() would take one by one: a bulk change of an exclusive key that
+	-- waits for our rows must not be waited for later.
+	PERFORM pg_advisory_xact_lock_shared(cdp._key_lock(k.key))
+	FROM (SELECT DISTINCT cdp._exclusive_key(e.value ->> 'tag') AS key
+		  FROM cdp.journey j
+		  JOIN cdp.journey_version v ON v.journey = j.name
+		  CROSS JOIN LATERAL jsonb_each(v.spec -> 'steps') e
+		  WHERE j.status = 'active' AND e.value ? 'tag' AND EXISTS (SELECT FROM cdp.tag_key x WHERE x.exclusive)
+		  ORDER BY key) k
+	WHERE k.key IS NOT NULL;
 
 	WHILE done < max_runs LOOP
 		-- The profiles with the oldest work that nobody else is at.

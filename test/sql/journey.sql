@@ -1,5 +1,5 @@
 -- Journeys: what a spec may say, and what happens to whom, when.
-SET client_min_messages = warning; DROP EXTENSION IF EXISTS marketing_cdp CASCADE; CREATE EXTENSION marketing_cdp; RESET client_min_messages; SET search_path = public, cdp; SET timezone = 'UTC';
+SET client_min_messages = warning; DROP EXTENSION IF EXISTS marketing_cdp CASCADE; CREATE EXTENSION marketing_cdp; RESET client_min_messages; SET search_path = public, cdp; SET timezone = 'UTC'; SET datestyle = 'ISO'; SET intervalstyle = 'postgres';
 \set VERBOSITY terse
 
 CREATE FUNCTION pg_temp.happens(who text, event text, at text, label text DEFAULT NULL, backfill boolean DEFAULT false) RETURNS void
@@ -131,7 +131,7 @@ FROM good, (VALUES
 SELECT path, left(pg_temp.try(jsonb_set(spec, path::text[], value::jsonb)), 5 + strpos(substr(pg_temp.try(jsonb_set(spec, path::text[], value::jsonb)), 6), ':'))
 FROM good, (VALUES ('{entry,when}', '"vip &"'), ('{steps,c,if}', '"count(purchase 1d) = 0"'), ('{exit}', '[{"on": "x"}, {"when": "("}]')) v(path, value);
 SELECT pg_temp.try('[]'), pg_temp.try('{}'), pg_temp.try('{"entry": {"on": "cart"}, "start": "s"}');
-SELECT d, _journey_duration(d) FROM unnest('{30s,30m,12h,3d,2w,3mo,1y,"3 d",-1d,1.5h,3D,"",99999999y}'::text[]) d;
+SELECT d, _journey_duration(d) FROM unnest('{30s,30min,30m,12h,3d,2w,3mo,1y,"3 d",-1d,1.5h,3D,"",99999999y}'::text[]) d;
 -- system tags are not for journeys to set
 SELECT left(pg_temp.try(jsonb_set(spec, '{steps,t,tag}', '"lifecycle:churned"')), 17) FROM good;
 SELECT create_journey('a b', spec) FROM good;

@@ -1,5 +1,5 @@
 -- The outbox: claims, leases, reports, retries.
-SET client_min_messages = warning; DROP EXTENSION IF EXISTS marketing_cdp CASCADE; CREATE EXTENSION marketing_cdp; RESET client_min_messages; SET search_path = public, cdp; SET timezone = 'UTC';
+SET client_min_messages = warning; DROP EXTENSION IF EXISTS marketing_cdp CASCADE; CREATE EXTENSION marketing_cdp; RESET client_min_messages; SET search_path = public, cdp; SET timezone = 'UTC'; SET datestyle = 'ISO'; SET intervalstyle = 'postgres';
 \set VERBOSITY terse
 
 INSERT INTO outbox (idempotency_key, profile_id, recipient_id, channel, purpose, template, priority, due_at, expires_at)
