@@ -322,9 +322,11 @@ END;
 COMMENT ON FUNCTION cdp._event_entries(timestamptz, text, text, jsonb) IS 'the timeline entries of one event: itself under its role''s name, then its items';
 
 -- storing events
+--
+-- Plans for known arrays would be made anew for every call.
 
 CREATE FUNCTION cdp._record_events(events cdp.event[]) RETURNS bigint
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
 	missing timestamptz;
 	stored_count bigint;
@@ -535,22 +537,22 @@ LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_t
 DECLARE
 	context jsonb := message -> 'context';
 	traits jsonb := context -> 'traits';
-	found text[];
+	names text[];
 	id text;
 	value jsonb;
 BEGIN
 	id := cdp._json_id(message -> 'userId');
-	IF id IS NOT NULL THEN found := found || ('user_id:' || id); END IF;
+	IF id IS NOT NULL THEN names := names || ('user_id:' || id); END IF;
 	id := cdp._json_id(message -> 'anonymousId');
-	IF id IS NOT NULL THEN found := found || ('anonymous_id:' || id); END IF;
+	IF id IS NOT NULL THEN names := names || ('anonymous_id:' || id); END IF;
 	IF context IS NOT NULL THEN
 		id := cdp._json_id(context #> '{device,id}');
-		IF id IS NOT NULL THEN found := found || ('device_id:' || id); END IF;
+		IF id IS NOT NULL THEN names := names || ('device_id:' || id); END IF;
 		IF jsonb_typeof(context -> 'externalIds') = 'array' THEN
 			FOR value IN SELECT jsonb_array_elements(context -> 'externalIds') LOOP
 				id := cdp._json_id(value -> 'id');
 				IF id IS NOT NULL THEN
-					found := found || (coalesce(cdp._json_id(value -> 'type'), '') || ':' || id);
+					names := names || (coalesce(cdp._json_id(value -> 'type'), '') || ':' || id);
 				END IF;
 			END LOOP;
 		END IF;
@@ -560,14 +562,14 @@ BEGIN
 	END IF;
 	IF traits IS NOT NULL THEN
 		id := cdp._json_id(traits -> 'email');
-		IF id IS NOT NULL THEN found := found || ('email:' || id); END IF;
+		IF id IS NOT NULL THEN names := names || ('email:' || id); END IF;
 		id := cdp._json_id(traits -> 'phone');
-		IF id IS NOT NULL THEN found := found || ('phone:' || id); END IF;
+		IF id IS NOT NULL THEN names := names || ('phone:' || id); END IF;
 	END IF;
 	IF message ? 'identifiers' AND jsonb_typeof(message -> 'identifiers') = 'array' THEN
-		found := found || ARRAY(SELECT jsonb_array_elements_text(message -> 'identifiers'));
+		names := names || ARRAY(SELECT jsonb_array_elements_text(message -> 'identifiers'));
 	END IF;
-	RETURN found;
+	RETURN names;
 END
 $$;
 COMMENT ON FUNCTION cdp._message_identifiers(jsonb) IS 'everything in a Segment message that names its profile, as texts namespace:value; NULL when nothing does';
@@ -676,12 +678,17 @@ BEGIN
 
 	m.sqlstate := '22007';		-- invalid_datetime_format
 	FOREACH field IN ARRAY '{timestamp,originalTimestamp,sentAt,receivedAt}'::text[] LOOP
-		IF coalesce(jsonb_typeof(payload -> field), 'null') <> 'null' AND cdp._iso_time(payload ->> field) IS NULL THEN
+		CONTINUE WHEN coalesce(jsonb_typeof(payload -> field), 'null') = 'null';
+		m.at := cdp._iso_time(payload ->> field);
+		IF m.at IS NULL THEN
 			m.reason := format('"%s" is not an ISO 8601 time: "%s"', field, left(payload ->> field, 100));
 			RETURN m;
 		END IF;
+		EXIT WHEN field = 'timestamp';
 	END LOOP;
-	m.at := cdp._message_time(payload, received_at);
+	IF m.at IS NULL OR payload ->> 'timestamp' IS NULL THEN
+		m.at := cdp._message_time(payload, received_at);
+	END IF;
 	IF m.at < '1900-01-01 00:00:00+00' OR m.at >= '2200-01-01 00:00:00+00' THEN
 		m.sqlstate := '22008';	-- datetime_field_overflow
 		m.reason := format('event time out of range: "%s"', m.at AT TIME ZONE 'UTC');
@@ -695,7 +702,7 @@ COMMENT ON FUNCTION cdp._read_message(jsonb, timestamptz) IS 'reads a Segment me
 
 -- Calls made in order of arrival; events are stored together at the end.
 CREATE FUNCTION cdp._take_messages(messages cdp._message[], backfill boolean) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
 	m record;
 	owner record;
@@ -800,17 +807,17 @@ BEGIN
 	END IF;
 	PERFORM cdp._take_messages(messages, backfill);
 	RETURN n;
-EXCEPTION
-	WHEN transaction_rollback OR insufficient_resources OR operator_intervention OR system_error THEN
-		-- Not the message's fault: the caller tries again.
+EXCEPTION WHEN OTHERS THEN
+	-- Not the message's fault: the caller tries again.  A deadlock with another
+	-- session is over when this batch lets its locks go.
+	IF sqlstate ~ '^(40|53|57|58)' AND (sqlstate <> '40P01' OR n = 1) THEN
 		RAISE;
-	WHEN OTHERS THEN
-		IF n > 1 THEN
-			RETURN cdp._take_or_split(messages[: n / 2], backfill) + cdp._take_or_split(messages[n / 2 + 1 :], backfill);
-		END IF;
-		INSERT INTO cdp.rejected (payload, reason, sqlstate, at)
-		VALUES (messages[1].payload, sqlerrm, sqlstate, messages[1].received_at);
-		RETURN 0;
+	ELSIF n > 1 THEN
+		RETURN cdp._take_or_split(messages[: n / 2], backfill) + cdp._take_or_split(messages[n / 2 + 1 :], backfill);
+	END IF;
+	INSERT INTO cdp.rejected (payload, reason, sqlstate, at)
+	VALUES (messages[1].payload, sqlerrm, sqlstate, messages[1].received_at);
+	RETURN 0;
 END
 $$;
 COMMENT ON FUNCTION cdp._take_or_split(cdp._message[], boolean) IS 'takes messages; when that fails, each half by itself, down to the message that is put aside; returns how many were taken';
