@@ -33,10 +33,6 @@ ORDER BY 1;
 -- C functions whose symbol lacks the mcdp_ prefix
 SELECT oid::regprocedure, prosrc FROM fn WHERE lanname = 'c' AND prosrc NOT LIKE 'mcdp\_%' ORDER BY 1;
 
--- C functions that see NULL without having said so would crash: those that are
--- not strict are listed by hand below, next to the reason in their source
-SELECT count(*) > 0 AS some_are_strict FROM fn WHERE lanname = 'c' AND proisstrict;
-
 -- aggregates with an "internal" state cannot be pushed to the workers of a
 -- distributed engine; all of ours have a combine function
 SELECT a.aggfnoid FROM pg_aggregate a JOIN fn ON fn.oid = a.aggfnoid
@@ -51,8 +47,8 @@ ORDER BY 1;
 -- the clock and the dice are never read inside: "now" is an argument
 SELECT oid::regprocedure FROM fn
 WHERE lanname IN ('sql', 'plpgsql')
-  AND coalesce(prosrc, '') || coalesce(pg_get_function_sqlbody(oid), '') ~* '\m(now\(\)|current_timestamp|current_date|transaction_timestamp|statement_timestamp|random\()'
-  AND proname <> ALL ('{}'::text[])
+  AND coalesce(prosrc, '') || coalesce(pg_get_function_sqlbody(oid), '') ~* '\m(now\(\)|current_timestamp|current_date|transaction_timestamp|statement_timestamp|clock_timestamp|random\()'
+  AND proname <> ALL ('{tick,run}')		-- spend their budget by the wall clock, decide nothing by it
 ORDER BY 1;
 
 -- tables and sequences whose rows pg_dump would lose
