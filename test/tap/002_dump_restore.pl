@@ -23,9 +23,9 @@ INSERT INTO event_role (event, as_event, role) VALUES ('Kauf', 'purchase', 'purc
 INSERT INTO tag_key (key, exclusive) VALUES ('city', true);
 
 -- Events in two months make two partitions at run time.
-SELECT track(ARRAY['user_id:' || n % 40, 'email:user' || n % 40 || '@example.com'], 'Kauf',
+SELECT track(ARRAY['user_id:' || n % 40 + 1, 'email:user' || n % 40 + 1 || '@example.com'], 'Kauf',
 	jsonb_build_object('value', n, 'product_id', 'p' || n % 5), timestamptz '2026-01-20Z' + n * interval '5 hours',
-	message_id => 'm' || n, participants => ARRAY['store:' || n % 3]::identifier[])
+	message_id => 'm' || n, participants => ARRAY['store:S' || n % 3]::identifier[])
 FROM generate_series(1, 120) n;
 SELECT identify(ARRAY['user_id:1', 'user_id:2'], '{"age": 40}', '2026-02-01Z');
 SELECT merge(resolve('user_id:10'), resolve('user_id:11'), 'same person');
