@@ -43,6 +43,7 @@ static void mcdp_criteria_yyerror(MCDP_CRITERIA_YYLTYPE *pos, CriteriaParser *p,
 static const CriteriaWindow always = {CRITERIA_ALWAYS};
 %}
 
+%require "3.6"
 %define api.prefix {mcdp_criteria_yy}
 %define api.pure full
 %define api.location.type {int}
