@@ -717,9 +717,10 @@ mcdp_rbuf_andnot(Rbuf *into, const Rbuf *with)
 /* ---- the portable form ---- */
 
 /*
- * CRoaring leaves a container alone when runs and array take it the same
- * space by its count (two ids to a run), so that it depends on the past which
- * one it is.  Such runs become arrays.
+ * CRoaring leaves a container as it is when it counts the same space for runs
+ * and for an array, so that the past decides; and 0.2.66 counts two bytes too
+ * many for an array, 4.x does not.  Runs that take no less than an array, by
+ * the true count, become an array here.
  */
 static void
 untie_runs(roaring_bitmap_t *bits)
@@ -754,7 +755,7 @@ untie_runs(roaring_bitmap_t *bits)
 			continue;
 		}
 		runs = b[pos] | b[pos + 1] << 8;
-		if (card == 2 * runs && card <= MAX_ARRAY_IDS)
+		if (2 + 4 * runs >= 2 * card && card <= MAX_ARRAY_IDS)
 		{
 			for (uint32 r = 0; r < runs; r++)
 			{

@@ -24,8 +24,9 @@
  * as the 32-bit form.  No bytes are valid as both (rbuf_bytes.c says why).
  *
  * Canonical: after mcdp_rbuf_optimize equal sets give equal bytes, whatever
- * made them.  A container is written as runs when that takes fewer bytes than
- * the better of array (2 per id, up to 4,096 ids) and bit set (8,192 bytes).
+ * made them and whichever version of CRoaring.  A container is written as
+ * runs (2 bytes, 4 per run) when that is shorter than the other form, which is
+ * an array (2 bytes per id) up to 4,096 ids and a bit set (8,192 bytes) above.
  *
  * Include after postgres.h.
  *

@@ -22,7 +22,7 @@ SELECT '{99999999999999999999999999999}'::bitmap;
 SELECT '{0000000000000000000000000000000009}'::bitmap;
 
 -- binary form: 64-bit is written, 64- and 32-bit are read
-SELECT '{}'::bitmap::bytea, '{1,9999}'::bitmap::bytea, '{4294967296}'::bitmap::bytea, '{5,6,7,8}'::bitmap::bytea;
+SELECT '{}'::bitmap::bytea, '{1,9999}'::bitmap::bytea, '{4294967296}'::bitmap::bytea, '{5,6,7}'::bitmap::bytea, '{5,6,7,8}'::bitmap::bytea;
 SELECT bitmap_send('{1,9999}') = '{1,9999}'::bitmap::bytea AS same;
 SELECT '\x0000000000000000'::bytea::bitmap, '\x0100000000000000000000003a30000001000000000001001000000001000f27'::bytea::bitmap;
 SELECT '\x3a300000010000000000020010000000010002000300'::bytea::bitmap, '\x3a30000000000000'::bytea::bitmap, '\x3b300000010000030001000500 03 00'::bytea::bitmap;

@@ -34,6 +34,9 @@ SELECT count(*), sum(cardinality(ids)) > 100000 AS many, count(*) FILTER (WHERE 
 	count(*) FILTER (WHERE position('\x3b30'::bytea IN b::bytea) > 0) > 15 AS runs,
 	count(*) FILTER (WHERE position('\x3a30'::bytea IN b::bytea) > 0) > 15 AS others FROM shape;
 
+-- the bytes are the same whichever version of CRoaring is underneath
+SELECT md5(string_agg(b::bytea::text, ',' ORDER BY seed)) FROM shape;
+
 -- what goes in comes out, by every way
 SELECT bool_and(rb_to_array(b) = ids) AS "array", bool_and(b::text = '{' || array_to_string(ids, ',') || '}') AS "text out",
 	bool_and(b::text::bitmap = b) AS "text in", bool_and(b::bytea::bitmap::bytea = b::bytea) AS bytes,
@@ -51,11 +54,13 @@ SELECT bool_and(b::bytea = (SELECT rb_build(array_agg(id ORDER BY rnd(id, 1, 100
 	bool_and(b::bytea = (rb_fill(b, 0, 200000) & (rb_clear(b, 0, 200000) | rb_range(b, 0, 200000)))::bytea) AS filled_and_cut,
 	bool_and(b::bytea = rb_runoptimize(b)::bytea) AS optimised
 FROM shape;
--- ties between array and runs, made from either side
-SELECT bool_and(x::bytea = y::bytea) AS same FROM (
-	SELECT rb_build_agg(id) AS x, rb_clear(rb_fill('{}', 0, 2 * n + n), 2 * n + n, NULL) AS whole,
-		(SELECT rb_or_agg(rb_fill('{}', 3 * k, 3 * k + 2)) FROM generate_series(0, n - 1) k) AS y
-	FROM generate_series(1, 2100, 50) n, LATERAL (SELECT 3 * k + i AS id FROM generate_series(0, n - 1) k, generate_series(0, 1) i) s GROUP BY n) t;
+-- n runs of two, and one id more, or two: ties between array and runs, made from either side
+SELECT extra, bool_and(x::bytea = y::bytea) AS same, sum((x::bytea = rb_build(rb_to_array(y))::bytea)::int) = count(*) AS rebuilt,
+	count(*) FILTER (WHERE position('\x3b30'::bytea IN x::bytea) > 0) AS with_runs, count(*) AS "all"
+FROM (SELECT n, extra, rb_build_agg(id) AS x, (SELECT rb_or_agg(rb_fill('{}', 4 * k, 4 * k + 2 + CASE WHEN k < extra THEN 1 ELSE 0 END)) FROM generate_series(0, n - 1) k) AS y
+	FROM unnest(ARRAY[2, 3, 10, 100, 1000, 2046, 2047, 2048, 2049, 3000]) n, generate_series(0, 2) extra,
+		LATERAL (SELECT 4 * k + i AS id FROM generate_series(0, n - 1) k, generate_series(0, 2) i WHERE i < 2 OR k < extra) s GROUP BY n, extra) t
+GROUP BY extra ORDER BY extra;
 SELECT bool_and(rb_add(b, id)::bytea = rb_build(ids || id)::bytea) AS add, bool_and(rb_remove(b, id)::bytea = rb_build(array_remove(ids, id))::bytea) AS remove
 FROM shape, LATERAL (SELECT rnd(seed, 11, 70000) UNION ALL SELECT ids[1 + rnd(seed, 12, cardinality(ids))] WHERE ids <> '{}') v (id);
 
