@@ -162,7 +162,7 @@ COMMENT ON FUNCTION cdp.lifecycle_at(bigint, timestamptz)
 
 CREATE FUNCTION cdp.lifecycle_flow(since timestamptz, until timestamptz)
 RETURNS TABLE (from_stage cdp.lifecycle_stage, to_stage cdp.lifecycle_stage, profiles bigint)
-LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp SET jit = off AS $$
 BEGIN
 	IF until < since THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'until must not be earlier than since';
@@ -196,18 +196,22 @@ COMMENT ON FUNCTION cdp.lifecycle_flow(timestamptz, timestamptz)
 -- each, the earliest instant of a new event, of a backfilled one, and the
 -- instant of the latest merge (NULL = none).  The caller has locked the
 -- profile rows and is the only one to record changes.  Work is by index,
--- whatever the statistics say.
+-- whatever the statistics say, and compiling the query costs more than running it.
 CREATE FUNCTION cdp._lifecycle_batch(profiles bigint[], event_at timestamptz[], backfill_at timestamptz[],
 	merge_at timestamptz[], now timestamptz, rebuilt boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp
-SET plan_cache_mode = force_custom_plan SET enable_seqscan = off AS $$
+SET plan_cache_mode = force_custom_plan SET enable_seqscan = off SET jit = off AS $$
 DECLARE
 	tick bigint := nextval('tick_no_seq');
 	moved record;
 BEGIN
 	FOR moved IN
-	WITH asked AS MATERIALIZED (
-		SELECT a.profile_id, a.event_at, a.backfill_at, a.merge_at, t.timeline, r.policy_hash,
+	WITH policy AS MATERIALIZED (
+		SELECT * FROM _lifecycle_policies()
+	), history AS MATERIALIZED (
+		SELECT * FROM _timelines_of(rb_build(profiles))
+	), asked AS MATERIALIZED (
+		SELECT a.profile_id, p.canonical_id, p.erased_at, a.event_at, a.backfill_at, a.merge_at, t.timeline, r.policy_hash,
 			   r.purchase_event, r.retained_orders, r.at_risk_after, r.churned_after,
 			   (SELECT min(leaf.first_at) FROM profile leaf WHERE leaf.canonical_id = a.profile_id) AS first_at,
 			   s.stage AS kept_stage, s.since AS kept_since, s.due_at AS kept_due, s.known_at AS kept_known,
@@ -218,13 +222,13 @@ BEGIN
 					WHEN s.policy_hash <> r.policy_hash THEN 'policy'
 			   END AS moved_by
 		FROM unnest(profiles, event_at, backfill_at, merge_at) AS a (profile_id, event_at, backfill_at, merge_at)
-		JOIN profile p ON p.profile_id = a.profile_id AND p.canonical_id = p.profile_id AND p.erased_at IS NULL
-		JOIN _lifecycle_policies() r ON r.kind = p.kind
+		JOIN profile p ON p.profile_id = a.profile_id
+		JOIN policy r ON r.kind = p.kind
 		LEFT JOIN lifecycle_state s ON s.profile_id = a.profile_id
 		LEFT JOIN LATERAL (SELECT lc.to_stage, lc.at FROM lifecycle_change lc
 						   WHERE s.profile_id IS NULL AND lc.profile_id = a.profile_id
 						   ORDER BY lc.at DESC, lc.tick_no DESC LIMIT 1) c ON true
-		LEFT JOIN _timelines_of(rb_build(profiles)) t ON t.profile_id = a.profile_id
+		LEFT JOIN history t ON t.profile_id = a.profile_id
 	), placed AS MATERIALIZED (
 		SELECT a.*,
 			   -- look at everything again when something may have changed before "known"
@@ -243,7 +247,8 @@ BEGIN
 			   coalesce(lifecycle(a.timeline, a.known, a.purchase_event, a.retained_orders, a.at_risk_after, a.churned_after),
 						'potential') END AS was_really
 		FROM asked a
-		WHERE a.first_at <= now AND (a.known IS NULL OR a.known <= now)
+		WHERE a.canonical_id = a.profile_id AND a.erased_at IS NULL
+		  AND a.first_at <= now AND (a.known IS NULL OR a.known <= now)
 	), walked AS MATERIALIZED (
 		SELECT p.profile_id, h.at, h.from_stage, h.to_stage, h.cause, h.last_order
 		FROM placed p, LATERAL lifecycle_history(p.timeline, p.walk_from, now, p.purchase_event, p.retained_orders,
@@ -325,12 +330,15 @@ BEGIN
 		FROM result r, unnest(enum_range(NULL::lifecycle_stage)) other
 		WHERE r.merge_at IS NOT NULL AND other NOT IN (r.stage, coalesce(r.kept_stage, r.stage))
 	)
-	SELECT t.tag, t.tag_cause AS cause,
-		   rb_build(coalesce(array_agg(t.profile_id) FILTER (WHERE t.present), '{}')) AS added,
-		   rb_build(coalesce(array_agg(t.profile_id) FILTER (WHERE NOT t.present), '{}')) AS removed
-	FROM tags t GROUP BY t.tag, t.tag_cause ORDER BY t.tag COLLATE "C", t.tag_cause
+	SELECT g.tag_cause AS cause, array_agg(g.tag ORDER BY g.tag COLLATE "C") AS names,
+		   array_agg(g.added ORDER BY g.tag COLLATE "C") AS added, array_agg(g.removed ORDER BY g.tag COLLATE "C") AS removed
+	FROM (SELECT t.tag_cause, t.tag,
+				 rb_build(coalesce(array_agg(t.profile_id) FILTER (WHERE t.present), '{}')) AS added,
+				 rb_build(coalesce(array_agg(t.profile_id) FILTER (WHERE NOT t.present), '{}')) AS removed
+		  FROM tags t GROUP BY t.tag_cause, t.tag) g
+	GROUP BY g.tag_cause ORDER BY g.tag_cause
 	LOOP
-		PERFORM _tag_changes(moved.tag, moved.added, moved.removed, now, moved.cause);
+		PERFORM _change_tags(moved.names, moved.added, moved.removed, now, moved.cause);
 	END LOOP;
 END
 $$;
@@ -341,7 +349,7 @@ COMMENT ON FUNCTION cdp._lifecycle_batch(bigint[], timestamptz[], timestamptz[],
 -- records changes; whoever comes second has nothing to do.
 CREATE FUNCTION cdp._advance_lifecycle(now timestamptz, max_rows int, OUT done bigint, OUT lag interval) RETURNS record
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp
-SET plan_cache_mode = force_custom_plan SET enable_seqscan = off AS $$
+SET plan_cache_mode = force_custom_plan SET enable_seqscan = off SET jit = off AS $$
 DECLARE
 	profiles bigint[];
 	event_at timestamptz[];

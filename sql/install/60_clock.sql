@@ -34,8 +34,9 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION cdp._tasks() IS 'the tasks of the clock, in their order';
 
+-- Batches are small: compiling their queries would cost more than running them.
 CREATE FUNCTION cdp._run_task(task text, now timestamptz, max_rows int, OUT done bigint, OUT lag interval) RETURNS record
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET jit = off AS $$
 BEGIN
 	CASE task
 		WHEN 'fold_tags' THEN
