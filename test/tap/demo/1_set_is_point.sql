@@ -1,5 +1,5 @@
--- Set = point: audience(rule, at) holds a profile exactly when matches says so,
--- for random rules, instants and profiles (fixed seed).
+-- Set = point: audience(rule, at, kind) holds a profile of that kind exactly when
+-- matches says so, for random rules, instants and profiles (fixed seed).
 SET search_path = public, cdp;
 
 -- A deterministic die: 0 .. sides - 1.
@@ -25,9 +25,9 @@ BEGIN
 	IF depth = 0 OR pg_temp.die(seed, roll, 4) = 0 THEN
 		RETURN pg_temp.term(seed, roll + 1);
 	END IF;
-	RETURN CASE pg_temp.die(seed, roll + 2, 5)
-		WHEN 0 THEN '!(' || pg_temp.rule(seed, roll * 3 + 10, depth - 1) || ')'
-		WHEN 1, 2 THEN '(' || pg_temp.rule(seed, roll * 3 + 11, depth - 1) || ') & (' || pg_temp.rule(seed, roll * 3 + 12, depth - 1) || ')'
+	RETURN CASE
+		WHEN pg_temp.die(seed, roll + 2, 5) = 0 THEN '!(' || pg_temp.rule(seed, roll * 3 + 10, depth - 1) || ')'
+		WHEN pg_temp.die(seed, roll + 2, 5) <= 2 THEN '(' || pg_temp.rule(seed, roll * 3 + 11, depth - 1) || ') & (' || pg_temp.rule(seed, roll * 3 + 12, depth - 1) || ')'
 		ELSE '(' || pg_temp.rule(seed, roll * 3 + 13, depth - 1) || ') | (' || pg_temp.rule(seed, roll * 3 + 14, depth - 1) || ')'
 	END;
 END $$;
@@ -36,6 +36,7 @@ DO $$
 DECLARE
 	c criteria;
 	t timestamptz;
+	the_kind text;
 	members bitmap;
 	bad bigint;
 	asked bigint := 0;
@@ -44,13 +45,14 @@ BEGIN
 	FOR n IN 1 .. 60 LOOP
 		c := pg_temp.rule(n, 7, 3);
 		t := timestamptz '2017-01-15Z' + pg_temp.die(n, 999, 360) * interval '1 day 1 hour 7 minutes';
-		members := audience(c, t);
+		the_kind := CASE n % 5 WHEN 0 THEN 'store' ELSE 'person' END;
+		members := audience(c, t, the_kind);
 		SELECT min(profile_id) INTO bad FROM profile
-		WHERE (profile_id + n) % 12 = 0 AND matches(profile_id, c, t) <> (members @> profile_id);
+		WHERE (profile_id + n) % 12 = 0 AND kind = the_kind AND matches(profile_id, c, t) <> (members @> profile_id);
 		IF bad IS NOT NULL THEN
 			RAISE EXCEPTION 'rule % at %: audience says %, matches says % for profile %', c, t, members @> bad, matches(bad, c, t), bad;
 		END IF;
-		asked := asked + (SELECT count(*) FROM profile WHERE (profile_id + n) % 12 = 0);
+		asked := asked + (SELECT count(*) FROM profile WHERE (profile_id + n) % 12 = 0 AND kind = the_kind);
 		hits := hits + rb_cardinality(members);
 	END LOOP;
 	IF hits = 0 THEN
