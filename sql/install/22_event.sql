@@ -126,7 +126,10 @@ BEGIN
 		RETURN false;
 	END IF;
 	PERFORM pg_advisory_xact_lock(hashtextextended('marketing_cdp event partitions', 0));
-	IF to_regclass('cdp.' || partition) IS NOT NULL THEN
+	-- Made while we waited?  to_regclass would still answer from the session's
+	-- cache, which an advisory lock does not refresh; locking the table does.
+	IF EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = 'cdp'::regnamespace AND c.relname = partition) THEN
+		EXECUTE format('LOCK TABLE cdp.%I IN ROW EXCLUSIVE MODE', partition);
 		RETURN false;
 	END IF;
 
