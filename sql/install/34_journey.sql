@@ -699,13 +699,13 @@ $$;
 COMMENT ON FUNCTION cdp._end_runs(bigint[], timestamptz[], text, text) IS 'ends active runs, each at its instant, with this outcome';
 
 -- Errors that a run's own data cause are its own affair; the rest (lost
--- connections, deadlocks, full disks, cancelled statements, missing functions
--- or privileges) concern the whole call.
+-- connections, deadlocks, full disks, cancelled statements, missing functions,
+-- tables or privileges) concern the whole call.
 CREATE FUNCTION cdp._concerns_one_run(code text) RETURNS boolean
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT left(code, 2) NOT IN ('08', '25', '40', '53', '57', '58', 'F0')
-	   AND code NOT IN ('42501', '42703', '42883', '42P01', '55P03');
+	SELECT left(code, 2) NOT IN ('08', '25', '40', '42', '53', '57', '58', 'F0') AND code NOT IN ('55006', '55P03')
+		OR code IN ('42601', '42704');
 END;
 COMMENT ON FUNCTION cdp._concerns_one_run(text) IS 'whether an error with this SQLSTATE fails one run instead of the whole call';
 
