@@ -430,8 +430,21 @@ $$;
 COMMENT ON FUNCTION cdp._relate_kinds(bigint, bigint, text, timestamptz, text)
 	IS 'make sure that the relation holds at this time; an earlier time moves its beginning';
 
+-- What is known about some identifiers, highest priority first.
+CREATE FUNCTION cdp._look_up(identifiers cdp.identifier[], at timestamptz, OUT ids cdp.identifier[], OUT kinds text[],
+							 OUT leaves bigint[], OUT roots bigint[], OUT late boolean)
+LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__look_up';
+COMMENT ON FUNCTION cdp._look_up(cdp.identifier[], timestamptz)
+	IS 'what is known about these identifiers, highest priority first; late: one of them was linked later than that';
+
 CREATE FUNCTION cdp._stitch(identifiers cdp.identifier[], kind text, at timestamptz, source text,
 							OUT leaf_id bigint, OUT canonical_id bigint, OUT via cdp.identifier)
+LANGUAGE C AS 'MODULE_PATHNAME', 'mcdp__stitch';
+COMMENT ON FUNCTION cdp._stitch(cdp.identifier[], text, timestamptz, text)
+	IS 'the one way identifiers become a profile: looks them up, makes, links and merges what is needed';
+
+CREATE FUNCTION cdp._stitch_new(identifiers cdp.identifier[], kind text, at timestamptz, source text,
+								OUT leaf_id bigint, OUT canonical_id bigint, OUT via cdp.identifier)
 LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
 	asked		text := kind;
@@ -459,40 +472,19 @@ DECLARE
 	fresh		bigint;			-- id for a new profile
 	root		bigint;
 BEGIN
-	-- Most calls: one identifier, known.
-	IF cardinality(identifiers) = 1 THEN
-		SELECT l.profile_id, p.canonical_id, l.identifier INTO leaf_id, canonical_id, via
-		FROM identifier_link l JOIN profile p ON p.profile_id = l.profile_id
-		WHERE l.identifier = identifiers[1] AND l.at <= _stitch.at
-		  AND (asked IS NULL OR asked IN (p.kind, 'person'));
-		IF FOUND THEN
-			RETURN;
-		END IF;
-	END IF;
-
 	IF identifiers IS NULL OR array_position(identifiers, NULL) IS NOT NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'identifiers must not be null';
 	ELSIF cardinality(identifiers) = 0 THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at least one identifier is needed';
-	ELSIF _stitch.at IS NULL THEN
+	ELSIF _stitch_new.at IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'at must not be null';
-	ELSIF NOT isfinite(_stitch.at) THEN
+	ELSIF NOT isfinite(_stitch_new.at) THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at must be finite';
 	END IF;
 
 	LOOP
-		SELECT array_agg(u.identifier ORDER BY u.priority DESC, u.n), array_agg(u.kind ORDER BY u.priority DESC, u.n),
-			   array_agg(u.profile_id ORDER BY u.priority DESC, u.n), array_agg(u.canonical_id ORDER BY u.priority DESC, u.n),
-			   coalesce(bool_or(u.at > _stitch.at), false)
-		INTO ids, kinds, leaves, roots, late
-		FROM (SELECT g.identifier, g.n, l.profile_id, l.at, p.canonical_id,
-					 coalesce(p.kind, mine.kind, theirs.kind) AS kind, coalesce(mine.priority, theirs.priority, 50) AS priority
-			  FROM (SELECT d.identifier, min(d.n) AS n
-					FROM unnest(identifiers) WITH ORDINALITY d (identifier, n) GROUP BY d.identifier) g
-				LEFT JOIN identifier_link l ON l.identifier = g.identifier
-				LEFT JOIN profile p ON p.profile_id = l.profile_id
-				LEFT JOIN namespace_rule mine ON mine.namespace = namespace(g.identifier) AND NOT mine.seeded
-				LEFT JOIN namespace_rule theirs ON theirs.namespace = namespace(g.identifier) AND theirs.seeded) u;
+		SELECT k.ids, k.kinds, k.leaves, k.roots, k.late INTO ids, kinds, leaves, roots, late
+		FROM _look_up(identifiers, _stitch_new.at) k;
 
 		-- Which kind is it about?
 		kind := asked;
@@ -523,12 +515,12 @@ BEGIN
 			canonical_id := own_roots[1];
 			via := own[1];
 			IF cardinality(own) > 1 THEN
-				PERFORM _add_edges(via, own, _stitch.at, source);
+				PERFORM _add_edges(via, own, _stitch_new.at, source);
 			END IF;
 			IF cardinality(own) < cardinality(ids) THEN
 				FOR i IN 1 .. cardinality(ids) LOOP
 					IF kinds[i] <> kind THEN
-						PERFORM _relate_kinds(leaf_id, leaves[i], kinds[i], _stitch.at, source);
+						PERFORM _relate_kinds(leaf_id, leaves[i], kinds[i], _stitch_new.at, source);
 					END IF;
 				END LOOP;
 			END IF;
@@ -550,7 +542,7 @@ BEGIN
 						HINT = 'See table blocked_value.';
 				END IF;
 				INSERT INTO identity_refusal (at, identifiers, reason, source)
-				SELECT _stitch.at, ARRAY[u.identifier], 'blocked value', _stitch.source FROM unnest(matched) u (identifier);
+				SELECT _stitch_new.at, ARRAY[u.identifier], 'blocked value', _stitch_new.source FROM unnest(matched) u (identifier);
 				identifiers := ARRAY(SELECT d.identifier FROM unnest(identifiers) WITH ORDINALITY d (identifier, n)
 									 WHERE d.identifier <> ALL (matched) ORDER BY d.n);
 				CONTINUE;
@@ -573,7 +565,7 @@ BEGIN
 		EXIT WHEN unknown = '{}';
 		WITH claim AS (
 			INSERT INTO identifier_link AS l (identifier, profile_id, at, source)
-			SELECT u.identifier, u.profile_id, _stitch.at, _stitch.source
+			SELECT u.identifier, u.profile_id, _stitch_new.at, _stitch_new.source
 			FROM unnest(unknown, targets) u (identifier, profile_id)
 			ORDER BY u.identifier
 			ON CONFLICT DO NOTHING
@@ -587,10 +579,9 @@ BEGIN
 	END LOOP;
 
 	IF late THEN
-		UPDATE identifier_link l SET at = _stitch.at
-		FROM (SELECT k.identifier FROM identifier_link k
-			  WHERE k.identifier = ANY (ids) AND k.at > _stitch.at ORDER BY k.identifier FOR UPDATE) k
-		WHERE l.identifier = k.identifier;
+		FOR via IN SELECT u FROM unnest(ids) u ORDER BY u LOOP
+			UPDATE identifier_link l SET at = _stitch_new.at WHERE l.identifier = via AND l.at > _stitch_new.at;
+		END LOOP;
 	END IF;
 
 	-- Those that exist already, stable from here on.
@@ -599,8 +590,8 @@ BEGIN
 	ELSIF array_position(own_leaves, NULL) IS NOT NULL OR own_roots[1] <> ANY (own_roots) THEN
 		PERFORM _lock_profiles(own_leaves);
 	END IF;
-	own_roots := ARRAY(SELECT p.canonical_id FROM unnest(own_leaves) WITH ORDINALITY u (profile_id, n)
-					   LEFT JOIN profile p ON p.profile_id = u.profile_id ORDER BY u.n);
+	own_roots := ARRAY(SELECT (SELECT p.canonical_id FROM profile p WHERE p.profile_id = u.profile_id)
+					   FROM unnest(own_leaves) WITH ORDINALITY u (profile_id, n) ORDER BY u.n);
 
 	-- What the rules leave of the call, highest priority first.  The first
 	-- one always stays.
@@ -611,7 +602,7 @@ BEGIN
 		FOR i IN 1 .. cardinality(own) LOOP
 			reason := NULL;
 			IF own_roots[i] IS NULL OR own_roots[i] <> ALL (joined) THEN
-				reason := _refusal(joined, added, own[i], own_roots[i], _stitch.at, unknown);
+				reason := _refusal(joined, added, own[i], own_roots[i], _stitch_new.at, unknown);
 			END IF;
 			IF reason IS NULL THEN
 				accepted := accepted || own[i];
@@ -622,7 +613,7 @@ BEGIN
 				END IF;
 			ELSE
 				INSERT INTO identity_refusal (at, identifiers, reason, source)
-				VALUES (_stitch.at, ARRAY[accepted[1], own[i]], reason, _stitch.source);
+				VALUES (_stitch_new.at, ARRAY[accepted[1], own[i]], reason, _stitch_new.source);
 				IF own_roots[i] IS NULL THEN
 					DELETE FROM identifier_link l WHERE l.identifier = own[i];
 				END IF;
@@ -638,7 +629,7 @@ BEGIN
 	-- Make the profile, or extend and merge those there are.
 	IF joined = '{}' THEN
 		root := coalesce(fresh, nextval('profile_id_seq'));
-		PERFORM _new_profile(root, kind, _stitch.at);
+		PERFORM _new_profile(root, kind, _stitch_new.at);
 		canonical_id := root;
 	ELSE
 		SELECT u.leaf INTO root
@@ -652,12 +643,12 @@ BEGIN
 	END IF;
 	leaf_id := coalesce(own_leaves[array_position(own, via)], root);
 	FOR root IN SELECT r FROM unnest(joined) r WHERE r <> canonical_id ORDER BY r LOOP
-		PERFORM _merge_profiles(canonical_id, root, _stitch.at, 'identifiers', source, NULL,
+		PERFORM _merge_profiles(canonical_id, root, _stitch_new.at, 'identifiers', source, NULL,
 			ARRAY(SELECT u.identifier FROM unnest(own, own_roots) WITH ORDINALITY u (identifier, root_id, n)
 				  WHERE u.identifier = ANY (accepted) AND u.root_id IN (canonical_id, root) ORDER BY u.n));
 	END LOOP;
 	IF cardinality(accepted) > 1 THEN
-		PERFORM _add_edges(via, accepted, _stitch.at, source);
+		PERFORM _add_edges(via, accepted, _stitch_new.at, source);
 	END IF;
 
 	-- Profiles of other kinds are related.
@@ -665,42 +656,48 @@ BEGIN
 		IF kinds[i] <> kind THEN
 			IF leaves[i] IS NULL THEN
 				leaves[i] := targets[array_position(unknown, ids[i])];
-				PERFORM _new_profile(leaves[i], kinds[i], _stitch.at);
+				PERFORM _new_profile(leaves[i], kinds[i], _stitch_new.at);
 			END IF;
-			PERFORM _relate_kinds(leaf_id, leaves[i], kinds[i], _stitch.at, source);
+			PERFORM _relate_kinds(leaf_id, leaves[i], kinds[i], _stitch_new.at, source);
 		END IF;
 	END LOOP;
 
 	IF late THEN
 		WITH earlier AS (
-			UPDATE profile p SET first_at = _stitch.at
-			WHERE p.first_at > _stitch.at AND p.profile_id = ANY (leaves)
+			UPDATE profile p SET first_at = _stitch_new.at
+			WHERE p.first_at > _stitch_new.at AND p.profile_id = ANY (leaves)
 			  AND NOT EXISTS (SELECT FROM unnest(own, own_leaves) u (identifier, leaf)
 							  WHERE u.leaf = p.profile_id AND u.identifier <> ALL (accepted))
 			RETURNING p.canonical_id
 		)
 		INSERT INTO profile_queue (profile_id, at, cause)
-		SELECT DISTINCT e.canonical_id, _stitch.at, 'first' FROM earlier e;
+		SELECT DISTINCT e.canonical_id, _stitch_new.at, 'first' FROM earlier e;
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION cdp._stitch(cdp.identifier[], text, timestamptz, text)
-	IS 'the one way identifiers become a profile: looks them up, makes, links and merges what is needed';
+COMMENT ON FUNCTION cdp._stitch_new(cdp.identifier[], text, timestamptz, text)
+	IS '_stitch when there is something to write: makes, links and merges profiles';
 
 -- Evidence that one call named them together; writes only what is new.
 CREATE FUNCTION cdp._add_edges(anchor cdp.identifier, others cdp.identifier[], at timestamptz, source text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	other	identifier;
+	low		identifier;
+	high	identifier;
+	known	timestamptz;
 BEGIN
-	INSERT INTO identity_edge AS e (a, b, at, source)
-	SELECT CASE WHEN anchor < o THEN anchor ELSE o END, CASE WHEN anchor < o THEN o ELSE anchor END,
-		   _add_edges.at, _add_edges.source
-	FROM unnest(others) o
-	WHERE o <> anchor
-	  AND NOT EXISTS (SELECT FROM identity_edge k
-					  WHERE k.a = CASE WHEN anchor < o THEN anchor ELSE o END AND k.b = CASE WHEN anchor < o THEN o ELSE anchor END
-						AND k.at <= _add_edges.at)
-	ORDER BY o
-	ON CONFLICT (a, b) DO UPDATE SET at = excluded.at, source = excluded.source WHERE e.at > excluded.at;
+	FOR other IN SELECT o FROM unnest(others) o WHERE o <> anchor ORDER BY o LOOP
+		low := CASE WHEN anchor < other THEN anchor ELSE other END;
+		high := CASE WHEN anchor < other THEN other ELSE anchor END;
+		SELECT e.at INTO known FROM identity_edge e WHERE e.a = low AND e.b = high;
+		IF known IS NULL OR known > _add_edges.at THEN
+			INSERT INTO identity_edge AS e (a, b, at, source)
+			VALUES (low, high, _add_edges.at, _add_edges.source)
+			ON CONFLICT ON CONSTRAINT identity_edge_pkey DO UPDATE SET at = excluded.at, source = excluded.source
+			WHERE e.at > excluded.at;
+		END IF;
+	END LOOP;
 END
 $$;
 COMMENT ON FUNCTION cdp._add_edges(cdp.identifier, cdp.identifier[], timestamptz, text)

@@ -1,0 +1,468 @@
+/*-------------------------------------------------------------------------
+ *
+ * stitch.c
+ *	  From identifiers to a profile: the part that only reads.
+ *
+ * Nearly every call names identifiers that are known and belong together.
+ * _stitch answers those straight from the primary keys: one probe per
+ * identifier, profile and piece of evidence.  When anything has to be
+ * written (or refused) it hands over to _stitch_new (21_identity.sql).
+ *
+ * Plans of SQL statements depend on statistics, and these say nothing about
+ * a table that was empty a moment ago; a first bulk load would read it from
+ * end to end for each call.  Hence index scans, and no choice.
+ *
+ * The columns are known by position: they keep it for ever, new ones are
+ * added at the end.
+ *
+ * Copyright (c) 2026, marketing_cdp contributors
+ *
+ * IDENTIFICATION
+ *	  src/store/stitch.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "parser/parse_func.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/typcache.h"
+
+#include "types/identifier.h"
+
+/* identifier_link, profile, identity_edge, namespace_rule: positions */
+#define LINK_IDENTIFIER 1
+#define LINK_PROFILE_ID 2
+#define LINK_AT 3
+#define PROFILE_PROFILE_ID 1
+#define PROFILE_KIND 2
+#define PROFILE_CANONICAL_ID 3
+#define EDGE_A 1
+#define EDGE_B 2
+#define EDGE_AT 3
+#define RULE_NAMESPACE 1
+#define RULE_KIND 2
+#define RULE_PRIORITY 3
+#define RULE_SEEDED 7
+
+#define DEFAULT_PRIORITY 50
+
+/* a table and its primary key */
+typedef struct Keyed
+{
+	Relation	rel;
+	Oid			index;
+} Keyed;
+
+typedef struct Lookup
+{
+	Oid			schema;
+	Snapshot	snapshot;
+	TypeCacheEntry *type;		/* of identifier */
+	Keyed		link;
+	Keyed		profile;
+	Keyed		rule;
+} Lookup;
+
+/* what is known about one identifier */
+typedef struct Known
+{
+	Datum		identifier;
+	bool		linked;			/* the next four are set */
+	int64		leaf;
+	TimestampTz at;
+	int64		root;
+	text	   *kind;			/* of the profile or else the namespace, or NULL */
+	int32		priority;
+} Known;
+
+PG_FUNCTION_INFO_V1(mcdp__look_up);
+PG_FUNCTION_INFO_V1(mcdp__stitch);
+
+static Keyed
+open_keyed(Oid schema, const char *table, const char *index)
+{
+	Keyed		k;
+	Oid			relid = get_relname_relid(table, schema);
+
+	k.index = get_relname_relid(index, schema);
+	if (!OidIsValid(relid) || !OidIsValid(k.index))
+		elog(ERROR, "table \"%s\" or its primary key does not exist", table);
+	k.rel = table_open(relid, AccessShareLock);
+	return k;
+}
+
+static void
+lookup_begin(Lookup *lk, Oid identifier_type)
+{
+	lk->schema = get_namespace_oid("cdp", false);
+	/* of its own, so that it sees what this transaction has just done */
+	lk->snapshot = RegisterSnapshot(GetTransactionSnapshot());
+	lk->type = lookup_type_cache(identifier_type, TYPECACHE_EQ_OPR_FINFO | TYPECACHE_CMP_PROC_FINFO);
+	lk->link = open_keyed(lk->schema, "identifier_link", "identifier_link_pkey");
+	lk->profile = open_keyed(lk->schema, "profile", "profile_pkey");
+	lk->rule = open_keyed(lk->schema, "namespace_rule", "namespace_rule_pkey");
+}
+
+static void
+lookup_end(Lookup *lk)
+{
+	table_close(lk->rule.rel, AccessShareLock);
+	table_close(lk->profile.rel, AccessShareLock);
+	table_close(lk->link.rel, AccessShareLock);
+	UnregisterSnapshot(lk->snapshot);
+}
+
+/* Key for an equality with an identifier. */
+static void
+identifier_key(Lookup *lk, ScanKey key, AttrNumber column, Datum identifier)
+{
+	ScanKeyEntryInitializeWithInfo(key, 0, column, BTEqualStrategyNumber, InvalidOid,
+								   InvalidOid, &lk->type->eq_opr_finfo, identifier);
+}
+
+static Datum
+get_column(HeapTuple tuple, Keyed *k, AttrNumber column)
+{
+	bool		isnull;
+	Datum		result = heap_getattr(tuple, column, RelationGetDescr(k->rel), &isnull);
+
+	if (isnull)
+		elog(ERROR, "unexpected null in column %d of table \"%s\"",
+			 column, RelationGetRelationName(k->rel));
+	return result;
+}
+
+/* Its link and profile, if it has one. */
+static void
+find_link(Lookup *lk, Known *known)
+{
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	known->linked = false;
+	known->kind = NULL;
+	identifier_key(lk, &key, LINK_IDENTIFIER, known->identifier);
+	scan = systable_beginscan(lk->link.rel, lk->link.index, true, lk->snapshot, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		known->linked = true;
+		known->leaf = DatumGetInt64(get_column(tuple, &lk->link, LINK_PROFILE_ID));
+		known->at = DatumGetTimestampTz(get_column(tuple, &lk->link, LINK_AT));
+	}
+	systable_endscan(scan);
+	if (!known->linked)
+		return;
+
+	ScanKeyInit(&key, PROFILE_PROFILE_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(known->leaf));
+	scan = systable_beginscan(lk->profile.rel, lk->profile.index, true, lk->snapshot, 1, &key);
+	tuple = systable_getnext(scan);
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("profile %lld of an identifier does not exist", (long long) known->leaf)));
+	known->root = DatumGetInt64(get_column(tuple, &lk->profile, PROFILE_CANONICAL_ID));
+	known->kind = DatumGetTextPCopy(get_column(tuple, &lk->profile, PROFILE_KIND));
+	systable_endscan(scan);
+}
+
+/* The priority of its namespace, and its kind if it has no profile yet. */
+static void
+find_rule(Lookup *lk, Known *known)
+{
+	struct varlena *id = DatumGetIdentifierPP(known->identifier);
+	char	   *colon = memchr(VARDATA_ANY(id), ':', VARSIZE_ANY_EXHDR(id));
+	text	   *kind = NULL;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	known->priority = DEFAULT_PRIORITY;
+	if (colon == NULL)
+		elog(ERROR, "identifier has no namespace");
+	ScanKeyEntryInitialize(&key, 0, RULE_NAMESPACE, BTEqualStrategyNumber, InvalidOid,
+						   DEFAULT_COLLATION_OID, F_TEXTEQ,
+						   PointerGetDatum(cstring_to_text_with_len(VARDATA_ANY(id), colon - VARDATA_ANY(id))));
+	scan = systable_beginscan(lk->rule.rel, lk->rule.index, true, lk->snapshot, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		known->priority = DatumGetInt32(get_column(tuple, &lk->rule, RULE_PRIORITY));
+		kind = DatumGetTextPCopy(get_column(tuple, &lk->rule, RULE_KIND));
+		if (!DatumGetBool(get_column(tuple, &lk->rule, RULE_SEEDED)))
+			break;				/* a user's row overrides the seeded one */
+	}
+	systable_endscan(scan);
+	if (!known->linked)
+		known->kind = kind;
+}
+
+static bool
+same_identifier(Lookup *lk, Datum a, Datum b)
+{
+	return DatumGetBool(FunctionCall2(&lk->type->eq_opr_finfo, a, b));
+}
+
+/*
+ * Look up the elements of an array, each once, in the order given.  Returns
+ * how many there are, or -1 if one of them is null.
+ */
+static int
+look_up_all(Lookup *lk, ArrayType *array, Known **result)
+{
+	Datum	   *elems;
+	bool	   *nulls;
+	int			n;
+	int			num = 0;
+	Known	   *known;
+
+	deconstruct_array(array, ARR_ELEMTYPE(array), lk->type->typlen, lk->type->typbyval,
+					  lk->type->typalign, &elems, &nulls, &n);
+	known = palloc(sizeof(Known) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+	{
+		int			j;
+
+		CHECK_FOR_INTERRUPTS();
+		if (nulls[i])
+			return -1;
+		for (j = 0; j < num && !same_identifier(lk, known[j].identifier, elems[i]); j++)
+			;
+		if (j < num)
+			continue;
+		known[num].identifier = elems[i];
+		find_link(lk, &known[num]);
+		num++;
+	}
+	/* one alone has no rank, and its kind only matters if it is new */
+	for (int i = 0; i < num; i++)
+	{
+		if (num > 1 || !known[i].linked)
+			find_rule(lk, &known[i]);
+		else
+			known[i].priority = DEFAULT_PRIORITY;
+	}
+	*result = known;
+	return num;
+}
+
+/*
+ * _look_up(identifiers, at): arrays with an element for each identifier,
+ * highest priority first, then as given: identifiers, kinds (NULL: neither
+ * profile nor rule), leaves and canonical profiles (NULL: unknown); and
+ * whether one of them was linked later than "at" only.
+ */
+Datum
+mcdp__look_up(PG_FUNCTION_ARGS)
+{
+	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(0);
+	TimestampTz at = PG_GETARG_TIMESTAMPTZ(1);
+	Lookup		lk;
+	Known	   *known;
+	Known	  **order;
+	int			num;
+	bool		late = false;
+	Datum	   *elems[4];
+	bool	   *nulls[4];
+	Oid			types[4] = {ARR_ELEMTYPE(array), TEXTOID, INT8OID, INT8OID};
+	Datum		values[5];
+	bool		isnull[5] = {false, false, false, false, false};
+	TupleDesc	desc;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	lookup_begin(&lk, ARR_ELEMTYPE(array));
+	num = look_up_all(&lk, array, &known);
+	if (num < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("identifiers must not be null")));
+
+	/* Insertion sort: stable, and there are few. */
+	order = palloc(sizeof(Known *) * Max(num, 1));
+	for (int i = 0; i < num; i++)
+	{
+		int			j;
+
+		for (j = i; j > 0 && order[j - 1]->priority < known[i].priority; j--)
+			order[j] = order[j - 1];
+		order[j] = &known[i];
+	}
+
+	for (int c = 0; c < 4; c++)
+	{
+		elems[c] = palloc0(sizeof(Datum) * Max(num, 1));
+		nulls[c] = palloc0(sizeof(bool) * Max(num, 1));
+	}
+	for (int i = 0; i < num; i++)
+	{
+		elems[0][i] = order[i]->identifier;
+		nulls[1][i] = order[i]->kind == NULL;
+		elems[1][i] = PointerGetDatum(order[i]->kind);
+		nulls[2][i] = nulls[3][i] = !order[i]->linked;
+		if (order[i]->linked)
+		{
+			elems[2][i] = Int64GetDatum(order[i]->leaf);
+			elems[3][i] = Int64GetDatum(order[i]->root);
+			late |= order[i]->at > at;
+		}
+	}
+	for (int c = 0; c < 4; c++)
+	{
+		int16		typlen;
+		bool		typbyval;
+		char		typalign;
+		int			lbound = 1;
+
+		get_typlenbyvalalign(types[c], &typlen, &typbyval, &typalign);
+		values[c] = PointerGetDatum(construct_md_array(elems[c], nulls[c], 1, &num, &lbound,
+													   types[c], typlen, typbyval, typalign));
+	}
+	values[4] = BoolGetDatum(late);
+	lookup_end(&lk);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, isnull)));
+}
+
+/* Has one call named both by this time? */
+static bool
+edge_exists(Lookup *lk, Keyed *edge, Datum a, Datum b, TimestampTz at)
+{
+	ScanKeyData key[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		result = false;
+
+	if (DatumGetInt32(FunctionCall2(&lk->type->cmp_proc_finfo, a, b)) > 0)
+	{
+		Datum		swap = a;
+
+		a = b;
+		b = swap;
+	}
+	identifier_key(lk, &key[0], EDGE_A, a);
+	identifier_key(lk, &key[1], EDGE_B, b);
+	scan = systable_beginscan(edge->rel, edge->index, true, lk->snapshot, 2, key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		result = DatumGetTimestampTz(get_column(tuple, edge, EDGE_AT)) <= at;
+	systable_endscan(scan);
+	return result;
+}
+
+/*
+ * Is the call about one profile, with nothing to be written?  Sets *owner to
+ * the identifier that decides.
+ */
+static bool
+nothing_new(Lookup *lk, Known *known, int num, text *kind, TimestampTz at, Known **owner)
+{
+	Known	   *first = known;
+	bool		result = true;
+
+	if (num < 1)
+		return false;
+	for (int i = 0; i < num; i++)
+	{
+		if (!known[i].linked || known[i].at > at || known[i].root != known[0].root)
+			return false;
+		if (known[i].priority > first->priority)
+			first = &known[i];
+	}
+
+	/* Another kind than the one asked, but for the default one, is an error. */
+	if (kind != NULL)
+	{
+		int			len = VARSIZE_ANY_EXHDR(kind);
+
+		if (!(len == 6 && memcmp(VARDATA_ANY(kind), "person", 6) == 0) &&
+			!(len == VARSIZE_ANY_EXHDR(first->kind) &&
+			  memcmp(VARDATA_ANY(kind), VARDATA_ANY(first->kind), len) == 0))
+			return false;
+	}
+
+	if (num > 1)
+	{
+		Keyed		edge = open_keyed(lk->schema, "identity_edge", "identity_edge_pkey");
+
+		for (int i = 0; i < num && result; i++)
+			result = &known[i] == first ||
+				edge_exists(lk, &edge, first->identifier, known[i].identifier, at);
+		table_close(edge.rel, AccessShareLock);
+	}
+	*owner = first;
+	return result;
+}
+
+/* _stitch(identifiers, kind, at, source, OUT leaf_id, OUT canonical_id, OUT via) */
+Datum
+mcdp__stitch(PG_FUNCTION_ARGS)
+{
+	LOCAL_FCINFO(call, 4);
+	FmgrInfo   *more = fcinfo->flinfo->fn_extra;
+	Datum		result;
+
+	if (!PG_ARGISNULL(0) && !PG_ARGISNULL(2) && !TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(2)))
+	{
+		ArrayType  *array = PG_GETARG_ARRAYTYPE_P(0);
+		Lookup		lk;
+		Known	   *known;
+		Known	   *owner;
+		int			num;
+		bool		done;
+
+		lookup_begin(&lk, ARR_ELEMTYPE(array));
+		num = look_up_all(&lk, array, &known);
+		done = nothing_new(&lk, known, num, PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1),
+						   PG_GETARG_TIMESTAMPTZ(2), &owner);
+		lookup_end(&lk);
+		if (done)
+		{
+			Datum		values[3];
+			bool		isnull[3] = {false, false, false};
+			TupleDesc	desc;
+
+			if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+				elog(ERROR, "return type must be a row type");
+			values[0] = Int64GetDatum(owner->leaf);
+			values[1] = Int64GetDatum(owner->root);
+			values[2] = owner->identifier;
+			PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, isnull)));
+		}
+	}
+
+	if (more == NULL)
+	{
+		Oid			types[4];
+		List	   *name = list_make2(makeString("cdp"), makeString("_stitch_new"));
+
+		for (int i = 0; i < 4; i++)
+			types[i] = get_fn_expr_argtype(fcinfo->flinfo, i);
+		more = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(FmgrInfo));
+		fmgr_info_cxt(LookupFuncName(name, 4, types, false), more, fcinfo->flinfo->fn_mcxt);
+		fcinfo->flinfo->fn_extra = more;
+	}
+	InitFunctionCallInfoData(*call, more, 4, InvalidOid, NULL, NULL);
+	for (int i = 0; i < 4; i++)
+		call->args[i] = fcinfo->args[i];
+	result = FunctionCallInvoke(call);
+	if (call->isnull)
+		elog(ERROR, "function %u returned NULL", more->fn_oid);
+	PG_RETURN_DATUM(result);
+}
