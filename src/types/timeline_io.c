@@ -31,6 +31,7 @@
 #include "lib/stringinfo.h"
 #include "libpq/pqformat.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "types/timeline_datum.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
@@ -93,6 +94,7 @@ mcdp_timeline_out(PG_FUNCTION_ARGS)
 		uint32		label = timeline_label_code(&v, i);
 		double		value;
 
+		CHECK_FOR_INTERRUPTS();
 		if (i > 0)
 			appendStringInfoString(&buf, ", ");
 		append_instant(&buf, timeline_at(&v, i));
@@ -310,6 +312,7 @@ mcdp_timeline_in(PG_FUNCTION_ARGS)
 			bool		has_value = false;
 			double		value = 0;
 
+			CHECK_FOR_INTERRUPTS();
 			skip_blanks(&parser);
 			at = read_instant(&parser);
 			skip_blanks(&parser);

@@ -61,6 +61,22 @@ SELECT timeline_agg('infinity', 'a');
 SELECT timeline_agg('-infinity', 'a');
 \set VERBOSITY default
 
+-- the state in the hands of somebody else
+SELECT _timeline_agg_add(NULL, '2026-01-02', 'b'), _timeline_agg_add('{2026-01-02T00:00:00Z "b"}', '2026-01-01', 'a', 'l', 1), _timeline_agg_merge(NULL, NULL), _timeline_agg_merge('{}', NULL);
+DO $$
+DECLARE
+	t timeline;
+	u timeline;
+BEGIN
+	FOR i IN REVERSE 3..1 LOOP
+		t := _timeline_agg_add(t, timestamptz '2026-01-01' + i * interval '1 day', 'e' || i);
+		u := t;
+		t := _timeline_agg_add(t, '2026-02-01', 'x');
+	END LOOP;
+	RAISE NOTICE '%', t;
+	RAISE NOTICE '%', u;
+END $$;
+
 -- questions
 CREATE TEMP TABLE one AS SELECT '{2026-01-01T00:00:00Z "view"["a"], 2026-01-01T08:00:00Z "view"["b"], 2026-01-02T00:00:00Z "view"["b"], 2026-01-03T00:00:00Z "view",
 	2026-01-03T12:00:00Z "purchase"["b"]=10.5, 2026-01-04T23:30:00Z "purchase"["a"]=4.5, 2026-01-05T00:30:00Z "purchase"["a"]}'::timeline AS t;

@@ -126,6 +126,22 @@ SELECT parallel = (SELECT timeline_agg(at, event, label, value) FROM wide_shared
 RESET parallel_setup_cost; RESET parallel_tuple_cost; RESET min_parallel_table_scan_size; RESET max_parallel_workers_per_gather;
 DROP TABLE wide_shared;
 
+-- many groups at once: hashed, hashed in small memory (groups come and go), sorted, in grouping sets
+CREATE TEMP TABLE many AS SELECT timestamptz '2026-01-01' + pg_temp.dice(i, 71, 1000000) * interval '1 s' AS at, 'e' || pg_temp.dice(i, 72, 12) AS event, pg_temp.dice(i, 73, 20000) AS h FROM generate_series(1, 60000) i;
+ANALYZE many;
+SET enable_sort = off; SET work_mem = '1GB';
+EXPLAIN (COSTS off) SELECT h, timeline_agg(at, event) AS t FROM many GROUP BY h;
+CREATE TEMP TABLE hashed AS SELECT h, timeline_agg(at, event) AS t FROM many GROUP BY h;
+SET work_mem = '64kB'; SET hash_mem_multiplier = 1;
+CREATE TEMP TABLE spilled AS SELECT h, timeline_agg(at, event) AS t FROM many GROUP BY h;
+CREATE TEMP TABLE sets AS SELECT h, event, timeline_agg(at, event) AS t FROM many GROUP BY GROUPING SETS ((h), (event), ());
+RESET enable_sort; SET enable_hashagg = off; SET work_mem = '1GB';
+CREATE TEMP TABLE sorted AS SELECT h, timeline_agg(at, event) AS t FROM many GROUP BY h;
+RESET enable_hashagg; RESET work_mem; RESET hash_mem_multiplier;
+SELECT count(*) AS groups, sum(num_events(a.t)) AS events, count(*) FILTER (WHERE a.t <> b.t) AS spilled, count(*) FILTER (WHERE a.t <> c.t) AS sorted, count(*) FILTER (WHERE a.t <> d.t) AS sets
+FROM hashed a JOIN spilled b USING (h) JOIN sorted c USING (h) JOIN sets d USING (h);
+SELECT (SELECT timeline_agg(t) FROM sets WHERE event IS NOT NULL) = t AND (SELECT timeline_agg(t) FROM hashed) = t AS equal FROM sets WHERE h IS NULL AND event IS NULL;
+
 -- changed bytes are refused or a timeline, never a crash: accepted ones say the same again
 CREATE FUNCTION pg_temp.read(b bytea) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
