@@ -332,7 +332,7 @@ CREATE FUNCTION cdp._record_events(events cdp.event[]) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
 	missing timestamptz;
-	stored_count bigint;
+	taken bigint;
 BEGIN
 	FOR missing IN
 		SELECT m.month AT TIME ZONE 'UTC'
@@ -350,7 +350,7 @@ BEGIN
 		WHERE e.message_id IS NOT NULL
 		ORDER BY e.message_id
 		ON CONFLICT DO NOTHING
-		RETURNING m.message_id
+		RETURNING m.message_id, m.event_id
 	), stored AS (
 		INSERT INTO cdp.event AS n (event_id, at, received_at, profile_id, via, participants, event,
 									properties, context, source, message_id, backfill)
@@ -365,11 +365,11 @@ BEGIN
 		SELECT DISTINCT leaf, s.event_id, s.profile_id, s.at
 		FROM stored s, unnest(s.profile_id || s.participants) leaf
 	)
-	SELECT count(*) INTO stored_count FROM stored;
-	RETURN stored_count;
+	SELECT (SELECT count(*) FROM stored) + (SELECT count(*) FROM claimed c WHERE c.event_id IS NULL) INTO taken;
+	RETURN taken;
 END
 $$;
-COMMENT ON FUNCTION cdp._record_events(cdp.event[]) IS 'stores events with their message ids and tail rows, except those whose message id was seen; a row without an event name only claims its message id';
+COMMENT ON FUNCTION cdp._record_events(cdp.event[]) IS 'stores events with their message ids and tail rows, except those whose message id was seen, and returns how many; a row without an event name and id only claims its message id';
 
 CREATE FUNCTION cdp._record_event(leaf bigint, via cdp.identifier, event text, properties jsonb, at timestamptz,
 		message_id text, source text, backfill boolean, context jsonb, participants bigint[],
@@ -795,7 +795,11 @@ BEGIN
 			events := events || e;
 		END IF;
 	END LOOP;
-	PERFORM cdp._record_events(events);
+	-- Another session took one of the messages after we had looked: it must
+	-- leave no trace here, so the batch is undone and done again without it.
+	IF cdp._record_events(events) < cardinality(events) THEN
+		RAISE SQLSTATE 'CDP02' USING MESSAGE = 'message was taken by another session';
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION cdp._take_messages(cdp._message[], boolean) IS 'does what these messages say, in their order; those whose message id was seen are left out';
@@ -811,6 +815,9 @@ BEGIN
 	PERFORM cdp._take_messages(messages, backfill);
 	RETURN n;
 EXCEPTION WHEN OTHERS THEN
+	IF sqlstate = 'CDP02' THEN
+		RETURN cdp._take_or_split(messages, backfill);
+	END IF;
 	-- Not the message's fault: the caller tries again.  A deadlock with another
 	-- session is over when this batch lets its locks go.
 	IF sqlstate ~ '^(40|53|57|58)' AND (sqlstate <> '40P01' OR n = 1) THEN
