@@ -255,13 +255,16 @@ BEGIN
 												 p.at_risk_after, p.churned_after) h
 	), seen AS MATERIALIZED (
 		SELECT p.*,
-			   p.moved_by IS NOT NULL AND p.was <> p.was_really
-			   -- or what changed before the merge goes back to an order of the other one
-			   OR p.moved_by = 'merge' AND EXISTS (
-					SELECT FROM walked w JOIN profile_merge m ON m.survivor = p.profile_id AND m.undone_at IS NULL
-					JOIN event e ON e.profile_id = ANY (m.members) AND e.at = w.last_order AND e.at < m.at
-					WHERE w.profile_id = p.profile_id AND w.at > p.known AND w.at < p.move_at) AS is_moved,
-			   p.moved_by IS NULL AND p.was <> p.was_really AS is_corrected,
+			   CASE WHEN p.moved_by IS NULL THEN false
+					WHEN p.was <> p.was_really THEN true
+					-- what changed before the merge goes back to an order of the other one
+					WHEN p.moved_by = 'merge' THEN EXISTS (
+						SELECT FROM walked w JOIN profile_merge m ON m.survivor = p.profile_id AND m.undone_at IS NULL
+						JOIN event e ON e.profile_id = ANY (m.members) AND e.at = w.last_order AND e.at < m.at
+						WHERE w.profile_id = p.profile_id AND w.at > p.known AND w.at < p.move_at)
+					ELSE false
+			   END AS is_moved,
+			   p.moved_by IS NULL AND p.was IS NOT NULL AND p.was <> p.was_really AS is_corrected,
 			   coalesce(w.since, CASE WHEN p.walk_from = p.known AND p.kept_since IS NOT NULL THEN p.kept_since ELSE p.first_at END) AS since
 		FROM placed p LEFT JOIN (SELECT profile_id, max(at) AS since FROM walked GROUP BY profile_id) w USING (profile_id)
 	), change AS MATERIALIZED (
