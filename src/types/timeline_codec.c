@@ -59,9 +59,10 @@
  * Every choice above follows from the events, so the form is canonical: equal
  * multisets of events have equal bytes.
  *
- * A value is at most 1 GB.  An event costs 2 to 24 bytes: at least 44 million
- * events fit, with second-exact times within 136 years, fewer than 257 names
- * and no labels or values 214 million, never more than 536 million.
+ * A value is at most 1 GB.  An event costs 2 to 24 bytes, a name its text once:
+ * 44 million events always fit beside short names; with times in whole seconds
+ * (within 136 years), at most 256 names and no labels or values 214 million;
+ * never more than 536 million.
  *
  * Copyright (c) 2026, marketing_cdp contributors
  *
