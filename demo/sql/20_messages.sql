@@ -57,4 +57,4 @@ INSERT INTO raw.message VALUES
 
 CREATE INDEX ON raw.message (at);
 ANALYZE raw.message;
-SELECT format('  %s messages', to_char(count(*), 'FM999,999')) FROM raw.message \g (tuples_only=on format=unaligned)
+SELECT format('   %s messages', to_char(count(*), 'FM999,999')) FROM raw.message \g (tuples_only=on format=unaligned)

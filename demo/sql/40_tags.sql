@@ -14,5 +14,5 @@ SELECT cdp.tag(cdp.audience('labels(coupon_redeemed) >= 2', '2017-11-01Z'), 'cou
 
 \pset tuples_only on
 \pset format unaligned
-SELECT format('  %s: %s households', tag, rb_cardinality(cdp.tagged(tag)))
+SELECT format('   %s: %s households', tag, rb_cardinality(cdp.tagged(tag)))
 FROM unnest(ARRAY['income:50-74K', 'home:owner', 'frequent', 'big_basket', 'coupon_lover']) tag;

@@ -112,4 +112,4 @@ END
 $$;
 \pset tuples_only on
 \pset format unaligned
-SELECT format('  %s facts agree', count(*)) FROM fact;
+SELECT format('   %s facts agree', count(*)) FROM fact;
