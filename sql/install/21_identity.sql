@@ -118,7 +118,8 @@ INSERT INTO cdp.namespace_rule (namespace, kind, priority, seeded) VALUES
 	('household',		'household',	10,		true);
 
 INSERT INTO cdp.blocked_value (namespace, pattern, seeded) VALUES
-	('*',		'\(?null\)?',						true),
+	('*',		'null',								true),
+	('*',		'\(null\)',							true),
 	('*',		'nil',								true),
 	('*',		'none',								true),
 	('*',		'nan',								true),
@@ -152,17 +153,6 @@ CREATE VIEW cdp.blocked_value_effective AS
 		  ORDER BY r.namespace, r.pattern, r.seeded) b
 	WHERE b.active;
 COMMENT ON VIEW cdp.blocked_value_effective IS 'the blocked values in force';
-
-CREATE FUNCTION cdp._namespace_rule(namespace text) RETURNS cdp.namespace_rule_effective
-LANGUAGE sql STABLE STRICT PARALLEL SAFE
-BEGIN ATOMIC
-	SELECT e.namespace, e.kind, e.priority, e.max_per_profile, e.within, e.never_merge_if_different, e.seeded
-	FROM cdp.namespace_rule_effective e WHERE e.namespace = _namespace_rule.namespace
-	UNION ALL
-	SELECT _namespace_rule.namespace, 'person', 50, NULL::int, NULL::interval, false, false
-	WHERE NOT EXISTS (SELECT FROM cdp.namespace_rule r WHERE r.namespace = _namespace_rule.namespace);
-END;
-COMMENT ON FUNCTION cdp._namespace_rule(text) IS 'the rule of a namespace, or what holds when there is none';
 
 CREATE FUNCTION cdp.canonical_id(profile_id bigint) RETURNS bigint
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
@@ -489,7 +479,7 @@ BEGIN
 		-- Which kind is it about?
 		kind := asked;
 		IF asked IS NULL OR (asked = 'person' AND asked <> ALL (kinds)) THEN
-			kind := coalesce(kinds[1], 'person');
+			kind := coalesce((array_remove(kinds, NULL))[1], 'person');
 		ELSIF asked <> ALL (kinds) THEN
 			IF leaves[1] IS NOT NULL THEN
 				RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',

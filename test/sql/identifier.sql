@@ -90,6 +90,7 @@ SELECT bool_and((a.i < b.i) = (a.i::text COLLATE "C" < b.i::text) AND (a.i <= b.
 	AND (a.i >= b.i) = (a.i::text COLLATE "C" >= b.i::text) AND (a.i > b.i) = (a.i::text COLLATE "C" > b.i::text)
 	AND identifier_cmp(a.i, b.i) = (a.i::text COLLATE "C" > b.i::text)::int - (a.i::text COLLATE "C" < b.i::text)::int) AS agree
 FROM few a, few b;
+SELECT min(i) = min(i::text COLLATE "C")::identifier AS least, max(i) = max(i::text COLLATE "C")::identifier AS greatest FROM ids;
 SELECT 'u:a'::identifier < 'u:ab' AS prefix_first, 'email:A@B.c'::identifier = 'email:a@b.C' AS spelling;
 CREATE INDEX ON ids USING btree (i);
 CREATE INDEX ON ids USING hash (i);
