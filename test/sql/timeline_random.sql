@@ -8,7 +8,7 @@ CREATE FUNCTION pg_temp.dice(i bigint, seed int, below bigint) RETURNS bigint LA
 -- small histories with many ties, in units from 1 us to 1 day
 CREATE TEMP TABLE history AS
 SELECT h, (ARRAY['1 us', '1 ms', '250 ms', '1 s', '1 min', '1 h', '1 day'])[1 + pg_temp.dice(h, 1, 7)]::interval AS unit, pg_temp.dice(h, 2, 10) AS n
-FROM generate_series(1, 3000) h;
+FROM generate_series(1, 6000) h;
 CREATE TEMP TABLE ev AS
 SELECT h, h * 100 + i AS id, timestamptz '2026-01-01' + pg_temp.dice(h, 3, 1000000) * interval '1 us' + pg_temp.dice(h * 100 + i, 4, 12) * unit AS at,
 	chr(97 + pg_temp.dice(h * 100 + i, 5, 4)::int) AS event,
@@ -16,6 +16,7 @@ SELECT h, h * 100 + i AS id, timestamptz '2026-01-01' + pg_temp.dice(h, 3, 10000
 	CASE pg_temp.dice(h, 8, 5) WHEN 0 THEN NULL WHEN 1 THEN pg_temp.dice(h * 100 + i, 9, 9) WHEN 2 THEN (ARRAY[NULL, 0.1, 1234.56, -0.5])[1 + pg_temp.dice(h * 100 + i, 9, 4)]
 		WHEN 3 THEN (ARRAY[NULL, 'NaN', 'Infinity', '-0', '0.5'])[1 + pg_temp.dice(h * 100 + i, 9, 5)]::float8 ELSE pg_temp.dice(h * 100 + i, 9, 1::bigint << 60) / 7.0 END AS value
 FROM history, generate_series(1, n) i;
+CREATE INDEX ON ev (h); ANALYZE ev;
 CREATE TEMP TABLE built AS
 SELECT h, unit, coalesce(t, '{}') AS t FROM history LEFT JOIN (SELECT h, timeline_agg(at, event, label, value) AS t FROM ev GROUP BY h) s USING (h);
 SELECT count(*), sum(num_events(t)) = (SELECT count(*) FROM ev) AS all_there FROM built;
