@@ -5,7 +5,7 @@
  */
 
 CREATE FUNCTION cdp.audience(criteria cdp.criteria, at timestamptz DEFAULT now(), kind text DEFAULT 'person') RETURNS cdp.bitmap
-LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_audience_set';
+LANGUAGE c STABLE STRICT PARALLEL SAFE SET jit = off AS 'MODULE_PATHNAME', 'mcdp_audience_set';
 COMMENT ON FUNCTION cdp.audience(cdp.criteria, timestamptz, text) IS 'the canonical profiles of a kind that satisfy a rule';
 
 CREATE FUNCTION cdp.audience_count(criteria cdp.criteria, at timestamptz DEFAULT now(), kind text DEFAULT 'person') RETURNS bigint

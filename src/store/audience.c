@@ -53,6 +53,7 @@ typedef struct AudienceRun
 	MemoryContext batch_cx;		/* texts of the traits of one batch */
 	CriteriaEnv env;
 	Oid			bitmap_type;
+	uint64		universe;		/* how many candidates there were at first */
 	NamedTag   *tags;
 	NamedTrait *traits;			/* those the histories in hand are asked with */
 	uint64		id;				/* the candidate in hand */
@@ -252,17 +253,19 @@ operands_hold(AudienceRun *run, const Operands *operands, uint64 id)
 	return !operands->any;
 }
 
-/* Candidates with a history; they are taken out of "rest". */
+/* The candidates in "rest" whose histories come; they are taken out of it. */
 static void
-eval_with_history(AudienceRun *run, const Operands *operands, Rbuf *rest, Rbuf *result)
+eval_with_history(AudienceRun *run, const Operands *operands, Portal portal,
+				  Rbuf *rest, Rbuf *result)
 {
-	Portal		portal = mcdp_source_timelines(rest, run->bitmap_type);
 	int64		ids[FETCH_HISTORIES];
+	int64		wanted[FETCH_HISTORIES];
 
 	for (;;)
 	{
 		SPITupleTable *rows;
 		uint64		nrows;
+		int			nwanted = 0;
 
 		SPI_cursor_fetch(portal, true, FETCH_HISTORIES);
 		rows = SPI_tuptable;	/* fetching traits overwrites it */
@@ -274,8 +277,10 @@ eval_with_history(AudienceRun *run, const Operands *operands, Rbuf *rest, Rbuf *
 			bool		isnull;
 
 			ids[i] = DatumGetInt64(SPI_getbinval(rows->vals[i], rows->tupdesc, 1, &isnull));
+			if (mcdp_rbuf_contains(rest, ids[i]))
+				wanted[nwanted++] = ids[i];
 		}
-		fetch_traits(run, ids, (int) nrows);
+		fetch_traits(run, wanted, nwanted);
 		for (uint64 i = 0; i < nrows; i++)
 		{
 			TimelineView view;
@@ -338,12 +343,16 @@ static Rbuf *
 eval_histories(AudienceRun *run, const Operands *operands, const Rbuf *candidates)
 {
 	Rbuf	   *result = mcdp_rbuf_create(run->cx);
-	Rbuf	   *rest;
+	Rbuf	   *rest,
+			   *split;
 	bool		alike = true;
 
 	if (mcdp_rbuf_is_empty(candidates))
 		return result;
 	rest = mcdp_rbuf_copy(run->cx, candidates);
+	split = mcdp_source_split_histories(run->cx);
+	mcdp_rbuf_and(split, candidates);
+	mcdp_rbuf_andnot(rest, split);
 	run->traits = NULL;
 	for (int i = 0; i < operands->n; i++)
 	{
@@ -353,7 +362,16 @@ eval_histories(AudienceRun *run, const Operands *operands, const Rbuf *candidate
 		mcdp_criteria_visit_tags(operands->nodes[i], list_tag, run);
 		mcdp_criteria_visit_traits(operands->nodes[i], list_trait, run);
 	}
-	eval_with_history(run, operands, rest, result);
+	/* One scan of all is cheaper than looking up many. */
+	eval_with_history(run, operands,
+					  mcdp_source_sole_timelines(mcdp_rbuf_cardinality(rest) > run->universe / 8 ? NULL : rest,
+												 run->bitmap_type),
+					  rest, result);
+	if (!mcdp_rbuf_is_empty(split))
+		eval_with_history(run, operands, mcdp_source_timelines(split, run->bitmap_type),
+						  split, result);
+	mcdp_rbuf_or(rest, split);
+	mcdp_rbuf_free(split);
 	eval_without_history(run, operands, rest, alike, result);
 	mcdp_rbuf_free(rest);
 	return result;
@@ -484,6 +502,7 @@ mcdp_audience(MemoryContext cx, const CriteriaNode *rule, const Rbuf *candidates
 	run->cx = cx;
 	run->batch_cx = AllocSetContextCreate(cx, "audience batch", ALLOCSET_DEFAULT_SIZES);
 	run->bitmap_type = bitmap_type;
+	run->universe = mcdp_rbuf_cardinality(candidates);
 	run->env.at = at;
 	run->env.has_tag = run_has_tag;
 	run->env.trait = run_trait;

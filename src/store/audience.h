@@ -65,8 +65,16 @@ extern void mcdp_source_traits(const int64 *ids, int n, const char *name,
 /* The same for every leaf profile, in any order, leaves told apart. */
 extern void mcdp_source_all_traits(const char *name, SourceTakeTrait take, void *arg);
 
-/* Histories of the candidates that have one; bitmap_type is the type's oid. */
+/*
+ * Histories, as rows (profile_id, timeline).  Nearly everybody's is stored as
+ * one row, his sole part; split ones (several parts or leaves, or events still
+ * to be folded) have to be put together.  bitmap_type is the type's oid.
+ */
+extern Rbuf *mcdp_source_split_histories(MemoryContext cx);
 extern Portal mcdp_source_timelines(Rbuf *candidates, Oid bitmap_type);
+
+/* Sole parts of these candidates, or with NULL of everybody: the caller skips those of split histories. */
+extern Portal mcdp_source_sole_timelines(Rbuf *candidates, Oid bitmap_type);
 
 /* ---- audience.c ---- */
 

@@ -39,6 +39,13 @@ typedef struct SourceQuery
 	SPIPlanPtr	plan;
 } SourceQuery;
 
+/* cdp._has_tag, which SQL would not inline */
+#define HAS_TAG(id, tag) \
+	"coalesce((SELECT n.present FROM cdp.tag_pending n" \
+	" WHERE n.tag = " tag " AND n.profile_id = " id ")," \
+	" (SELECT cdp._chunk_contains(c.members, " id ") FROM cdp.tag_chunk c" \
+	" WHERE c.tag = " tag " AND c.chunk = " id " >> 15), false)"
+
 static SourceQuery tag_chunks = {
 	"SELECT c.chunk, c.members FROM cdp.tag_chunk c WHERE c.tag = $1",
 	1, {TEXTOID}
@@ -52,15 +59,15 @@ static SourceQuery universe = {
 	2, {TEXTOID, TIMESTAMPTZOID}
 };
 static SourceQuery in_universe = {
-	"SELECT p.canonical_id = p.profile_id"
-	" AND cdp._has_tag(p.profile_id, pg_catalog.chr(1) || 'kind:' || p.kind)"
+	"SELECT p.canonical_id = p.profile_id AND "
+	HAS_TAG("p.profile_id", "(pg_catalog.chr(1) || 'kind:' || p.kind)")
 	" AND (p.first_at <= $2 OR EXISTS (SELECT FROM cdp.profile l"
 	"	   WHERE l.canonical_id = p.profile_id AND l.first_at <= $2))"
 	" FROM cdp.profile p WHERE p.profile_id = $1",
 	2, {INT8OID, TIMESTAMPTZOID}
 };
 static SourceQuery has_tag = {
-	"SELECT cdp._has_tag($1, $2)",
+	"SELECT " HAS_TAG("$1", "$2"),
 	2, {INT8OID, TEXTOID}
 };
 static SourceQuery trait = {
@@ -82,6 +89,13 @@ static SourceQuery all_traits = {
 static SourceQuery timeline = {
 	"SELECT cdp.timeline_of($1)",
 	1, {INT8OID}
+};
+
+static SourceQuery split_histories = {
+	"SELECT cdp.rb_build_agg(l.canonical_id) FROM cdp.profile l WHERE l.profile_id IN ("
+	"SELECT p.profile_id FROM cdp.timeline_part p WHERE NOT p.sole"
+	" UNION SELECT t.profile_id FROM cdp.event_tail t)",
+	0
 };
 
 static SPIPlanPtr
@@ -328,13 +342,44 @@ mcdp_source_all_traits(const char *name, SourceTakeTrait take, void *arg)
 	stream_traits(&all_traits, &value, take, arg);
 }
 
-/* Names a type of ours, so its plan is made anew each time. */
+Rbuf *
+mcdp_source_split_histories(MemoryContext cx)
+{
+	Rbuf	   *result;
+	Datum		value;
+	bool		isnull;
+
+	run_query(&split_histories, NULL);
+	value = get_value(0, 1, &isnull);
+	result = isnull ? mcdp_rbuf_create(cx) : mcdp_bitmap_to_rbuf(cx, value);
+	SPI_freetuptable(SPI_tuptable);
+	return result;
+}
+
+/* These name a type of ours, so their plans are made anew each time. */
+static Portal
+open_for_set(const char *query, Rbuf *set, Oid bitmap_type)
+{
+	Datum		arg = mcdp_rbuf_to_bitmap(set);
+
+	return SPI_cursor_open_with_args(NULL, query, 1, &bitmap_type, &arg, NULL, true, 0);
+}
+
 Portal
 mcdp_source_timelines(Rbuf *candidates, Oid bitmap_type)
 {
-	Datum		arg = mcdp_rbuf_to_bitmap(candidates);
+	return open_for_set("SELECT t.profile_id, t.timeline FROM cdp._timelines_of($1) t",
+						candidates, bitmap_type);
+}
 
-	return SPI_cursor_open_with_args(NULL,
-									 "SELECT t.profile_id, t.timeline FROM cdp._timelines_of($1) t",
-									 1, &bitmap_type, &arg, NULL, true, 0);
+Portal
+mcdp_source_sole_timelines(Rbuf *candidates, Oid bitmap_type)
+{
+	if (candidates == NULL)
+		return SPI_cursor_open_with_args(NULL,
+										 "SELECT p.profile_id, p.timeline FROM cdp.timeline_part p WHERE p.sole",
+										 0, NULL, NULL, NULL, true, 0);
+	return open_for_set("SELECT p.profile_id, p.timeline FROM cdp.timeline_part p"
+						" WHERE p.sole AND $1 OPERATOR(cdp.@>) p.profile_id",
+						candidates, bitmap_type);
 }
