@@ -703,16 +703,60 @@ END
 $$;
 COMMENT ON FUNCTION cdp._read_message(jsonb, timestamptz) IS 'reads a Segment message; what is wrong with it is in reason and sqlstate, never an error';
 
+-- A transaction that takes many messages would lock people in the order of
+-- the messages, and two of them would wait for each other.  So only one of them
+-- at a time changes identities and traits; the others go on as long as they
+-- only tell what happened to people who are known already, which locks nobody.
+CREATE FUNCTION cdp._lock_identities(wait boolean) RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	key bigint := hashtextextended('marketing_cdp identities', 0);
+BEGIN
+	IF wait THEN
+		PERFORM pg_advisory_xact_lock(key);
+		RETURN true;
+	END IF;
+	RETURN pg_try_advisory_xact_lock(key);
+END
+$$;
+COMMENT ON FUNCTION cdp._lock_identities(boolean) IS 'from now on this transaction is the only one that takes many messages and changes identities; false if it is another and we do not wait';
+
+CREATE FUNCTION cdp._tells_news(identifiers cdp.identifier[], participants cdp.identifier[], at timestamptz) RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	known record;
+BEGIN
+	SELECT * INTO known FROM cdp._look_up(identifiers, at);
+	IF known.late OR array_position(known.leaves, NULL) IS NOT NULL OR known.roots[1] <> ANY (known.roots) THEN
+		RETURN true;
+	ELSIF cardinality(known.ids) > 1 AND EXISTS (
+			SELECT FROM unnest(known.ids[2:]) AS o (id)
+			WHERE NOT EXISTS (SELECT FROM cdp.identity_edge e
+							  WHERE e.a OPERATOR(cdp.=) CASE WHEN o.id OPERATOR(cdp.<) known.ids[1] THEN o.id ELSE known.ids[1] END
+								AND e.b OPERATOR(cdp.=) CASE WHEN o.id OPERATOR(cdp.<) known.ids[1] THEN known.ids[1] ELSE o.id END
+								AND e.at <= _tells_news.at)) THEN
+		RETURN true;
+	ELSIF cardinality(participants) > 0 THEN
+		SELECT * INTO known FROM cdp._look_up(participants, at);
+		RETURN known.late OR array_position(known.leaves, NULL) IS NOT NULL;
+	END IF;
+	RETURN false;
+END
+$$;
+COMMENT ON FUNCTION cdp._tells_news(cdp.identifier[], cdp.identifier[], timestamptz) IS 'whether stitching these would change anything';
+
 -- Calls made in order of arrival; events are stored together at the end.
-CREATE FUNCTION cdp._take_messages(messages cdp._message[], backfill boolean) RETURNS void
+CREATE FUNCTION cdp._take_messages(messages cdp._message[], backfill boolean, many boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
 	m record;
 	owner record;
 	other record;
 	previous cdp.identifier;
+	participants cdp.identifier[];
 	participant cdp.identifier;
 	missing timestamptz;
+	unlocked boolean := many AND NOT cdp._lock_identities(false);
 	e cdp.event;
 	events cdp.event[] := '{}';
 BEGIN
@@ -723,6 +767,9 @@ BEGIN
 			  FROM unnest(messages) t WHERE t.type IN ('track', 'page', 'screen')) n
 		WHERE to_regclass('cdp.' || cdp._event_partition_name(n.month AT TIME ZONE 'UTC')) IS NULL
 	LOOP
+		IF unlocked THEN
+			unlocked := NOT cdp._lock_identities(true);
+		END IF;
 		PERFORM cdp._event_partition(missing);
 	END LOOP;
 
@@ -740,21 +787,25 @@ BEGIN
 		e.received_at := m.received_at;
 		e.source := m.source;
 		e.message_id := m.message_id;
+		participants := '{}';
+		IF m.payload ? 'participants' THEN
+			participants := ARRAY(SELECT p.name::cdp.identifier
+								  FROM jsonb_array_elements_text(m.payload -> 'participants') WITH ORDINALITY AS p (name, nr) ORDER BY p.nr);
+		END IF;
+		IF unlocked AND (m.type IN ('identify', 'group', 'alias') OR cdp._tells_news(m.identifiers, participants, m.at)) THEN
+			unlocked := NOT cdp._lock_identities(true);
+		END IF;
+
 		IF m.type IN ('track', 'page', 'screen') THEN
 			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source);
 			e.event_id := nextval('cdp.event_id_seq');
 			e.profile_id := owner.leaf_id;
 			e.via := owner.via;
 			e.participants := '{}';
-			IF m.payload ? 'participants' THEN
-				FOR participant IN
-					SELECT p.name::cdp.identifier
-					FROM jsonb_array_elements_text(m.payload -> 'participants') WITH ORDINALITY AS p (name, nr) ORDER BY p.nr
-				LOOP
-					SELECT * INTO STRICT other FROM cdp._stitch(ARRAY[participant], NULL, m.at, m.source);
-					e.participants := e.participants || other.leaf_id;
-				END LOOP;
-			END IF;
+			FOREACH participant IN ARRAY participants LOOP
+				SELECT * INTO STRICT other FROM cdp._stitch(ARRAY[participant], NULL, m.at, m.source);
+				e.participants := e.participants || other.leaf_id;
+			END LOOP;
 			e.properties := coalesce(nullif(m.payload -> 'properties', 'null'), '{}');
 			e.context := coalesce(nullif(m.payload -> 'context', 'null'), '{}');
 			e.backfill := backfill;
@@ -802,9 +853,9 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION cdp._take_messages(cdp._message[], boolean) IS 'does what these messages say, in their order; those whose message id was seen are left out';
+COMMENT ON FUNCTION cdp._take_messages(cdp._message[], boolean, boolean) IS 'does what these messages say, in their order; those whose message id was seen are left out; many: the transaction takes others too';
 
-CREATE FUNCTION cdp._take_or_split(messages cdp._message[], backfill boolean) RETURNS bigint
+CREATE FUNCTION cdp._take_or_split(messages cdp._message[], backfill boolean, many boolean) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	n int := coalesce(array_length(messages, 1), 0);
@@ -812,27 +863,27 @@ BEGIN
 	IF n = 0 THEN
 		RETURN 0;
 	END IF;
-	PERFORM cdp._take_messages(messages, backfill);
+	PERFORM cdp._take_messages(messages, backfill, many);
 	RETURN n;
 EXCEPTION WHEN OTHERS THEN
 	IF sqlstate = 'CDP02' THEN
-		RETURN cdp._take_or_split(messages, backfill);
+		RETURN cdp._take_or_split(messages, backfill, many);
 	END IF;
-	-- Not the message's fault: the caller tries again.  A deadlock with another
-	-- session is over when this batch lets its locks go.
+	-- Not the message's fault: the caller tries again.  A deadlock (with a call
+	-- that takes one message) is over when this batch lets its locks go.
 	IF sqlstate ~ '^(40|53|57|58)' AND (sqlstate <> '40P01' OR n = 1) THEN
 		RAISE;
 	ELSIF n > 1 THEN
-		RETURN cdp._take_or_split(messages[: n / 2], backfill) + cdp._take_or_split(messages[n / 2 + 1 :], backfill);
+		RETURN cdp._take_or_split(messages[: n / 2], backfill, many) + cdp._take_or_split(messages[n / 2 + 1 :], backfill, many);
 	END IF;
 	INSERT INTO cdp.rejected (payload, reason, sqlstate, at)
 	VALUES (messages[1].payload, sqlerrm, sqlstate, messages[1].received_at);
 	RETURN 0;
 END
 $$;
-COMMENT ON FUNCTION cdp._take_or_split(cdp._message[], boolean) IS 'takes messages; when that fails, each half by itself, down to the message that is put aside; returns how many were taken';
+COMMENT ON FUNCTION cdp._take_or_split(cdp._message[], boolean, boolean) IS 'takes messages; when that fails, each half by itself, down to the message that is put aside; returns how many were taken';
 
-CREATE FUNCTION cdp._ingest(payloads jsonb[], received timestamptz[], backfill boolean) RETURNS bigint
+CREATE FUNCTION cdp._ingest(payloads jsonb[], received timestamptz[], backfill boolean, many boolean) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	good cdp._message[];
@@ -856,10 +907,10 @@ BEGIN
 	SELECT array_agg(d.message ORDER BY d.nr, d.place) INTO good
 	FROM done d
 	WHERE (d.message).reason IS NULL;
-	RETURN cdp._take_or_split(good, backfill);
+	RETURN cdp._take_or_split(good, backfill, many);
 END
 $$;
-COMMENT ON FUNCTION cdp._ingest(jsonb[], timestamptz[], boolean) IS 'takes messages, each an object or an array of them; returns how many were accepted';
+COMMENT ON FUNCTION cdp._ingest(jsonb[], timestamptz[], boolean, boolean) IS 'takes messages, each an object or an array of them; returns how many were accepted';
 
 CREATE FUNCTION cdp.ingest(message jsonb, received_at timestamptz DEFAULT now()) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
@@ -869,7 +920,7 @@ BEGIN
 			MESSAGE = 'message must not be null';
 	END IF;
 	PERFORM cdp._check_event_time(received_at);
-	RETURN cdp._ingest(ARRAY[message], ARRAY[received_at], false);
+	RETURN cdp._ingest(ARRAY[message], ARRAY[received_at], false, jsonb_typeof(message) = 'array');
 END
 $$;
 COMMENT ON FUNCTION cdp.ingest(jsonb, timestamptz) IS 'takes one Segment message or an array of them and returns how many were accepted; the others are in table rejected';
@@ -897,7 +948,7 @@ BEGIN
 		INTO payloads, received FROM taken t;
 		EXIT WHEN payloads IS NULL;
 		left_over := left_over - array_length(payloads, 1);
-		accepted := accepted + cdp._ingest(payloads, received, coalesce(ingest_inbox.backfill, false));
+		accepted := accepted + cdp._ingest(payloads, received, coalesce(ingest_inbox.backfill, false), true);
 	END LOOP;
 	RETURN accepted;
 END
