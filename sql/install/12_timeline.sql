@@ -88,7 +88,7 @@ CREATE AGGREGATE cdp.timeline_agg(at timestamptz, event text, label text, value 
 	PARALLEL = SAFE
 );
 COMMENT ON AGGREGATE cdp.timeline_agg(timestamptz, text, text, float8) IS 'timeline of the events, which may come in any order';
-CREATE AGGREGATE cdp.timeline_agg(timeline cdp.timeline) (
+CREATE AGGREGATE cdp.timeline_agg(t cdp.timeline) (
 	SFUNC = cdp._timeline_agg_merge,
 	STYPE = cdp.timeline,
 	COMBINEFUNC = cdp._timeline_agg_merge,
@@ -98,65 +98,65 @@ COMMENT ON AGGREGATE cdp.timeline_agg(cdp.timeline) IS 'all events of the timeli
 
 -- timeline functions
 
-CREATE FUNCTION cdp.timeline_events(timeline cdp.timeline, OUT at timestamptz, OUT event text, OUT label text, OUT value float8)
+CREATE FUNCTION cdp.timeline_events(t cdp.timeline, OUT at timestamptz, OUT event text, OUT label text, OUT value float8)
 	RETURNS SETOF record
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE ROWS 20 AS 'MODULE_PATHNAME', 'mcdp_timeline_events';
 COMMENT ON FUNCTION cdp.timeline_events(cdp.timeline) IS 'the events as rows, in order, exactly';
-CREATE FUNCTION cdp.num_events(timeline cdp.timeline) RETURNS bigint
+CREATE FUNCTION cdp.num_events(t cdp.timeline) RETURNS bigint
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_num_events';
 COMMENT ON FUNCTION cdp.num_events(cdp.timeline) IS 'number of events';
-CREATE FUNCTION cdp.num_events(timeline cdp.timeline, event text) RETURNS bigint
+CREATE FUNCTION cdp.num_events(t cdp.timeline, event text) RETURNS bigint
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_num_events';
 COMMENT ON FUNCTION cdp.num_events(cdp.timeline, text) IS 'number of events with this name';
-CREATE FUNCTION cdp.num_events(timeline cdp.timeline, event text, label text) RETURNS bigint
+CREATE FUNCTION cdp.num_events(t cdp.timeline, event text, label text) RETURNS bigint
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_num_events';
 COMMENT ON FUNCTION cdp.num_events(cdp.timeline, text, text) IS 'number of events with this name and label';
-CREATE FUNCTION cdp.total(timeline cdp.timeline, event text) RETURNS float8
+CREATE FUNCTION cdp.total(t cdp.timeline, event text) RETURNS float8
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_total';
 COMMENT ON FUNCTION cdp.total(cdp.timeline, text) IS 'sum of the values of the events with this name, 0 when there is none';
-CREATE FUNCTION cdp.total(timeline cdp.timeline, event text, label text) RETURNS float8
+CREATE FUNCTION cdp.total(t cdp.timeline, event text, label text) RETURNS float8
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_total';
 COMMENT ON FUNCTION cdp.total(cdp.timeline, text, text) IS 'sum of the values of the events with this name and label, 0 when there is none';
-CREATE FUNCTION cdp.first_at(timeline cdp.timeline) RETURNS timestamptz
+CREATE FUNCTION cdp.first_at(t cdp.timeline) RETURNS timestamptz
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_first_at';
 COMMENT ON FUNCTION cdp.first_at(cdp.timeline) IS 'when the first event was';
-CREATE FUNCTION cdp.first_at(timeline cdp.timeline, event text) RETURNS timestamptz
+CREATE FUNCTION cdp.first_at(t cdp.timeline, event text) RETURNS timestamptz
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_first_at';
 COMMENT ON FUNCTION cdp.first_at(cdp.timeline, text) IS 'when the first event with this name was';
-CREATE FUNCTION cdp.last_at(timeline cdp.timeline) RETURNS timestamptz
+CREATE FUNCTION cdp.last_at(t cdp.timeline) RETURNS timestamptz
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_last_at';
 COMMENT ON FUNCTION cdp.last_at(cdp.timeline) IS 'when the last event was';
-CREATE FUNCTION cdp.last_at(timeline cdp.timeline, event text) RETURNS timestamptz
+CREATE FUNCTION cdp.last_at(t cdp.timeline, event text) RETURNS timestamptz
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_last_at';
 COMMENT ON FUNCTION cdp.last_at(cdp.timeline, text) IS 'when the last event with this name was';
-CREATE FUNCTION cdp.first_label(timeline cdp.timeline, event text) RETURNS text
+CREATE FUNCTION cdp.first_label(t cdp.timeline, event text) RETURNS text
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_first_label';
 COMMENT ON FUNCTION cdp.first_label(cdp.timeline, text) IS 'label of the first event with this name that has one';
-CREATE FUNCTION cdp.last_label(timeline cdp.timeline, event text) RETURNS text
+CREATE FUNCTION cdp.last_label(t cdp.timeline, event text) RETURNS text
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_last_label';
 COMMENT ON FUNCTION cdp.last_label(cdp.timeline, text) IS 'label of the last event with this name that has one';
-CREATE FUNCTION cdp.top_label(timeline cdp.timeline, event text) RETURNS text
+CREATE FUNCTION cdp.top_label(t cdp.timeline, event text) RETURNS text
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_top_label';
 COMMENT ON FUNCTION cdp.top_label(cdp.timeline, text) IS 'most frequent label of the events with this name, of equally frequent ones the bytewise first';
-CREATE FUNCTION cdp.slice(timeline cdp.timeline, since timestamptz, until timestamptz) RETURNS cdp.timeline
+CREATE FUNCTION cdp.slice(t cdp.timeline, since timestamptz, until timestamptz) RETURNS cdp.timeline
 	LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_slice';
 COMMENT ON FUNCTION cdp.slice(cdp.timeline, timestamptz, timestamptz) IS 'the events with since <= at < until; NULL = unbounded';
-CREATE FUNCTION cdp.only_events(timeline cdp.timeline, VARIADIC events text[]) RETURNS cdp.timeline
+CREATE FUNCTION cdp.only_events(t cdp.timeline, VARIADIC events text[]) RETURNS cdp.timeline
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_only_events';
 COMMENT ON FUNCTION cdp.only_events(cdp.timeline, VARIADIC text[]) IS 'the events with one of these names';
-CREATE FUNCTION cdp.active_days(timeline cdp.timeline) RETURNS int
+CREATE FUNCTION cdp.active_days(t cdp.timeline) RETURNS int
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_active_days';
 COMMENT ON FUNCTION cdp.active_days(cdp.timeline) IS 'number of calendar days (UTC) with an event';
-CREATE FUNCTION cdp.active_days(timeline cdp.timeline, event text) RETURNS int
+CREATE FUNCTION cdp.active_days(t cdp.timeline, event text) RETURNS int
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_active_days';
 COMMENT ON FUNCTION cdp.active_days(cdp.timeline, text) IS 'number of calendar days (UTC) with an event of this name';
-CREATE FUNCTION cdp.active_days(timeline cdp.timeline, event text, tz text) RETURNS int
+CREATE FUNCTION cdp.active_days(t cdp.timeline, event text, tz text) RETURNS int
 	LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_active_days';
 COMMENT ON FUNCTION cdp.active_days(cdp.timeline, text, text) IS 'number of calendar days in a time zone with an event of this name; NULL name = any';
-CREATE FUNCTION cdp.window_funnel(timeline cdp.timeline, steps text[], within interval) RETURNS int
+CREATE FUNCTION cdp.window_funnel(t cdp.timeline, steps text[], within interval) RETURNS int
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 5 AS 'MODULE_PATHNAME', 'mcdp_window_funnel';
 COMMENT ON FUNCTION cdp.window_funnel(cdp.timeline, text[], interval) IS 'how many of the steps were reached, in order, within a window';
-CREATE FUNCTION cdp.window_funnel(timeline cdp.timeline, steps text[], within interval, mode text) RETURNS int
+CREATE FUNCTION cdp.window_funnel(t cdp.timeline, steps text[], within interval, mode text) RETURNS int
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 5 AS 'MODULE_PATHNAME', 'mcdp_window_funnel';
 COMMENT ON FUNCTION cdp.window_funnel(cdp.timeline, text[], interval, text) IS 'how many of the steps were reached, in order, within a window; mode must be empty';
 

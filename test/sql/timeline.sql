@@ -108,7 +108,7 @@ SELECT x, window_funnel(timeline_agg(at, e), '{a,b}', x::interval) FROM unnest('
 	(VALUES ('2026-01-01'::timestamptz, 'a'), ('2027-01-01', 'b')) v(at, e) GROUP BY x ORDER BY x;
 -- 64 steps, and steps that change from row to row
 SELECT window_funnel('{2026-01-01T00:00:00Z "a"}', array_fill('a'::text, '{64}'), '0');
-SELECT n, window_funnel(t, ('{view,purchase,view}'::text[])[1:n], '7 days'), window_funnel(t, ('{view,purchase,view}'::text[])[1:n], '7 days', '') FROM one, generate_series(1, 3) n;
+SELECT n, window_funnel(t => t, steps => ('{view,purchase,view}'::text[])[1:n], within => '7 days'), window_funnel(t, ('{view,purchase,view}'::text[])[1:n], '7 days', '') FROM one, generate_series(1, 3) n;
 SELECT window_funnel(NULL, '{a}', '1 day') IS NULL, window_funnel('{}', NULL, '1 day') IS NULL, window_funnel('{}', '{a}', NULL) IS NULL;
 \set VERBOSITY sqlstate
 SELECT window_funnel(t, '{view}', '-1 us') FROM one;
@@ -160,3 +160,9 @@ SELECT '\x0100060002000000000000000060e80a47ea0200010201006000000008000000020000
 CREATE TEMP TABLE sent(t timeline);
 INSERT INTO sent SELECT t FROM one UNION ALL VALUES ('{}'::timeline), (NULL);
 SELECT timeline_send(t) = t::bytea FROM sent;
+\copy sent TO 'timeline_sent.bin' WITH (FORMAT binary)
+CREATE TEMP TABLE received (LIKE sent);
+\copy received FROM 'timeline_sent.bin' WITH (FORMAT binary)
+SELECT t FROM received EXCEPT ALL SELECT t FROM sent;
+SELECT count(*), count(t) FROM received;
+\! rm -f timeline_sent.bin
