@@ -246,7 +246,8 @@ END
 $$;
 COMMENT ON FUNCTION cdp._set_tag_expiry(text, bigint, timestamptz) IS 'when tick is to take the tag away; NULL = never';
 
--- A merge that runs now is waited for, and its survivor is meant.
+-- A merge that runs now is waited for (it locks FOR UPDATE), and its survivor
+-- is meant.
 CREATE FUNCTION cdp._lock_canonical(profile bigint, alone boolean) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
@@ -264,7 +265,7 @@ BEGIN
 		IF alone THEN
 			SELECT p.canonical_id INTO root FROM cdp.profile p WHERE p.profile_id = id FOR NO KEY UPDATE;
 		ELSE
-			SELECT p.canonical_id INTO root FROM cdp.profile p WHERE p.profile_id = id FOR SHARE;
+			SELECT p.canonical_id INTO root FROM cdp.profile p WHERE p.profile_id = id FOR KEY SHARE;
 		END IF;
 		IF root = id THEN
 			RETURN id;

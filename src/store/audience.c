@@ -30,7 +30,7 @@
 #define FETCH_HISTORIES		64
 #define MANY_CANDIDATES		20000	/* from here on a trait is scanned as a whole */
 
-/* A tag or trait by name; the tag's members, or the trait of the batch. */
+/* What the evaluator of single profiles asks for: members of a tag, values of a trait in the batch. */
 typedef struct NamedTag
 {
 	const char *name;
@@ -466,8 +466,9 @@ eval(AudienceRun *run, const CriteriaNode *node, const Rbuf *candidates)
 		case CRITERIA_NONE:
 			return mcdp_rbuf_create(run->cx);
 		case CRITERIA_TAG:
-			result = mcdp_rbuf_copy(run->cx, candidates);
-			mcdp_rbuf_and(result, get_tag(run, node->name));
+			/* Not kept: rules that name a tag twice are rarer than long ones. */
+			result = mcdp_source_tagged(run->cx, node->name);
+			mcdp_rbuf_and(result, candidates);
 			return result;
 		case CRITERIA_NOT:
 			result = mcdp_rbuf_copy(run->cx, candidates);
