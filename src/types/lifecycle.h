@@ -79,7 +79,7 @@ typedef struct LifecycleChange
 
 /* The stage at an instant. */
 extern LifecycleStage mcdp_lifecycle_of(const TimelineView *v, const LifecycleRule *rule,
-									 TimestampTz at);
+										TimestampTz at);
 
 /*
  * A walk starts with the stage at an instant (walk->stage), and next gives
