@@ -34,10 +34,17 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION cdp._tasks() IS 'the tasks of the clock, in their order';
 
+-- A tick does many batches in one transaction, so the order of its locks is not
+-- that of a batch: nobody else works while one is under way (it holds this lock
+-- exclusively), and a run that comes then finds nothing to do, lag unknown.
 -- Batches are small: compiling their queries would cost more than running them.
 CREATE FUNCTION cdp._run_task(task text, now timestamptz, max_rows int, OUT done bigint, OUT lag interval) RETURNS record
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET jit = off AS $$
 BEGIN
+	IF NOT pg_try_advisory_xact_lock_shared('task_state'::regclass::oid::bigint) THEN
+		done := 0;
+		RETURN;
+	END IF;
 	CASE task
 		WHEN 'fold_tags' THEN
 			SELECT t.done, t.lag INTO done, lag FROM _fold_tags(now, max_rows) t;
@@ -60,7 +67,7 @@ BEGIN
 	lag := greatest(coalesce(lag, '0'), '0');
 END
 $$;
-COMMENT ON FUNCTION cdp._run_task(text, timestamptz, int) IS 'one batch of one task';
+COMMENT ON FUNCTION cdp._run_task(text, timestamptz, int) IS 'one batch of one task; nothing while a tick of another session is under way';
 
 CREATE FUNCTION cdp._check_clock(now timestamptz, budget interval) RETURNS void
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
@@ -91,12 +98,13 @@ DECLARE
 BEGIN
 	PERFORM _check_clock(now, budget);
 	deadline := clock_timestamp() + budget;
+	PERFORM pg_advisory_xact_lock('task_state'::regclass::oid::bigint);
 	LOOP
 		worked := false;
 		FOR i IN 1 .. cardinality(tasks) LOOP
 			started := clock_timestamp();
 			LOOP
-				SELECT t.done, t.lag INTO batch FROM _run_task(tasks[i], now, 1000) t;
+				SELECT t.done, t.lag INTO batch FROM _run_task(tasks[i], now, 10000) t;
 				dones[i] := dones[i] + batch.done;
 				lags[i] := batch.lag;
 				worked := worked OR batch.done > 0;
@@ -118,7 +126,7 @@ BEGIN
 		INSERT INTO task_state AS s (task, last_at, last_done, lag)
 		VALUES (_note_task.task, now, done, _note_task.lag)
 		ON CONFLICT ON CONSTRAINT task_state_pkey DO UPDATE SET last_at = excluded.last_at, last_done = excluded.last_done,
-			lag = excluded.lag, failing = false;
+			lag = coalesce(excluded.lag, s.lag), failing = false;
 	ELSE
 		INSERT INTO task_state AS s (task, failing, last_error, last_sqlstate, last_error_at)
 		VALUES (_note_task.task, true, error, error_state, now)
