@@ -16,6 +16,7 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "common/hashfn.h"
 
 #include "types/bitmap.h"
@@ -179,15 +180,55 @@ mcdp_rb_contained(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(is_subset(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1)));
 }
 
+/*
+ * A bitmap stored out of line is read once, not for each id asked about: the
+ * same one comes with every row of "id <@ (SELECT members FROM ...)".
+ */
+typedef struct FetchedBitmap
+{
+	struct varatt_external pointer;
+	Bitmap	   *bitmap;
+} FetchedBitmap;
+
+static Bitmap *
+fetch(FunctionCallInfo fcinfo, Datum value)
+{
+	FetchedBitmap *last = fcinfo->flinfo->fn_extra;
+	struct varatt_external pointer;
+	MemoryContext old;
+
+	VARATT_EXTERNAL_GET_POINTER(pointer, DatumGetPointer(value));
+	if (last != NULL && last->bitmap != NULL &&
+		memcmp(&last->pointer, &pointer, sizeof(pointer)) == 0)
+		return last->bitmap;
+
+	old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+	if (last == NULL)
+		fcinfo->flinfo->fn_extra = last = palloc0(sizeof(FetchedBitmap));
+	if (last->bitmap != NULL)
+		pfree(last->bitmap);
+	last->bitmap = NULL;
+	last->bitmap = DatumGetBitmapP(value);
+	last->pointer = pointer;
+	MemoryContextSwitchTo(old);
+	return last->bitmap;
+}
+
 /* A negative number is in no bitmap: no error, as an index would not see it. */
 static bool
-has_id(Datum value, int64 id)
+has_id(FunctionCallInfo fcinfo, Datum value, int64 id)
 {
 	Bitmap	   *bitmap;
 	bool		result;
 
 	if (id < 0)
 		return false;
+	if (VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(value)) &&
+		fcinfo->flinfo != NULL)
+	{
+		bitmap = fetch(fcinfo, value);
+		return mcdp_rbuf_bytes_contains(bitmap->bytes, BITMAP_BYTES_LEN(bitmap), id);
+	}
 	bitmap = DatumGetBitmapP(value);
 	result = mcdp_rbuf_bytes_contains(bitmap->bytes, BITMAP_BYTES_LEN(bitmap), id);
 	if ((Pointer) bitmap != DatumGetPointer(value))
@@ -198,13 +239,13 @@ has_id(Datum value, int64 id)
 Datum
 mcdp_rb_contains_id(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(has_id(PG_GETARG_DATUM(0), PG_GETARG_INT64(1)));
+	PG_RETURN_BOOL(has_id(fcinfo, PG_GETARG_DATUM(0), PG_GETARG_INT64(1)));
 }
 
 Datum
 mcdp_rb_id_contained(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(has_id(PG_GETARG_DATUM(1), PG_GETARG_INT64(0)));
+	PG_RETURN_BOOL(has_id(fcinfo, PG_GETARG_DATUM(1), PG_GETARG_INT64(0)));
 }
 
 Datum

@@ -190,6 +190,10 @@ CREATE TEMP TABLE stored (b bitmap);
 INSERT INTO stored SELECT rb_build_agg(g * 3) FROM generate_series(1, 100000) g;
 INSERT INTO stored VALUES ('{7}');
 SELECT rb_cardinality(b), rb_max(b), b @> 7, b @> 300000, b @> 299999 FROM stored ORDER BY 1;
+-- several out of line ones asked in turn, many ids each
+CREATE TEMP TABLE outside AS SELECT k, rb_build_agg(k + g * 11) AS b FROM generate_series(0, 2) k, generate_series(0, 20000) g GROUP BY k;
+SELECT k, count(*) FILTER (WHERE b @> id) AS contained, bool_and((b @> id) = (id % 11 = k)) AS right_ones
+FROM generate_series(0, 1000) id, outside GROUP BY k ORDER BY k;
 SELECT attstorage FROM pg_attribute WHERE attrelid = 'stored'::regclass AND attname = 'b';
 
 -- membership can use an index on the id; the array is made by the executor
