@@ -231,6 +231,16 @@ SELECT identify('{user_id:m4,email:m5@example.com}', at => '2026-05-08') > 0;
 SELECT done FROM tick('2026-05-09') WHERE task = 'lifecycle';
 SELECT count(*) FROM ls_story('anonymous_id:m3');
 
+-- parted again: both go on from what was recorded of them, and say what they would without the merge
+UPDATE profile SET canonical_id = profile_id WHERE profile_id = (SELECT profile_id FROM identifier_link WHERE identifier = 'email:m2@example.com');
+UPDATE profile_merge SET undone_at = '2026-05-09' WHERE survivor = resolve('user_id:m1');
+INSERT INTO profile_queue SELECT resolve(i), '2026-05-09', 'merge' FROM unnest('{user_id:m1,email:m2@example.com}'::identifier[]) i;
+SELECT done FROM tick('2026-05-09 12:00') WHERE task = 'lifecycle';
+SELECT * FROM ls_story('user_id:m1');
+SELECT * FROM ls_story('email:m2@example.com');
+SELECT value(identifier), stage, since, due_at FROM identifier_link JOIN lifecycle_state USING (profile_id) WHERE value(identifier) ~ '^m[12]' ORDER BY 1;
+SELECT * FROM ls_check('2026-05-09 12:00') WHERE wrong > 0;
+
 -- another policy: everybody moves at once, silently
 UPDATE lifecycle_policy SET at_risk_after = '2 days', churned_after = '400 days' WHERE name = 'default';
 SELECT task FROM rebuild('lifecycle', '2026-05-10');
