@@ -197,45 +197,56 @@ COMMENT ON FUNCTION cdp.resolve(cdp.identifier, timestamptz) IS 'the same by the
  *    them waits in the unique index until the first is through, then finds
  *    the row there.  (Advisory locks would fill the lock table in a bulk load.)
  * 2. The canonical profiles concerned are locked FOR UPDATE in ascending
- *    order by _lock_profiles, which looks again afterwards and starts anew,
- *    with none of them locked, when a merge had come in between.
+ *    order by _lock_profiles.  If one turns out to be merged by now, it lets
+ *    all of them go and starts anew: who waits holds canonical profiles only,
+ *    so a merge can always move the leaves of those it holds.
  *
  * Whoever changes a profile row, a leaf's too, holds the lock of its
  * canonical profile.  A call with nothing new takes no lock and writes nothing.
  */
 
+-- Volatile: it looks at the present, under a snapshot of its own.
+CREATE FUNCTION cdp._are_roots(leaves bigint[], roots bigint[]) RETURNS boolean
+LANGUAGE plpgsql STRICT SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	RETURN NOT EXISTS (SELECT FROM profile p WHERE p.profile_id = ANY (leaves) AND p.canonical_id <> ALL (roots));
+END
+$$;
+COMMENT ON FUNCTION cdp._are_roots(bigint[], bigint[]) IS 'are the canonical profiles of these profiles among those';
+
 CREATE FUNCTION cdp._lock_profiles(leaves bigint[]) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	roots	bigint[];
-	again	bigint[];
+	root	bigint;
+	present	bigint;
 BEGIN
-	SELECT array_agg(DISTINCT p.canonical_id ORDER BY p.canonical_id) INTO roots
-	FROM profile p WHERE p.profile_id = ANY (leaves);
-	-- One that nobody else holds: the usual case needs no subtransaction.
-	IF cardinality(roots) = 1 THEN
-		PERFORM FROM profile p WHERE p.profile_id = roots[1] AND p.canonical_id = p.profile_id FOR UPDATE SKIP LOCKED;
-		IF FOUND THEN
-			SELECT array_agg(DISTINCT p.canonical_id ORDER BY p.canonical_id) INTO again
-			FROM profile p WHERE p.profile_id = ANY (leaves);
-			IF again = roots THEN
+	LOOP
+		roots := ARRAY(SELECT DISTINCT p.canonical_id FROM profile p WHERE p.profile_id = ANY (leaves) ORDER BY p.canonical_id);
+
+		-- One that nobody else holds: the usual case needs no subtransaction.
+		IF cardinality(roots) = 1 THEN
+			SELECT p.canonical_id INTO present FROM profile p WHERE p.profile_id = roots[1] FOR UPDATE SKIP LOCKED;
+			IF present = roots[1] AND _are_roots(leaves, roots) THEN
 				RETURN roots;
 			END IF;
 		END IF;
-	END IF;
-	LOOP
-		-- The subtransaction gives the row locks back when they were the wrong
-		-- ones: nobody waits while holding a lock out of order.
+
+		-- The subtransaction gives the row locks back when one turns out to be
+		-- merged by now: nobody waits with a lock that is out of order.
 		BEGIN
-			PERFORM FROM profile p WHERE p.profile_id = ANY (roots) ORDER BY p.profile_id FOR UPDATE;
-			SELECT array_agg(DISTINCT p.canonical_id ORDER BY p.canonical_id) INTO again
-			FROM profile p WHERE p.profile_id = ANY (leaves);
-			IF again IS NOT DISTINCT FROM roots THEN
+			FOREACH root IN ARRAY roots LOOP
+				SELECT p.canonical_id INTO present FROM profile p WHERE p.profile_id = root FOR UPDATE;
+				IF present <> root THEN
+					RAISE SQLSTATE 'CDP01';			-- caught below, always
+				END IF;
+			END LOOP;
+			IF _are_roots(leaves, roots) THEN
 				RETURN roots;
 			END IF;
-			RAISE SQLSTATE 'CDP01';			-- caught below, always
+			RAISE SQLSTATE 'CDP01';
 		EXCEPTION WHEN SQLSTATE 'CDP01' THEN
-			roots := again;
+			NULL;
 		END;
 	END LOOP;
 END
