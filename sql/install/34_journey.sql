@@ -95,7 +95,9 @@ CREATE INDEX journey_log_profile_id_idx ON cdp.journey_log (profile_id, journey)
 CREATE INDEX journey_log_run_id_idx ON cdp.journey_log (run_id);
 
 
-CREATE INDEX journey_trigger_profile_id_idx ON cdp.journey_trigger (profile_id, at);
+-- What one profile has due: advance_journeys goes from profile to profile.
+CREATE INDEX journey_trigger_profile_id_idx ON cdp.journey_trigger (profile_id);
+CREATE INDEX journey_state_work_idx ON cdp.journey_state (profile_id) WHERE status = 'active';
 
 -- Sends stand in the timeline as message_sent[journey].
 INSERT INTO cdp.event_role (event, label_key, seeded) VALUES ('message_sent', 'journey', true);
@@ -709,6 +711,21 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION cdp._concerns_one_run(text) IS 'whether an error with this SQLSTATE fails one run instead of the whole call';
 
+-- A function of its own, so that the planner starts from the one profile
+-- whatever it believes about the size of the tables.
+CREATE FUNCTION cdp._past_runs(of_profile bigint, of_journey text, of_key text,
+	OUT running boolean, OUT last_entry timestamptz, OUT last_end timestamptz)
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	members	bigint[] := ARRAY(SELECT p.profile_id FROM cdp.profile p WHERE p.canonical_id = of_profile);
+BEGIN
+	SELECT bool_or(s.status = 'active'), max(s.entered_at), max(s.ended_at) INTO running, last_entry, last_end
+	FROM cdp.journey_state s
+	WHERE s.profile_id = ANY (members) AND s.journey = of_journey AND s.key = of_key;
+END
+$$;
+COMMENT ON FUNCTION cdp._past_runs(bigint, text, text) IS 'what re-entry depends on: the runs of a canonical profile and all its leaves';
+
 -- The caller holds the journey row FOR SHARE and the profile rows, names each
 -- profile once (canonical), and gives what started the entry:
 -- {"event": …, "label": …, "value": …}.
@@ -746,12 +763,7 @@ BEGIN
 			END AS reason
 		FROM item i
 		JOIN cdp.profile p ON p.profile_id = i.profile_id
-		CROSS JOIN LATERAL (
-			SELECT bool_or(s.status = 'active') AS running, max(s.entered_at) AS last_entry, max(s.ended_at) AS last_end
-			FROM cdp.profile m
-			JOIN cdp.journey_state s ON s.profile_id = m.profile_id
-			WHERE m.canonical_id = i.profile_id AND s.journey = j.name AND s.key = i.key
-		) past
+		CROSS JOIN LATERAL cdp._past_runs(i.profile_id, j.name, i.key) past
 	), made AS (
 		INSERT INTO cdp.journey_state (profile_id, journey, version, key, step, entered_at, due_at, label, entry, context)
 		SELECT v.profile_id, j.name, j.active_version, v.key, first, v.at, v.at + pause, v.label, v.entry, with_context
@@ -918,15 +930,20 @@ COMMENT ON FUNCTION cdp._render_params(jsonb, cdp.journey_state) IS 'fills the p
 
 -- There is no table of channels yet: email and sms know their namespace.
 CREATE FUNCTION cdp._address(of_profile bigint, of_channel text) RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-	SELECT cdp.value(l.identifier)
-	FROM cdp.profile p
-	JOIN cdp.identifier_link l ON l.profile_id = p.profile_id
-	WHERE p.canonical_id = of_profile
-	  AND cdp.namespace(l.identifier) = CASE of_channel WHEN 'email' THEN 'email' WHEN 'sms' THEN 'phone' END
-	ORDER BY l.at DESC, l.identifier LIMIT 1;
-END;
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	space	text := CASE of_channel WHEN 'email' THEN 'email' WHEN 'sms' THEN 'phone' END;
+	members	bigint[];
+BEGIN
+	IF space IS NULL THEN
+		RETURN NULL;
+	END IF;
+	members := ARRAY(SELECT p.profile_id FROM cdp.profile p WHERE p.canonical_id = of_profile);
+	RETURN (SELECT cdp.value(l.identifier) FROM cdp.identifier_link l
+			WHERE l.profile_id = ANY (members) AND cdp.namespace(l.identifier) = space
+			ORDER BY l.at DESC, l.identifier LIMIT 1);
+END
+$$;
 COMMENT ON FUNCTION cdp._address(bigint, text) IS 'the newest email address (channel email) or phone number (channel sms) of a canonical profile';
 
 -- Each at its own instant: other journeys may begin there.
@@ -1123,11 +1140,18 @@ DECLARE
 	taken	cdp.journey_trigger[];
 	g		record;
 BEGIN
-	WITH gone AS (
-		DELETE FROM cdp.journey_trigger t
-		USING cdp.profile p, unnest(profiles, instants) AS w(profile_id, at)
-		WHERE p.canonical_id = w.profile_id AND t.profile_id = p.profile_id AND t.at = w.at
-		RETURNING t.trigger_id, t.source, t.name, p.canonical_id, t.at, t.label, t.value, t.event_id
+	-- OFFSET 0 and "+ interval '0'" here and below: from each profile by the
+	-- index on profile_id, whatever the planner believes about tables that were
+	-- empty a moment ago.  Thousands of rows may be due at the same instant.
+	WITH found AS MATERIALIZED (
+		SELECT w.profile_id AS canonical_id, x.trigger_id
+		FROM unnest(profiles, instants) AS w(profile_id, at)
+		CROSS JOIN LATERAL (SELECT p.profile_id FROM cdp.profile p WHERE p.canonical_id = w.profile_id OFFSET 0) p
+		CROSS JOIN LATERAL (SELECT t.trigger_id FROM cdp.journey_trigger t
+							WHERE t.profile_id = p.profile_id AND t.at + interval '0' = w.at OFFSET 0) x
+	), gone AS (
+		DELETE FROM cdp.journey_trigger t USING found f WHERE t.trigger_id = f.trigger_id
+		RETURNING t.trigger_id, t.source, t.name, f.canonical_id, t.at, t.label, t.value, t.event_id
 	)
 	SELECT array_agg(ROW(o.*)::cdp.journey_trigger) INTO taken
 	FROM (SELECT * FROM gone x ORDER BY x.canonical_id, x.source, x.name, x.label NULLS FIRST, x.value NULLS FIRST, x.trigger_id) o;
@@ -1140,7 +1164,8 @@ BEGIN
 		SELECT e.why, array_agg(e.run_id) AS runs, array_agg(e.at) AS instants
 		FROM (SELECT DISTINCT ON (s.run_id) s.run_id, t.at, x.value ->> 'on' AS why
 			  FROM unnest(taken) t
-			  JOIN cdp.journey_state s ON s.profile_id = t.profile_id AND s.status = 'active' AND s.entered_at < t.at
+			  CROSS JOIN LATERAL (SELECT o.run_id, o.journey, o.version, o.label FROM cdp.journey_state o
+								  WHERE o.profile_id = t.profile_id AND o.status = 'active' AND o.entered_at < t.at OFFSET 0) s
 			  JOIN cdp.journey_version v ON v.journey = s.journey AND v.version = s.version
 			  CROSS JOIN LATERAL jsonb_array_elements(v.spec -> 'exit') WITH ORDINALITY x
 			  CROSS JOIN LATERAL cdp._event_ref(x.value ->> 'on') ref
@@ -1158,8 +1183,9 @@ BEGIN
 	FROM (SELECT DISTINCT ON (s.run_id) s.run_id, t.at, t.profile_id, s.journey, s.version, s.step, t.name
 		  FROM unnest(taken) t
 		  JOIN cdp.journey_listener l ON l.source = t.source AND l.name = t.name AND l.purpose = 'goal'
-		  JOIN cdp.profile m ON m.canonical_id = t.profile_id
-		  JOIN cdp.journey_state s ON s.profile_id = m.profile_id AND s.journey = l.journey AND s.version = l.version
+		  CROSS JOIN LATERAL (SELECT p.profile_id FROM cdp.profile p WHERE p.canonical_id = t.profile_id OFFSET 0) m
+		  CROSS JOIN LATERAL (SELECT o.* FROM cdp.journey_state o
+							  WHERE o.profile_id = m.profile_id AND o.journey = l.journey AND o.version = l.version OFFSET 0) s
 		  JOIN cdp.journey_version v ON v.journey = s.journey AND v.version = s.version
 		  CROSS JOIN LATERAL cdp._event_ref(v.spec #>> '{goal,on}') ref
 		  WHERE t.at > s.entered_at AND t.at <= s.entered_at + cdp._journey_duration(v.spec #>> '{goal,within}')
@@ -1204,7 +1230,8 @@ BEGIN
 	FOR g IN
 		SELECT s.journey, s.version, s.step, array_agg(s.run_id ORDER BY s.profile_id, s.run_id) AS runs
 		FROM unnest(profiles, instants) AS w(profile_id, at)
-		JOIN cdp.journey_state s ON s.profile_id = w.profile_id AND s.status = 'active' AND s.due_at = w.at
+		CROSS JOIN LATERAL (SELECT o.* FROM cdp.journey_state o
+							WHERE o.profile_id = w.profile_id AND o.status = 'active' AND o.due_at + interval '0' = w.at OFFSET 0) s
 		JOIN cdp.journey j ON j.name = s.journey AND j.status = 'active'
 		GROUP BY s.journey, s.version, s.step ORDER BY s.journey, s.version, s.step
 	LOOP
@@ -1272,13 +1299,17 @@ BEGIN
 			SELECT array_agg(w.profile_id ORDER BY w.profile_id), array_agg(w.at ORDER BY w.profile_id)
 			INTO profiles, instants
 			FROM (SELECT x.profile_id, min(x.at) AS at
-				  FROM (SELECT p.canonical_id AS profile_id, t.at
-						FROM cdp.profile p JOIN cdp.journey_trigger t ON t.profile_id = p.profile_id
-						WHERE p.canonical_id = ANY (batch) AND t.at <= advance_journeys.at
+				  FROM (SELECT b AS profile_id, t.at
+						FROM unnest(batch) b
+						CROSS JOIN LATERAL (SELECT p.profile_id FROM cdp.profile p WHERE p.canonical_id = b OFFSET 0) p
+						CROSS JOIN LATERAL (SELECT t.at FROM cdp.journey_trigger t
+											WHERE t.profile_id = p.profile_id AND t.at + interval '0' <= advance_journeys.at OFFSET 0) t
 						UNION ALL
-						SELECT s.profile_id, s.due_at
-						FROM cdp.journey_state s JOIN cdp.journey j ON j.name = s.journey AND j.status = 'active'
-						WHERE s.profile_id = ANY (batch) AND s.status = 'active' AND s.due_at <= advance_journeys.at) x
+						SELECT b, s.due_at
+						FROM unnest(batch) b
+						CROSS JOIN LATERAL (SELECT o.journey, o.due_at FROM cdp.journey_state o
+											WHERE o.profile_id = b AND o.status = 'active' AND o.due_at + interval '0' <= advance_journeys.at OFFSET 0) s
+						JOIN cdp.journey j ON j.name = s.journey AND j.status = 'active') x
 				  GROUP BY x.profile_id) w;
 			EXIT WHEN profiles IS NULL;
 			done := done + cdp._take_triggers(profiles, instants) + cdp._take_steps(profiles, instants);
