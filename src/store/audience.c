@@ -26,11 +26,14 @@
 
 #include "store/audience.h"
 
-#define BATCH				1000	/* profiles whose traits are fetched together */
+#define BATCH				1000	/* profiles with traits fetched together */
 #define FETCH_HISTORIES		64
-#define MANY_CANDIDATES		20000	/* from here on a trait is scanned as a whole */
+#define MANY_CANDIDATES		20000	/* from here on, scan the whole trait */
 
-/* What the evaluator of single profiles asks for: members of a tag, values of a trait in the batch. */
+/*
+ * What the evaluator of single profiles asks for: the members of a tag, the
+ * values of a trait among the profiles of a batch.
+ */
 typedef struct NamedTag
 {
 	const char *name;

@@ -73,7 +73,10 @@ extern void mcdp_source_all_traits(const char *name, SourceTakeTrait take, void 
 extern Rbuf *mcdp_source_split_histories(MemoryContext cx);
 extern Portal mcdp_source_timelines(Rbuf *candidates, Oid bitmap_type);
 
-/* Sole parts of these candidates, or with NULL of everybody: the caller skips those of split histories. */
+/*
+ * Sole parts of these candidates, or with NULL of everybody: the caller skips
+ * those of split histories.
+ */
 extern Portal mcdp_source_sole_timelines(Rbuf *candidates, Oid bitmap_type);
 
 /* ---- audience.c ---- */
