@@ -87,7 +87,8 @@ COMMENT ON FUNCTION cdp._timelines_of(cdp.bitmap) IS 'the timelines of these can
 -- share one snapshot.  Work is by index and proportional to the rows taken,
 -- whatever the statistics say: hence no sequential scans.
 CREATE FUNCTION cdp._fold_timelines(now timestamptz, max_rows int, OUT done bigint, OUT lag interval)
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp
+SET enable_seqscan = off SET jit = off AS $$
 DECLARE
 	leaves bigint[];
 	timelines cdp.timeline[];
