@@ -509,7 +509,9 @@ COMMENT ON FUNCTION cdp.untag(cdp.bitmap, text, timestamptz) IS 'takes a tag awa
 
 -- tasks of the clock
 
--- Which chunks come first: those with many waiting rows, or old ones.
+-- Which chunks come first: those with many waiting rows, or old ones.  Looking
+-- for them takes a scan of all that waits, so a large backlog is taken in
+-- larger bites than asked for.
 CREATE FUNCTION cdp._fold_tags(now timestamptz, max_rows int, OUT done bigint, OUT lag interval)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 #variable_conflict use_column
@@ -524,12 +526,13 @@ BEGIN
 		SELECT p.tag, p.profile_id
 		FROM (
 			SELECT w.tag, w.chunk,
-				sum(w.rows) OVER (ORDER BY w.rows * greatest(extract(epoch FROM _fold_tags.now - w.oldest), 1) DESC, w.tag, w.chunk) - w.rows AS before
+				sum(w.rows) OVER (ORDER BY w.rows * greatest(extract(epoch FROM _fold_tags.now - w.oldest), 1) DESC, w.tag, w.chunk) - w.rows AS before,
+				sum(w.rows) OVER () AS all_rows
 			FROM (SELECT p.tag, p.profile_id >> 15 AS chunk, count(*) AS rows, min(p.since) AS oldest
 				  FROM cdp.tag_pending p GROUP BY 1, 2) w
 		) r
 		JOIN cdp.tag_pending p ON p.tag = r.tag AND p.profile_id BETWEEN r.chunk << 15 AND (r.chunk << 15) + 32767
-		WHERE r.before < _fold_tags.max_rows
+		WHERE r.before < greatest(_fold_tags.max_rows, r.all_rows / 8)
 		ORDER BY p.tag, p.profile_id
 		FOR UPDATE OF p SKIP LOCKED
 	) l;
@@ -549,7 +552,7 @@ BEGIN
 	SELECT coalesce(greatest(_fold_tags.now - min(p.since), interval '0'), interval '0') INTO lag FROM cdp.tag_pending p;
 END
 $$;
-COMMENT ON FUNCTION cdp._fold_tags(timestamptz, int) IS 'task: moves about max_rows pending tag changes into the chunks';
+COMMENT ON FUNCTION cdp._fold_tags(timestamptz, int) IS 'task: moves about max_rows pending tag changes, or an eighth of all if that is more, into the chunks';
 
 CREATE FUNCTION cdp._expire_tags(now timestamptz, max_rows int, OUT done bigint, OUT lag interval)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
