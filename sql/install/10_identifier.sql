@@ -161,22 +161,22 @@ CREATE OPERATOR CLASS cdp.identifier_ops DEFAULT FOR TYPE cdp.identifier USING h
 
 -- identifier aggregates
 
-CREATE FUNCTION cdp.identifier_smaller(cdp.identifier, cdp.identifier) RETURNS cdp.identifier
-LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_identifier_smaller';
-COMMENT ON FUNCTION cdp.identifier_smaller(cdp.identifier, cdp.identifier) IS 'smaller of two';
+CREATE FUNCTION cdp._identifier_smaller(cdp.identifier, cdp.identifier) RETURNS cdp.identifier
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__identifier_smaller';
+COMMENT ON FUNCTION cdp._identifier_smaller(cdp.identifier, cdp.identifier) IS 'smaller of two';
 
-CREATE FUNCTION cdp.identifier_larger(cdp.identifier, cdp.identifier) RETURNS cdp.identifier
-LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_identifier_larger';
-COMMENT ON FUNCTION cdp.identifier_larger(cdp.identifier, cdp.identifier) IS 'larger of two';
+CREATE FUNCTION cdp._identifier_larger(cdp.identifier, cdp.identifier) RETURNS cdp.identifier
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__identifier_larger';
+COMMENT ON FUNCTION cdp._identifier_larger(cdp.identifier, cdp.identifier) IS 'larger of two';
 
 CREATE AGGREGATE cdp.min(cdp.identifier) (
-	SFUNC = cdp.identifier_smaller, STYPE = cdp.identifier, COMBINEFUNC = cdp.identifier_smaller,
+	SFUNC = cdp._identifier_smaller, STYPE = cdp.identifier, COMBINEFUNC = cdp._identifier_smaller,
 	SORTOP = OPERATOR(cdp.<), PARALLEL = SAFE
 );
 COMMENT ON AGGREGATE cdp.min(cdp.identifier) IS 'smallest identifier, by bytes';
 
 CREATE AGGREGATE cdp.max(cdp.identifier) (
-	SFUNC = cdp.identifier_larger, STYPE = cdp.identifier, COMBINEFUNC = cdp.identifier_larger,
+	SFUNC = cdp._identifier_larger, STYPE = cdp.identifier, COMBINEFUNC = cdp._identifier_larger,
 	SORTOP = OPERATOR(cdp.>), PARALLEL = SAFE
 );
 COMMENT ON AGGREGATE cdp.max(cdp.identifier) IS 'greatest identifier, by bytes';

@@ -24,8 +24,8 @@ PG_FUNCTION_INFO_V1(mcdp_identifier_lt);
 PG_FUNCTION_INFO_V1(mcdp_identifier_le);
 PG_FUNCTION_INFO_V1(mcdp_identifier_gt);
 PG_FUNCTION_INFO_V1(mcdp_identifier_ge);
-PG_FUNCTION_INFO_V1(mcdp_identifier_smaller);
-PG_FUNCTION_INFO_V1(mcdp_identifier_larger);
+PG_FUNCTION_INFO_V1(mcdp__identifier_smaller);
+PG_FUNCTION_INFO_V1(mcdp__identifier_larger);
 PG_FUNCTION_INFO_V1(mcdp_identifier_hash);
 PG_FUNCTION_INFO_V1(mcdp_identifier_hash_extended);
 
@@ -93,13 +93,13 @@ mcdp_identifier_ge(PG_FUNCTION_ARGS)
 
 /* min and max */
 Datum
-mcdp_identifier_smaller(PG_FUNCTION_ARGS)
+mcdp__identifier_smaller(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_DATUM(PG_GETARG_DATUM(compare(fcinfo) <= 0 ? 0 : 1));
 }
 
 Datum
-mcdp_identifier_larger(PG_FUNCTION_ARGS)
+mcdp__identifier_larger(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_DATUM(PG_GETARG_DATUM(compare(fcinfo) >= 0 ? 0 : 1));
 }
