@@ -564,6 +564,13 @@ BEGIN
 			END IF;
 		END LOOP;
 		EXIT WHEN unknown = '{}';
+		IF cardinality(unknown) = 1 THEN
+			INSERT INTO identifier_link (identifier, profile_id, at, source)
+			VALUES (unknown[1], targets[1], _stitch_new.at, _stitch_new.source)
+			ON CONFLICT DO NOTHING;
+			EXIT WHEN FOUND;
+			CONTINUE;
+		END IF;
 		WITH claim AS (
 			INSERT INTO identifier_link AS l (identifier, profile_id, at, source)
 			SELECT u.identifier, u.profile_id, _stitch_new.at, _stitch_new.source
@@ -588,11 +595,15 @@ BEGIN
 	-- Those that exist already, stable from here on.
 	IF late THEN
 		PERFORM _lock_profiles(leaves);
-	ELSIF array_position(own_leaves, NULL) IS NOT NULL OR own_roots[1] <> ANY (own_roots) THEN
+	ELSIF leaf IS DISTINCT FROM fresh
+		AND (array_position(own_leaves, NULL) IS NOT NULL OR own_roots[1] <> ANY (own_roots))
+	THEN
 		PERFORM _lock_profiles(own_leaves);
 	END IF;
-	own_roots := ARRAY(SELECT (SELECT p.canonical_id FROM profile p WHERE p.profile_id = u.profile_id)
-					   FROM unnest(own_leaves) WITH ORDINALITY u (profile_id, n) ORDER BY u.n);
+	IF leaf IS DISTINCT FROM fresh THEN
+		own_roots := ARRAY(SELECT (SELECT p.canonical_id FROM profile p WHERE p.profile_id = u.profile_id)
+						   FROM unnest(own_leaves) WITH ORDINALITY u (profile_id, n) ORDER BY u.n);
+	END IF;
 
 	-- What the rules leave of the call, highest priority first.  The first
 	-- one always stays.
@@ -620,6 +631,9 @@ BEGIN
 				END IF;
 			END IF;
 		END LOOP;
+	ELSIF leaf = fresh THEN
+		accepted := own;
+		added := own;
 	ELSE
 		accepted := own;
 		joined := ARRAY(SELECT DISTINCT r FROM unnest(own_roots) r WHERE r IS NOT NULL);
@@ -643,11 +657,13 @@ BEGIN
 		UPDATE identifier_link l SET profile_id = root WHERE l.identifier = ANY (added);
 	END IF;
 	leaf_id := coalesce(own_leaves[array_position(own, via)], root);
-	FOR root IN SELECT r FROM unnest(joined) r WHERE r <> canonical_id ORDER BY r LOOP
-		PERFORM _merge_profiles(canonical_id, root, _stitch_new.at, 'identifiers', source, NULL,
-			ARRAY(SELECT u.identifier FROM unnest(own, own_roots) WITH ORDINALITY u (identifier, root_id, n)
-				  WHERE u.identifier = ANY (accepted) AND u.root_id IN (canonical_id, root) ORDER BY u.n));
-	END LOOP;
+	IF cardinality(joined) > 1 THEN
+		FOR root IN SELECT r FROM unnest(joined) r WHERE r <> canonical_id ORDER BY r LOOP
+			PERFORM _merge_profiles(canonical_id, root, _stitch_new.at, 'identifiers', source, NULL,
+				ARRAY(SELECT u.identifier FROM unnest(own, own_roots) WITH ORDINALITY u (identifier, root_id, n)
+					  WHERE u.identifier = ANY (accepted) AND u.root_id IN (canonical_id, root) ORDER BY u.n));
+		END LOOP;
+	END IF;
 	IF cardinality(accepted) > 1 THEN
 		PERFORM _add_edges(via, accepted, _stitch_new.at, source);
 	END IF;
