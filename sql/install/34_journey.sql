@@ -193,18 +193,23 @@ END
 $$;
 COMMENT ON FUNCTION cdp._journey_time(text) IS 'an ISO 8601 instant, UTC when no zone is given; NULL when malformed';
 
-CREATE FUNCTION cdp._spec_criteria(path text, value jsonb) RETURNS cdp.criteria
+-- Also refuses what is parsed but cannot be evaluated yet, and [$] where
+-- nothing binds it: better now than in the middle of a run.
+CREATE FUNCTION cdp._spec_criteria(path text, value jsonb, may_bind boolean) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	rule	text := cdp._spec_text(path, value);
+	why		text;
 BEGIN
-	RETURN rule::cdp.criteria;
+	PERFORM cdp.criteria_holds(rule::cdp.criteria, '{}'::cdp.timeline, timestamptz '2000-01-01Z',
+							   label => CASE WHEN may_bind THEN '' END);
 EXCEPTION WHEN syntax_error OR data_exception OR feature_not_supported OR program_limit_exceeded THEN
-	PERFORM cdp._spec_error(path, SQLERRM,
+	GET STACKED DIAGNOSTICS why = PG_EXCEPTION_DETAIL;
+	PERFORM cdp._spec_error(path, concat_ws(': ', SQLERRM, rtrim(nullif(why, ''), '.')),
 							CASE SQLSTATE WHEN '0A000' THEN 'feature_not_supported' ELSE 'invalid_parameter_value' END);
 END
 $$;
-COMMENT ON FUNCTION cdp._spec_criteria(text, jsonb) IS 'a criteria of a journey spec';
+COMMENT ON FUNCTION cdp._spec_criteria(text, jsonb, boolean) IS 'checks a criteria of a journey spec';
 
 -- "purchase", "purchase[SKU-1]", "purchase[$]"; names and labels may be "quoted".
 CREATE FUNCTION cdp._event_ref(reference text, OUT event text, OUT label text, OUT bound boolean)
@@ -300,6 +305,7 @@ CREATE FUNCTION cdp._check_journey(spec jsonb) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	entry	jsonb := spec -> 'entry';
+	labelled boolean := jsonb_typeof(entry) = 'object' AND entry ?| '{on,manual}';	-- entries by a tag have no label
 	part	record;
 	key		text;
 	verb	text;
@@ -337,7 +343,7 @@ BEGIN
 		PERFORM cdp._spec_tag('entry.leaves', entry -> 'leaves', true);
 	END IF;
 	IF entry ? 'when' THEN
-		PERFORM cdp._spec_criteria('entry.when', entry -> 'when');
+		PERFORM cdp._spec_criteria('entry.when', entry -> 'when', labelled);
 	END IF;
 	IF entry ? 'reentry' AND cdp._spec_text('entry.reentry', entry -> 'reentry') NOT IN ('once', 'always', 'cooldown') THEN
 		PERFORM cdp._spec_error('entry.reentry', 'must be "once", "always" or "cooldown"');
@@ -366,15 +372,15 @@ BEGIN
 			IF part.value ? 'on' = part.value ? 'when' THEN
 				PERFORM cdp._spec_error(part.path, 'must have exactly one of "on" and "when"');
 			ELSIF part.value ? 'on' THEN
-				PERFORM cdp._spec_event(part.path || '.on', part.value -> 'on', true);
+				PERFORM cdp._spec_event(part.path || '.on', part.value -> 'on', labelled);
 			ELSE
-				PERFORM cdp._spec_criteria(part.path || '.when', part.value -> 'when');
+				PERFORM cdp._spec_criteria(part.path || '.when', part.value -> 'when', labelled);
 			END IF;
 		END LOOP;
 	END IF;
 	IF spec ? 'goal' THEN
 		PERFORM cdp._spec_object('goal', spec -> 'goal', '{on,within}', '{}');
-		PERFORM cdp._spec_event('goal.on', spec #> '{goal,on}', true);
+		PERFORM cdp._spec_event('goal.on', spec #> '{goal,on}', labelled);
 		PERFORM cdp._spec_duration('goal.within', spec #> '{goal,within}');
 	END IF;
 
@@ -431,7 +437,7 @@ BEGIN
 			WHEN 'wait' THEN
 				PERFORM cdp._spec_duration(path || '.wait', step -> 'wait');
 			WHEN 'if' THEN
-				PERFORM cdp._spec_criteria(path || '.if', step -> 'if');
+				PERFORM cdp._spec_criteria(path || '.if', step -> 'if', labelled);
 			WHEN 'send' THEN
 				PERFORM cdp._spec_object(path || '.send', step -> 'send', '{channel,template,params,expires,to}', '{if_capped}');
 				IF jsonb_typeof(step #> '{send,channel}') = 'array' THEN

@@ -128,8 +128,13 @@ FROM good, (VALUES
 	(87, '{steps,s,send,params}', '{"a": ["x"]}'),
 	(88, '{steps,t,tag}', '""')) v(no, path, value) ORDER BY no;
 -- the criteria parser's own words follow the path
-SELECT path, left(pg_temp.try(jsonb_set(spec, path::text[], value::jsonb)), 5 + strpos(substr(pg_temp.try(jsonb_set(spec, path::text[], value::jsonb)), 6), ':'))
-FROM good, (VALUES ('{entry,when}', '"vip &"'), ('{steps,c,if}', '"count(purchase 1d) = 0"'), ('{exit}', '[{"on": "x"}, {"when": "("}]')) v(path, value);
+SELECT path, pg_temp.try(jsonb_set(spec, path::text[], value::jsonb))
+FROM good, (VALUES (1, '{entry,when}', '"vip &"'), (2, '{steps,c,if}', '"count(purchase 1d) = 0"'), (3, '{exit}', '[{"on": "x"}, {"when": "("}]'),
+	(4, '{steps,c,if}', '"vip | count(purchase[@sets]) = 0"')) v(no, path, value) ORDER BY no;
+-- a tag has no label to bind
+SELECT path, pg_temp.try(jsonb_set(jsonb_set(spec, '{entry}', '{"enters": "vip"}'), path::text[], value::jsonb))
+FROM good, (VALUES (1, '{entry,when}', '"count(a[$]) > 1"'), (2, '{exit}', '[{"on": "purchase[$]"}]'), (3, '{goal}', '{"on": "purchase[$]", "within": "1d"}'),
+	(4, '{steps,c,if}', '"count(a[$]) > 1"'), (5, '{steps,c,if}', '"any(a: count(a[$]) > 1)"')) v(no, path, value) ORDER BY no;
 SELECT pg_temp.try('[]'), pg_temp.try('{}'), pg_temp.try('{"entry": {"on": "cart"}, "start": "s"}');
 SELECT d, _journey_duration(d) FROM unnest('{30s,30min,30m,12h,3d,2w,3mo,1y,"3 d",-1d,1.5h,3D,"",99999999y}'::text[]) d;
 -- system tags are not for journeys to set
@@ -296,6 +301,19 @@ SELECT create_journey('ping', '{"entry": {"enters": "ping", "reentry": "always"}
 SELECT create_journey('start', '{"entry": {"on": "table_tennis"}, "start": "w", "steps": {"w": {"wait": "90m", "next": "t"}, "t": {"tag": "ping", "next": "end"}}}'), activate_journey('start');
 SELECT pg_temp.happens('q', 'table_tennis', '2026-10-01Z'), pg_temp.go('2026-10-02Z') < 100;
 SELECT journey, at, step, what, detail FROM journey_log WHERE journey IN ('ping', 'pong', 'start') ORDER BY log_id;
+
+-- exclusive tags, leaving a tag, profiles that nobody may talk to
+INSERT INTO tag_key (key, exclusive) VALUES ('cup', true);
+SELECT create_journey('cups', '{"entry": {"leaves": "cup:red"}, "start": "t", "steps": {"t": {"tag": "cup:white", "next": "w"}, "w": {"wait": "1d", "next": "s"},
+	"s": {"send": {"channel": "push", "template": "t"}, "next": "end"}}}'),
+	   create_journey('blue', '{"entry": {"on": "blue"}, "start": "t", "steps": {"t": {"tag": "cup:blue", "next": "end"}}}'), activate_journey('cups'), activate_journey('blue');
+SELECT tag(identify('{user_id:r}', '{}', '2026-10-01Z'), 'cup:red'), tag(identify('{user_id:s}', '{}', '2026-10-01Z'), 'cup:red');
+SELECT pg_temp.happens('r', 'blue', '2026-10-02Z'), pg_temp.happens('s', 'blue', '2026-10-02Z'), pg_temp.go('2026-10-02Z');
+SELECT tags_of(resolve('user_id:r')), has_tag(resolve('user_id:r'), 'journey:cups');
+UPDATE profile SET suppressed = true WHERE profile_id = resolve('user_id:s');
+SELECT pg_temp.happens('s', 'blue', '2026-10-02 06:00Z'), pg_temp.go('2026-10-05Z');
+SELECT * FROM pg_temp.story('cups');
+SELECT * FROM pg_temp.story('blue', 's');
 
 -- an upper bound stops in the middle; the rest is done next time
 SELECT create_journey('many', '{"entry": {"manual": true}, "start": "w", "steps": {"w": {"wait": "1s", "next": "t"}, "t": {"tag": "x", "next": "end"}}}'), activate_journey('many');
