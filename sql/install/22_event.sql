@@ -931,6 +931,7 @@ DECLARE
 	payloads jsonb[];
 	received timestamptz[];
 	left_over bigint := max_rows;
+	last_id bigint := -9223372036854775808;
 	accepted bigint := 0;
 BEGIN
 	IF max_rows IS NULL OR max_rows < 0 THEN
@@ -938,14 +939,16 @@ BEGIN
 			MESSAGE = 'max_rows must not be negative';
 	END IF;
 	WHILE left_over > 0 LOOP
+		-- Rows that this transaction has deleted are still in the index: go on
+		-- behind them.  What others hold before them is theirs.
 		WITH taken AS (
 			DELETE FROM cdp.inbox i
-			WHERE i.ctid = ANY (ARRAY(SELECT o.ctid FROM cdp.inbox o ORDER BY o.inbox_id
+			WHERE i.ctid = ANY (ARRAY(SELECT o.ctid FROM cdp.inbox o WHERE o.inbox_id > last_id ORDER BY o.inbox_id
 									  LIMIT least(left_over, 1000) FOR UPDATE SKIP LOCKED))
 			RETURNING i.inbox_id, i.payload, i.received_at
 		)
-		SELECT array_agg(t.payload ORDER BY t.inbox_id), array_agg(t.received_at ORDER BY t.inbox_id)
-		INTO payloads, received FROM taken t;
+		SELECT array_agg(t.payload ORDER BY t.inbox_id), array_agg(t.received_at ORDER BY t.inbox_id), max(t.inbox_id)
+		INTO payloads, received, last_id FROM taken t;
 		EXIT WHEN payloads IS NULL;
 		left_over := left_over - array_length(payloads, 1);
 		accepted := accepted + cdp._ingest(payloads, received, coalesce(ingest_inbox.backfill, false), true);
