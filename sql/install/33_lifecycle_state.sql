@@ -348,6 +348,12 @@ BEGIN
 	LOOP
 		PERFORM _change_tags(moved.names, moved.added, moved.removed, now, moved.cause);
 	END LOOP;
+	-- Journeys hear of the instant at which the stage changed, not of the tick
+	-- that found out: a late tick starts the same runs as a punctual one.
+	UPDATE journey_trigger t SET at = s.since
+	FROM lifecycle_state s
+	WHERE t.profile_id = ANY (profiles) AND s.profile_id = t.profile_id AND s.since < now AND t.at = now
+	  AND t.source IN ('enters', 'leaves') AND starts_with(t.name, 'lifecycle:');
 END
 $$;
 COMMENT ON FUNCTION cdp._lifecycle_batch(bigint[], timestamptz[], timestamptz[], timestamptz[], timestamptz, boolean)
