@@ -1,0 +1,507 @@
+/* 24_ingest: messages of the Segment specification, one by one or in bulk
+ *
+ * A message is read once, by _read_message, which never raises an error: what
+ * is wrong is in "reason" and "sqlstate".  Good messages are taken together;
+ * only when that raises (an identifier that a rule refuses …) are they split
+ * until the one that raised is alone.
+ */
+
+CREATE SEQUENCE cdp.inbox_id_seq;
+COMMENT ON SEQUENCE cdp.inbox_id_seq IS 'order of arrival in the inbox';
+CREATE TABLE cdp.inbox (
+	payload		jsonb NOT NULL,
+	inbox_id	bigint PRIMARY KEY DEFAULT nextval('cdp.inbox_id_seq'),
+	received_at	timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE cdp.inbox IS 'messages to be taken by ingest_inbox; COPY cdp.inbox (payload) FROM … fills it';
+
+CREATE SEQUENCE cdp.rejected_id_seq;
+COMMENT ON SEQUENCE cdp.rejected_id_seq IS 'ids of rejected messages';
+CREATE TABLE cdp.rejected (
+	rejected_id	bigint PRIMARY KEY DEFAULT nextval('cdp.rejected_id_seq'),
+	payload		jsonb NOT NULL,
+	reason		text NOT NULL,
+	sqlstate	text NOT NULL,
+	at			timestamptz NOT NULL
+);
+COMMENT ON TABLE cdp.rejected IS 'messages that could not be taken, with the reason; nothing is lost';
+
+-- one message
+
+CREATE TYPE cdp._message AS (
+	payload		jsonb,
+	received_at	timestamptz,
+	type		text,
+	at			timestamptz,
+	message_id	text,
+	source		text,
+	identifiers	text[],
+	reason		text,
+	sqlstate	text
+);
+COMMENT ON TYPE cdp._message IS 'one message as read by _read_message; reason is NULL when it is in order';
+
+-- Without a zone the time is UTC: the result must not depend on settings.
+CREATE FUNCTION cdp._iso_time(value text) RETURNS timestamptz
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+RETURN CASE
+	WHEN value !~ '^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?(Z|z| ?[+-](0[0-9]|1[0-5])(:?[0-5][0-9])?)?)?$' THEN NULL
+	WHEN substr(value, 9, 2) > '28'
+		AND substr(value, 9, 2)::int > extract(day FROM make_date(substr(value, 1, 4)::int, substr(value, 6, 2)::int, 1)
+														+ interval '1 month' - interval '1 day') THEN NULL
+	WHEN length(value) = 10 THEN (value || ' 00:00:00+00')::timestamptz
+	WHEN substr(value, 11) ~ '[Zz+-]' THEN value::timestamptz
+	ELSE (value || '+00')::timestamptz
+END;
+COMMENT ON FUNCTION cdp._iso_time(text) IS 'the instant that an ISO 8601 text names (UTC when it names no zone); NULL when it is not one';
+
+CREATE FUNCTION cdp._json_id(value jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN jsonb_typeof(value) IN ('string', 'number') THEN nullif(btrim(value #>> '{}', E' \t\n\r'), '') END;
+COMMENT ON FUNCTION cdp._json_id(jsonb) IS 'an id given as JSON string or number; NULL when it is blank or something else';
+
+CREATE FUNCTION cdp._message_time(message jsonb, received_at timestamptz) RETURNS timestamptz
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	happened timestamptz := cdp._iso_time(message ->> 'timestamp');
+	original timestamptz;
+	sent timestamptz;
+	received timestamptz;
+BEGIN
+	IF happened IS NOT NULL THEN
+		RETURN happened;
+	END IF;
+	original := cdp._iso_time(message ->> 'originalTimestamp');
+	sent := cdp._iso_time(message ->> 'sentAt');
+	received := coalesce(cdp._iso_time(message ->> 'receivedAt'), received_at);
+	IF original IS NULL OR sent IS NULL THEN
+		RETURN coalesce(original, received);
+	END IF;
+	-- In UTC, so that the difference is a plain length of time.
+	RETURN (received AT TIME ZONE 'UTC' - (sent AT TIME ZONE 'UTC' - original AT TIME ZONE 'UTC')) AT TIME ZONE 'UTC';
+END
+$$;
+COMMENT ON FUNCTION cdp._message_time(jsonb, timestamptz) IS 'when a message happened: timestamp, else originalTimestamp corrected by the sender''s clock skew, else when it was received';
+
+CREATE FUNCTION cdp._message_identifiers(message jsonb) RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	context jsonb := message -> 'context';
+	traits jsonb := context -> 'traits';
+	names text[];
+	id text;
+	value jsonb;
+BEGIN
+	id := cdp._json_id(message -> 'userId');
+	IF id IS NOT NULL THEN names := names || ('user_id:' || id); END IF;
+	id := cdp._json_id(message -> 'anonymousId');
+	IF id IS NOT NULL THEN names := names || ('anonymous_id:' || id); END IF;
+	IF context IS NOT NULL THEN
+		id := cdp._json_id(context #> '{device,id}');
+		IF id IS NOT NULL THEN names := names || ('device_id:' || id); END IF;
+		IF jsonb_typeof(context -> 'externalIds') = 'array' THEN
+			FOR value IN SELECT jsonb_array_elements(context -> 'externalIds') LOOP
+				id := cdp._json_id(value -> 'id');
+				IF id IS NOT NULL THEN
+					names := names || (coalesce(cdp._json_id(value -> 'type'), '') || ':' || id);
+				END IF;
+			END LOOP;
+		END IF;
+	END IF;
+	IF message ->> 'type' = 'identify' THEN
+		traits := coalesce(nullif(traits, 'null'), '{}') || coalesce(nullif(message -> 'traits', 'null'), '{}');
+	END IF;
+	IF traits IS NOT NULL THEN
+		id := cdp._json_id(traits -> 'email');
+		IF id IS NOT NULL THEN names := names || ('email:' || id); END IF;
+		id := cdp._json_id(traits -> 'phone');
+		IF id IS NOT NULL THEN names := names || ('phone:' || id); END IF;
+	END IF;
+	IF message ? 'identifiers' AND jsonb_typeof(message -> 'identifiers') = 'array' THEN
+		names := names || ARRAY(SELECT jsonb_array_elements_text(message -> 'identifiers'));
+	END IF;
+	RETURN names;
+END
+$$;
+COMMENT ON FUNCTION cdp._message_identifiers(jsonb) IS 'everything in a Segment message that names its profile, as texts namespace:value; NULL when nothing does';
+
+-- identifier_in says the same, but raises.
+CREATE FUNCTION cdp._identifier_problem(identifier text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+	WHEN identifier IS NULL THEN 'identifier must not be null'
+	WHEN octet_length(identifier) > 512
+		OR identifier !~ '^[A-Za-z0-9_.-]{1,63}:[^[:cntrl:]]*[^[:cntrl:] ][^[:cntrl:]]*$'
+		OR identifier ~* '^email:' AND identifier !~ '^[^:]*: *[^@[:space:]]+@[^@[:space:]]+ *$'
+		OR identifier ~* '^phone:' AND identifier !~ '^[^:]*:[ .()-]*[+]?[ .()-]*[0-9][0-9 .()-]*$'
+	THEN format('invalid input syntax for type identifier: "%s"', left(identifier, 100))
+END;
+COMMENT ON FUNCTION cdp._identifier_problem(text) IS 'what is wrong with the text of an identifier, or NULL; every wrong one that this misses raises an error later';
+
+CREATE FUNCTION cdp._read_message(payload jsonb, received_at timestamptz) RETURNS cdp._message
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	m cdp._message;
+	field text;
+	names text[];
+BEGIN
+	m.payload := payload;
+	m.received_at := received_at;
+	m.sqlstate := '22023';		-- invalid_parameter_value
+	IF payload IS NULL OR jsonb_typeof(payload) <> 'object' THEN
+		m.reason := 'message is not a JSON object';
+		RETURN m;
+	END IF;
+	m.type := payload ->> 'type';
+	IF m.type IS NULL THEN
+		m.reason := 'message has no "type"';
+		RETURN m;
+	ELSIF m.type NOT IN ('track', 'identify', 'page', 'screen', 'group', 'alias') THEN
+		m.reason := format('unrecognized message type: "%s"', left(m.type, 100));
+		RETURN m;
+	END IF;
+
+	FOREACH field IN ARRAY '{properties,traits,context}'::text[] LOOP
+		IF jsonb_typeof(payload -> field) NOT IN ('object', 'null') THEN
+			m.reason := format('"%s" is not a JSON object', field);
+			RETURN m;
+		END IF;
+	END LOOP;
+	IF jsonb_typeof(payload #> '{context,traits}') NOT IN ('object', 'null') THEN
+		m.reason := '"context.traits" is not a JSON object';
+		RETURN m;
+	END IF;
+	FOREACH field IN ARRAY '{identifiers,participants}'::text[] LOOP
+		IF payload ? field THEN
+			IF jsonb_typeof(payload -> field) <> 'array'
+				OR EXISTS (SELECT FROM jsonb_array_elements(payload -> field) e WHERE jsonb_typeof(e) <> 'string') THEN
+				m.reason := format('"%s" is not an array of texts', field);
+				RETURN m;
+			END IF;
+		END IF;
+	END LOOP;
+
+	m.message_id := cdp._json_id(payload -> 'messageId');
+	m.source := payload ->> 'source';
+	m.identifiers := cdp._message_identifiers(payload);
+	IF m.type = 'alias' AND cdp._json_id(payload -> 'previousId') IS NULL THEN
+		m.reason := 'alias has no "previousId"';
+		RETURN m;
+	END IF;
+	IF m.type = 'group' THEN
+		IF cdp._json_id(payload -> 'groupId') IS NULL THEN
+			m.reason := 'group has no "groupId"';
+			RETURN m;
+		END IF;
+		names := names || ('account:' || cdp._json_id(payload -> 'groupId'));
+	ELSIF m.identifiers IS NULL THEN
+		m.reason := 'message names nobody: no user, anonymous or other id';
+		RETURN m;
+	END IF;
+	IF m.type = 'track' THEN
+		IF coalesce(jsonb_typeof(payload -> 'event'), 'null') <> 'string' THEN
+			m.reason := 'track has no "event"';
+			RETURN m;
+		END IF;
+		field := btrim(payload ->> 'event');
+	ELSE
+		field := NULL;
+	END IF;
+	m.reason := cdp._event_problem(field, m.message_id, payload -> 'properties', payload -> 'context');
+	IF m.reason IS NOT NULL THEN
+		RETURN m;
+	END IF;
+
+	m.sqlstate := '22P02';		-- invalid_text_representation
+	names := names || m.identifiers;
+	IF m.type = 'alias' THEN
+		names := names || ('user_id:' || cdp._json_id(payload -> 'previousId'));
+	END IF;
+	IF payload ? 'participants' THEN
+		names := names || ARRAY(SELECT jsonb_array_elements_text(payload -> 'participants'));
+	END IF;
+	FOREACH field IN ARRAY names LOOP
+		m.reason := cdp._identifier_problem(field);
+		IF m.reason IS NOT NULL THEN
+			RETURN m;
+		END IF;
+	END LOOP;
+
+	m.sqlstate := '22007';		-- invalid_datetime_format
+	FOREACH field IN ARRAY '{timestamp,originalTimestamp,sentAt,receivedAt}'::text[] LOOP
+		CONTINUE WHEN coalesce(jsonb_typeof(payload -> field), 'null') = 'null';
+		m.at := cdp._iso_time(payload ->> field);
+		IF m.at IS NULL THEN
+			m.reason := format('"%s" is not an ISO 8601 time: "%s"', field, left(payload ->> field, 100));
+			RETURN m;
+		END IF;
+		EXIT WHEN field = 'timestamp';
+	END LOOP;
+	IF m.at IS NULL OR payload ->> 'timestamp' IS NULL THEN
+		m.at := cdp._message_time(payload, received_at);
+	END IF;
+	IF m.at < '1900-01-01 00:00:00+00' OR m.at >= '2200-01-01 00:00:00+00' THEN
+		m.sqlstate := '22008';	-- datetime_field_overflow
+		m.reason := format('event time out of range: "%s"', m.at AT TIME ZONE 'UTC');
+		RETURN m;
+	END IF;
+	m.sqlstate := NULL;
+	RETURN m;
+END
+$$;
+COMMENT ON FUNCTION cdp._read_message(jsonb, timestamptz) IS 'reads a Segment message; what is wrong with it is in reason and sqlstate, never an error';
+
+-- A transaction that takes many messages would lock people in the order of
+-- the messages, and two of them would wait for each other.  So only one of them
+-- at a time changes identities and traits; the others go on as long as they
+-- only tell what happened to people who are known already, which locks nobody.
+CREATE FUNCTION cdp._lock_identities(wait boolean) RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	key bigint := hashtextextended('marketing_cdp identities', 0);
+BEGIN
+	IF wait THEN
+		PERFORM pg_advisory_xact_lock(key);
+		RETURN true;
+	END IF;
+	RETURN pg_try_advisory_xact_lock(key);
+END
+$$;
+COMMENT ON FUNCTION cdp._lock_identities(boolean) IS 'from now on this transaction is the only one that takes many messages and changes identities; false if it is another and we do not wait';
+
+CREATE FUNCTION cdp._tells_news(identifiers cdp.identifier[], participants cdp.identifier[], at timestamptz) RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	known record;
+BEGIN
+	SELECT * INTO known FROM cdp._look_up(identifiers, at);
+	IF known.late OR array_position(known.leaves, NULL) IS NOT NULL OR known.roots[1] <> ANY (known.roots) THEN
+		RETURN true;
+	ELSIF cardinality(known.ids) > 1 AND EXISTS (
+			SELECT FROM unnest(known.ids[2:]) AS o (id)
+			WHERE NOT EXISTS (SELECT FROM cdp.identity_edge e
+							  WHERE e.a OPERATOR(cdp.=) CASE WHEN o.id OPERATOR(cdp.<) known.ids[1] THEN o.id ELSE known.ids[1] END
+								AND e.b OPERATOR(cdp.=) CASE WHEN o.id OPERATOR(cdp.<) known.ids[1] THEN known.ids[1] ELSE o.id END
+								AND e.at <= _tells_news.at)) THEN
+		RETURN true;
+	ELSIF cardinality(participants) > 0 THEN
+		SELECT * INTO known FROM cdp._look_up(participants, at);
+		RETURN known.late OR array_position(known.leaves, NULL) IS NOT NULL;
+	END IF;
+	RETURN false;
+END
+$$;
+COMMENT ON FUNCTION cdp._tells_news(cdp.identifier[], cdp.identifier[], timestamptz) IS 'whether stitching these would change anything';
+
+-- Calls made in order of arrival; events are stored together at the end.
+CREATE FUNCTION cdp._take_messages(messages cdp._message[], backfill boolean, many boolean) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+	m record;
+	owner record;
+	other record;
+	previous cdp.identifier;
+	participants cdp.identifier[];
+	participant cdp.identifier;
+	missing timestamptz;
+	unlocked boolean := many AND NOT cdp._lock_identities(false);
+	e cdp.event;
+	events cdp.event[] := '{}';
+BEGIN
+	-- Before any identifier is locked: see _event_partition.
+	FOR missing IN
+		SELECT n.month AT TIME ZONE 'UTC'
+		FROM (SELECT DISTINCT date_trunc('month', t.at AT TIME ZONE 'UTC') AS month
+			  FROM unnest(messages) t WHERE t.type IN ('track', 'page', 'screen')) n
+		WHERE to_regclass('cdp.' || cdp._event_partition_name(n.month AT TIME ZONE 'UTC')) IS NULL
+	LOOP
+		IF unlocked THEN
+			unlocked := NOT cdp._lock_identities(true);
+		END IF;
+		PERFORM cdp._event_partition(missing);
+	END LOOP;
+
+	FOR m IN
+		SELECT t.payload, t.received_at, t.type, t.at, t.message_id, t.source, t.identifiers::cdp.identifier[] AS identifiers
+		FROM (SELECT u.*, row_number() OVER (PARTITION BY u.message_id ORDER BY u.nr) AS copy
+			  FROM unnest(messages) WITH ORDINALITY
+				AS u (payload, received_at, type, at, message_id, source, identifiers, reason, sqlstate, nr)) t
+		WHERE t.message_id IS NULL
+			OR t.copy = 1 AND NOT EXISTS (SELECT FROM cdp.event_message seen WHERE seen.message_id = t.message_id)
+		ORDER BY t.nr
+	LOOP
+		e := NULL;
+		e.at := m.at;
+		e.received_at := m.received_at;
+		e.source := m.source;
+		e.message_id := m.message_id;
+		participants := '{}';
+		IF m.payload ? 'participants' THEN
+			participants := ARRAY(SELECT p.name::cdp.identifier
+								  FROM jsonb_array_elements_text(m.payload -> 'participants') WITH ORDINALITY AS p (name, nr) ORDER BY p.nr);
+		END IF;
+		IF unlocked AND (m.type IN ('identify', 'group', 'alias') OR cdp._tells_news(m.identifiers, participants, m.at)) THEN
+			unlocked := NOT cdp._lock_identities(true);
+		END IF;
+
+		IF m.type IN ('track', 'page', 'screen') THEN
+			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source);
+			e.event_id := nextval('cdp.event_id_seq');
+			e.profile_id := owner.leaf_id;
+			e.via := owner.via;
+			e.participants := '{}';
+			FOREACH participant IN ARRAY participants LOOP
+				SELECT * INTO STRICT other FROM cdp._stitch(ARRAY[participant], NULL, m.at, m.source);
+				e.participants := e.participants || other.leaf_id;
+			END LOOP;
+			e.properties := coalesce(nullif(m.payload -> 'properties', 'null'), '{}');
+			e.context := coalesce(nullif(m.payload -> 'context', 'null'), '{}');
+			e.backfill := backfill;
+			IF m.type = 'track' THEN
+				e.event := btrim(m.payload ->> 'event');
+			ELSE
+				e.event := m.type;
+				IF m.payload ? 'name' THEN
+					e.properties := e.properties || jsonb_build_object('name', m.payload -> 'name');
+				END IF;
+				IF m.payload ? 'category' THEN
+					e.properties := e.properties || jsonb_build_object('category', m.payload -> 'category');
+				END IF;
+			END IF;
+			events := events || e;
+		ELSIF m.type = 'identify' THEN
+			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source);
+			PERFORM cdp._set_traits(owner.leaf_id, coalesce(nullif(m.payload -> 'traits', 'null'), '{}'), m.at, m.source);
+		ELSIF m.type = 'group' THEN
+			SELECT * INTO STRICT other
+			FROM cdp._stitch(ARRAY[cdp.identifier('account', cdp._json_id(m.payload -> 'groupId'))], NULL, m.at, m.source);
+			owner := other;
+			PERFORM cdp._set_traits(other.leaf_id, coalesce(nullif(m.payload -> 'traits', 'null'), '{}'), m.at, m.source);
+			IF m.identifiers IS NOT NULL THEN
+				SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source);
+				PERFORM cdp._relate_kinds(owner.leaf_id, other.leaf_id, 'member', m.at, m.source);
+			END IF;
+		ELSE
+			-- The previous id is an old user id when there is such a user, else an anonymous one.
+			previous := cdp.identifier('user_id', cdp._json_id(m.payload -> 'previousId'));
+			IF NOT EXISTS (SELECT FROM cdp.identifier_link l WHERE l.identifier OPERATOR(cdp.=) previous) THEN
+				previous := cdp.identifier('anonymous_id', cdp._json_id(m.payload -> 'previousId'));
+			END IF;
+			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers || previous, NULL, m.at, m.source);
+		END IF;
+		IF e.event IS NULL AND e.message_id IS NOT NULL THEN
+			e.profile_id := owner.leaf_id;
+			events := events || e;
+		END IF;
+	END LOOP;
+	-- Another session took one of the messages after we had looked: it must
+	-- leave no trace here, so the batch is undone and done again without it.
+	IF cdp._record_events(events) < cardinality(events) THEN
+		RAISE SQLSTATE 'CDP02' USING MESSAGE = 'message was taken by another session';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION cdp._take_messages(cdp._message[], boolean, boolean) IS 'does what these messages say, in their order; those whose message id was seen are left out; many: the transaction takes others too';
+
+CREATE FUNCTION cdp._take_or_split(messages cdp._message[], backfill boolean, many boolean) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	n int := coalesce(array_length(messages, 1), 0);
+BEGIN
+	IF n = 0 THEN
+		RETURN 0;
+	END IF;
+	PERFORM cdp._take_messages(messages, backfill, many);
+	RETURN n;
+EXCEPTION WHEN OTHERS THEN
+	IF sqlstate = 'CDP02' THEN
+		RETURN cdp._take_or_split(messages, backfill, many);
+	END IF;
+	-- Not the message's fault: the caller tries again.  A deadlock (with a call
+	-- that takes one message) is over when this batch lets its locks go.
+	IF sqlstate ~ '^(40|53|57|58)' AND (sqlstate <> '40P01' OR n = 1) THEN
+		RAISE;
+	ELSIF n > 1 THEN
+		RETURN cdp._take_or_split(messages[: n / 2], backfill, many) + cdp._take_or_split(messages[n / 2 + 1 :], backfill, many);
+	END IF;
+	INSERT INTO cdp.rejected (payload, reason, sqlstate, at)
+	VALUES (messages[1].payload, sqlerrm, sqlstate, messages[1].received_at);
+	RETURN 0;
+END
+$$;
+COMMENT ON FUNCTION cdp._take_or_split(cdp._message[], boolean, boolean) IS 'takes messages; when that fails, each half by itself, down to the message that is put aside; returns how many were taken';
+
+CREATE FUNCTION cdp._ingest(payloads jsonb[], received timestamptz[], backfill boolean, many boolean) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	good cdp._message[];
+BEGIN
+	WITH single AS (
+		SELECT p.nr, coalesce(a.nr, 0) AS place, coalesce(a.message, p.payload) AS payload, p.received_at
+		FROM unnest(payloads, received) WITH ORDINALITY AS p (payload, received_at, nr)
+		LEFT JOIN LATERAL jsonb_array_elements(CASE WHEN jsonb_typeof(p.payload) = 'array' THEN p.payload END)
+			WITH ORDINALITY AS a (message, nr) ON true
+		WHERE jsonb_typeof(p.payload) <> 'array' OR a.nr IS NOT NULL
+	), done AS MATERIALIZED (
+		SELECT s.nr, s.place, cdp._read_message(s.payload, s.received_at) AS message
+		FROM single s
+	), refused AS (
+		INSERT INTO cdp.rejected (payload, reason, sqlstate, at)
+		SELECT (d.message).payload, (d.message).reason, (d.message).sqlstate, (d.message).received_at
+		FROM done d
+		WHERE (d.message).reason IS NOT NULL
+		ORDER BY d.nr, d.place
+	)
+	SELECT array_agg(d.message ORDER BY d.nr, d.place) INTO good
+	FROM done d
+	WHERE (d.message).reason IS NULL;
+	RETURN cdp._take_or_split(good, backfill, many);
+END
+$$;
+COMMENT ON FUNCTION cdp._ingest(jsonb[], timestamptz[], boolean, boolean) IS 'takes messages, each an object or an array of them; returns how many were accepted';
+
+CREATE FUNCTION cdp.ingest(message jsonb, received_at timestamptz DEFAULT now()) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	IF message IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
+			MESSAGE = 'message must not be null';
+	END IF;
+	PERFORM cdp._check_event_time(received_at);
+	RETURN cdp._ingest(ARRAY[message], ARRAY[received_at], false, jsonb_typeof(message) = 'array');
+END
+$$;
+COMMENT ON FUNCTION cdp.ingest(jsonb, timestamptz) IS 'takes one Segment message or an array of them and returns how many were accepted; the others are in table rejected';
+
+CREATE FUNCTION cdp.ingest_inbox(max_rows bigint DEFAULT 10000, backfill boolean DEFAULT false) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	payloads jsonb[];
+	received timestamptz[];
+	left_over bigint := max_rows;
+	last_id bigint := -9223372036854775808;
+	accepted bigint := 0;
+BEGIN
+	IF max_rows IS NULL OR max_rows < 0 THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'max_rows must not be negative';
+	END IF;
+	WHILE left_over > 0 LOOP
+		-- Rows that this transaction has deleted are still in the index: go on
+		-- behind them.  What others hold before them is theirs.
+		WITH taken AS (
+			DELETE FROM cdp.inbox i
+			WHERE i.ctid = ANY (ARRAY(SELECT o.ctid FROM cdp.inbox o WHERE o.inbox_id > last_id ORDER BY o.inbox_id
+									  LIMIT least(left_over, 1000) FOR UPDATE SKIP LOCKED))
+			RETURNING i.inbox_id, i.payload, i.received_at
+		)
+		SELECT array_agg(t.payload ORDER BY t.inbox_id), array_agg(t.received_at ORDER BY t.inbox_id), max(t.inbox_id)
+		INTO payloads, received, last_id FROM taken t;
+		EXIT WHEN payloads IS NULL;
+		left_over := left_over - array_length(payloads, 1);
+		accepted := accepted + cdp._ingest(payloads, received, coalesce(ingest_inbox.backfill, false), true);
+	END LOOP;
+	RETURN accepted;
+END
+$$;
+COMMENT ON FUNCTION cdp.ingest_inbox(bigint, boolean) IS 'takes messages from table inbox, oldest first, and returns how many were accepted; several sessions at once share the work';
