@@ -1,0 +1,405 @@
+/* 35_journey_spec: what a journey's specification may say
+ *
+ * Small readers, each raising an error that names the path in the JSON.
+ * create_journey calls _check_journey, which calls the rest: what it lets
+ * through needs no checks when runs read it.
+ */
+
+CREATE FUNCTION cdp._spec_error(path text, problem text, code text DEFAULT 'invalid_parameter_value') RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	RAISE EXCEPTION USING ERRCODE = code, MESSAGE = format('%s: %s', path, problem);
+END
+$$;
+COMMENT ON FUNCTION cdp._spec_error(text, text, text) IS 'raises an error of a journey spec, naming the path';
+
+CREATE FUNCTION cdp._spec_object(path text, value jsonb, known text[], later text[]) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	prefix	text := CASE path WHEN 'spec' THEN '' ELSE path || '.' END;
+	key		text;
+BEGIN
+	IF value IS NULL THEN
+		PERFORM cdp._spec_error(path, 'is missing');
+	ELSIF jsonb_typeof(value) <> 'object' THEN
+		PERFORM cdp._spec_error(path, 'must be an object');
+	END IF;
+	FOR key IN SELECT k FROM jsonb_object_keys(value) k ORDER BY k COLLATE "C" LOOP
+		IF key = ANY (later) THEN
+			PERFORM cdp._spec_error(prefix || key, 'is not supported', 'feature_not_supported');
+		ELSIF key <> ALL (known) THEN
+			PERFORM cdp._spec_error(prefix || key, 'unrecognized key');
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp._spec_object(text, jsonb, text[], text[]) IS 'refuses keys of a journey spec that are not understood (known) or not yet supported (later)';
+
+CREATE FUNCTION cdp._spec_text(path text, value jsonb) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	IF value IS NULL THEN
+		PERFORM cdp._spec_error(path, 'is missing');
+	ELSIF jsonb_typeof(value) <> 'string' OR value #>> '{}' = '' THEN
+		PERFORM cdp._spec_error(path, 'must be a text that is not empty');
+	END IF;
+	RETURN value #>> '{}';
+END
+$$;
+COMMENT ON FUNCTION cdp._spec_text(text, jsonb) IS 'a text of a journey spec';
+
+-- Durations are lengths (1 month = 30 days) and are kept in seconds: adding
+-- days to a timestamptz would depend on the session's time zone.
+CREATE FUNCTION cdp._journey_duration(duration text) RETURNS interval
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT CASE
+		WHEN m IS NULL THEN NULL
+		WHEN m[1]::numeric * u.seconds > 3650 * 86400::numeric THEN NULL
+		ELSE make_interval(secs => (m[1]::bigint * u.seconds)::double precision)
+	END
+	FROM (SELECT regexp_match(duration, '^([0-9]{1,9})(min|mo|[smhdwy])$') AS m) AS parsed
+	LEFT JOIN (VALUES ('s', 1), ('min', 60), ('m', 60), ('h', 3600), ('d', 86400), ('w', 7 * 86400), ('mo', 30 * 86400), ('y', 365 * 86400))
+		AS u(unit, seconds) ON u.unit = m[2];
+END;
+COMMENT ON FUNCTION cdp._journey_duration(text) IS 'length of a duration such as 30min, 12h, 3d, 2w, 3mo or 1y, at most ten years; NULL when malformed';
+
+CREATE FUNCTION cdp._spec_duration(path text, value jsonb) RETURNS interval
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	length	interval := cdp._journey_duration(cdp._spec_text(path, value));
+BEGIN
+	IF length IS NULL THEN
+		PERFORM cdp._spec_error(path, format('invalid duration "%s"', value #>> '{}'));
+	ELSIF length = interval '0' THEN
+		PERFORM cdp._spec_error(path, 'must be longer than zero');
+	END IF;
+	RETURN length;
+END
+$$;
+COMMENT ON FUNCTION cdp._spec_duration(text, jsonb) IS 'a duration of a journey spec';
+
+-- "2026-01-31", "2026-01-31T12:00:00" (both UTC) or with a zone offset: the
+-- answer does not depend on the session's TimeZone or DateStyle.
+CREATE FUNCTION cdp._journey_time(instant text) RETURNS timestamptz
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp SET timezone = 'UTC' AS $$
+BEGIN
+	IF instant !~ '^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d(:?\d\d)?)?)?$' THEN
+		RETURN NULL;
+	END IF;
+	RETURN instant::timestamptz;
+EXCEPTION WHEN datetime_field_overflow OR invalid_datetime_format THEN
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION cdp._journey_time(text) IS 'an ISO 8601 instant, UTC when no zone is given; NULL when malformed';
+
+-- Also refuses what is parsed but cannot be evaluated yet, and [$] where
+-- nothing binds it: better now than in the middle of a run.
+CREATE FUNCTION cdp._spec_criteria(path text, value jsonb, may_bind boolean) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	rule	text := cdp._spec_text(path, value);
+	why		text;
+BEGIN
+	PERFORM cdp.criteria_holds(rule::cdp.criteria, '{}'::cdp.timeline, timestamptz '2000-01-01Z',
+							   label => CASE WHEN may_bind THEN '' END);
+EXCEPTION WHEN syntax_error OR data_exception OR feature_not_supported OR program_limit_exceeded THEN
+	GET STACKED DIAGNOSTICS why = PG_EXCEPTION_DETAIL;
+	PERFORM cdp._spec_error(path, concat_ws(': ', SQLERRM, rtrim(nullif(why, ''), '.')),
+							CASE SQLSTATE WHEN '0A000' THEN 'feature_not_supported' ELSE 'invalid_parameter_value' END);
+END
+$$;
+COMMENT ON FUNCTION cdp._spec_criteria(text, jsonb, boolean) IS 'checks a criteria of a journey spec';
+
+-- "purchase", "purchase[SKU-1]", "purchase[$]"; names and labels may be "quoted".
+CREATE FUNCTION cdp._event_ref(reference text, OUT event text, OUT label text, OUT bound boolean)
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT coalesce(m[1], m[2]),
+		   CASE WHEN m[4] IS DISTINCT FROM '$' THEN coalesce(m[3], m[4]) END,
+		   m[4] IS NOT DISTINCT FROM '$'
+	FROM regexp_match(reference, '^\s*(?:"([^"]+)"|([^][{}"@$*\s](?:[^][{}"@$*]*[^][{}"@$*\s])?))\s*(?:\[\s*(?:"([^"]+)"|([^][{}"@$*\s](?:[^][{}"@$*]*[^][{}"@$*\s])?|\$))\s*\])?\s*$') AS m
+	WHERE m IS NOT NULL;
+END;
+COMMENT ON FUNCTION cdp._event_ref(text) IS 'event and label that a journey listens to; bound: the label is that of the entry ([$]); all NULL when malformed';
+
+CREATE FUNCTION cdp._spec_event(path text, value jsonb, may_bind boolean) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	reference	text := cdp._spec_text(path, value);
+	ref			record;
+BEGIN
+	SELECT e.* INTO ref FROM cdp._event_ref(reference) e;
+	IF reference ~ '^\s*\*|\[\s*@|\{' AND ref.event IS NULL THEN
+		PERFORM cdp._spec_error(path, format('event "%s": only a name or name[label] is supported here', reference), 'feature_not_supported');
+	ELSIF ref.event IS NULL THEN
+		PERFORM cdp._spec_error(path, format('invalid event "%s"', reference));
+	ELSIF ref.bound AND NOT may_bind THEN
+		PERFORM cdp._spec_error(path, '[$] stands for the label of the entry event and cannot be used here');
+	ELSIF ref.event = 'message_sent' THEN
+		PERFORM cdp._spec_error(path, 'journeys cannot listen to their own messages', 'feature_not_supported');
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION cdp._spec_event(text, jsonb, boolean) IS 'checks an event of a journey spec';
+
+CREATE FUNCTION cdp._spec_tag(path text, value jsonb, listens boolean) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	tag	text := cdp._spec_text(path, value);
+BEGIN
+	IF listens THEN
+		IF tag ~ '^(journey|held_out):' THEN
+			PERFORM cdp._spec_error(path, format('a journey cannot be entered by tag "%s"', tag), 'feature_not_supported');
+		ELSIF tag ~ '[[:cntrl:]]' THEN
+			PERFORM cdp._spec_error(path, 'invalid tag');
+		END IF;
+	ELSE
+		BEGIN
+			PERFORM cdp._check_tag(tag);
+		EXCEPTION WHEN data_exception OR insufficient_privilege OR program_limit_exceeded OR invalid_name OR reserved_name THEN
+			PERFORM cdp._spec_error(path, SQLERRM);
+		END;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION cdp._spec_tag(text, jsonb, boolean) IS 'checks a tag that a journey listens to or sets';
+
+-- {{entry.label}}, {{entry.value}}, {{entry.event}}, {{entry.at}}, {{trait.NAME}}, {{context.KEY}}, {{profile_id}}
+CREATE FUNCTION cdp._spec_params(path text, params jsonb) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	param	record;
+	holder	text;
+BEGIN
+	IF jsonb_typeof(params) <> 'object' THEN
+		PERFORM cdp._spec_error(path, 'must be an object');
+	END IF;
+	FOR param IN SELECT e.key, e.value FROM jsonb_each(params) e ORDER BY e.key COLLATE "C" LOOP
+		IF jsonb_typeof(param.value) IN ('object', 'array') THEN
+			PERFORM cdp._spec_error(path || '.' || param.key, 'nested values are not supported', 'feature_not_supported');
+		ELSIF jsonb_typeof(param.value) = 'string' THEN
+			FOR holder IN SELECT m[1] FROM regexp_matches(param.value #>> '{}', '\{\{([^{}]*)\}\}', 'g') m LOOP
+				IF holder !~ '^\s*(entry\.(label|value|event|at)|trait\.[^\s].*|context\.[^\s].*|profile_id)\s*$' THEN
+					PERFORM cdp._spec_error(path || '.' || param.key, format('unrecognized placeholder "{{%s}}"', holder));
+				END IF;
+			END LOOP;
+			IF regexp_replace(param.value #>> '{}', '\{\{[^{}]*\}\}', '', 'g') ~ '\{\{|\}\}' THEN
+				PERFORM cdp._spec_error(path || '.' || param.key, 'unbalanced "{{" or "}}"');
+			END IF;
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp._spec_params(text, jsonb) IS 'checks the message parameters of a journey spec';
+
+-- The targets of a step.
+CREATE FUNCTION cdp._step_targets(step jsonb) RETURNS TABLE (key text, target text)
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT k, step ->> k FROM unnest('{next,then,else}'::text[]) k WHERE step ? k;
+END;
+COMMENT ON FUNCTION cdp._step_targets(jsonb) IS 'the steps that may follow this one';
+
+CREATE FUNCTION cdp._check_journey(spec jsonb) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	entry	jsonb := spec -> 'entry';
+	labelled boolean := jsonb_typeof(entry) = 'object' AND entry ?| '{on,manual}';	-- entries by a tag have no label
+	part	record;
+	key		text;
+	verb	text;
+	path	text;
+	step	jsonb;
+	found_	text;
+	number_	numeric;
+BEGIN
+	PERFORM cdp._spec_object('spec', spec,
+		'{entry,exit,goal,priority,purpose,campaign,kind,from,to,start,steps}', '{holdout}');
+
+	-- entry
+	PERFORM cdp._spec_object('entry', entry, '{on,enters,leaves,manual,when,reentry,cooldown,key}', '{due,before,every,at,who}');
+	IF (SELECT count(*) FROM jsonb_object_keys(entry) k WHERE k IN ('on', 'enters', 'leaves', 'manual')) <> 1 THEN
+		PERFORM cdp._spec_error('entry', 'must have exactly one of "on", "enters", "leaves" and "manual"');
+	END IF;
+	IF entry ? 'on' THEN
+		IF jsonb_typeof(entry -> 'on') = 'array' THEN
+			IF entry -> 'on' = '[]' THEN
+				PERFORM cdp._spec_error('entry.on', 'must name an event');
+			END IF;
+			FOR part IN SELECT e.value, e.ordinality - 1 AS i FROM jsonb_array_elements(entry -> 'on') WITH ORDINALITY e LOOP
+				PERFORM cdp._spec_event(format('entry.on[%s]', part.i), part.value, false);
+			END LOOP;
+		ELSE
+			PERFORM cdp._spec_event('entry.on', entry -> 'on', false);
+		END IF;
+	ELSIF entry ? 'manual' THEN
+		IF entry -> 'manual' <> 'true' THEN
+			PERFORM cdp._spec_error('entry.manual', 'must be true');
+		END IF;
+	ELSIF entry ? 'enters' THEN
+		PERFORM cdp._spec_tag('entry.enters', entry -> 'enters', true);
+	ELSE
+		PERFORM cdp._spec_tag('entry.leaves', entry -> 'leaves', true);
+	END IF;
+	IF entry ? 'when' THEN
+		PERFORM cdp._spec_criteria('entry.when', entry -> 'when', labelled);
+	END IF;
+	IF entry ? 'reentry' AND cdp._spec_text('entry.reentry', entry -> 'reentry') NOT IN ('once', 'always', 'cooldown') THEN
+		PERFORM cdp._spec_error('entry.reentry', 'must be "once", "always" or "cooldown"');
+	END IF;
+	IF entry ->> 'reentry' = 'cooldown' THEN
+		PERFORM cdp._spec_duration('entry.cooldown', entry -> 'cooldown');
+	ELSIF entry ? 'cooldown' THEN
+		PERFORM cdp._spec_error('entry.cooldown', 'needs "reentry": "cooldown"');
+	END IF;
+	IF entry ? 'key' THEN
+		IF cdp._spec_text('entry.key', entry -> 'key') <> 'label' THEN
+			PERFORM cdp._spec_error('entry.key', 'must be "label"');
+		ELSIF NOT entry ?| '{on,manual}' THEN
+			PERFORM cdp._spec_error('entry.key', 'a tag has no label');
+		END IF;
+	END IF;
+
+	-- exit, goal
+	IF spec ? 'exit' THEN
+		IF jsonb_typeof(spec -> 'exit') <> 'array' THEN
+			PERFORM cdp._spec_error('exit', 'must be an array');
+		END IF;
+		FOR part IN SELECT e.value, format('exit[%s]', e.ordinality - 1) AS path
+					FROM jsonb_array_elements(spec -> 'exit') WITH ORDINALITY e LOOP
+			PERFORM cdp._spec_object(part.path, part.value, '{on,when}', '{}');
+			IF part.value ? 'on' = part.value ? 'when' THEN
+				PERFORM cdp._spec_error(part.path, 'must have exactly one of "on" and "when"');
+			ELSIF part.value ? 'on' THEN
+				PERFORM cdp._spec_event(part.path || '.on', part.value -> 'on', labelled);
+			ELSE
+				PERFORM cdp._spec_criteria(part.path || '.when', part.value -> 'when', labelled);
+			END IF;
+		END LOOP;
+	END IF;
+	IF spec ? 'goal' THEN
+		PERFORM cdp._spec_object('goal', spec -> 'goal', '{on,within}', '{}');
+		PERFORM cdp._spec_event('goal.on', spec #> '{goal,on}', labelled);
+		PERFORM cdp._spec_duration('goal.within', spec #> '{goal,within}');
+	END IF;
+
+	-- settings
+	IF spec ? 'priority' THEN
+		number_ := CASE WHEN jsonb_typeof(spec -> 'priority') = 'number' THEN (spec ->> 'priority')::numeric END;
+		IF number_ IS NULL OR number_ <> trunc(number_) OR number_ NOT BETWEEN 0 AND 100 THEN
+			PERFORM cdp._spec_error('priority', 'must be a whole number from 0 to 100');
+		END IF;
+	END IF;
+	FOREACH key IN ARRAY '{purpose,campaign,kind}'::text[] LOOP
+		IF spec ? key THEN
+			PERFORM cdp._spec_text(key, spec -> key);
+		END IF;
+	END LOOP;
+	FOREACH key IN ARRAY '{from,to}'::text[] LOOP
+		IF spec ->> key IS NOT NULL THEN
+			IF cdp._journey_time(cdp._spec_text(key, spec -> key)) IS NULL THEN
+				PERFORM cdp._spec_error(key, format('invalid time "%s"', spec ->> key));
+			END IF;
+		END IF;
+	END LOOP;
+	IF cdp._journey_time(spec ->> 'to') <= cdp._journey_time(spec ->> 'from') THEN
+		PERFORM cdp._spec_error('to', 'must be later than "from"');
+	END IF;
+
+	-- steps, each by itself
+	PERFORM cdp._spec_text('start', spec -> 'start');
+	IF spec -> 'steps' IS NULL THEN
+		PERFORM cdp._spec_error('steps', 'is missing');
+	ELSIF jsonb_typeof(spec -> 'steps') <> 'object' THEN
+		PERFORM cdp._spec_error('steps', 'must be an object');
+	ELSIF (SELECT count(*) FROM jsonb_object_keys(spec -> 'steps')) > 1000 THEN
+		PERFORM cdp._spec_error('steps', 'must be at most 1000', 'program_limit_exceeded');
+	ELSIF NOT spec -> 'steps' ? (spec ->> 'start') THEN
+		PERFORM cdp._spec_error('start', format('no such step "%s"', spec ->> 'start'));
+	END IF;
+	FOR key, step IN SELECT e.key, e.value FROM jsonb_each(spec -> 'steps') e ORDER BY e.key COLLATE "C" LOOP
+		path := 'steps.' || key;
+		IF key = 'end' THEN
+			PERFORM cdp._spec_error(path, '"end" is built in');
+		ELSIF key = '' OR key ~ '[[:cntrl:]/]' OR length(key) > 100 THEN
+			PERFORM cdp._spec_error(path, 'invalid step name');
+		END IF;
+		PERFORM cdp._spec_object(path, step, '{wait,if,send,tag,untag,next,then,else}',
+			'{split,switch,wait_until,wait_for,timeout,set_trait,journey}');
+		IF (SELECT count(*) FROM jsonb_object_keys(step) k WHERE k IN ('wait', 'if', 'send', 'tag', 'untag')) <> 1 THEN
+			PERFORM cdp._spec_error(path, 'must have exactly one of "wait", "if", "send", "tag" and "untag"');
+		END IF;
+		SELECT k INTO STRICT verb FROM jsonb_object_keys(step) k WHERE k IN ('wait', 'if', 'send', 'tag', 'untag');
+		PERFORM cdp._spec_object(path, step, CASE verb WHEN 'if' THEN '{if,then,else}' ELSE ARRAY[verb, 'next'] END, '{}');
+
+		CASE verb
+			WHEN 'wait' THEN
+				PERFORM cdp._spec_duration(path || '.wait', step -> 'wait');
+			WHEN 'if' THEN
+				PERFORM cdp._spec_criteria(path || '.if', step -> 'if', labelled);
+			WHEN 'send' THEN
+				PERFORM cdp._spec_object(path || '.send', step -> 'send', '{channel,template,params,expires,to}', '{if_capped}');
+				IF jsonb_typeof(step #> '{send,channel}') = 'array' THEN
+					PERFORM cdp._spec_error(path || '.send.channel', 'a list of channels is not supported', 'feature_not_supported');
+				END IF;
+				PERFORM cdp._spec_text(path || '.send.channel', step #> '{send,channel}');
+				PERFORM cdp._spec_text(path || '.send.template', step #> '{send,template}');
+				IF step -> 'send' ? 'to' AND step #> '{send,to}' <> '"self"' THEN
+					PERFORM cdp._spec_error(path || '.send.to', 'only "self" is supported', 'feature_not_supported');
+				END IF;
+				IF step -> 'send' ? 'params' THEN
+					PERFORM cdp._spec_params(path || '.send.params', step #> '{send,params}');
+				END IF;
+				IF step -> 'send' ? 'expires' THEN
+					PERFORM cdp._spec_duration(path || '.send.expires', step #> '{send,expires}');
+				END IF;
+			ELSE
+				PERFORM cdp._spec_tag(path || '.' || verb, step -> verb, false);
+		END CASE;
+
+		FOREACH found_ IN ARRAY CASE verb WHEN 'if' THEN '{then,else}' ELSE '{next}'::text[] END LOOP
+			IF cdp._spec_text(path || '.' || found_, step -> found_) <> 'end' AND NOT spec -> 'steps' ? (step ->> found_) THEN
+				PERFORM cdp._spec_error(path || '.' || found_, format('no such step "%s"', step ->> found_));
+			END IF;
+		END LOOP;
+	END LOOP;
+
+	-- the graph
+	WITH RECURSIVE reached(name) AS (
+		SELECT spec ->> 'start'
+		UNION
+		SELECT t.target FROM reached r, cdp._step_targets(spec -> 'steps' -> r.name) t
+	)
+	SELECT k INTO found_ FROM jsonb_object_keys(spec -> 'steps') k
+	WHERE k NOT IN (SELECT r.name FROM reached r) ORDER BY k COLLATE "C" LIMIT 1;
+	IF found_ IS NOT NULL THEN
+		PERFORM cdp._spec_error('steps.' || found_, 'cannot be reached from the start');
+	END IF;
+
+	-- Peel off steps that only lead to waits, the end and peeled ones; what
+	-- stays lies on a loop without a wait, or leads into one.
+	DECLARE
+		left_	text[] := ARRAY(SELECT e.key FROM jsonb_each(spec -> 'steps') e WHERE NOT e.value ? 'wait' ORDER BY e.key COLLATE "C");
+		stay	text[];
+	BEGIN
+		LOOP
+			stay := ARRAY(SELECT k FROM unnest(left_) k
+						  WHERE EXISTS (SELECT FROM cdp._step_targets(spec -> 'steps' -> k) t WHERE t.target = ANY (left_)));
+			EXIT WHEN cardinality(stay) = cardinality(left_);
+			left_ := stay;
+		END LOOP;
+		-- Walk on from any of them: what is met twice is on a loop.
+		IF left_ <> '{}' THEN
+			found_ := left_[1];
+			FOR i IN 1 .. cardinality(left_) LOOP
+				found_ := (SELECT t.target FROM cdp._step_targets(spec -> 'steps' -> found_) t WHERE t.target = ANY (left_) LIMIT 1);
+			END LOOP;
+			PERFORM cdp._spec_error('steps.' || found_, 'is on a loop without a wait');
+		END IF;
+	END;
+END
+$$;
+COMMENT ON FUNCTION cdp._check_journey(jsonb) IS 'validates a whole journey spec; an error names the path';
+

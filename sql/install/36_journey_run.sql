@@ -1,0 +1,744 @@
+/* 36_journey_run: entering journeys, and going on in them */
+
+/*
+ * Locks.  Whoever changes a run holds the row of its canonical profile FOR NO
+ * KEY UPDATE, so everything journeys decide about one profile happens one
+ * after the other: two sessions can neither both find "no active run yet" nor
+ * advance one run twice.  Order: journey rows (FOR SHARE, by name) -> keys of exclusive tags -> profile
+ * rows -> journey_state -> event_tail, tag_pending -> outbox.
+ * advance_journeys takes profile rows with SKIP LOCKED only, so it never
+ * waits for one; what it skipped stays due and is taken next time, with the
+ * same result, because everything is reckoned from the run's own clock.
+ *
+ * Crashes.  The work row (a trigger, or due_at of a run) and all that follows
+ * from it (entry, step, message, log, tag) change in one transaction: after a
+ * crash either both are there or neither.  Should a step be done twice all
+ * the same, the idempotency key is the same and the unique index stops it.
+ */
+
+-- The tag journey:NAME of profiles of which the caller holds the rows.  Goes
+-- to tag_pending, never to the chunks, so that sessions working on different
+-- profiles do not wait for each other.  Starts nothing: no journey may listen
+-- to it.
+CREATE FUNCTION cdp._mark_journey(of_journey text, profiles bigint[], present boolean) RETURNS void
+LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
+BEGIN ATOMIC
+	INSERT INTO cdp.tag_pending AS t (tag, profile_id, present)
+	SELECT 'journey:' || of_journey, p, _mark_journey.present FROM (SELECT DISTINCT unnest(profiles) AS p) AS x ORDER BY p
+	ON CONFLICT (tag, profile_id) DO UPDATE SET present = EXCLUDED.present;
+END;
+COMMENT ON FUNCTION cdp._mark_journey(text, bigint[], boolean) IS 'sets or takes away the tag journey:NAME';
+
+CREATE FUNCTION cdp._end_runs(runs bigint[], instants timestamptz[], with_outcome text, with_detail text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	g	record;
+BEGIN
+	IF cardinality(runs) = 0 THEN
+		RETURN;
+	END IF;
+	WITH gone AS (
+		UPDATE cdp.journey_state s
+		SET status = CASE with_outcome WHEN 'failed' THEN 'failed' ELSE 'ended' END,
+			outcome = with_outcome, ended_at = e.at, due_at = NULL
+		FROM unnest(runs, instants) AS e(run_id, at)
+		WHERE s.run_id = e.run_id AND s.status = 'active'
+		RETURNING s.*
+	)
+	INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
+	SELECT x.ended_at, x.profile_id, x.journey, x.version, x.run_id, x.step,
+		   CASE with_outcome WHEN 'exited' THEN 'exited' WHEN 'failed' THEN 'failed' ELSE 'ended' END,
+		   coalesce(with_detail, with_outcome)
+	FROM gone x ORDER BY x.profile_id, x.journey, x.run_id;
+
+	FOR g IN
+		SELECT s.journey, array_agg(DISTINCT s.profile_id) AS profiles
+		FROM cdp.journey_state s
+		WHERE s.run_id = ANY (runs)
+		  AND NOT EXISTS (SELECT FROM cdp.journey_state o
+						  WHERE o.profile_id = s.profile_id AND o.journey = s.journey AND o.status = 'active')
+		GROUP BY s.journey ORDER BY s.journey
+	LOOP
+		PERFORM cdp._mark_journey(g.journey, g.profiles, false);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp._end_runs(bigint[], timestamptz[], text, text) IS 'ends active runs, each at its instant, with this outcome';
+
+-- Errors that a run's own data cause are its own affair; the rest (lost
+-- connections, deadlocks, full disks, cancelled statements, missing functions,
+-- tables or privileges) concern the whole call.
+CREATE FUNCTION cdp._concerns_one_run(code text) RETURNS boolean
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT left(code, 2) NOT IN ('08', '25', '40', '42', '53', '57', '58', 'F0') AND code NOT IN ('55006', '55P03')
+		OR code IN ('42601', '42704');
+END;
+COMMENT ON FUNCTION cdp._concerns_one_run(text) IS 'whether an error with this SQLSTATE fails one run instead of the whole call';
+
+-- A function of its own, so that the planner starts from the one profile
+-- whatever it believes about the size of the tables.
+CREATE FUNCTION cdp._past_runs(of_profile bigint, of_journey text, of_key text,
+	OUT running boolean, OUT last_entry timestamptz, OUT last_end timestamptz)
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	members	bigint[] := ARRAY(SELECT p.profile_id FROM cdp.profile p WHERE p.canonical_id = of_profile);
+BEGIN
+	SELECT bool_or(s.status = 'active'), max(s.entered_at), max(s.ended_at) INTO running, last_entry, last_end
+	FROM cdp.journey_state s
+	WHERE s.profile_id = ANY (members) AND s.journey = of_journey AND s.key = of_key;
+END
+$$;
+COMMENT ON FUNCTION cdp._past_runs(bigint, text, text) IS 'what re-entry depends on: the runs of a canonical profile and all its leaves';
+
+-- The caller holds the journey row FOR SHARE and the profile rows, names each
+-- profile once (canonical), and gives what started the entry:
+-- {"event": …, "label": …, "value": …}.
+CREATE FUNCTION cdp._enter(j cdp.journey, profiles bigint[], instants timestamptz[], entries jsonb[], with_context jsonb)
+RETURNS bigint[]
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	spec	jsonb := (SELECT v.spec FROM cdp.journey_version v WHERE v.journey = j.name AND v.version = j.active_version);
+	rule	cdp.criteria := (spec #>> '{entry,when}')::cdp.criteria;
+	reentry	text := coalesce(spec #>> '{entry,reentry}', 'always');
+	rest	interval := cdp._journey_duration(spec #>> '{entry,cooldown}');
+	since	timestamptz := cdp._journey_time(spec ->> 'from');
+	until	timestamptz := cdp._journey_time(spec ->> 'to');
+	first	text := spec ->> 'start';
+	pause	interval := coalesce(cdp._journey_duration(spec #>> ARRAY['steps', spec ->> 'start', 'wait']), '0');
+	entered	bigint[];
+BEGIN
+	WITH item AS (
+		SELECT i.profile_id, i.at, i.entry, i.entry ->> 'label' AS label,
+			   CASE WHEN spec #>> '{entry,key}' = 'label' THEN coalesce(i.entry ->> 'label', '') ELSE '' END AS key
+		FROM unnest(profiles, instants, entries) AS i(profile_id, at, entry)
+	), verdict AS MATERIALIZED (
+		SELECT i.*, CASE
+			WHEN j.status <> 'active' THEN 'journey is ' || j.status
+			WHEN p.kind <> j.kind THEN format('kind: a %s, not a %s', p.kind, j.kind)
+			WHEN p.suppressed OR p.erased_at IS NOT NULL THEN 'profile is suppressed or erased'
+			WHEN i.at < since THEN 'before the journey begins'
+			WHEN i.at >= until THEN 'after the journey has ended'
+			WHEN past.running THEN 'already in this journey'
+			WHEN reentry = 'once' AND past.last_entry IS NOT NULL THEN 'reentry: once'
+			WHEN reentry = 'cooldown' AND i.at < past.last_end + rest THEN 'reentry: cooldown'
+			-- Two journeys that start each other would not stop otherwise.
+			WHEN past.last_entry = i.at THEN 'reentry: entered at this very instant'
+			WHEN rule IS NOT NULL AND NOT cdp._matches(i.profile_id, rule, i.at, i.label) THEN 'entry.when does not hold'
+			END AS reason
+		FROM item i
+		JOIN cdp.profile p ON p.profile_id = i.profile_id
+		CROSS JOIN LATERAL cdp._past_runs(i.profile_id, j.name, i.key) past
+	), made AS (
+		INSERT INTO cdp.journey_state (profile_id, journey, version, key, step, entered_at, due_at, label, entry, context)
+		SELECT v.profile_id, j.name, j.active_version, v.key, first, v.at, v.at + pause, v.label, v.entry, with_context
+		FROM verdict v WHERE v.reason IS NULL ORDER BY v.profile_id
+		RETURNING run_id, profile_id
+	), logged AS (
+		INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
+		SELECT v.at, v.profile_id, j.name, j.active_version, m.run_id, CASE WHEN v.reason IS NULL THEN first END,
+			   CASE WHEN v.reason IS NULL THEN 'entered' ELSE 'refused' END, coalesce(v.reason, v.label)
+		FROM verdict v LEFT JOIN made m USING (profile_id) ORDER BY v.profile_id
+	)
+	SELECT array_agg(m.run_id ORDER BY m.run_id), array_agg(m.profile_id)
+	INTO entered, profiles FROM made m;
+	PERFORM cdp._mark_journey(j.name, profiles, true);
+	RETURN coalesce(entered, '{}');
+END
+$$;
+COMMENT ON FUNCTION cdp._enter(cdp.journey, bigint[], timestamptz[], jsonb[], jsonb) IS 'decides about entries and makes the runs; returns their ids';
+
+-- As _enter, but an error in one entry refuses that one alone: the batch is
+-- halved until the culprit is found, so the usual case costs one subtransaction.
+CREATE FUNCTION cdp._enter_each(j cdp.journey, profiles bigint[], instants timestamptz[], entries jsonb[], with_context jsonb)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	half	int := cardinality(profiles) / 2;
+	reason	text;
+BEGIN
+	BEGIN
+		RETURN cardinality(cdp._enter(j, profiles, instants, entries, with_context));
+	EXCEPTION WHEN OTHERS THEN
+		IF NOT cdp._concerns_one_run(SQLSTATE) THEN
+			RAISE;
+		END IF;
+		reason := SQLERRM;
+	END;
+	IF half = 0 THEN
+		INSERT INTO cdp.journey_log (at, profile_id, journey, version, what, detail)
+		VALUES (instants[1], profiles[1], j.name, j.active_version, 'refused', 'error: ' || reason);
+		RETURN 0;
+	END IF;
+	RETURN cdp._enter_each(j, profiles[:half], instants[:half], entries[:half], with_context)
+		 + cdp._enter_each(j, profiles[half + 1:], instants[half + 1:], entries[half + 1:], with_context);
+END
+$$;
+COMMENT ON FUNCTION cdp._enter_each(cdp.journey, bigint[], timestamptz[], jsonb[], jsonb) IS 'enters profiles so that an error in one entry refuses that one alone; returns how many entered';
+
+CREATE FUNCTION cdp._share_journey(of_journey text) RETURNS cdp.journey
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	j	cdp.journey;
+BEGIN
+	SELECT x.* INTO j FROM cdp.journey x WHERE x.name = of_journey FOR SHARE;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('journey "%s" does not exist', of_journey);
+	END IF;
+	RETURN j;
+END
+$$;
+COMMENT ON FUNCTION cdp._share_journey(text) IS 'a journey whose status cannot change until the end of the transaction';
+
+CREATE FUNCTION cdp.enter_journey(name text, profile bigint, context jsonb DEFAULT '{}', at timestamptz DEFAULT now())
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	j		cdp.journey;
+	owner	bigint;
+BEGIN
+	IF enter_journey.name IS NULL OR enter_journey.profile IS NULL OR enter_journey.context IS NULL OR enter_journey.at IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'arguments of enter_journey must not be null';
+	ELSIF jsonb_typeof(enter_journey.context) <> 'object' THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'context must be a JSON object';
+	END IF;
+	j := cdp._share_journey(enter_journey.name);
+	LOOP
+		owner := (SELECT p.canonical_id FROM cdp.profile p WHERE p.profile_id = enter_journey.profile);
+		IF owner IS NULL THEN
+			RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('profile %s does not exist', enter_journey.profile);
+		END IF;
+		-- Merged while we waited for the lock: try again with the survivor.
+		PERFORM FROM cdp.profile p WHERE p.profile_id = owner AND p.canonical_id = owner FOR NO KEY UPDATE;
+		EXIT WHEN FOUND;
+	END LOOP;
+	RETURN (cdp._enter(j, ARRAY[owner], ARRAY[enter_journey.at],
+					   ARRAY[jsonb_strip_nulls(jsonb_build_object('label', enter_journey.context ->> 'label'))],
+					   enter_journey.context))[1];
+END
+$$;
+COMMENT ON FUNCTION cdp.enter_journey(text, bigint, jsonb, timestamptz) IS 'enters one profile; the run id, or NULL with the reason in journey_log';
+
+CREATE FUNCTION cdp.enter_journey(name text, audience cdp.bitmap, context jsonb DEFAULT '{}', at timestamptz DEFAULT now())
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	j			cdp.journey;
+	wanted		bigint[];
+	owners		bigint[];
+	entered		bigint := 0;
+BEGIN
+	IF enter_journey.name IS NULL OR enter_journey.audience IS NULL OR enter_journey.context IS NULL OR enter_journey.at IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'arguments of enter_journey must not be null';
+	ELSIF jsonb_typeof(enter_journey.context) <> 'object' THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'context must be a JSON object';
+	END IF;
+	j := cdp._share_journey(enter_journey.name);
+	FOR wanted IN
+		SELECT array_agg(i.id ORDER BY i.id)
+		FROM cdp.rb_iterate(enter_journey.audience) WITH ORDINALITY AS i(id, no)
+		GROUP BY (i.no - 1) / 1000 ORDER BY (i.no - 1) / 1000
+	LOOP
+		-- Again when one of them was merged while we waited for a lock.
+		LOOP
+			PERFORM FROM cdp.profile p
+			WHERE p.profile_id IN (SELECT m.canonical_id FROM cdp.profile m WHERE m.profile_id = ANY (wanted))
+			ORDER BY p.profile_id FOR NO KEY UPDATE;
+			owners := ARRAY(SELECT DISTINCT m.canonical_id FROM cdp.profile m WHERE m.profile_id = ANY (wanted) ORDER BY 1);
+			PERFORM FROM cdp.profile p WHERE p.profile_id = ANY (owners) AND p.canonical_id <> p.profile_id;
+			EXIT WHEN NOT FOUND;
+		END LOOP;
+		entered := entered + cdp._enter_each(j, owners, array_fill(enter_journey.at, ARRAY[cardinality(owners)]),
+			array_fill(jsonb_strip_nulls(jsonb_build_object('label', enter_journey.context ->> 'label')), ARRAY[cardinality(owners)]),
+			enter_journey.context);
+	END LOOP;
+	RETURN entered;
+END
+$$;
+COMMENT ON FUNCTION cdp.enter_journey(text, cdp.bitmap, jsonb, timestamptz) IS 'enters an audience; returns how many entered, the others have their reason in journey_log';
+
+-- steps
+
+CREATE FUNCTION cdp._render(template text, run cdp.journey_state) RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	piece	text;
+	is_name	boolean := false;
+	result	text := '';
+BEGIN
+	-- One pass from left to right: what is put in is not looked at again.
+	FOREACH piece IN ARRAY regexp_split_to_array(template, '\{\{|\}\}') LOOP
+		IF is_name THEN
+			piece := btrim(piece);
+			piece := CASE
+				WHEN piece = 'profile_id' THEN run.profile_id::text
+				WHEN piece LIKE 'entry.%' THEN run.entry ->> substr(piece, 7)
+				WHEN piece LIKE 'context.%' THEN run.context ->> substr(piece, 9)
+				ELSE cdp.trait(run.profile_id, substr(piece, 7)) #>> '{}' END;
+		END IF;
+		result := result || coalesce(piece, '');
+		is_name := NOT is_name;
+	END LOOP;
+	RETURN result;
+END
+$$;
+COMMENT ON FUNCTION cdp._render(text, cdp.journey_state) IS 'fills the placeholders of a message parameter; one without a value becomes empty';
+
+CREATE FUNCTION cdp._render_params(params jsonb, run cdp.journey_state) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT coalesce(jsonb_object_agg(e.key, CASE WHEN jsonb_typeof(e.value) = 'string'
+												 THEN to_jsonb(cdp._render(e.value #>> '{}', run)) ELSE e.value END), '{}')
+	FROM jsonb_each(coalesce(params, '{}')) AS e;
+END;
+COMMENT ON FUNCTION cdp._render_params(jsonb, cdp.journey_state) IS 'fills the placeholders of all message parameters';
+
+-- There is no table of channels yet: email and sms know their namespace.
+CREATE FUNCTION cdp._address(of_profile bigint, of_channel text) RETURNS text
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	space	text := CASE of_channel WHEN 'email' THEN 'email' WHEN 'sms' THEN 'phone' END;
+	members	bigint[];
+BEGIN
+	IF space IS NULL THEN
+		RETURN NULL;
+	END IF;
+	members := ARRAY(SELECT p.profile_id FROM cdp.profile p WHERE p.canonical_id = of_profile);
+	RETURN (SELECT cdp.value(l.identifier) FROM cdp.identifier_link l
+			WHERE l.profile_id = ANY (members) AND cdp.namespace(l.identifier) = space
+			ORDER BY l.at DESC, l.identifier LIMIT 1);
+END
+$$;
+COMMENT ON FUNCTION cdp._address(bigint, text) IS 'the newest email address (channel email) or phone number (channel sms) of a canonical profile';
+
+-- Each at its own instant: other journeys may begin there.
+CREATE FUNCTION cdp._tag_runs(of_tag text, present boolean, runs bigint[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	r	record;
+BEGIN
+	FOR r IN SELECT s.profile_id, s.due_at FROM cdp.journey_state s WHERE s.run_id = ANY (runs) ORDER BY s.profile_id, s.run_id LOOP
+		IF present THEN
+			PERFORM cdp.tag(r.profile_id, of_tag, NULL, r.due_at);
+		ELSE
+			PERFORM cdp.untag(r.profile_id, of_tag, r.due_at);
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp._tag_runs(text, boolean, bigint[]) IS 'does a tag or untag step';
+
+-- Puts runs of one step on their way to the next; "end" is the end.
+CREATE FUNCTION cdp._go_on(spec jsonb, runs bigint[], next text, with_detail text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	pause	interval := coalesce(cdp._journey_duration(spec #>> ARRAY['steps', next, 'wait']), '0');
+BEGIN
+	IF cardinality(runs) = 0 THEN
+		RETURN;
+	END IF;
+	INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
+	SELECT s.due_at, s.profile_id, s.journey, s.version, s.run_id, s.step, 'step', with_detail
+	FROM cdp.journey_state s WHERE s.run_id = ANY (runs) ORDER BY s.profile_id, s.run_id;
+	IF next = 'end' THEN
+		PERFORM cdp._end_runs(array_agg(s.run_id), array_agg(s.due_at), 'completed', NULL)
+		FROM cdp.journey_state s WHERE s.run_id = ANY (runs) HAVING count(*) > 0;
+	ELSE
+		UPDATE cdp.journey_state s SET step = next, visit = s.visit + 1, due_at = s.due_at + pause
+		WHERE s.run_id = ANY (runs);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION cdp._go_on(jsonb, bigint[], text, text) IS 'logs a step and moves its runs on; a wait begins at once, from the run''s own clock';
+
+CREATE FUNCTION cdp._send(spec jsonb, of_step text, runs bigint[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	send	jsonb := spec #> ARRAY['steps', of_step, 'send'];
+	expires	interval := cdp._journey_duration(send ->> 'expires');
+BEGIN
+	PERFORM cdp._record_events(array_agg(
+		ROW(nextval('cdp.event_id_seq'), s.due_at, s.due_at, s.profile_id, NULL, '{}', 'message_sent',
+			jsonb_strip_nulls(jsonb_build_object('journey', s.journey, 'campaign', spec ->> 'campaign', 'channel', send ->> 'channel',
+				'template', send ->> 'template', 'step', s.step, 'run_id', s.run_id)),
+			'{}', 'journey', 'message:' || cdp._idempotency_key(s), false)::cdp.event ORDER BY s.profile_id, s.run_id))
+	FROM cdp.journey_state s WHERE s.run_id = ANY (runs) HAVING count(*) > 0;
+
+	INSERT INTO cdp.outbox (idempotency_key, profile_id, recipient_id, address, channel, purpose, template, params,
+							campaign, journey, version, run_id, step, priority, due_at, expires_at)
+	SELECT cdp._idempotency_key(s), s.profile_id, s.profile_id, cdp._address(s.profile_id, send ->> 'channel'),
+		   send ->> 'channel', coalesce(spec ->> 'purpose', 'marketing'), send ->> 'template',
+		   cdp._render_params(send -> 'params', s), spec ->> 'campaign', s.journey, s.version, s.run_id, s.step,
+		   coalesce((spec ->> 'priority')::int, 50), s.due_at, s.due_at + expires
+	FROM cdp.journey_state s WHERE s.run_id = ANY (runs) ORDER BY s.profile_id, s.run_id;
+
+	INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
+	SELECT s.due_at, s.profile_id, s.journey, s.version, s.run_id, s.step, 'sent', send ->> 'channel'
+	FROM cdp.journey_state s WHERE s.run_id = ANY (runs) ORDER BY s.profile_id, s.run_id;
+END
+$$;
+COMMENT ON FUNCTION cdp._send(jsonb, text, bigint[]) IS 'writes the messages of a send step, and each as an event message_sent[journey]';
+
+CREATE FUNCTION cdp._idempotency_key(run cdp.journey_state) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT concat_ws('/', (run).journey, (run).version, (run).run_id, (run).step, (run).visit);
+END;
+COMMENT ON FUNCTION cdp._idempotency_key(cdp.journey_state) IS 'what names the message of a run at its present step and visit';
+
+-- Did the exit event happen after the entry, up to now?  Triggers end runs
+-- during waits; this also sees events that no trigger has brought yet.
+CREATE FUNCTION cdp._exit_seen(run cdp.journey_state, reference text) RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	ref		record;
+	past	cdp.timeline;
+BEGIN
+	SELECT e.* INTO ref FROM cdp._event_ref(reference) e;
+	IF ref.bound AND run.label IS NULL THEN
+		RETURN false;
+	END IF;
+	past := cdp.slice(cdp.timeline_of(run.profile_id), run.entered_at + interval '1 microsecond', run.due_at + interval '1 microsecond');
+	IF ref.bound THEN
+		RETURN coalesce(cdp.num_events(past, ref.event, run.label) > 0, false);
+	ELSIF ref.label IS NOT NULL THEN
+		RETURN coalesce(cdp.num_events(past, ref.event, ref.label) > 0, false);
+	END IF;
+	RETURN coalesce(cdp.num_events(past, ref.event) > 0, false);
+END
+$$;
+COMMENT ON FUNCTION cdp._exit_seen(cdp.journey_state, text) IS 'whether an exit event lies between the entry of a run and its present step';
+
+-- A function of its own keeps the planner from asking an expensive question
+-- about every run there is before it looks at the run's id.
+CREATE FUNCTION cdp._runs(runs bigint[]) RETURNS SETOF cdp.journey_state
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	RETURN QUERY SELECT s.* FROM cdp.journey_state s WHERE s.run_id = ANY (runs) ORDER BY s.profile_id, s.run_id;
+END
+$$;
+COMMENT ON FUNCTION cdp._runs(bigint[]) IS 'these runs';
+
+CREATE FUNCTION cdp._do_step(of_journey text, of_version int, of_step text, runs bigint[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	spec	jsonb := (SELECT v.spec FROM cdp.journey_version v WHERE v.journey = of_journey AND v.version = of_version);
+	step	jsonb := spec #> ARRAY['steps', of_step];
+	rule	cdp.criteria;
+	gone	bigint[];
+	x		record;
+BEGIN
+	-- What ends a run comes before what it would do.
+	FOR x IN
+		SELECT NULL::text AS on_event, NULL::text AS when_, 0 AS no
+		UNION ALL
+		SELECT e.value ->> 'on', e.value ->> 'when', e.ordinality
+		FROM jsonb_array_elements(spec -> 'exit') WITH ORDINALITY e
+		ORDER BY no
+	LOOP
+		IF x.no = 0 THEN
+			gone := ARRAY(SELECT s.run_id FROM cdp.journey_state s JOIN cdp.profile p USING (profile_id)
+						  WHERE s.run_id = ANY (runs) AND (p.suppressed OR p.erased_at IS NOT NULL));
+		ELSIF x.on_event IS NOT NULL THEN
+			gone := ARRAY(SELECT s.run_id FROM cdp._runs(runs) s WHERE cdp._exit_seen(s, x.on_event));
+		ELSE
+			rule := x.when_::cdp.criteria;
+			gone := ARRAY(SELECT s.run_id FROM cdp._runs(runs) s WHERE cdp._matches(s.profile_id, rule, s.due_at, s.label));
+		END IF;
+		CONTINUE WHEN gone = '{}';
+		PERFORM cdp._end_runs(array_agg(s.run_id), array_agg(s.due_at), CASE x.no WHEN 0 THEN 'suppressed' ELSE 'exited' END,
+							  coalesce(x.on_event, x.when_))
+		FROM cdp.journey_state s WHERE s.run_id = ANY (gone);
+		runs := ARRAY(SELECT r FROM unnest(runs) r WHERE r <> ALL (gone));
+	END LOOP;
+
+	IF cardinality(runs) = 0 THEN
+		RETURN;
+	ELSIF step ? 'if' THEN
+		rule := (step ->> 'if')::cdp.criteria;
+		gone := ARRAY(SELECT s.run_id FROM cdp._runs(runs) s WHERE cdp._matches(s.profile_id, rule, s.due_at, s.label));
+		PERFORM cdp._go_on(spec, gone, step ->> 'then', 'then');
+		PERFORM cdp._go_on(spec, ARRAY(SELECT r FROM unnest(runs) r WHERE r <> ALL (gone)), step ->> 'else', 'else');
+		RETURN;
+	END IF;
+	IF step ? 'send' THEN
+		PERFORM cdp._send(spec, of_step, runs);
+	ELSIF step ?| '{tag,untag}' THEN
+		PERFORM cdp._tag_runs(coalesce(step ->> 'tag', step ->> 'untag'), step ? 'tag', runs);
+	END IF;
+	PERFORM cdp._go_on(spec, runs, step ->> 'next', coalesce(step ->> 'wait', step ->> 'tag', step ->> 'untag', step #>> '{send,template}'));
+END
+$$;
+COMMENT ON FUNCTION cdp._do_step(text, int, text, bigint[]) IS 'does one step for runs that are due at it, each at its own instant';
+
+-- An error in one run fails that one alone; see _enter_each.
+CREATE FUNCTION cdp._do_step_each(of_journey text, of_version int, of_step text, runs bigint[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	half	int := cardinality(runs) / 2;
+	reason	text;
+BEGIN
+	BEGIN
+		PERFORM cdp._do_step(of_journey, of_version, of_step, runs);
+		RETURN;
+	EXCEPTION WHEN OTHERS THEN
+		IF NOT cdp._concerns_one_run(SQLSTATE) THEN
+			RAISE;
+		END IF;
+		reason := SQLERRM;
+	END;
+	IF half = 0 THEN
+		PERFORM cdp._end_runs(runs, ARRAY[s.due_at], 'failed', reason) FROM cdp.journey_state s WHERE s.run_id = runs[1];
+	ELSE
+		PERFORM cdp._do_step_each(of_journey, of_version, of_step, runs[:half]);
+		PERFORM cdp._do_step_each(of_journey, of_version, of_step, runs[half + 1:]);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION cdp._do_step_each(text, int, text, bigint[]) IS 'does one step so that an error in one run fails that one alone';
+
+-- the clock
+
+CREATE FUNCTION cdp._take_triggers(profiles bigint[], instants timestamptz[]) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	taken	cdp.journey_trigger[];
+	g		record;
+BEGIN
+	-- OFFSET 0 and "+ interval '0'" here and below: from each profile by the
+	-- index on profile_id, whatever the planner believes about tables that were
+	-- empty a moment ago.  Thousands of rows may be due at the same instant.
+	WITH found AS MATERIALIZED (
+		SELECT w.profile_id AS canonical_id, x.trigger_id
+		FROM unnest(profiles, instants) AS w(profile_id, at)
+		CROSS JOIN LATERAL (SELECT p.profile_id FROM cdp.profile p WHERE p.canonical_id = w.profile_id OFFSET 0) p
+		CROSS JOIN LATERAL (SELECT t.trigger_id FROM cdp.journey_trigger t
+							WHERE t.profile_id = p.profile_id AND t.at + interval '0' = w.at OFFSET 0) x
+	), gone AS (
+		DELETE FROM cdp.journey_trigger t USING found f WHERE t.trigger_id = f.trigger_id
+		RETURNING t.trigger_id, t.source, t.name, f.canonical_id, t.at, t.label, t.value, t.event_id
+	)
+	SELECT array_agg(ROW(o.*)::cdp.journey_trigger) INTO taken
+	FROM (SELECT * FROM gone x ORDER BY x.canonical_id, x.source, x.name, x.label NULLS FIRST, x.value NULLS FIRST, x.trigger_id) o;
+	IF taken IS NULL THEN
+		RETURN 0;
+	END IF;
+
+	-- exits, of any version
+	FOR g IN
+		SELECT e.why, array_agg(e.run_id) AS runs, array_agg(e.at) AS instants
+		FROM (SELECT DISTINCT ON (s.run_id) s.run_id, t.at, x.value ->> 'on' AS why
+			  FROM unnest(taken) t
+			  CROSS JOIN LATERAL (SELECT o.run_id, o.journey, o.version, o.label FROM cdp.journey_state o
+								  WHERE o.profile_id = t.profile_id AND o.status = 'active' AND o.entered_at < t.at OFFSET 0) s
+			  JOIN cdp.journey_version v ON v.journey = s.journey AND v.version = s.version
+			  CROSS JOIN LATERAL jsonb_array_elements(v.spec -> 'exit') WITH ORDINALITY x
+			  CROSS JOIN LATERAL cdp._event_ref(x.value ->> 'on') ref
+			  WHERE t.source = 'event' AND ref.event = t.name
+				AND CASE WHEN ref.bound THEN s.label = t.label ELSE ref.label IS NULL OR ref.label = t.label END
+			  ORDER BY s.run_id, x.ordinality) e
+		GROUP BY e.why ORDER BY e.why
+	LOOP
+		PERFORM cdp._end_runs(g.runs, g.instants, 'exited', g.why);
+	END LOOP;
+
+	-- goals, once per run, also after its end
+	INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
+	SELECT e.at, e.profile_id, e.journey, e.version, e.run_id, e.step, 'goal', e.name
+	FROM (SELECT DISTINCT ON (s.run_id) s.run_id, t.at, t.profile_id, s.journey, s.version, s.step, t.name
+		  FROM unnest(taken) t
+		  JOIN cdp.journey_listener l ON l.source = t.source AND l.name = t.name AND l.purpose = 'goal'
+		  CROSS JOIN LATERAL (SELECT p.profile_id FROM cdp.profile p WHERE p.canonical_id = t.profile_id OFFSET 0) m
+		  CROSS JOIN LATERAL (SELECT o.* FROM cdp.journey_state o
+							  WHERE o.profile_id = m.profile_id AND o.journey = l.journey AND o.version = l.version OFFSET 0) s
+		  JOIN cdp.journey_version v ON v.journey = s.journey AND v.version = s.version
+		  CROSS JOIN LATERAL cdp._event_ref(v.spec #>> '{goal,on}') ref
+		  WHERE t.at > s.entered_at AND t.at <= s.entered_at + cdp._journey_duration(v.spec #>> '{goal,within}')
+			AND CASE WHEN ref.bound THEN s.label = t.label ELSE ref.label IS NULL OR ref.label = t.label END
+			AND s.outcome IS DISTINCT FROM 'merged'
+		  ORDER BY s.run_id, t.at) e
+	WHERE NOT EXISTS (SELECT FROM cdp.journey_log l WHERE l.run_id = e.run_id AND l.what = 'goal')
+	ORDER BY e.profile_id, e.journey, e.run_id;
+
+	-- Entries.  A profile that several triggers of one instant would enter is
+	-- looked at once for each, one after the other.
+	FOR g IN
+		SELECT c.journey, c.turn, array_agg(c.profile_id ORDER BY c.profile_id) AS profiles,
+			   array_agg(c.at ORDER BY c.profile_id) AS instants, array_agg(c.entry ORDER BY c.profile_id) AS entries
+		FROM (SELECT l.journey, t.profile_id, t.at,
+					 jsonb_strip_nulls(jsonb_build_object(t.source, t.name, 'label', t.label, 'value', t.value,
+						'at', (to_jsonb(t.at AT TIME ZONE 'UTC') #>> '{}') || 'Z')) AS entry,
+					 row_number() OVER (PARTITION BY l.journey, t.profile_id ORDER BY t.ordinality) AS turn
+			  FROM unnest(taken) WITH ORDINALITY t
+			  JOIN cdp.journey_listener l ON l.source = t.source AND l.name = t.name AND l.purpose = 'entry'
+			  JOIN cdp.journey_version v ON v.journey = l.journey AND v.version = l.version
+			  WHERE t.source <> 'event' OR EXISTS (
+				SELECT FROM jsonb_array_elements(CASE jsonb_typeof(v.spec #> '{entry,on}')
+												 WHEN 'array' THEN v.spec #> '{entry,on}' ELSE jsonb_build_array(v.spec #> '{entry,on}') END) o
+				CROSS JOIN LATERAL cdp._event_ref(o #>> '{}') ref
+				WHERE ref.event = t.name AND (ref.label IS NULL OR ref.label = t.label))) c
+		GROUP BY c.journey, c.turn ORDER BY c.journey, c.turn
+	LOOP
+		PERFORM cdp._enter_each(j, g.profiles, g.instants, g.entries, '{}') FROM cdp.journey j WHERE j.name = g.journey;
+	END LOOP;
+	RETURN cardinality(taken);
+END
+$$;
+COMMENT ON FUNCTION cdp._take_triggers(bigint[], timestamptz[]) IS 'consumes the triggers of each profile (locked by the caller) at its instant: exits, goals, then entries';
+
+CREATE FUNCTION cdp._take_steps(profiles bigint[], instants timestamptz[]) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	g		record;
+	done	bigint := 0;
+BEGIN
+	FOR g IN
+		SELECT s.journey, s.version, s.step, array_agg(s.run_id ORDER BY s.profile_id, s.run_id) AS runs
+		FROM unnest(profiles, instants) AS w(profile_id, at)
+		CROSS JOIN LATERAL (SELECT o.* FROM cdp.journey_state o
+							WHERE o.profile_id = w.profile_id AND o.status = 'active' AND o.due_at + interval '0' = w.at OFFSET 0) s
+		JOIN cdp.journey j ON j.name = s.journey AND j.status = 'active'
+		GROUP BY s.journey, s.version, s.step ORDER BY s.journey, s.version, s.step
+	LOOP
+		PERFORM cdp._do_step_each(g.journey, g.version, g.step, g.runs);
+		done := done + cardinality(g.runs);
+	END LOOP;
+	RETURN done;
+END
+$$;
+COMMENT ON FUNCTION cdp._take_steps(bigint[], timestamptz[]) IS 'does the steps that each profile (locked by the caller) has due at its instant';
+
+/*
+ * Everything that is due about one profile happens in the order of time:
+ * triggers and steps of its earliest instant first, of one instant triggers
+ * before steps, then the next instant, and so on.  Many profiles go through
+ * this side by side, each at its own instant, so the work is done in sets.
+ * That is why one late call gives the very same as many punctual ones.
+ */
+CREATE FUNCTION cdp.advance_journeys(at timestamptz DEFAULT now(), max_runs int DEFAULT 10000) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	done		bigint := 0;
+	before		bigint;
+	batch		bigint[];
+	profiles	bigint[];
+	instants	timestamptz[];
+BEGIN
+	IF advance_journeys.at IS NULL OR advance_journeys.max_runs IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'arguments of advance_journeys must not be null';
+	ELSIF advance_journeys.max_runs < 0 THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'max_runs must not be negative';
+	END IF;
+	PERFORM FROM cdp.journey j WHERE j.status IN ('active', 'paused') ORDER BY j.name FOR SHARE;
+	-- What tag() would take one by one: a bulk change of an exclusive key that
+	-- waits for our rows must not be waited for later.
+	PERFORM pg_advisory_xact_lock_shared(cdp._key_lock(k.key))
+	FROM (SELECT DISTINCT cdp._exclusive_key(e.value ->> 'tag') AS key
+		  FROM cdp.journey j
+		  JOIN cdp.journey_version v ON v.journey = j.name
+		  CROSS JOIN LATERAL jsonb_each(v.spec -> 'steps') e
+		  WHERE j.status = 'active' AND e.value ? 'tag' AND EXISTS (SELECT FROM cdp.tag_key x WHERE x.exclusive)
+		  ORDER BY key) k
+	WHERE k.key IS NOT NULL;
+
+	WHILE done < max_runs LOOP
+		-- The profiles with the oldest work that nobody else is at.
+		batch := ARRAY(
+			SELECT x.profile_id FROM (
+				SELECT p.profile_id
+				FROM cdp.journey_trigger t
+				JOIN cdp.profile l ON l.profile_id = t.profile_id
+				JOIN cdp.profile p ON p.profile_id = l.canonical_id
+				WHERE t.at <= advance_journeys.at AND p.canonical_id = p.profile_id
+				ORDER BY t.at LIMIT least(1000, max_runs - done) FOR NO KEY UPDATE OF p SKIP LOCKED) x
+			UNION
+			SELECT x.profile_id FROM (
+				SELECT p.profile_id
+				FROM cdp.journey_state s
+				JOIN cdp.journey j ON j.name = s.journey AND j.status = 'active'
+				JOIN cdp.profile p ON p.profile_id = s.profile_id
+				WHERE s.status = 'active' AND s.due_at <= advance_journeys.at AND p.canonical_id = p.profile_id
+				ORDER BY s.due_at LIMIT least(1000, max_runs - done) FOR NO KEY UPDATE OF p SKIP LOCKED) x);
+		before := done;
+		WHILE done < max_runs LOOP
+			SELECT array_agg(w.profile_id ORDER BY w.profile_id), array_agg(w.at ORDER BY w.profile_id)
+			INTO profiles, instants
+			FROM (SELECT x.profile_id, min(x.at) AS at
+				  FROM (SELECT b AS profile_id, t.at
+						FROM unnest(batch) b
+						CROSS JOIN LATERAL (SELECT p.profile_id FROM cdp.profile p WHERE p.canonical_id = b OFFSET 0) p
+						CROSS JOIN LATERAL (SELECT t.at FROM cdp.journey_trigger t
+											WHERE t.profile_id = p.profile_id AND t.at + interval '0' <= advance_journeys.at OFFSET 0) t
+						UNION ALL
+						SELECT b, s.due_at
+						FROM unnest(batch) b
+						CROSS JOIN LATERAL (SELECT o.journey, o.due_at FROM cdp.journey_state o
+											WHERE o.profile_id = b AND o.status = 'active' AND o.due_at + interval '0' <= advance_journeys.at OFFSET 0) s
+						JOIN cdp.journey j ON j.name = s.journey AND j.status = 'active') x
+				  GROUP BY x.profile_id) w;
+			EXIT WHEN profiles IS NULL;
+			done := done + cdp._take_triggers(profiles, instants) + cdp._take_steps(profiles, instants);
+		END LOOP;
+		EXIT WHEN done = before;
+	END LOOP;
+	RETURN done;
+END
+$$;
+COMMENT ON FUNCTION cdp.advance_journeys(timestamptz, int) IS 'consumes triggers and does the steps due at or before this instant; returns how many of both';
+
+-- merges
+
+-- Called by merge with both profile rows locked.  Active runs go over to the
+-- survivor; where both are in the same journey with the same key, the run that
+-- entered first goes on and the other ends.  Ended runs stay where they are:
+-- re-entry looks at all leaves of a profile.
+CREATE FUNCTION cdp._merge_journeys(survivor bigint, merged bigint, at timestamptz) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	runs	bigint[];
+	g		record;
+BEGIN
+	PERFORM FROM cdp.journey_state s WHERE s.profile_id IN (survivor, merged) AND s.status = 'active' ORDER BY s.run_id FOR UPDATE;
+	runs := ARRAY(
+		SELECT d.run_id
+		FROM (SELECT s.run_id, row_number() OVER (PARTITION BY s.journey, s.key ORDER BY s.entered_at, s.run_id) AS nth
+			  FROM cdp.journey_state s WHERE s.profile_id IN (survivor, merged) AND s.status = 'active') d
+		WHERE d.nth > 1 ORDER BY d.run_id);
+	PERFORM cdp._end_runs(runs, array_fill(_merge_journeys.at, ARRAY[cardinality(runs)]), 'merged',
+						  format('profile %s was merged into %s', merged, survivor));
+	INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
+	SELECT _merge_journeys.at, survivor, s.journey, s.version, s.run_id, s.step, 'moved', format('from profile %s', merged)
+	FROM cdp.journey_state s WHERE s.profile_id = merged AND s.status = 'active' ORDER BY s.journey, s.run_id;
+	FOR g IN
+		WITH moved AS (
+			UPDATE cdp.journey_state s SET profile_id = survivor
+			WHERE s.profile_id = merged AND s.status = 'active' RETURNING s.journey
+		)
+		SELECT DISTINCT m.journey FROM moved m ORDER BY m.journey
+	LOOP
+		PERFORM cdp._mark_journey(g.journey, ARRAY[merged], false);
+		PERFORM cdp._mark_journey(g.journey, ARRAY[survivor], true);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp._merge_journeys(bigint, bigint, timestamptz) IS 'moves the active runs of a merged profile to the survivor';
+
+CREATE FUNCTION cdp.journey_stats(name text)
+RETURNS TABLE (step text, entered bigint, waiting bigint, left_step bigint, messages bigint, goals bigint)
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT st.step,
+		   coalesce(r.at_step, 0) + coalesce(l.left_step, 0), coalesce(r.waiting, 0), coalesce(l.left_step, 0),
+		   coalesce(l.messages, 0), coalesce(l.goals, 0)
+	FROM (SELECT DISTINCT k AS step FROM cdp.journey_version v, jsonb_object_keys(v.spec -> 'steps') AS k
+		  WHERE v.journey = journey_stats.name) AS st
+	LEFT JOIN (SELECT s.step, count(*) FILTER (WHERE s.outcome IS DISTINCT FROM 'completed') AS at_step,
+					  count(*) FILTER (WHERE s.status = 'active') AS waiting
+			   FROM cdp.journey_state s WHERE s.journey = journey_stats.name GROUP BY s.step) AS r ON r.step = st.step
+	LEFT JOIN (SELECT g.step, count(*) FILTER (WHERE g.what = 'step') AS left_step,
+					  count(*) FILTER (WHERE g.what = 'sent') AS messages, count(*) FILTER (WHERE g.what = 'goal') AS goals
+			   FROM cdp.journey_log g WHERE g.journey = journey_stats.name GROUP BY g.step) AS l ON l.step = st.step
+	ORDER BY st.step COLLATE "C";
+END;
+COMMENT ON FUNCTION cdp.journey_stats(text) IS 'how many runs came to each step, stand there and left it, all versions together';
+
