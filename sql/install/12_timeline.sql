@@ -153,6 +153,22 @@ COMMENT ON FUNCTION cdp.active_days(cdp.timeline, text) IS 'number of calendar d
 CREATE FUNCTION cdp.active_days(t cdp.timeline, event text, tz text) RETURNS int
 	LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_active_days';
 COMMENT ON FUNCTION cdp.active_days(cdp.timeline, text, text) IS 'number of calendar days in a time zone with an event of this name; NULL name = any';
+CREATE FUNCTION cdp.median_gap(t cdp.timeline, event text) RETURNS interval
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_median_gap';
+COMMENT ON FUNCTION cdp.median_gap(cdp.timeline, text) IS 'median of the times between neighbouring events with this name';
+CREATE FUNCTION cdp.sessions(t cdp.timeline, gap interval, OUT session bigint, OUT started_at timestamptz, OUT ended_at timestamptz, OUT events bigint)
+	RETURNS SETOF record
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE ROWS 10 AS 'MODULE_PATHNAME', 'mcdp_sessions';
+COMMENT ON FUNCTION cdp.sessions(cdp.timeline, interval) IS 'sessions: a new one begins when more than the gap has passed';
+CREATE FUNCTION cdp.num_sessions(t cdp.timeline, gap interval) RETURNS bigint
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_num_sessions';
+COMMENT ON FUNCTION cdp.num_sessions(cdp.timeline, interval) IS 'number of sessions: a new one begins when more than the gap has passed';
+CREATE FUNCTION cdp.next_events(t cdp.timeline, event text, n int) RETURNS text[]
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_next_events';
+COMMENT ON FUNCTION cdp.next_events(cdp.timeline, text, int) IS 'names of up to n events after the first one with this name, in order';
+CREATE FUNCTION cdp.previous_events(t cdp.timeline, event text, n int) RETURNS text[]
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_previous_events';
+COMMENT ON FUNCTION cdp.previous_events(cdp.timeline, text, int) IS 'names of up to n events before the first one with this name, in order';
 CREATE FUNCTION cdp.window_funnel(t cdp.timeline, steps text[], within interval) RETURNS int
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 5 AS 'MODULE_PATHNAME', 'mcdp_window_funnel';
 COMMENT ON FUNCTION cdp.window_funnel(cdp.timeline, text[], interval) IS 'how many of the steps were reached, in order, within a window';

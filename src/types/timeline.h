@@ -138,6 +138,11 @@ extern size_t mcdp_timeline_builder_size(TimelineBuilder *b);
 extern void mcdp_timeline_builder_write(TimelineBuilder *b, Timeline *out, size_t size);
 extern Timeline *mcdp_timeline_builder_finish(TimelineBuilder *b);
 
+/* Gaps and sessions (timeline_session.c); "gap" in microseconds, >= 0. */
+extern uint32 mcdp_timeline_num_sessions(const TimelineView *v, int64 gap);
+extern uint32 mcdp_timeline_session_end(const TimelineView *v, uint32 first, int64 gap);
+extern bool mcdp_timeline_median_gap(const TimelineView *v, uint32 event, uint64 *median);
+
 /* The longest chain of steps within "within" microseconds (timeline_funnel.c). */
 #define TIMELINE_MAX_STEPS		64
 extern int	mcdp_timeline_funnel(const TimelineView *v, int nsteps, const int *step_codes,
