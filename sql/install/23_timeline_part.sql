@@ -33,53 +33,89 @@ COMMENT ON FUNCTION cdp._timeline_part_events() IS 'a part with at least this ma
 
 -- reading
 
+-- In PL/pgSQL so that it is planned once in a session, and so that the queries
+-- that call it stay fit for parallel workers (a correlated subquery is not).
+CREATE FUNCTION cdp._unfolded(leaf bigint) RETURNS cdp.timeline
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	RETURN (SELECT cdp.timeline_agg(n.at, n.event, n.label, n.value)
+			FROM cdp.event_tail t
+			CROSS JOIN LATERAL (SELECT r.at, r.event, r.source, r.properties FROM cdp.event r
+								WHERE r.profile_id = t.owner_id AND r.event_id = t.event_id AND r.at = t.at LIMIT 1) e
+			CROSS JOIN LATERAL cdp._event_entries(e.at, e.event, e.source, e.properties) n
+			WHERE t.profile_id = leaf);
+END
+$$;
+COMMENT ON FUNCTION cdp._unfolded(bigint) IS 'the events of a leaf profile that are not yet folded into its parts; NULL when there are none';
+
+-- The same in three forms: for a scan, for some profiles, for one.
+
+-- A function, so that it is one step for the planner: if it put workers under
+-- this small part of profile_timeline, it could put none above the whole.
+CREATE FUNCTION cdp._composed_timelines() RETURNS TABLE (profile_id bigint, timeline cdp.timeline)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	RETURN QUERY
+	SELECT l.canonical_id, cdp.timeline_agg(x.timeline)
+	FROM (
+		SELECT p.profile_id, p.timeline FROM cdp.timeline_part p
+		WHERE p.sole AND p.profile_id IN (SELECT t.profile_id FROM cdp.event_tail t)
+		UNION ALL
+		SELECT p.profile_id, p.timeline FROM cdp.timeline_part p WHERE NOT p.sole
+		UNION ALL
+		SELECT t.profile_id, cdp._unfolded(t.profile_id) FROM (SELECT DISTINCT e.profile_id FROM cdp.event_tail e) t
+	) AS x
+	JOIN cdp.profile l ON l.profile_id = x.profile_id
+	GROUP BY l.canonical_id
+	HAVING cdp.num_events(cdp.timeline_agg(x.timeline)) > 0;
+END
+$$;
+COMMENT ON FUNCTION cdp._composed_timelines() IS 'the timelines that have to be put together: of several parts or leaves, or with unfolded events';
+
 CREATE VIEW cdp.profile_timeline AS
 SELECT p.profile_id, p.timeline
 FROM cdp.timeline_part p
 WHERE p.sole AND NOT EXISTS (SELECT FROM cdp.event_tail t WHERE t.profile_id = p.profile_id)
 UNION ALL
-SELECT l.canonical_id, cdp.timeline_agg(x.timeline)
-FROM cdp.profile l
-CROSS JOIN LATERAL (
-	SELECT p.timeline FROM cdp.timeline_part p WHERE p.profile_id = l.profile_id
-	UNION ALL
-	SELECT cdp.timeline_agg(n.at, n.event, n.label, n.value)
-	FROM cdp.event_tail t
-	CROSS JOIN LATERAL (SELECT r.at, r.event, r.source, r.properties FROM cdp.event r
-						WHERE r.profile_id = t.owner_id AND r.event_id = t.event_id AND r.at = t.at LIMIT 1) e
-	CROSS JOIN LATERAL cdp._event_entries(e.at, e.event, e.source, e.properties) n
-	WHERE t.profile_id = l.profile_id
-	HAVING count(*) > 0
-) AS x
-WHERE EXISTS (SELECT FROM cdp.timeline_part p WHERE p.profile_id = l.profile_id AND NOT p.sole)
-	OR EXISTS (SELECT FROM cdp.event_tail t WHERE t.profile_id = l.profile_id)
-GROUP BY l.canonical_id
-HAVING cdp.num_events(cdp.timeline_agg(x.timeline)) > 0;
+SELECT c.profile_id, c.timeline FROM cdp._composed_timelines() c;
 COMMENT ON VIEW cdp.profile_timeline IS 'the timeline of every canonical profile that has events: all that is committed, folded or not';
+
+CREATE FUNCTION cdp._timelines_of(candidates cdp.bitmap) RETURNS TABLE (profile_id bigint, timeline cdp.timeline)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT l.canonical_id, cdp.timeline_agg(x.timeline)
+	FROM cdp.rb_iterate(candidates) AS c (id)
+	JOIN cdp.profile l ON l.canonical_id = c.id
+	CROSS JOIN LATERAL (
+		SELECT p.timeline FROM cdp.timeline_part p WHERE p.profile_id = l.profile_id
+		UNION ALL
+		SELECT cdp._unfolded(l.profile_id)
+	) AS x
+	GROUP BY l.canonical_id
+	HAVING cdp.num_events(cdp.timeline_agg(x.timeline)) > 0;
+END;
+COMMENT ON FUNCTION cdp._timelines_of(cdp.bitmap) IS 'the timelines of these canonical profiles, as far as they have events; by index, for some of many';
 
 CREATE FUNCTION cdp.timeline_of(profile bigint) RETURNS cdp.timeline
 LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	canonical bigint;
-	found_timeline cdp.timeline;
 BEGIN
 	SELECT p.canonical_id INTO canonical FROM cdp.profile p WHERE p.profile_id = profile;
 	IF NOT FOUND THEN
 		RETURN NULL;
 	END IF;
-	SELECT v.timeline INTO found_timeline FROM cdp.profile_timeline v WHERE v.profile_id = canonical;
-	RETURN coalesce(found_timeline, '{}');
+	RETURN coalesce((SELECT cdp.timeline_agg(x.timeline)
+					 FROM cdp.profile l
+					 CROSS JOIN LATERAL (
+						SELECT p.timeline FROM cdp.timeline_part p WHERE p.profile_id = l.profile_id
+						UNION ALL
+						SELECT cdp._unfolded(l.profile_id)
+					 ) AS x
+					 WHERE l.canonical_id = canonical), '{}');
 END
 $$;
 COMMENT ON FUNCTION cdp.timeline_of(bigint) IS 'the whole timeline of a profile (of a merged one: of its canonical profile), folded or not; NULL when there is no such profile';
-
-CREATE FUNCTION cdp._timelines_of(candidates cdp.bitmap) RETURNS TABLE (profile_id bigint, timeline cdp.timeline)
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-	SELECT v.profile_id, v.timeline FROM cdp.profile_timeline v
-	WHERE candidates OPERATOR(cdp.@>) v.profile_id;
-END;
-COMMENT ON FUNCTION cdp._timelines_of(cdp.bitmap) IS 'the timelines of these canonical profiles, as far as they have events; inlined into the query that calls it';
 
 -- folding
 
