@@ -147,6 +147,8 @@ extern bool mcdp_timeline_median_gap(const TimelineView *v, uint32 event, uint64
 #define TIMELINE_MAX_STEPS		64
 extern int	mcdp_timeline_funnel(const TimelineView *v, int nsteps, const int *step_codes,
 								 int64 within);
+extern int	mcdp_timeline_funnel_distinct(const TimelineView *v, int nsteps,
+										  const int *step_codes, uint64 within);
 
 static inline uint32
 timeline_num_events(const TimelineView *v)

@@ -138,11 +138,75 @@ get_wanted(FunctionCallInfo fcinfo, Wanted *w, int nargs)
 	}
 }
 
-static inline bool
-is_wanted(const Wanted *w, uint32 i)
+/* Index of the first wanted event from "i" on, nevents if there is none. */
+static inline uint32
+next_wanted(const Wanted *w, uint32 i)
 {
-	return (w->any_event || timeline_event_code(&w->v, i) == w->event) &&
-		(w->any_label || timeline_label_code(&w->v, i) == w->label);
+	const TimelineView *v = &w->v;
+
+	if (w->any_event)
+		return i;
+	for (; i < v->nevents; i++)
+	{
+		if (v->event_width == 0)
+		{
+			/* most events are others: let the C library pass over them */
+			const uint8 *codes = v->events;
+			const uint8 *p = memchr(codes + i, (int) w->event, v->nevents - i);
+
+			if (p == NULL)
+				return v->nevents;
+			i = (uint32) (p - codes);
+		}
+		else if (timeline_event_code(v, i) != w->event)
+			continue;
+		if (w->any_label || timeline_label_code(v, i) == w->label)
+			return i;
+	}
+	return v->nevents;
+}
+
+/* One past the last wanted event before "i", 0 if there is none. */
+static inline uint32
+last_wanted(const Wanted *w, uint32 i)
+{
+	while (i > 0 && !w->any_event &&
+		   (timeline_event_code(&w->v, i - 1) != w->event ||
+			(!w->any_label && timeline_label_code(&w->v, i - 1) != w->label)))
+		i--;
+	return i;
+}
+
+static MCDP_VECTORISED uint32
+count_byte(const uint8 *codes, uint32 n, uint8 code)
+{
+	uint32		count = 0;
+
+	for (uint32 i = 0; i < n; i++)
+		count += codes[i] == code;
+	return count;
+}
+
+/*
+ * The head of a timeline, without reading the rest when that lies out of line:
+ * what stands before the columns.
+ */
+static const Timeline *
+get_head(Datum d)
+{
+	const Timeline *t;
+
+	if (VARATT_IS_4B_U(DatumGetPointer(d)))
+		t = (const Timeline *) DatumGetPointer(d);
+	else
+		t = (const Timeline *) PG_DETOAST_DATUM_SLICE(d, 0, offsetof(Timeline, columns) - VARHDRSZ);
+	if (unlikely(t->version != TIMELINE_VERSION))
+	{
+		TimelineView v;
+
+		mcdp_timeline_open(&v, t);	/* raises the error */
+	}
+	return t;
 }
 
 /* num_events(timeline [, event [, label]]) */
@@ -153,14 +217,15 @@ mcdp_num_events(PG_FUNCTION_ARGS)
 	Wanted		w;
 	int64		count = 0;
 
+	if (PG_NARGS() == 1)
+		PG_RETURN_INT64(get_head(PG_GETARG_DATUM(0))->nevents);
 	get_wanted(fcinfo, &w, PG_NARGS());
-	if (w.any_event)
-		PG_RETURN_INT64(w.v.nevents);
-	if (!w.none)
-	{
-		for (uint32 i = 0; i < w.v.nevents; i++)
-			count += is_wanted(&w, i);
-	}
+	if (w.none)
+		PG_RETURN_INT64(0);
+	if (w.any_label && w.v.event_width == 0)
+		PG_RETURN_INT64(count_byte(w.v.events, w.v.nevents, (uint8) w.event));
+	for (uint32 i = next_wanted(&w, 0); i < w.v.nevents; i = next_wanted(&w, i + 1))
+		count++;
 	PG_RETURN_INT64(count);
 }
 
@@ -175,11 +240,11 @@ mcdp_total(PG_FUNCTION_ARGS)
 	get_wanted(fcinfo, &w, PG_NARGS());
 	if (!w.none && w.v.values != NULL)
 	{
-		for (uint32 i = 0; i < w.v.nevents; i++)
+		for (uint32 i = next_wanted(&w, 0); i < w.v.nevents; i = next_wanted(&w, i + 1))
 		{
 			double		value;
 
-			if (is_wanted(&w, i) && timeline_value(&w.v, i, &value))
+			if (timeline_value(&w.v, i, &value))
 				sum += value;
 		}
 	}
@@ -192,14 +257,19 @@ Datum
 mcdp_first_at(PG_FUNCTION_ARGS)
 {
 	Wanted		w;
+	uint32		i;
 
-	get_wanted(fcinfo, &w, PG_NARGS());
-	if (!w.none)
+	if (PG_NARGS() == 1)
 	{
-		for (uint32 i = 0; i < w.v.nevents; i++)
-			if (is_wanted(&w, i))
-				PG_RETURN_TIMESTAMPTZ(timeline_at(&w.v, i));
+		const Timeline *t = get_head(PG_GETARG_DATUM(0));
+
+		if (t->nevents == 0)
+			PG_RETURN_NULL();
+		PG_RETURN_TIMESTAMPTZ(t->base);
 	}
+	get_wanted(fcinfo, &w, PG_NARGS());
+	if (!w.none && (i = next_wanted(&w, 0)) < w.v.nevents)
+		PG_RETURN_TIMESTAMPTZ(timeline_at(&w.v, i));
 	PG_RETURN_NULL();
 }
 
@@ -209,14 +279,11 @@ Datum
 mcdp_last_at(PG_FUNCTION_ARGS)
 {
 	Wanted		w;
+	uint32		i;
 
 	get_wanted(fcinfo, &w, PG_NARGS());
-	if (!w.none)
-	{
-		for (uint32 i = w.v.nevents; i-- > 0;)
-			if (is_wanted(&w, i))
-				PG_RETURN_TIMESTAMPTZ(timeline_at(&w.v, i));
-	}
+	if (!w.none && (i = last_wanted(&w, w.v.nevents)) > 0)
+		PG_RETURN_TIMESTAMPTZ(timeline_at(&w.v, i - 1));
 	PG_RETURN_NULL();
 }
 
@@ -245,9 +312,8 @@ mcdp_first_label(PG_FUNCTION_ARGS)
 	get_wanted(fcinfo, &w, 2);
 	if (!w.none && w.v.labels != NULL)
 	{
-		for (uint32 i = 0; i < w.v.nevents && found == TIMELINE_NO_LABEL; i++)
-			if (is_wanted(&w, i))
-				found = timeline_label_code(&w.v, i);
+		for (uint32 i = next_wanted(&w, 0); i < w.v.nevents && found == TIMELINE_NO_LABEL; i = next_wanted(&w, i + 1))
+			found = timeline_label_code(&w.v, i);
 	}
 	return label_result(fcinfo, &w.v, found);
 }
@@ -263,9 +329,8 @@ mcdp_last_label(PG_FUNCTION_ARGS)
 	get_wanted(fcinfo, &w, 2);
 	if (!w.none && w.v.labels != NULL)
 	{
-		for (uint32 i = w.v.nevents; i-- > 0 && found == TIMELINE_NO_LABEL;)
-			if (is_wanted(&w, i))
-				found = timeline_label_code(&w.v, i);
+		for (uint32 i = last_wanted(&w, w.v.nevents); i > 0 && found == TIMELINE_NO_LABEL; i = last_wanted(&w, i - 1))
+			found = timeline_label_code(&w.v, i - 1);
 	}
 	return label_result(fcinfo, &w.v, found);
 }
@@ -285,11 +350,11 @@ mcdp_top_label(PG_FUNCTION_ARGS)
 											MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 		uint32		most = 0;
 
-		for (uint32 i = 0; i < w.v.nevents; i++)
+		for (uint32 i = next_wanted(&w, 0); i < w.v.nevents; i = next_wanted(&w, i + 1))
 		{
 			uint32		label = timeline_label_code(&w.v, i);
 
-			if (is_wanted(&w, i) && label != TIMELINE_NO_LABEL)
+			if (label != TIMELINE_NO_LABEL)
 				count[label]++;
 		}
 		for (uint32 i = 0; i < w.v.label_dict.count; i++)
@@ -404,13 +469,10 @@ mcdp_active_days(PG_FUNCTION_ARGS)
 	get_wanted(fcinfo, &w, PG_NARGS() > 1 && !PG_ARGISNULL(1) ? 2 : 1);
 	if (w.none)
 		PG_RETURN_INT32(0);
-	for (uint32 i = 0; i < w.v.nevents; i++)
+	for (uint32 i = next_wanted(&w, 0); i < w.v.nevents; i = next_wanted(&w, i + 1))
 	{
-		int			day;
+		int			day = day_of(timeline_at(&w.v, i), tz);
 
-		if (!is_wanted(&w, i))
-			continue;
-		day = day_of(timeline_at(&w.v, i), tz);
 		if (seen == 0 || day > newest)
 		{
 			uint32		ahead = seen == 0 ? 64 : (uint32) day - (uint32) newest;

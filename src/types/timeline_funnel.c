@@ -100,6 +100,11 @@ mcdp_timeline_funnel(const TimelineView *v, int nsteps, const int *step_codes, i
 	if (possible <= 1)
 		return possible;
 
+	reached = mcdp_timeline_funnel_distinct(v, possible, step_codes, units);
+	if (reached >= 0)
+		return reached;
+	reached = 0;
+
 	if (v->event_dict.count > lengthof(few))
 		mask = palloc_extended(sizeof(uint64) * (Size) v->event_dict.count, MCXT_ALLOC_HUGE);
 	memset(mask, 0, sizeof(uint64) * (Size) v->event_dict.count);

@@ -1,0 +1,44 @@
+-- timeline: long histories, and histories stored in every way a row can hold them, give the same answers (fixed seeds)
+SET client_min_messages = warning; DROP EXTENSION IF EXISTS marketing_cdp CASCADE; CREATE EXTENSION marketing_cdp; RESET client_min_messages; SET search_path = public, cdp; SET timezone = 'UTC';
+CREATE FUNCTION pg_temp.dice(i bigint, seed int, below bigint) RETURNS bigint LANGUAGE sql IMMUTABLE AS
+	$$ SELECT (hashint8extended(i, seed) & 9223372036854775807) % below $$;
+
+-- 1 … 3,000 events; times of every width, from all alike to all different
+CREATE TEMP TABLE ev AS
+SELECT h, timestamptz '2026-01-01' + pg_temp.dice(h * 10000 + i, 3, spread) * unit AS at, chr(97 + pg_temp.dice(h * 10000 + i, 4, 6)::int) AS event,
+	CASE WHEN h % 2 = 0 THEN (ARRAY[NULL, 'x', 'y'])[1 + pg_temp.dice(h * 10000 + i, 5, 3)] END AS label, CASE WHEN h % 3 = 0 THEN pg_temp.dice(h * 10000 + i, 6, 100) END AS value
+FROM (SELECT h, (ARRAY['1 us', '1 s', '1 day'])[1 + pg_temp.dice(h, 1, 3)]::interval AS unit, (ARRAY[10, 250, 5000, 100000])[1 + pg_temp.dice(h, 2, 4)] AS spread,
+	(ARRAY[1, 5, 60, 64, 65, 200, 1000, 3000])[1 + h % 8] AS n FROM generate_series(1, 320) h) s, generate_series(1, n) i;
+CREATE TEMP TABLE built AS SELECT h, timeline_agg(at, event, label, value) AS t FROM ev GROUP BY h;
+
+-- the funnel over different names has a pass of its own: more than 256 names keep to the general one
+CREATE TEMP TABLE question AS
+SELECT h, k, steps[1:1 + pg_temp.dice(h * 10 + k, 12, 6)] AS steps, pg_temp.dice(h * 10 + k, 13, 20) * pg_temp.dice(h, 14, 1000) * (ARRAY['1 us', '1 s', '1 day'])[1 + pg_temp.dice(h, 1, 3)]::interval / 100 AS within
+FROM (SELECT h, k, array_agg(s ORDER BY pg_temp.dice(h * 1000 + k * 10 + ascii(s), 11, 1000)) AS steps FROM generate_series(1, 320) h, generate_series(1, 5) k, unnest('{a,b,c,d,e,f}'::text[]) s GROUP BY h, k) s;
+SELECT count(*) FILTER (WHERE window_funnel(t, steps, within) <> window_funnel(t || more, steps, within)) AS wrong, count(*) FILTER (WHERE window_funnel(t, steps, within) < cardinality(steps)) > 100 AS not_all, count(*) > 1000 AS many
+FROM question JOIN built USING (h), (SELECT timeline_agg(timestamptz '1926-01-01' + i * interval '1 us', 'name ' || i) AS more FROM generate_series(1, 300) i) m;
+-- no window at all, and the longest
+SELECT count(*) FILTER (WHERE window_funnel(t, steps, '0') <> window_funnel(t || more, steps, '0')) AS wrong, count(*) FILTER (WHERE window_funnel(t, steps, '290000 years') <> window_funnel(t || more, steps, '290000 years')) AS wrong
+FROM question JOIN built USING (h), (SELECT timeline_agg(timestamptz '1926-01-01' + i * interval '1 us', 'name ' || i) AS more FROM generate_series(1, 300) i) m WHERE k = 1;
+SELECT window_funnel('{-4713-11-24T00:00:00Z "a", 294276-12-31T23:59:59.999999Z "b"}', '{a,b}', '290000 years'), window_funnel('{0001-01-01T00:00:00Z "a", 9999-12-31T23:59:59.999999Z "b"}', '{a,b}', '290000 years'),
+	window_funnel('{0001-01-01T00:00:00Z "b", 0001-01-01T00:00:00Z "c", 9999-12-31T23:59:59.999999Z "a"}', '{c,b,a}', '290000 years');
+
+-- short header, plain, out of line, compressed, compressed out of line
+CREATE TABLE plain(h int, t timeline) WITH (toast_tuple_target = 8160);
+CREATE TABLE outside(h int, t timeline);
+CREATE TABLE compressed(h int, t timeline) WITH (toast_tuple_target = 128); ALTER TABLE compressed ALTER COLUMN t SET STORAGE EXTENDED;
+CREATE TABLE kept(h int, t timeline); ALTER TABLE kept ALTER COLUMN t SET STORAGE MAIN;
+INSERT INTO plain SELECT * FROM built; INSERT INTO outside SELECT * FROM built; INSERT INTO compressed SELECT * FROM built; INSERT INTO kept SELECT * FROM built;
+SELECT count(*) FILTER (WHERE pg_column_size(p.t) < 127) > 10 AS short, count(*) FILTER (WHERE pg_column_size(c.t) < pg_column_size(o.t)) > 10 AS compressed,
+	pg_relation_size('plain') > pg_relation_size('outside') AS inline FROM plain p JOIN outside o USING (h) JOIN compressed c USING (h);
+SELECT store, count(*), count(*) FILTER (WHERE num_events(s.t) <> n) AS num_events, count(*) FILTER (WHERE first_at(s.t) <> first) AS first_at, count(*) FILTER (WHERE last_at(s.t) <> last) AS last_at,
+	count(*) FILTER (WHERE num_events(s.t, 'b') <> nb) AS num_events_b, count(*) FILTER (WHERE num_events(s.t, 'b', 'x') <> nbx) AS num_events_bx, count(*) FILTER (WHERE last_at(s.t, 'b') IS DISTINCT FROM last_b) AS last_at_b,
+	count(*) FILTER (WHERE total(s.t, 'b') <> sum) AS total, count(*) FILTER (WHERE s.t <> b.t) AS different, count(*) FILTER (WHERE num_sessions(s.t, '1 h') <> num_sessions(b.t, '1 h')) AS num_sessions
+FROM (SELECT 'plain' AS store, * FROM plain UNION ALL SELECT 'outside', * FROM outside UNION ALL SELECT 'compressed', * FROM compressed UNION ALL SELECT 'kept', * FROM kept) s JOIN built b USING (h)
+	JOIN (SELECT h, count(*) AS n, min(at) AS first, max(at) AS last, count(*) FILTER (WHERE event = 'b') AS nb, count(*) FILTER (WHERE event = 'b' AND label = 'x') AS nbx, max(at) FILTER (WHERE event = 'b') AS last_b,
+		coalesce(sum(value) FILTER (WHERE event = 'b'), 0) AS sum FROM ev GROUP BY h) r USING (h) GROUP BY store ORDER BY store;
+-- a state that is still growing, and nothing
+SELECT n, num_events, first_at, last_at FROM (SELECT i AS n, num_events(timeline_agg(at, 'e') OVER w), first_at(timeline_agg(at, 'e') OVER w), last_at(timeline_agg(at, 'e') OVER w)
+	FROM (SELECT i, timestamptz '2026-01-10' - i * interval '1 day' AS at FROM generate_series(1, 3) i) s WINDOW w AS (ORDER BY i)) s;
+SELECT num_events('{}'), first_at('{}') IS NULL, last_at('{}') IS NULL, num_events('{}', 'a'), total('{}', 'a');
+DROP TABLE plain, outside, compressed, kept;
