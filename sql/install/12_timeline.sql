@@ -169,12 +169,6 @@ COMMENT ON FUNCTION cdp.next_events(cdp.timeline, text, int) IS 'names of up to 
 CREATE FUNCTION cdp.previous_events(t cdp.timeline, event text, n int) RETURNS text[]
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_previous_events';
 COMMENT ON FUNCTION cdp.previous_events(cdp.timeline, text, int) IS 'names of up to n events before the first one with this name, in order';
-CREATE FUNCTION cdp.window_funnel(t cdp.timeline, steps text[], within interval) RETURNS int
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 5 AS 'MODULE_PATHNAME', 'mcdp_window_funnel';
-COMMENT ON FUNCTION cdp.window_funnel(cdp.timeline, text[], interval) IS 'how many of the steps were reached, in order, within a window';
-CREATE FUNCTION cdp.window_funnel(t cdp.timeline, steps text[], within interval, mode text) RETURNS int
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 5 AS 'MODULE_PATHNAME', 'mcdp_window_funnel';
-COMMENT ON FUNCTION cdp.window_funnel(cdp.timeline, text[], interval, text) IS 'how many of the steps were reached, in order, within a window; mode must be empty';
 
 -- timeline operators
 

@@ -3,7 +3,9 @@
  * timeline_funnel.c
  *	  How far along a list of steps a timeline gets.
  *
- * The answer is the largest n for which events e1 … en exist with the names of
+ * This is the default mode, with a pass of its own over the stored columns;
+ * the others (and the definition of them all) are in event_match.c.  The
+ * answer is the largest n for which events e1 … en exist with the names of
  * steps 1 … n, e1.at <= e2.at <= … <= en.at and en.at - e1.at <= within.  One
  * event may be several of them (two equal steps, or the same name twice).
  *
@@ -25,7 +27,7 @@
 #include "postgres.h"
 
 #include "port/pg_bitutils.h"
-#include "types/timeline.h"
+#include "types/timeline_match.h"
 
 /*
  * The pass, for one width of times and one of codes.  mask[code] has bit k set
@@ -94,7 +96,10 @@ mcdp_timeline_funnel(const TimelineView *v, int nsteps, const int *step_codes, i
 	int			reached = 0;
 	uint64		units = (uint64) within / (uint64) v->unit;
 
-	/* Names are there only when events are: the first missing step is the limit. */
+	/*
+	 * Names are there only when events are: the first missing step is the
+	 * limit.
+	 */
 	while (possible < nsteps && step_codes[possible] >= 0)
 		possible++;
 	if (possible <= 1)
@@ -153,5 +158,72 @@ mcdp_timeline_funnel(const TimelineView *v, int nsteps, const int *step_codes, i
 #undef RUN
 	if (mask != few)
 		pfree(mask);
+	return reached;
+}
+
+/* The events that satisfy a step (or all of them), for the general matcher. */
+static MatchEvent *
+read_steps(const TimelineView *v, int nsteps, const int *step_codes, bool keep_all, size_t *n)
+{
+	MatchEvent *events = palloc_extended(sizeof(MatchEvent) * ((Size) v->nevents + 1),
+										 MCXT_ALLOC_HUGE);
+	uint64	   *mask = palloc_extended(sizeof(uint64) * ((Size) v->event_dict.count + 1),
+									   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+
+	for (int k = 0; k < nsteps; k++)
+		mask[step_codes[k]] |= UINT64CONST(1) << k;
+	*n = 0;
+	for (uint32 i = 0; i < v->nevents; i++)
+	{
+		uint64		steps = mask[timeline_event_code(v, i)];
+
+		if (steps != 0 || keep_all)
+		{
+			events[*n].at = timeline_at(v, i);
+			events[(*n)++].mask = steps;
+		}
+	}
+	pfree(mask);
+	return events;
+}
+
+/* Every mode; arguments as above. */
+int
+mcdp_timeline_funnel_mode(const TimelineView *v, int nsteps, const int *step_codes,
+						  int64 within, int mode)
+{
+	int			possible = 0;
+	int			reached;
+	MatchEvent *events;
+	size_t		n;
+
+	if (mode == 0)
+		return mcdp_timeline_funnel(v, nsteps, step_codes, within);
+	while (possible < nsteps && step_codes[possible] >= 0)
+		possible++;
+	if (possible <= 1)
+		return possible;
+	events = read_steps(v, possible, step_codes, (mode & FUNNEL_STRICT_ORDER) != 0, &n);
+	reached = mcdp_match_funnel(events, n, possible, within, mode);
+	pfree(events);
+	return reached;
+}
+
+/* Sets the times of the first longest chain, returns how many. */
+int
+mcdp_timeline_funnel_times(const TimelineView *v, int nsteps, const int *step_codes,
+						   int64 within, int64 *times)
+{
+	int			reached = mcdp_timeline_funnel(v, nsteps, step_codes, within);
+	MatchEvent *events;
+	size_t		n;
+
+	if (reached > 0)
+	{
+		events = read_steps(v, reached, step_codes, false, &n);
+		if (!mcdp_match_funnel_times(events, n, reached, within, times))
+			reached = 0;		/* cannot happen */
+		pfree(events);
+	}
 	return reached;
 }

@@ -117,8 +117,6 @@ SELECT window_funnel(t, '{view}', '300000 years') FROM one;
 SELECT window_funnel(t, '{view,NULL}', '1 day') FROM one;
 SELECT window_funnel(t, '{{view},{cart}}', '1 day') FROM one;
 SELECT window_funnel(t, array_fill('a'::text, '{65}'), '1 day') FROM one;
-SELECT window_funnel(t, '{view}', '1 day', 'strict_order') FROM one;
-SELECT window_funnel(t, '{view}', '1 day', 'strict_increase,strict_once') FROM one;
 SELECT window_funnel(t, '{view}', '1 day', 'fast') FROM one;
 \set VERBOSITY default
 

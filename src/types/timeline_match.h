@@ -1,0 +1,29 @@
+/*-------------------------------------------------------------------------
+ *
+ * timeline_match.h
+ *	  Funnels, retention and patterns over timelines.
+ *
+ * Nothing here knows fmgr.
+ *
+ * Copyright (c) 2026, marketing_cdp contributors
+ *
+ * IDENTIFICATION
+ *	  src/types/timeline_match.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MCDP_TIMELINE_MATCH_H
+#define MCDP_TIMELINE_MATCH_H
+
+#include "types/event_match.h"
+#include "types/timeline.h"
+
+extern int	mcdp_timeline_funnel_mode(const TimelineView *v, int nsteps, const int *step_codes,
+									  int64 within, int mode);
+extern int	mcdp_timeline_funnel_times(const TimelineView *v, int nsteps, const int *step_codes,
+									   int64 within, int64 *times);
+extern void mcdp_timeline_retention(const TimelineView *v, int cohort, int returned, bool any,
+									int buckets, int64 bucket, bool align_day, bool *out);
+extern void mcdp_funnel_mode_error(text * mode) pg_attribute_noreturn();
+
+#endif							/* MCDP_TIMELINE_MATCH_H */

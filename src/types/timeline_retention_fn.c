@@ -1,0 +1,76 @@
+/*-------------------------------------------------------------------------
+ *
+ * timeline_retention_fn.c
+ *	  SQL function: retention over a timeline.
+ *
+ * Copyright (c) 2026, marketing_cdp contributors
+ *
+ * IDENTIFICATION
+ *	  src/types/timeline_retention_fn.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "core/length.h"
+#include "types/timeline_datum.h"
+#include "types/timeline_match.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#define MAX_BUCKETS		100000
+
+static bool
+text_is(const text * t, const char *s)
+{
+	return VARSIZE_ANY_EXHDR(t) == strlen(s) && memcmp(VARDATA_ANY(t), s, strlen(s)) == 0;
+}
+
+/* retention(timeline, cohort, returned, buckets, bucket, align) */
+PG_FUNCTION_INFO_V1(mcdp_retention);
+Datum
+mcdp_retention(PG_FUNCTION_ARGS)
+{
+	Timeline   *t = PG_GETARG_TIMELINE_P(0);
+	text	   *cohort = PG_GETARG_TEXT_PP(1);
+	text	   *returned = PG_GETARG_TEXT_PP(2);
+	int32		buckets = PG_GETARG_INT32(3);
+	int64		bucket = mcdp_length_arg(PG_GETARG_INTERVAL_P(4), "bucket");
+	text	   *align = PG_GETARG_TEXT_PP(5);
+	bool		any = text_is(returned, "*");
+	bool		align_day = text_is(align, "day");
+	TimelineView v;
+	ArrayType  *result;
+	Size		size;
+
+	if (buckets < 1 || buckets > MAX_BUCKETS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("number of buckets must be between 1 and %d, not %d", MAX_BUCKETS, buckets)));
+	if (bucket == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("bucket must not be empty")));
+	if (!align_day && !text_is(align, "event"))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unrecognized alignment: \"%s\"", text_to_cstring(align)),
+				 errhint("Buckets are aligned to 'event' or 'day'.")));
+
+	mcdp_timeline_open(&v, t);
+	size = ARR_OVERHEAD_NONULLS(1) + buckets;
+	result = palloc0(size);
+	SET_VARSIZE(result, size);
+	result->ndim = 1;
+	result->elemtype = BOOLOID;
+	ARR_DIMS(result)[0] = buckets;
+	ARR_LBOUND(result)[0] = 1;
+	mcdp_timeline_retention(&v,
+							mcdp_timeline_find_event(&v, VARDATA_ANY(cohort), VARSIZE_ANY_EXHDR(cohort)),
+							any ? -1 : mcdp_timeline_find_event(&v, VARDATA_ANY(returned), VARSIZE_ANY_EXHDR(returned)),
+							any, buckets, bucket, align_day, (bool *) ARR_DATA_PTR(result));
+	PG_FREE_IF_COPY(t, 0);
+	PG_RETURN_ARRAYTYPE_P(result);
+}
