@@ -69,10 +69,15 @@ settle(BitmapState *state)
 	return state->set;
 }
 
+/*
+ * Works in the object's own context: the caller's may be one that cannot free
+ * (a sort keeps its tuples in a bump context from PostgreSQL 17 on).
+ */
 static Size
 get_flat_size(ExpandedObjectHeader *eohptr)
 {
 	BitmapState *state = (BitmapState *) eohptr;
+	MemoryContext caller = MemoryContextSwitchTo(eohptr->eoh_context);
 	Rbuf	   *set = settle(state);
 
 	if (state->flat_size == 0)
@@ -80,6 +85,7 @@ get_flat_size(ExpandedObjectHeader *eohptr)
 		mcdp_rbuf_optimize(set);
 		state->flat_size = mcdp_bitmap_flat_size(set);
 	}
+	MemoryContextSwitchTo(caller);
 	return state->flat_size;
 }
 

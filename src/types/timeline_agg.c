@@ -34,16 +34,27 @@ typedef struct ExpandedTimeline
 	TimelineBuilder *builder;
 } ExpandedTimeline;
 
+/*
+ * Both work in the object's own context: the caller's may be one that cannot
+ * free (a sort keeps its tuples in a bump context from PostgreSQL 17 on).
+ */
 static Size
 timeline_flat_size(ExpandedObjectHeader *eohptr)
 {
-	return mcdp_timeline_builder_size(((ExpandedTimeline *) eohptr)->builder);
+	MemoryContext caller = MemoryContextSwitchTo(eohptr->eoh_context);
+	Size		size = mcdp_timeline_builder_size(((ExpandedTimeline *) eohptr)->builder);
+
+	MemoryContextSwitchTo(caller);
+	return size;
 }
 
 static void
 timeline_flatten_into(ExpandedObjectHeader *eohptr, void *result, Size allocated_size)
 {
+	MemoryContext caller = MemoryContextSwitchTo(eohptr->eoh_context);
+
 	mcdp_timeline_builder_write(((ExpandedTimeline *) eohptr)->builder, result, allocated_size);
+	MemoryContextSwitchTo(caller);
 }
 
 static const ExpandedObjectMethods timeline_methods = {

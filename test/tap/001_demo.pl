@@ -40,7 +40,7 @@ is($node->safe_psql('cdp', 'SELECT count(*) FROM cdp.inbox'), 0, 'the inbox is e
 # Any arrival order gives the same timelines: an eighth of the households again
 # in another database, shuffled, in small batches, with ticks in between.
 my $sample = q{payload ->> 'messageId' NOT LIKE 'broken%' AND hashtext(payload #>> '{identifiers,0}') % 8 = 0};
-my $file = $node->basedir . '/messages';
+my $file = $node->safe_psql('cdp', q{SELECT current_setting('data_directory')}) . '/messages';
 $node->safe_psql('cdp', "COPY (SELECT payload FROM raw.message WHERE $sample ORDER BY md5(payload ->> 'messageId')) TO '$file'");
 $node->safe_psql('postgres', 'CREATE DATABASE shuffled');
 $node->safe_psql('shuffled', <<"SQL");
