@@ -100,7 +100,7 @@ extern void mcdp_ties_begin(Ties *ties, uint64 bits, bool all, uint32 at_most);
 /* One more unit of a step; false, and nothing changed, when that cannot be. */
 extern bool mcdp_ties_add(Ties *ties, int step);
 
-/* ------------------------------------------- patterns (event_pattern.c) */
+/* -------------- patterns (event_pattern.c reads, event_match_pattern.c runs) */
 
 /* What a bit of an event's mask means in a pattern over timelines. */
 typedef struct MatchTest
