@@ -106,68 +106,68 @@ CREATE FUNCTION cdp.num_events(t cdp.timeline) RETURNS bigint
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_num_events';
 COMMENT ON FUNCTION cdp.num_events(cdp.timeline) IS 'number of events';
 CREATE FUNCTION cdp.num_events(t cdp.timeline, event text) RETURNS bigint
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_num_events';
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'mcdp_num_events';
 COMMENT ON FUNCTION cdp.num_events(cdp.timeline, text) IS 'number of events with this name';
 CREATE FUNCTION cdp.num_events(t cdp.timeline, event text, label text) RETURNS bigint
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_num_events';
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'mcdp_num_events';
 COMMENT ON FUNCTION cdp.num_events(cdp.timeline, text, text) IS 'number of events with this name and label';
 CREATE FUNCTION cdp.total(t cdp.timeline, event text) RETURNS float8
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_total';
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'mcdp_total';
 COMMENT ON FUNCTION cdp.total(cdp.timeline, text) IS 'sum of the values of the events with this name, 0 when there is none';
 CREATE FUNCTION cdp.total(t cdp.timeline, event text, label text) RETURNS float8
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_total';
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'mcdp_total';
 COMMENT ON FUNCTION cdp.total(cdp.timeline, text, text) IS 'sum of the values of the events with this name and label, 0 when there is none';
 CREATE FUNCTION cdp.first_at(t cdp.timeline) RETURNS timestamptz
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_first_at';
 COMMENT ON FUNCTION cdp.first_at(cdp.timeline) IS 'when the first event was';
 CREATE FUNCTION cdp.first_at(t cdp.timeline, event text) RETURNS timestamptz
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_first_at';
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'mcdp_first_at';
 COMMENT ON FUNCTION cdp.first_at(cdp.timeline, text) IS 'when the first event with this name was';
 CREATE FUNCTION cdp.last_at(t cdp.timeline) RETURNS timestamptz
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_last_at';
 COMMENT ON FUNCTION cdp.last_at(cdp.timeline) IS 'when the last event was';
 CREATE FUNCTION cdp.last_at(t cdp.timeline, event text) RETURNS timestamptz
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_last_at';
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'mcdp_last_at';
 COMMENT ON FUNCTION cdp.last_at(cdp.timeline, text) IS 'when the last event with this name was';
 CREATE FUNCTION cdp.first_label(t cdp.timeline, event text) RETURNS text
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_first_label';
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'mcdp_first_label';
 COMMENT ON FUNCTION cdp.first_label(cdp.timeline, text) IS 'label of the first event with this name that has one';
 CREATE FUNCTION cdp.last_label(t cdp.timeline, event text) RETURNS text
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_last_label';
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'mcdp_last_label';
 COMMENT ON FUNCTION cdp.last_label(cdp.timeline, text) IS 'label of the last event with this name that has one';
 CREATE FUNCTION cdp.top_label(t cdp.timeline, event text) RETURNS text
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_top_label';
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'mcdp_top_label';
 COMMENT ON FUNCTION cdp.top_label(cdp.timeline, text) IS 'most frequent label of the events with this name, of equally frequent ones the bytewise first';
 CREATE FUNCTION cdp.slice(t cdp.timeline, since timestamptz, until timestamptz) RETURNS cdp.timeline
-	LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_slice';
+	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'mcdp_slice';
 COMMENT ON FUNCTION cdp.slice(cdp.timeline, timestamptz, timestamptz) IS 'the events with since <= at < until; NULL = unbounded';
 CREATE FUNCTION cdp.only_events(t cdp.timeline, VARIADIC events text[]) RETURNS cdp.timeline
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_only_events';
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'mcdp_only_events';
 COMMENT ON FUNCTION cdp.only_events(cdp.timeline, VARIADIC text[]) IS 'the events with one of these names';
 CREATE FUNCTION cdp.active_days(t cdp.timeline) RETURNS int
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_active_days';
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'mcdp_active_days';
 COMMENT ON FUNCTION cdp.active_days(cdp.timeline) IS 'number of calendar days (UTC) with an event';
 CREATE FUNCTION cdp.active_days(t cdp.timeline, event text) RETURNS int
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_active_days';
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'mcdp_active_days';
 COMMENT ON FUNCTION cdp.active_days(cdp.timeline, text) IS 'number of calendar days (UTC) with an event of this name';
 CREATE FUNCTION cdp.active_days(t cdp.timeline, event text, tz text) RETURNS int
-	LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_active_days';
+	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'mcdp_active_days';
 COMMENT ON FUNCTION cdp.active_days(cdp.timeline, text, text) IS 'number of calendar days in a time zone with an event of this name; NULL name = any';
 CREATE FUNCTION cdp.median_gap(t cdp.timeline, event text) RETURNS interval
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_median_gap';
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'mcdp_median_gap';
 COMMENT ON FUNCTION cdp.median_gap(cdp.timeline, text) IS 'median of the times between neighbouring events with this name';
 CREATE FUNCTION cdp.sessions(t cdp.timeline, gap interval, OUT session bigint, OUT started_at timestamptz, OUT ended_at timestamptz, OUT events bigint)
 	RETURNS SETOF record
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE ROWS 10 AS 'MODULE_PATHNAME', 'mcdp_sessions';
 COMMENT ON FUNCTION cdp.sessions(cdp.timeline, interval) IS 'sessions: a new one begins when more than the gap has passed';
 CREATE FUNCTION cdp.num_sessions(t cdp.timeline, gap interval) RETURNS bigint
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_num_sessions';
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'mcdp_num_sessions';
 COMMENT ON FUNCTION cdp.num_sessions(cdp.timeline, interval) IS 'number of sessions: a new one begins when more than the gap has passed';
 CREATE FUNCTION cdp.next_events(t cdp.timeline, event text, n int) RETURNS text[]
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_next_events';
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'mcdp_next_events';
 COMMENT ON FUNCTION cdp.next_events(cdp.timeline, text, int) IS 'names of up to n events after the first one with this name, in order';
 CREATE FUNCTION cdp.previous_events(t cdp.timeline, event text, n int) RETURNS text[]
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_previous_events';
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'mcdp_previous_events';
 COMMENT ON FUNCTION cdp.previous_events(cdp.timeline, text, int) IS 'names of up to n events before the first one with this name, in order';
 
 -- timeline operators
