@@ -35,6 +35,7 @@ COMMENT ON FUNCTION cdp._timeline_part_events() IS 'a part with at least this ma
 
 -- In PL/pgSQL so that it is planned once in a session, and so that the queries
 -- that call it stay fit for parallel workers (a correlated subquery is not).
+-- Starting its plan is dear: it is called only for leaves that have such events.
 CREATE FUNCTION cdp._unfolded(leaf bigint) RETURNS cdp.timeline
 LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
@@ -89,7 +90,8 @@ BEGIN ATOMIC
 	CROSS JOIN LATERAL (
 		SELECT p.timeline FROM cdp.timeline_part p WHERE p.profile_id = l.profile_id
 		UNION ALL
-		SELECT cdp._unfolded(l.profile_id)
+		SELECT cdp._unfolded(t.profile_id)
+		FROM (SELECT e.profile_id FROM cdp.event_tail e WHERE e.profile_id = l.profile_id LIMIT 1) t
 	) AS x
 	GROUP BY l.canonical_id
 	HAVING cdp.num_events(cdp.timeline_agg(x.timeline)) > 0;
@@ -110,7 +112,8 @@ BEGIN
 					 CROSS JOIN LATERAL (
 						SELECT p.timeline FROM cdp.timeline_part p WHERE p.profile_id = l.profile_id
 						UNION ALL
-						SELECT cdp._unfolded(l.profile_id)
+						SELECT cdp._unfolded(t.profile_id)
+						FROM (SELECT e.profile_id FROM cdp.event_tail e WHERE e.profile_id = l.profile_id LIMIT 1) t
 					 ) AS x
 					 WHERE l.canonical_id = canonical), '{}');
 END
