@@ -60,6 +60,8 @@ typedef struct Timeline
 #define TIMELINE_VALUE_INT8		2	/* 1 byte;  NULL is the smallest integer */
 #define TIMELINE_VALUE_INT16	3
 #define TIMELINE_VALUE_INT32	4
+#define TIMELINE_VALUE_UINT8	5	/* NULL is the largest integer */
+#define TIMELINE_VALUE_UINT16	6
 
 /* NULL in a float column: NaNs that no other value is stored as. */
 #define TIMELINE_NULL_FLOAT8	UINT64CONST(0x7ff8000000000001)
@@ -227,6 +229,12 @@ timeline_value(const TimelineView *v, uint32 i, double *out)
 		case TIMELINE_VALUE_INT16:
 			*out = ((const int16 *) v->values)[i] / v->value_divisor;
 			return ((const int16 *) v->values)[i] != PG_INT16_MIN;
+		case TIMELINE_VALUE_UINT8:
+			*out = ((const uint8 *) v->values)[i] / v->value_divisor;
+			return ((const uint8 *) v->values)[i] != PG_UINT8_MAX;
+		case TIMELINE_VALUE_UINT16:
+			*out = ((const uint16 *) v->values)[i] / v->value_divisor;
+			return ((const uint16 *) v->values)[i] != PG_UINT16_MAX;
 		case TIMELINE_VALUE_INT32:
 			*out = ((const int32 *) v->values)[i] / v->value_divisor;
 			return ((const int32 *) v->values)[i] != PG_INT32_MIN;

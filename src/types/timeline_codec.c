@@ -45,9 +45,9 @@
  *	id 5, labels, as column 3.  Present when column 4 is.
  *	id 6, values.  Absent when all are NULL.  The first encoding that holds
  *		every value exactly:
- *		encoding 2, 3, 4: int8, int16, int32 k; the value is k / 10^detail.
- *			detail is the fewest decimal places that serve, 0 … 6.  The smallest
- *			integer is NULL.
+ *		encoding 2, 5, 3, 6, 4: int8, uint8, int16, uint16, int32 k; the value is
+ *			k / 10^detail.  detail is the fewest decimal places that serve, 0 … 6.
+ *			NULL is the smallest signed, the largest unsigned integer.
  *		encoding 1: float4.  Bits 0x7fc00001 are NULL, 0x7fc00000 is NaN.
  *		encoding 0: float8.  Bits 0x7ff8000000000001 are NULL,
  *			0x7ff8000000000000 is NaN.
@@ -319,6 +319,7 @@ plan_values(const TimelineEvent *events, uint32 n, uint8 *encoding, uint16 *deta
 {
 	bool		any = false;
 	bool		float4_fits = true;
+	bool		negative = false;
 	int			places = 0;
 	int32		k,
 				largest = 0;
@@ -351,12 +352,17 @@ plan_values(const TimelineEvent *events, uint32 n, uint8 *encoding, uint16 *deta
 		if (!as_scaled(value_of_key(events[i].value), places, &k))
 			places = LAST_POWER + 1;
 		else
+		{
 			largest = Max(largest, abs(k));
+			negative = negative || k < 0;
+		}
 	}
 	if (places <= LAST_POWER)
 	{
 		*encoding = largest <= PG_INT8_MAX ? TIMELINE_VALUE_INT8 :
-			largest <= PG_INT16_MAX ? TIMELINE_VALUE_INT16 : TIMELINE_VALUE_INT32;
+			!negative && largest < PG_UINT8_MAX ? TIMELINE_VALUE_UINT8 :
+			largest <= PG_INT16_MAX ? TIMELINE_VALUE_INT16 :
+			!negative && largest < PG_UINT16_MAX ? TIMELINE_VALUE_UINT16 : TIMELINE_VALUE_INT32;
 		*detail = places;
 		return true;
 	}
@@ -377,8 +383,10 @@ value_width(uint8 encoding)
 	switch (encoding)
 	{
 		case TIMELINE_VALUE_INT8:
+		case TIMELINE_VALUE_UINT8:
 			return 1;
 		case TIMELINE_VALUE_INT16:
+		case TIMELINE_VALUE_UINT16:
 			return 2;
 		case TIMELINE_VALUE_FLOAT8:
 			return 8;
@@ -405,6 +413,14 @@ write_values(char *p, const TimelineColumn *col, const TimelineEvent *events, ui
 			case TIMELINE_VALUE_INT16:
 				as_scaled(d, col->detail, &k);
 				((int16 *) p)[i] = null ? PG_INT16_MIN : (int16) k;
+				break;
+			case TIMELINE_VALUE_UINT8:
+				as_scaled(d, col->detail, &k);
+				((uint8 *) p)[i] = null ? PG_UINT8_MAX : (uint8) k;
+				break;
+			case TIMELINE_VALUE_UINT16:
+				as_scaled(d, col->detail, &k);
+				((uint16 *) p)[i] = null ? PG_UINT16_MAX : (uint16) k;
 				break;
 			case TIMELINE_VALUE_INT32:
 				as_scaled(d, col->detail, &k);
@@ -747,7 +763,7 @@ check_structure(const Timeline *t, size_t size, TimelineEvent **events,
 	{
 		const TimelineColumn *col = cols[TIMELINE_COL_VALUE];
 
-		if (col->encoding > TIMELINE_VALUE_INT32 || col->detail > LAST_POWER ||
+		if (col->encoding > TIMELINE_VALUE_UINT16 || col->detail > LAST_POWER ||
 			(col->encoding <= TIMELINE_VALUE_FLOAT4 && col->detail != 0) ||
 			col->length != (uint64) t->nevents * value_width(col->encoding))
 			return refuse(bad, "The column of values is malformed.", col->offset);

@@ -27,7 +27,7 @@ fuzz_valid(uint8 *out, size_t max)
 		switch (values)
 		{
 			case 1:
-				value = fuzz_below(100);
+				value = fuzz_below(1 << (6 + fuzz_below(12)));
 				break;
 			case 2:
 				value = fuzz_below(100000) / 100.0;

@@ -37,6 +37,12 @@ SELECT store, count(*), count(*) FILTER (WHERE num_events(s.t) <> n) AS num_even
 FROM (SELECT 'plain' AS store, * FROM plain UNION ALL SELECT 'outside', * FROM outside UNION ALL SELECT 'compressed', * FROM compressed UNION ALL SELECT 'kept', * FROM kept) s JOIN built b USING (h)
 	JOIN (SELECT h, count(*) AS n, min(at) AS first, max(at) AS last, count(*) FILTER (WHERE event = 'b') AS nb, count(*) FILTER (WHERE event = 'b' AND label = 'x') AS nbx, max(at) FILTER (WHERE event = 'b') AS last_b,
 		coalesce(sum(value) FILTER (WHERE event = 'b'), 0) AS sum FROM ev GROUP BY h) r USING (h) GROUP BY store ORDER BY store;
+-- values in every width of signed and unsigned integers, with and without NULL, at the edges
+SELECT low, high, length(t::bytea) - length(bare::bytea) AS more_bytes, back = given AS same, t = t::text::timeline AS text, t = t::bytea::timeline AS binary, total(t, 'e') = sum AS total
+FROM (SELECT low, high, timeline_agg(at, 'e', v) AS t, timeline_agg(at, 'e') AS bare, array_agg(v ORDER BY at) AS given, sum(v) AS sum
+	FROM (VALUES (0, 127), (0, 128), (0, 254), (0, 255), (-1, 254), (-127, 127), (-128, 0), (-128, 254), (0, 32767), (0, 32768), (0, 65534), (0, 65535), (-1, 65534), (-32767, 32767), (-32768, 0), (0, 2147483647), (-2147483647, 0), (0, 2147483648)) r(low, high),
+		LATERAL (SELECT timestamptz '2026-01-01' + i * interval '1 s' AS at, CASE i % 3 WHEN 0 THEN low WHEN 1 THEN high ELSE NULL END::float8 AS v FROM generate_series(0, 79) i) e GROUP BY low, high) s,
+	LATERAL (SELECT array_agg(value ORDER BY at) AS back FROM timeline_events(t)) b ORDER BY high - low, low;
 -- a state that is still growing, and nothing
 SELECT n, num_events, first_at, last_at FROM (SELECT i AS n, num_events(timeline_agg(at, 'e') OVER w), first_at(timeline_agg(at, 'e') OVER w), last_at(timeline_agg(at, 'e') OVER w)
 	FROM (SELECT i, timestamptz '2026-01-10' - i * interval '1 day' AS at FROM generate_series(1, 3) i) s WINDOW w AS (ORDER BY i)) s;
