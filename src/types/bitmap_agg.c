@@ -12,6 +12,12 @@
  * Ids that rb_build_agg receives are collected and added in sorted bulk.  The
  * set is made when first needed: a group of few ids costs its array only.
  *
+ * All states of one aggregate share one memory context, a child of its own.
+ * With one for each group, a hash aggregate would walk them all whenever it
+ * adds a group (it adds up the memory of its children): quadratic.  Sharing is
+ * safe because a state is always changed in place: nobody replaces it, so
+ * nobody deletes it, with its context, before the aggregate's context goes.
+ *
  * Copyright (c) 2026, marketing_cdp contributors
  *
  * IDENTIFICATION
@@ -21,6 +27,7 @@
  */
 #include "postgres.h"
 
+#include "nodes/memnodes.h"
 #include "utils/expandeddatum.h"
 #include "utils/memutils.h"
 
@@ -130,11 +137,24 @@ agg_context(FunctionCallInfo fcinfo)
 	return cx;
 }
 
+/* The context of all states of an aggregate, made when first asked for. */
+static MemoryContext
+shared_context(MemoryContext agg_cx)
+{
+	static const char name[] = "bitmap aggregate states";
+
+	for (MemoryContext cx = agg_cx->firstchild; cx != NULL; cx = cx->nextchild)
+	{
+		if (cx->name == name)
+			return cx;
+	}
+	return AllocSetContextCreateInternal(agg_cx, name, ALLOCSET_DEFAULT_SIZES);
+}
+
 static BitmapState *
 new_state(MemoryContext agg_cx)
 {
-	MemoryContext cx = AllocSetContextCreate(agg_cx, "bitmap aggregate",
-											 ALLOCSET_START_SMALL_SIZES);
+	MemoryContext cx = shared_context(agg_cx);
 	BitmapState *state = MemoryContextAllocZero(cx, sizeof(BitmapState));
 
 	EOH_init_header(&state->hdr, &state_methods, cx);
