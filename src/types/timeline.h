@@ -109,6 +109,9 @@ extern void mcdp_timeline_open_empty(TimelineView *v);
  */
 extern bool mcdp_timeline_check(const char *bytes, size_t len, McdpBadInput *bad);
 
+/* Microseconds in the unit that a column of times names in its detail. */
+extern int64 mcdp_timeline_unit(const TimelineColumn *times);
+
 /* Code of a name, or -1 when it does not occur. */
 extern int	mcdp_timeline_find_event(const TimelineView *v, const char *name, int len);
 extern int	mcdp_timeline_find_label(const TimelineView *v, const char *name, int len);

@@ -191,6 +191,12 @@ mcdp_timeline_open(TimelineView *v, const Timeline *t)
 	}
 }
 
+int64
+mcdp_timeline_unit(const TimelineColumn *times)
+{
+	return units[times->detail];
+}
+
 static int
 find_string(const TimelineDict *d, const char *name, int len)
 {

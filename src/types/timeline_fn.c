@@ -208,6 +208,26 @@ get_head(Datum d)
 	return t;
 }
 
+/* The last instant of a timeline that lies out of line: two short reads. */
+static bool
+last_of_external(Datum d, TimestampTz *at)
+{
+	const Timeline *t;
+	const TimelineColumn *col;
+	struct varlena *piece;
+	uint64		distance = 0;
+
+	/* the column of times is the first */
+	t = (const Timeline *) PG_DETOAST_DATUM_SLICE(d, 0, offsetof(Timeline, columns) + sizeof(TimelineColumn) - VARHDRSZ);
+	if (t->version != TIMELINE_VERSION || t->nevents == 0)
+		return false;
+	col = &t->columns[0];
+	piece = PG_DETOAST_DATUM_SLICE(d, col->offset - VARHDRSZ + ((t->nevents - 1) << col->encoding), 1 << col->encoding);
+	memcpy(&distance, VARDATA(piece), (size_t) 1 << col->encoding);	/* little-endian */
+	*at = (TimestampTz) ((uint64) t->base + distance * (uint64) mcdp_timeline_unit(col));
+	return true;
+}
+
 /* num_events(timeline [, event [, label]]) */
 PG_FUNCTION_INFO_V1(mcdp_num_events);
 Datum
@@ -279,7 +299,11 @@ mcdp_last_at(PG_FUNCTION_ARGS)
 {
 	Wanted		w;
 	uint32		i;
+	TimestampTz at;
 
+	if (PG_NARGS() == 1 && VARATT_IS_EXTERNAL_ONDISK(PG_GETARG_POINTER(0)) &&
+		last_of_external(PG_GETARG_DATUM(0), &at))
+		PG_RETURN_TIMESTAMPTZ(at);
 	get_wanted(fcinfo, &w, PG_NARGS());
 	if (!w.none && (i = last_wanted(&w, w.v.nevents)) > 0)
 		PG_RETURN_TIMESTAMPTZ(timeline_at(&w.v, i - 1));
