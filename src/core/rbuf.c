@@ -24,7 +24,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
-#include "core/rbuf.h"
+#include "core/rbuf_form.h"
 
 /* 4.x renamed the iterator's functions and brought roaring64.h */
 #if defined(__has_include)
@@ -41,9 +41,8 @@
 #endif
 
 #define LOW_MAX				((uint64) PG_UINT32_MAX)
-#define BITSET_BYTES		8192
-#define MAX_ARRAY_IDS		4096
 #define ADD_BATCH			4096	/* ids handed to CRoaring at a time */
+#define FEW_IDS				64	/* in a container, to be added one by one */
 
 /*
  * Filling 2^38 ids takes some 300 MB of runs, one per container.  A wider
@@ -73,6 +72,14 @@ out_of_memory(void)
 			(errcode(ERRCODE_OUT_OF_MEMORY),
 			 errmsg("out of memory"),
 			 errdetail("Failed while making a bitmap.")));
+}
+
+static void
+corrupted(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("stored bitmap is corrupted")));
 }
 
 static void
@@ -304,9 +311,7 @@ mcdp_rbuf_read_trusted(MemoryContext cx, const char *bytes, size_t len)
 	Rbuf	   *set = mcdp_rbuf_create(cx);
 
 	if (!read_64(set, bytes, len))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("stored bitmap is corrupted")));
+		corrupted();
 	return set;
 }
 
@@ -652,6 +657,94 @@ mcdp_rbuf_or(Rbuf *into, const Rbuf *with)
 		CHECK_FOR_INTERRUPTS();
 	}
 	pfree(both);
+}
+
+/* Has it only arrays, of few ids? */
+static bool
+is_sparse(const Part32 *part)
+{
+	uint64		ids = 0;
+
+	if (part->run_flags != NULL)
+		return false;
+	for (uint32 i = 0; i < part->num; i++)
+	{
+		if (container_ids(part, i) > MAX_ARRAY_IDS)
+			return false;
+		ids += container_ids(part, i);
+	}
+	return ids <= (uint64) FEW_IDS * part->num;
+}
+
+/* The containers of a sparse part follow its header, back to back. */
+static void
+add_sparse(roaring_bitmap_t *bits, const Part32 *part)
+{
+	uint32		batch[ADD_BATCH];
+	size_t		filled = 0;
+	size_t		pos = part->body;
+
+	for (uint32 i = 0; i < part->num; i++)
+	{
+		uint32		base = container_key(part, i) << 16;
+		uint32		num = container_ids(part, i);
+
+		if (filled + num > ADD_BATCH)
+		{
+			roaring_bitmap_add_many(bits, filled, batch);
+			filled = 0;
+		}
+		for (uint32 k = 0; k < num; k++)
+			batch[filled++] = base | get16(part->start + pos + (size_t) 2 * k);
+		pos += (size_t) 2 * num;
+	}
+	roaring_bitmap_add_many(bits, filled, batch);
+}
+
+/*
+ * The same with trusted bytes of the 64-bit form.  Few ids are added one by
+ * one: for a union of many small bitmaps CRoaring would copy all that it has
+ * of each container again and again.
+ */
+void
+mcdp_rbuf_or_bytes(Rbuf *into, const char *bytes, size_t len)
+{
+	uint64		num;
+	size_t		pos = sizeof(num);
+
+	if (len < sizeof(num))
+		corrupted();
+	num = get64(bytes);
+	for (uint64 i = 0; i < num; i++)
+	{
+		Part32		part;
+		McdpBadInput bad;
+		uint32		key;
+		size_t		size;
+		roaring_bitmap_t *bits;
+
+		if (len - pos < sizeof(key))
+			corrupted();
+		key = get32(bytes + pos);
+		pos += sizeof(key);
+		size = mcdp_rbuf_bytes_part_size(bytes + pos, len - pos);
+		if (size == 0 || !mcdp_rbuf_open_part(&part, bytes + pos, size, &bad))
+			corrupted();
+		bits = make_part(into, key);
+		if (is_sparse(&part))
+			add_sparse(bits, &part);
+		else
+		{
+			roaring_bitmap_t *one = roaring_bitmap_portable_deserialize_safe(bytes + pos, size);
+
+			if (one == NULL)
+				out_of_memory();
+			roaring_bitmap_or_inplace(bits, one);
+			roaring_bitmap_free(one);
+		}
+		pos += size;
+		CHECK_FOR_INTERRUPTS();
+	}
 }
 
 void

@@ -91,6 +91,9 @@ extern void mcdp_rbuf_or(Rbuf *into, const Rbuf *with);
 extern void mcdp_rbuf_xor(Rbuf *into, const Rbuf *with);
 extern void mcdp_rbuf_andnot(Rbuf *into, const Rbuf *with);
 
+/* into | the set of trusted bytes of the 64-bit form. */
+extern void mcdp_rbuf_or_bytes(Rbuf *into, const char *bytes, size_t len);
+
 /* The portable 64-bit form. */
 extern void mcdp_rbuf_optimize(Rbuf *set);
 extern size_t mcdp_rbuf_size(const Rbuf *set);
@@ -147,5 +150,72 @@ extern bool mcdp_rbuf_check(const char *bytes, size_t len, RbufForm *form,
 							uint64 *cardinality, McdpBadInput *bad);
 extern bool mcdp_rbuf_bytes_contains(const char *bytes, size_t len, uint64 id);
 extern size_t mcdp_rbuf_bytes_part_size(const char *bytes, size_t len);
+
+/*
+ * One container of a bitmap that is not all at hand: locate it from the first
+ * bytes, get those it needs, ask.  For bitmaps of one part; others are read
+ * whole.
+ */
+typedef enum RbufWanted
+{
+	RBUF_FIRST_CONTAINER,
+	RBUF_LAST_CONTAINER,
+	RBUF_CONTAINER_OF			/* an id */
+} RbufWanted;
+
+typedef enum RbufFound
+{
+	RBUF_FOUND,
+	RBUF_NONE,					/* there is no such container */
+	RBUF_MORE,					/* needs more of the first bytes */
+	RBUF_WHOLE					/* needs all bytes */
+} RbufFound;
+
+typedef struct RbufContainer
+{
+	uint64		high;			/* the high 48 bits of its ids, in place */
+	uint32		ids;
+	bool		runs;
+	size_t		pos;			/* of its bytes */
+	size_t		size;
+} RbufContainer;
+
+extern RbufFound mcdp_rbuf_bytes_locate(const char *bytes, size_t have, size_t len,
+										RbufWanted wanted, uint64 id,
+										RbufContainer *found, size_t *want);
+extern void mcdp_rbuf_container_need(const RbufContainer *c, uint64 id,
+									 size_t *pos, size_t *size);
+extern bool mcdp_rbuf_container_contains(const RbufContainer *c,
+										 const char *bytes, uint64 id);
+extern uint64 mcdp_rbuf_container_min(const RbufContainer *c, const char *bytes);
+extern uint64 mcdp_rbuf_container_max(const RbufContainer *c, const char *bytes);
+
+/*
+ * rbuf_algebra.c: algebra on trusted bytes of the canonical 64-bit form.
+ * Results are in canonical form, palloc'ed, behind "prefix" bytes that are
+ * left to the caller; len does not count those.
+ */
+typedef enum RbufOp
+{
+	RBUF_AND,
+	RBUF_OR,
+	RBUF_XOR,
+	RBUF_ANDNOT
+} RbufOp;
+
+extern uint64 mcdp_rbuf_bytes_and_cardinality(const char *a, size_t len_a,
+											  const char *b, size_t len_b);
+extern bool mcdp_rbuf_bytes_intersects(const char *a, size_t len_a,
+									   const char *b, size_t len_b);
+extern bool mcdp_rbuf_bytes_is_subset(const char *part, size_t len_part,
+									  const char *whole, size_t len_whole);
+extern bool mcdp_rbuf_bytes_end(const char *bytes, size_t len, bool last,
+								uint64 *id);
+extern uint64 mcdp_rbuf_bytes_rank(const char *bytes, size_t len, uint64 id);
+extern char *mcdp_rbuf_bytes_combine(RbufOp op, const char *a, size_t len_a,
+									 const char *b, size_t len_b, size_t prefix,
+									 size_t *len, uint64 *cardinality);
+extern char *mcdp_rbuf_bytes_from_ids(const uint64 *ids, size_t n, size_t prefix,
+									  size_t *len, uint64 *cardinality);
 
 #endif							/* MCDP_RBUF_H */

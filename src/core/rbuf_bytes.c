@@ -36,47 +36,7 @@
  */
 #include "postgres.h"
 
-#include "core/rbuf.h"
-
-#define COOKIE_NO_RUNS		12346
-#define COOKIE_RUNS			12347
-#define MAX_CONTAINERS		65536
-#define MAX_ARRAY_IDS		4096
-#define BITSET_BYTES		8192
-#define OFFSETS_FROM		4	/* with runs: offsets from this many on */
-#define MIN_PART_BYTES		19	/* key and the smallest bitmap there is */
-
-/* The header of one 32-bit bitmap. */
-typedef struct Part32
-{
-	const char *start;
-	size_t		len;			/* bytes there are, not bytes it takes */
-	uint32		num;			/* containers */
-	const char *run_flags;		/* NULL when there are no runs */
-	const char *keys;			/* pairs of key and ids - 1 */
-	const char *offsets;		/* NULL when left out */
-	size_t		body;			/* position of the first container */
-} Part32;
-
-static inline uint16
-get16(const char *p)
-{
-	const unsigned char *b = (const unsigned char *) p;
-
-	return b[0] | b[1] << 8;
-}
-
-static inline uint32
-get32(const char *p)
-{
-	return get16(p) | (uint32) get16(p + 2) << 16;
-}
-
-static inline uint64
-get64(const char *p)
-{
-	return get32(p) | (uint64) get32(p + 4) << 32;
-}
+#include "core/rbuf_form.h"
 
 static bool
 refuse(McdpBadInput *bad, const char *reason, size_t offset)
@@ -87,8 +47,8 @@ refuse(McdpBadInput *bad, const char *reason, size_t offset)
 }
 
 /* Reads the header and checks that it is whole; false leaves a reason. */
-static bool
-open_part(Part32 *part, const char *bytes, size_t len, McdpBadInput *bad)
+bool
+mcdp_rbuf_open_part(Part32 *part, const char *bytes, size_t len, McdpBadInput *bad)
 {
 	size_t		pos;
 	uint32		cookie;
@@ -127,43 +87,6 @@ open_part(Part32 *part, const char *bytes, size_t len, McdpBadInput *bad)
 	if (pos > len)
 		return refuse(bad, "The bitmap is cut off in its header.", len);
 	return true;
-}
-
-static inline uint32
-container_key(const Part32 *part, uint32 i)
-{
-	return get16(part->keys + (size_t) 4 * i);
-}
-
-static inline uint32
-container_ids(const Part32 *part, uint32 i)
-{
-	return (uint32) get16(part->keys + (size_t) 4 * i + 2) + 1;
-}
-
-static inline bool
-container_has_runs(const Part32 *part, uint32 i)
-{
-	return part->run_flags != NULL && (part->run_flags[i / 8] >> (i % 8) & 1) != 0;
-}
-
-/* Bytes of container i at position pos; 0 when it does not fit. */
-static size_t
-container_size(const Part32 *part, uint32 i, size_t pos)
-{
-	size_t		size;
-
-	if (container_has_runs(part, i))
-	{
-		if (pos + 2 > part->len)
-			return 0;
-		size = 2 + (size_t) 4 * get16(part->start + pos);
-	}
-	else if (container_ids(part, i) <= MAX_ARRAY_IDS)
-		size = (size_t) 2 * container_ids(part, i);
-	else
-		size = BITSET_BYTES;
-	return pos + size <= part->len ? size : 0;
 }
 
 /* Position of container i of a checked bitmap. */
@@ -239,7 +162,7 @@ check_part(const char *bytes, size_t len, size_t *size, uint64 *cardinality,
 	size_t		pos;
 	uint64		sum = 0;
 
-	if (!open_part(&part, bytes, len, bad))
+	if (!mcdp_rbuf_open_part(&part, bytes, len, bad))
 		return false;
 	if (part.run_flags != NULL && part.num % 8 != 0 &&
 		((unsigned char) part.run_flags[part.num / 8]) >> (part.num % 8) != 0)
@@ -375,7 +298,7 @@ mcdp_rbuf_bytes_part_size(const char *bytes, size_t len)
 	size_t		pos;
 	size_t		size;
 
-	if (!open_part(&part, bytes, len, &bad))
+	if (!mcdp_rbuf_open_part(&part, bytes, len, &bad))
 		return 0;
 	if (part.num == 0)
 		return part.body;
@@ -437,28 +360,37 @@ array_contains(const char *p, uint32 num, uint32 low)
 	return false;
 }
 
+/* The first container whose key is not less. */
+static uint32
+find_container(const Part32 *part, uint32 key)
+{
+	uint32		lo = 0;
+	uint32		hi = part->num;
+
+	while (lo < hi)
+	{
+		uint32		mid = (lo + hi) / 2;
+
+		if (container_key(part, mid) < key)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
 static bool
 part_contains(const char *bytes, size_t len, uint32 id)
 {
 	Part32		part;
 	McdpBadInput bad;
-	uint32		lo = 0;
-	uint32		hi;
+	uint32		lo;
 	uint32		low = id & 0xffff;
 	size_t		pos;
 
-	if (!open_part(&part, bytes, len, &bad))
+	if (!mcdp_rbuf_open_part(&part, bytes, len, &bad))
 		return false;
-	hi = part.num;
-	while (lo < hi)
-	{
-		uint32		mid = (lo + hi) / 2;
-
-		if (container_key(&part, mid) < id >> 16)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
+	lo = find_container(&part, id >> 16);
 	if (lo == part.num || container_key(&part, lo) != id >> 16)
 		return false;
 	pos = container_pos(&part, lo);
@@ -494,4 +426,131 @@ mcdp_rbuf_bytes_contains(const char *bytes, size_t len, uint64 id)
 		pos += size;
 	}
 	return false;
+}
+
+/* ---- one container of bytes that are not all at hand ---- */
+
+/*
+ * Where a container lies, from the first have bytes of the 64-bit form of len
+ * bytes.  RBUF_MORE: *want bytes are needed; RBUF_WHOLE: all of them are,
+ * because the header does not tell.
+ */
+RbufFound
+mcdp_rbuf_bytes_locate(const char *bytes, size_t have, size_t len,
+					   RbufWanted wanted, uint64 id,
+					   RbufContainer *found, size_t *want)
+{
+	const size_t start = 12;	/* of the one part */
+	Part32		part;
+	McdpBadInput bad;
+	uint32		i = 0;
+	size_t		end;
+
+	*want = Min(start + 8, len);
+	if (have < 8)
+		return RBUF_MORE;
+	if (get64(bytes) == 0)
+		return RBUF_NONE;
+	if (get64(bytes) > 1 || len < start + 8)
+		return RBUF_WHOLE;
+	if (have < *want)
+		return RBUF_MORE;
+	if (wanted == RBUF_CONTAINER_OF && get32(bytes + 8) != id >> 32)
+		return RBUF_NONE;
+	if (!mcdp_rbuf_open_part(&part, bytes + start, have - start, &bad))
+	{
+		uint32		cookie = get32(bytes + start);
+		size_t		num;
+
+		num = cookie == COOKIE_NO_RUNS ? get32(bytes + start + 4) : (cookie >> 16) + 1;
+		*want = Min(start + 8 + num / 8 + 1 + 8 * num, len);
+		return *want > have ? RBUF_MORE : RBUF_WHOLE;
+	}
+	if (part.offsets == NULL || part.num == 0)
+		return RBUF_WHOLE;
+
+	if (wanted == RBUF_LAST_CONTAINER)
+		i = part.num - 1;
+	else if (wanted == RBUF_CONTAINER_OF)
+	{
+		i = find_container(&part, (uint32) id >> 16);
+		if (i == part.num || container_key(&part, i) != (uint32) id >> 16)
+			return RBUF_NONE;
+	}
+	end = len - start;
+	if (i + 1 < part.num)
+		end = get32(part.offsets + (size_t) 4 * (i + 1));
+	found->high = (uint64) get32(bytes + 8) << 32 | (uint64) container_key(&part, i) << 16;
+	found->ids = container_ids(&part, i);
+	found->runs = container_has_runs(&part, i);
+	found->pos = start + get32(part.offsets + (size_t) 4 * i);
+	if (start + end <= found->pos || start + end > len)
+		return RBUF_WHOLE;
+	found->size = start + end - found->pos;
+	return RBUF_FOUND;
+}
+
+static inline bool
+is_bitset(const RbufContainer *c)
+{
+	return !c->runs && c->ids > MAX_ARRAY_IDS;
+}
+
+/* The byte of a bit set that holds id, else everything. */
+void
+mcdp_rbuf_container_need(const RbufContainer *c, uint64 id, size_t *pos, size_t *size)
+{
+	*pos = c->pos;
+	*size = c->size;
+	if (is_bitset(c))
+	{
+		*pos += (id & 0xffff) / 8;
+		*size = 1;
+	}
+}
+
+/* Takes the bytes that mcdp_rbuf_container_need asked for. */
+bool
+mcdp_rbuf_container_contains(const RbufContainer *c, const char *bytes, uint64 id)
+{
+	uint32		low = id & 0xffff;
+
+	if (c->runs)
+		return runs_contain(bytes, low);
+	if (is_bitset(c))
+		return (bytes[0] >> (low % 8) & 1) != 0;
+	return array_contains(bytes, c->ids, low);
+}
+
+/* Smallest and greatest id; these take the whole container. */
+uint64
+mcdp_rbuf_container_min(const RbufContainer *c, const char *bytes)
+{
+	uint32		i = 0;
+
+	if (c->runs)
+		return c->high | get16(bytes + 2);
+	if (!is_bitset(c))
+		return c->high | get16(bytes);
+	while (i < BITSET_BYTES - 1 && bytes[i] == 0)
+		i++;
+	return c->high | (i * 8 + __builtin_ctz((unsigned char) bytes[i] | 0x100));
+}
+
+uint64
+mcdp_rbuf_container_max(const RbufContainer *c, const char *bytes)
+{
+	uint32		i = BITSET_BYTES - 1;
+
+	if (c->runs)
+	{
+		const char *last = bytes + 2 + (size_t) 4 * (get16(bytes) - 1);
+
+		return c->high | (get16(last) + get16(last + 2));
+	}
+	if (!is_bitset(c))
+		return c->high | get16(bytes + (size_t) 2 * (c->ids - 1));
+	while (i > 0 && bytes[i] == 0)
+		i--;
+	return c->high | (i * 8 + 31 - __builtin_clz((unsigned char) bytes[i] | 1));
 }

@@ -17,6 +17,7 @@
  *
  * Which file has what:
  *		bitmap_io.c			text and binary form, casts, stored <-> Rbuf
+ *		bitmap_fetch_fn.c	values stored out of line: kept, or read in part
  *		bitmap_op.c			set algebra, comparison, operator classes
  *		bitmap_fn.c			everything else about one bitmap
  *		bitmap_agg.c		aggregates
@@ -65,6 +66,12 @@ extern Rbuf *mcdp_bitmap_to_rbuf(MemoryContext cx, Datum value);
 /* The set as a value in the current context; puts the set in canonical form. */
 extern Datum mcdp_rbuf_to_bitmap(Rbuf *set);
 
+/*
+ * The value whose bytes the functions of rbuf_algebra.c wrote behind
+ * BITMAP_HEADER bytes.
+ */
+extern Datum mcdp_bytes_to_bitmap(char *bytes, Size len, uint64 cardinality);
+
 /* Size and writing of the value of a set already in canonical form. */
 extern Size mcdp_bitmap_flat_size(const Rbuf *set);
 extern void mcdp_bitmap_flatten(const Rbuf *set, Bitmap *out, Size size);
@@ -80,5 +87,19 @@ extern void mcdp_sort_ids(uint64 *ids, size_t n);
 
 /* The set of an aggregate's state, NULL when value is not one. */
 extern Rbuf *mcdp_bitmap_state_set(Datum value);
+
+/* Number of ids of the same; false when value is not one. */
+extern bool mcdp_bitmap_state_cardinality(Datum value, uint64 *cardinality);
+
+/*
+ * bitmap_fetch_fn.c: argument n in memory, kept for the next calls when it is
+ * stored out of line; mcdp_bitmap_release gives back what is not kept.
+ */
+extern Bitmap *mcdp_bitmap_fetch_arg(FunctionCallInfo fcinfo, int n);
+extern void mcdp_bitmap_release_arg(FunctionCallInfo fcinfo, int n, Bitmap *bitmap);
+
+/* Reading no more of a value stored out of line than the answer needs. */
+extern bool mcdp_bitmap_arg_contains(FunctionCallInfo fcinfo, int n, uint64 id);
+extern bool mcdp_bitmap_arg_end(FunctionCallInfo fcinfo, int n, bool last, uint64 *id);
 
 #endif							/* MCDP_BITMAP_H */

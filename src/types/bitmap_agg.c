@@ -9,8 +9,9 @@
  * a plain value.  So no serialisation functions are needed, and an engine that
  * ships states as values can push the aggregates down.
  *
- * Ids that rb_build_agg receives are collected and added in sorted bulk.  The
- * set is made when first needed: a group of few ids costs its array only.
+ * Ids that rb_build_agg receives are collected and added in sorted bulk.  A
+ * group of few ids costs its array only: the value is made from that, and a
+ * set of CRoaring's never.
  *
  * All states of one aggregate share one memory context, a child of its own.
  * With one for each group, a hash aggregate would walk them all whenever it
@@ -33,7 +34,7 @@
 
 #include "types/bitmap.h"
 
-#define MIN_PENDING		16
+#define MIN_PENDING		8
 #define MAX_PENDING		65536	/* ids collected before they are added */
 
 typedef struct BitmapState
@@ -43,7 +44,8 @@ typedef struct BitmapState
 	uint64	   *pending;		/* ids still to be added, in any order */
 	uint32		num_pending;
 	uint32		max_pending;
-	Size		flat_size;		/* 0: not known, or changed since */
+	Size		flat_size;		/* of the set; 0: not known, or changed since */
+	Bitmap	   *flat;			/* made of the pending ids alone, or NULL */
 } BitmapState;
 
 PG_FUNCTION_INFO_V1(mcdp_rb_build_transfn);
@@ -60,10 +62,19 @@ static const ExpandedObjectMethods state_methods = {
 	flatten_into
 };
 
+static void
+forget_flat(BitmapState *state)
+{
+	if (state->flat != NULL)
+		pfree(state->flat);
+	state->flat = NULL;
+}
+
 /* The set with everything that was pending added. */
 static Rbuf *
 settle(BitmapState *state)
 {
+	forget_flat(state);
 	if (state->set == NULL)
 		state->set = mcdp_rbuf_create(state->hdr.eoh_context);
 	if (state->num_pending > 0)
@@ -76,6 +87,34 @@ settle(BitmapState *state)
 	return state->set;
 }
 
+/* Sorts the pending ids and leaves out repeats. */
+static void
+sort_pending(BitmapState *state)
+{
+	uint32		kept = 0;
+
+	mcdp_sort_ids(state->pending, state->num_pending);
+	for (uint32 i = 0; i < state->num_pending; i++)
+	{
+		if (kept == 0 || state->pending[i] != state->pending[kept - 1])
+			state->pending[kept++] = state->pending[i];
+	}
+	state->num_pending = kept;
+}
+
+static Bitmap *
+make_flat(BitmapState *state)
+{
+	size_t		len;
+	uint64		cardinality;
+	char	   *bytes;
+
+	sort_pending(state);
+	bytes = mcdp_rbuf_bytes_from_ids(state->pending, state->num_pending,
+									 BITMAP_HEADER, &len, &cardinality);
+	return (Bitmap *) DatumGetPointer(mcdp_bytes_to_bitmap(bytes, len, cardinality));
+}
+
 /*
  * Works in the object's own context: the caller's may be one that cannot free
  * (a sort keeps its tuples in a bump context from PostgreSQL 17 on).
@@ -85,15 +124,27 @@ get_flat_size(ExpandedObjectHeader *eohptr)
 {
 	BitmapState *state = (BitmapState *) eohptr;
 	MemoryContext caller = MemoryContextSwitchTo(eohptr->eoh_context);
-	Rbuf	   *set = settle(state);
+	Size		size;
 
-	if (state->flat_size == 0)
+	if (state->set == NULL)
 	{
-		mcdp_rbuf_optimize(set);
-		state->flat_size = mcdp_bitmap_flat_size(set);
+		if (state->flat == NULL)
+			state->flat = make_flat(state);
+		size = VARSIZE(state->flat);
+	}
+	else
+	{
+		Rbuf	   *set = settle(state);
+
+		if (state->flat_size == 0)
+		{
+			mcdp_rbuf_optimize(set);
+			state->flat_size = mcdp_bitmap_flat_size(set);
+		}
+		size = state->flat_size;
 	}
 	MemoryContextSwitchTo(caller);
-	return state->flat_size;
+	return size;
 }
 
 static void
@@ -101,6 +152,13 @@ flatten_into(ExpandedObjectHeader *eohptr, void *result, Size allocated_size)
 {
 	BitmapState *state = (BitmapState *) eohptr;
 
+	if (state->flat != NULL)
+	{
+		Assert(allocated_size == VARSIZE(state->flat));
+		memcpy(result, state->flat, allocated_size);
+		forget_flat(state);
+		return;
+	}
 	Assert(allocated_size == state->flat_size);
 	mcdp_bitmap_flatten(state->set, result, allocated_size);
 }
@@ -123,6 +181,23 @@ mcdp_bitmap_state_set(Datum value)
 	BitmapState *state = get_state(value);
 
 	return state == NULL ? NULL : settle(state);
+}
+
+bool
+mcdp_bitmap_state_cardinality(Datum value, uint64 *cardinality)
+{
+	BitmapState *state = get_state(value);
+
+	if (state == NULL)
+		return false;
+	if (state->set == NULL)
+	{
+		sort_pending(state);
+		*cardinality = state->num_pending;
+	}
+	else
+		*cardinality = mcdp_rbuf_cardinality(settle(state));
+	return true;
 }
 
 static MemoryContext
@@ -204,6 +279,7 @@ mcdp_rb_build_transfn(PG_FUNCTION_ARGS)
 		return same_state(fcinfo);
 	id = mcdp_bitmap_check_id(PG_GETARG_INT64(1));
 	state = state_arg(fcinfo, cx);
+	forget_flat(state);
 
 	if (state->num_pending == state->max_pending)
 	{
@@ -246,10 +322,18 @@ combine(FunctionCallInfo fcinfo, void (*change) (Rbuf *into, const Rbuf *with))
 	}
 	state = state_arg(fcinfo, cx);
 	set = settle(state);
+	state->flat_size = 0;
 	other = mcdp_bitmap_state_set(PG_GETARG_DATUM(1));
+	if (change == mcdp_rbuf_or && other == NULL)
+	{
+		Bitmap	   *bitmap = PG_GETARG_BITMAP_P(1);
+
+		mcdp_rbuf_or_bytes(set, bitmap->bytes, BITMAP_BYTES_LEN(bitmap));
+		PG_FREE_IF_COPY(bitmap, 1);
+		PG_RETURN_DATUM(EOHPGetRWDatum(&state->hdr));
+	}
 	with = other != NULL ? other :
 		mcdp_bitmap_to_rbuf(CurrentMemoryContext, PG_GETARG_DATUM(1));
-	state->flat_size = 0;
 	change(set, with);
 	if (other == NULL)
 		mcdp_rbuf_free(with);

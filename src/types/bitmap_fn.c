@@ -74,12 +74,9 @@ mcdp_rb_is_empty(PG_FUNCTION_ARGS)
 Datum
 mcdp_rb_min(PG_FUNCTION_ARGS)
 {
-	Rbuf	   *set = set_arg(fcinfo, 0);
 	uint64		id;
-	bool		found = mcdp_rbuf_min(set, &id);
 
-	mcdp_rbuf_free(set);
-	if (!found)
+	if (!mcdp_bitmap_arg_end(fcinfo, 0, false, &id))
 		PG_RETURN_NULL();
 	PG_RETURN_INT64(id);
 }
@@ -87,12 +84,9 @@ mcdp_rb_min(PG_FUNCTION_ARGS)
 Datum
 mcdp_rb_max(PG_FUNCTION_ARGS)
 {
-	Rbuf	   *set = set_arg(fcinfo, 0);
 	uint64		id;
-	bool		found = mcdp_rbuf_max(set, &id);
 
-	mcdp_rbuf_free(set);
-	if (!found)
+	if (!mcdp_bitmap_arg_end(fcinfo, 0, true, &id))
 		PG_RETURN_NULL();
 	PG_RETURN_INT64(id);
 }
@@ -134,16 +128,26 @@ mcdp_rb_remove(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(finish(set));
 }
 
+static uint64
+rank(const Bitmap *bitmap, uint64 id)
+{
+	return mcdp_rbuf_bytes_rank(bitmap->bytes, BITMAP_BYTES_LEN(bitmap), id);
+}
+
 /* How many ids are <= id. */
 Datum
 mcdp_rb_rank(PG_FUNCTION_ARGS)
 {
 	int64		id = PG_GETARG_INT64(1);
-	Rbuf	   *set = set_arg(fcinfo, 0);
-	uint64		rank = id < 0 ? 0 : mcdp_rbuf_rank(set, id);
+	Bitmap	   *bitmap;
+	uint64		ids;
 
-	mcdp_rbuf_free(set);
-	PG_RETURN_INT64(rank);
+	if (id < 0)
+		PG_RETURN_INT64(0);
+	bitmap = mcdp_bitmap_fetch_arg(fcinfo, 0);
+	ids = rank(bitmap, id);
+	mcdp_bitmap_release_arg(fcinfo, 0, bitmap);
+	PG_RETURN_INT64(ids);
 }
 
 /* Position of id, from 0; -1 when it is not there. */
@@ -151,12 +155,15 @@ Datum
 mcdp_rb_index(PG_FUNCTION_ARGS)
 {
 	int64		id = PG_GETARG_INT64(1);
-	Rbuf	   *set = set_arg(fcinfo, 0);
+	Bitmap	   *bitmap;
 	int64		index = -1;
 
-	if (id >= 0 && mcdp_rbuf_contains(set, id))
-		index = mcdp_rbuf_rank(set, id) - 1;
-	mcdp_rbuf_free(set);
+	if (id < 0)
+		PG_RETURN_INT64(-1);
+	bitmap = mcdp_bitmap_fetch_arg(fcinfo, 0);
+	if (mcdp_rbuf_bytes_contains(bitmap->bytes, BITMAP_BYTES_LEN(bitmap), id))
+		index = rank(bitmap, id) - 1;
+	mcdp_bitmap_release_arg(fcinfo, 0, bitmap);
 	PG_RETURN_INT64(index);
 }
 
@@ -242,17 +249,20 @@ mcdp_rb_range(PG_FUNCTION_ARGS)
 Datum
 mcdp_rb_range_cardinality(PG_FUNCTION_ARGS)
 {
-	Rbuf	   *set;
+	Bitmap	   *bitmap;
 	uint64		first;
 	uint64		last;
-	uint64		n = 0;
+	uint64		n;
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	set = set_arg(fcinfo, 0);
-	if (range_arg(fcinfo, 1, &first, &last))
-		n = mcdp_rbuf_range_cardinality(set, first, last);
-	mcdp_rbuf_free(set);
+	if (!range_arg(fcinfo, 1, &first, &last))
+		PG_RETURN_INT64(0);
+	bitmap = mcdp_bitmap_fetch_arg(fcinfo, 0);
+	n = rank(bitmap, last);
+	if (first > 0)
+		n -= rank(bitmap, first - 1);
+	mcdp_bitmap_release_arg(fcinfo, 0, bitmap);
 	PG_RETURN_INT64(n);
 }
 

@@ -16,7 +16,6 @@
  */
 #include "postgres.h"
 
-#include "access/detoast.h"
 #include "common/hashfn.h"
 
 #include "types/bitmap.h"
@@ -48,41 +47,44 @@ PG_FUNCTION_INFO_V1(mcdp_bitmap_hash_extended);
 /* ---- algebra ---- */
 
 static Datum
-combine(FunctionCallInfo fcinfo, void (*change) (Rbuf *into, const Rbuf *with))
+combine(FunctionCallInfo fcinfo, RbufOp op)
 {
-	Rbuf	   *into = mcdp_bitmap_to_rbuf(CurrentMemoryContext, PG_GETARG_DATUM(0));
-	Rbuf	   *with = mcdp_bitmap_to_rbuf(CurrentMemoryContext, PG_GETARG_DATUM(1));
-	Datum		result;
+	Bitmap	   *a = mcdp_bitmap_fetch_arg(fcinfo, 0);
+	Bitmap	   *b = mcdp_bitmap_fetch_arg(fcinfo, 1);
+	size_t		len;
+	uint64		cardinality;
+	char	   *bytes;
 
-	change(into, with);
-	result = mcdp_rbuf_to_bitmap(into);
-	mcdp_rbuf_free(into);
-	mcdp_rbuf_free(with);
-	return result;
+	bytes = mcdp_rbuf_bytes_combine(op, a->bytes, BITMAP_BYTES_LEN(a),
+									b->bytes, BITMAP_BYTES_LEN(b),
+									BITMAP_HEADER, &len, &cardinality);
+	mcdp_bitmap_release_arg(fcinfo, 0, a);
+	mcdp_bitmap_release_arg(fcinfo, 1, b);
+	return mcdp_bytes_to_bitmap(bytes, len, cardinality);
 }
 
 Datum
 mcdp_rb_and(PG_FUNCTION_ARGS)
 {
-	return combine(fcinfo, mcdp_rbuf_and);
+	return combine(fcinfo, RBUF_AND);
 }
 
 Datum
 mcdp_rb_or(PG_FUNCTION_ARGS)
 {
-	return combine(fcinfo, mcdp_rbuf_or);
+	return combine(fcinfo, RBUF_OR);
 }
 
 Datum
 mcdp_rb_xor(PG_FUNCTION_ARGS)
 {
-	return combine(fcinfo, mcdp_rbuf_xor);
+	return combine(fcinfo, RBUF_XOR);
 }
 
 Datum
 mcdp_rb_andnot(PG_FUNCTION_ARGS)
 {
-	return combine(fcinfo, mcdp_rbuf_andnot);
+	return combine(fcinfo, RBUF_ANDNOT);
 }
 
 /* ---- cardinalities: from the cached counts and that of the intersection ---- */
@@ -97,15 +99,16 @@ typedef struct Counts
 static Counts
 count(FunctionCallInfo fcinfo)
 {
-	Rbuf	   *a = mcdp_bitmap_to_rbuf(CurrentMemoryContext, PG_GETARG_DATUM(0));
-	Rbuf	   *b = mcdp_bitmap_to_rbuf(CurrentMemoryContext, PG_GETARG_DATUM(1));
+	Bitmap	   *a = mcdp_bitmap_fetch_arg(fcinfo, 0);
+	Bitmap	   *b = mcdp_bitmap_fetch_arg(fcinfo, 1);
 	Counts		counts;
 
-	counts.a = mcdp_bitmap_cardinality(PG_GETARG_DATUM(0));
-	counts.b = mcdp_bitmap_cardinality(PG_GETARG_DATUM(1));
-	counts.both = mcdp_rbuf_and_cardinality(a, b);
-	mcdp_rbuf_free(a);
-	mcdp_rbuf_free(b);
+	counts.a = a->cardinality;
+	counts.b = b->cardinality;
+	counts.both = mcdp_rbuf_bytes_and_cardinality(a->bytes, BITMAP_BYTES_LEN(a),
+												  b->bytes, BITMAP_BYTES_LEN(b));
+	mcdp_bitmap_release_arg(fcinfo, 0, a);
+	mcdp_bitmap_release_arg(fcinfo, 1, b);
 	return counts;
 }
 
@@ -151,112 +154,66 @@ mcdp_rb_jaccard_dist(PG_FUNCTION_ARGS)
 
 /* ---- containment ---- */
 
+/* Is every id of argument part in argument whole? */
 static bool
-is_subset(Datum part, Datum whole)
+is_subset(FunctionCallInfo fcinfo, int part, int whole)
 {
-	Rbuf	   *a;
-	Rbuf	   *b;
+	Bitmap	   *p;
+	Bitmap	   *w;
 	bool		result;
 
-	if (mcdp_bitmap_cardinality(part) > mcdp_bitmap_cardinality(whole))
+	if (mcdp_bitmap_cardinality(PG_GETARG_DATUM(part)) >
+		mcdp_bitmap_cardinality(PG_GETARG_DATUM(whole)))
 		return false;
-	a = mcdp_bitmap_to_rbuf(CurrentMemoryContext, part);
-	b = mcdp_bitmap_to_rbuf(CurrentMemoryContext, whole);
-	result = mcdp_rbuf_is_subset(a, b);
-	mcdp_rbuf_free(a);
-	mcdp_rbuf_free(b);
+	p = mcdp_bitmap_fetch_arg(fcinfo, part);
+	w = mcdp_bitmap_fetch_arg(fcinfo, whole);
+	result = mcdp_rbuf_bytes_is_subset(p->bytes, BITMAP_BYTES_LEN(p),
+									   w->bytes, BITMAP_BYTES_LEN(w));
+	mcdp_bitmap_release_arg(fcinfo, part, p);
+	mcdp_bitmap_release_arg(fcinfo, whole, w);
 	return result;
 }
 
 Datum
 mcdp_rb_contains(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(is_subset(PG_GETARG_DATUM(1), PG_GETARG_DATUM(0)));
+	PG_RETURN_BOOL(is_subset(fcinfo, 1, 0));
 }
 
 Datum
 mcdp_rb_contained(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(is_subset(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1)));
-}
-
-/*
- * A bitmap stored out of line is read once, not for each id asked about: the
- * same one comes with every row of "id <@ (SELECT members FROM ...)".
- */
-typedef struct FetchedBitmap
-{
-	struct varatt_external pointer;
-	Bitmap	   *bitmap;
-} FetchedBitmap;
-
-static Bitmap *
-fetch(FunctionCallInfo fcinfo, Datum value)
-{
-	FetchedBitmap *last = fcinfo->flinfo->fn_extra;
-	struct varatt_external pointer;
-	MemoryContext old;
-
-	VARATT_EXTERNAL_GET_POINTER(pointer, DatumGetPointer(value));
-	if (last != NULL && last->bitmap != NULL &&
-		memcmp(&last->pointer, &pointer, sizeof(pointer)) == 0)
-		return last->bitmap;
-
-	old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
-	if (last == NULL)
-		fcinfo->flinfo->fn_extra = last = palloc0(sizeof(FetchedBitmap));
-	if (last->bitmap != NULL)
-		pfree(last->bitmap);
-	last->bitmap = NULL;
-	last->bitmap = DatumGetBitmapP(value);
-	last->pointer = pointer;
-	MemoryContextSwitchTo(old);
-	return last->bitmap;
+	PG_RETURN_BOOL(is_subset(fcinfo, 0, 1));
 }
 
 /* A negative number is in no bitmap: no error, as an index would not see it. */
-static bool
-has_id(FunctionCallInfo fcinfo, Datum value, int64 id)
-{
-	Bitmap	   *bitmap;
-	bool		result;
-
-	if (id < 0)
-		return false;
-	if (VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(value)) &&
-		fcinfo->flinfo != NULL)
-	{
-		bitmap = fetch(fcinfo, value);
-		return mcdp_rbuf_bytes_contains(bitmap->bytes, BITMAP_BYTES_LEN(bitmap), id);
-	}
-	bitmap = DatumGetBitmapP(value);
-	result = mcdp_rbuf_bytes_contains(bitmap->bytes, BITMAP_BYTES_LEN(bitmap), id);
-	if ((Pointer) bitmap != DatumGetPointer(value))
-		pfree(bitmap);
-	return result;
-}
-
 Datum
 mcdp_rb_contains_id(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(has_id(fcinfo, PG_GETARG_DATUM(0), PG_GETARG_INT64(1)));
+	int64		id = PG_GETARG_INT64(1);
+
+	PG_RETURN_BOOL(id >= 0 && mcdp_bitmap_arg_contains(fcinfo, 0, id));
 }
 
 Datum
 mcdp_rb_id_contained(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(has_id(fcinfo, PG_GETARG_DATUM(1), PG_GETARG_INT64(0)));
+	int64		id = PG_GETARG_INT64(0);
+
+	PG_RETURN_BOOL(id >= 0 && mcdp_bitmap_arg_contains(fcinfo, 1, id));
 }
 
 Datum
 mcdp_rb_intersect(PG_FUNCTION_ARGS)
 {
-	Rbuf	   *a = mcdp_bitmap_to_rbuf(CurrentMemoryContext, PG_GETARG_DATUM(0));
-	Rbuf	   *b = mcdp_bitmap_to_rbuf(CurrentMemoryContext, PG_GETARG_DATUM(1));
-	bool		result = mcdp_rbuf_intersects(a, b);
+	Bitmap	   *a = mcdp_bitmap_fetch_arg(fcinfo, 0);
+	Bitmap	   *b = mcdp_bitmap_fetch_arg(fcinfo, 1);
+	bool		result;
 
-	mcdp_rbuf_free(a);
-	mcdp_rbuf_free(b);
+	result = mcdp_rbuf_bytes_intersects(a->bytes, BITMAP_BYTES_LEN(a),
+										b->bytes, BITMAP_BYTES_LEN(b));
+	mcdp_bitmap_release_arg(fcinfo, 0, a);
+	mcdp_bitmap_release_arg(fcinfo, 1, b);
 	PG_RETURN_BOOL(result);
 }
 
