@@ -20,3 +20,101 @@ COMMENT ON FUNCTION cdp.sequence_match(cdp.timeline, text) IS 'whether a pattern
 CREATE FUNCTION cdp.sequence_count(t cdp.timeline, pattern text) RETURNS int
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'mcdp_sequence_count';
 COMMENT ON FUNCTION cdp.sequence_count(cdp.timeline, text) IS 'how often a pattern is found, one match after the other';
+
+-- over rows: the state that the aggregates share
+
+CREATE TYPE cdp.event_state;
+COMMENT ON TYPE cdp.event_state IS 'what window_funnel, retention, sequence_match and sequence_count have seen of a group of rows';
+CREATE FUNCTION cdp.event_state_in(cstring) RETURNS cdp.event_state
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_event_state_in';
+COMMENT ON FUNCTION cdp.event_state_in(cstring) IS 'I/O';
+CREATE FUNCTION cdp.event_state_out(cdp.event_state) RETURNS cstring
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_event_state_out';
+COMMENT ON FUNCTION cdp.event_state_out(cdp.event_state) IS 'I/O';
+CREATE FUNCTION cdp.event_state_recv(internal) RETURNS cdp.event_state
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_event_state_recv';
+COMMENT ON FUNCTION cdp.event_state_recv(internal) IS 'I/O';
+CREATE FUNCTION cdp.event_state_send(cdp.event_state) RETURNS bytea
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_event_state_send';
+COMMENT ON FUNCTION cdp.event_state_send(cdp.event_state) IS 'I/O';
+CREATE TYPE cdp.event_state (
+	INPUT = cdp.event_state_in,
+	OUTPUT = cdp.event_state_out,
+	RECEIVE = cdp.event_state_recv,
+	SEND = cdp.event_state_send,
+	ALIGNMENT = double,
+	STORAGE = extended
+);
+
+CREATE FUNCTION cdp._event_state_combine(cdp.event_state, cdp.event_state) RETURNS cdp.event_state
+	LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_event_state_combine';
+COMMENT ON FUNCTION cdp._event_state_combine(cdp.event_state, cdp.event_state) IS 'combines partial states of the aggregates over events';
+CREATE FUNCTION cdp._window_funnel_add(cdp.event_state, interval, text, timestamptz, boolean[]) RETURNS cdp.event_state
+	LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_window_funnel_add';
+COMMENT ON FUNCTION cdp._window_funnel_add(cdp.event_state, interval, text, timestamptz, boolean[]) IS 'adds a row to the state of window_funnel';
+CREATE FUNCTION cdp._window_funnel_final(cdp.event_state) RETURNS int
+	LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_window_funnel_final';
+COMMENT ON FUNCTION cdp._window_funnel_final(cdp.event_state) IS 'result of window_funnel';
+CREATE FUNCTION cdp._retention_add(cdp.event_state, boolean[]) RETURNS cdp.event_state
+	LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_retention_add';
+COMMENT ON FUNCTION cdp._retention_add(cdp.event_state, boolean[]) IS 'adds a row to the state of retention';
+CREATE FUNCTION cdp._retention_final(cdp.event_state) RETURNS boolean[]
+	LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_retention_final';
+COMMENT ON FUNCTION cdp._retention_final(cdp.event_state) IS 'result of retention';
+CREATE FUNCTION cdp._sequence_add(cdp.event_state, text, timestamptz, boolean[]) RETURNS cdp.event_state
+	LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_sequence_add';
+COMMENT ON FUNCTION cdp._sequence_add(cdp.event_state, text, timestamptz, boolean[]) IS 'adds a row to the state of sequence_match and sequence_count';
+CREATE FUNCTION cdp._sequence_match_final(cdp.event_state) RETURNS boolean
+	LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_sequence_match_final';
+COMMENT ON FUNCTION cdp._sequence_match_final(cdp.event_state) IS 'result of sequence_match';
+CREATE FUNCTION cdp._sequence_count_final(cdp.event_state) RETURNS bigint
+	LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_sequence_count_final';
+COMMENT ON FUNCTION cdp._sequence_count_final(cdp.event_state) IS 'result of sequence_count';
+
+-- over rows: the aggregates
+
+CREATE AGGREGATE cdp.window_funnel(within interval, mode text, at timestamptz, VARIADIC steps boolean[]) (
+	SFUNC = cdp._window_funnel_add,
+	STYPE = cdp.event_state,
+	FINALFUNC = cdp._window_funnel_final,
+	COMBINEFUNC = cdp._event_state_combine,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE cdp.window_funnel(interval, text, timestamptz, VARIADIC boolean[]) IS 'how many of the steps were reached, in order, within a window, in a mode';
+CREATE AGGREGATE cdp.retention(VARIADIC conditions boolean[]) (
+	SFUNC = cdp._retention_add,
+	STYPE = cdp.event_state,
+	FINALFUNC = cdp._retention_final,
+	COMBINEFUNC = cdp._event_state_combine,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE cdp.retention(VARIADIC boolean[]) IS 'which conditions were met, by those who met the first one';
+CREATE AGGREGATE cdp.sequence_match(pattern text, at timestamptz, VARIADIC conditions boolean[]) (
+	SFUNC = cdp._sequence_add,
+	STYPE = cdp.event_state,
+	FINALFUNC = cdp._sequence_match_final,
+	COMBINEFUNC = cdp._event_state_combine,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE cdp.sequence_match(text, timestamptz, VARIADIC boolean[]) IS 'whether a pattern such as (?1).*(?2) is found';
+CREATE AGGREGATE cdp.sequence_count(pattern text, at timestamptz, VARIADIC conditions boolean[]) (
+	SFUNC = cdp._sequence_add,
+	STYPE = cdp.event_state,
+	FINALFUNC = cdp._sequence_count_final,
+	COMBINEFUNC = cdp._event_state_combine,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE cdp.sequence_count(text, timestamptz, VARIADIC boolean[]) IS 'how often a pattern such as (?1).*(?2) is found, one match after the other';
+
+CREATE FUNCTION cdp.sessionize(at timestamptz, gap interval) RETURNS bigint
+	LANGUAGE c WINDOW IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_sessionize';
+COMMENT ON FUNCTION cdp.sessionize(timestamptz, interval) IS 'window function: number of the session; a new one begins when more than the gap has passed';
+
+-- Four untyped literals would fit the aggregate with one step as well as the
+-- function over timelines, and PostgreSQL prefers text to both.
+CREATE FUNCTION cdp.window_funnel(t text, steps text, within text, mode text) RETURNS int
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE
+	BEGIN ATOMIC
+	SELECT cdp.window_funnel(t::cdp.timeline, steps::text[], within::interval, mode);
+	END;
+COMMENT ON FUNCTION cdp.window_funnel(text, text, text, text) IS 'window_funnel over a timeline, when all arguments are literals without a type';

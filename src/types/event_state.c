@@ -1,0 +1,209 @@
+/*-------------------------------------------------------------------------
+ *
+ * event_state.c
+ *	  The stored form of event_state; see event_state.h.
+ *
+ * Copyright (c) 2026, marketing_cdp contributors
+ *
+ * IDENTIFICATION
+ *	  src/types/event_state.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "types/event_state.h"
+#include "utils/memutils.h"
+
+#define HEADER_SIZE		offsetof(EventState, at)
+
+static size_t
+mask_width(int nconditions)
+{
+	return nconditions <= 8 ? 1 : nconditions <= 16 ? 2 : nconditions <= 32 ? 4 : 8;
+}
+
+static uint64
+read_mask(const char *masks, size_t width, size_t i)
+{
+	uint16		two;
+	uint32		four;
+	uint64		eight;
+
+	switch (width)
+	{
+		case 1:
+			return ((const uint8 *) masks)[i];
+		case 2:
+			memcpy(&two, masks + 2 * i, 2);
+			return two;
+		case 4:
+			memcpy(&four, masks + 4 * i, 4);
+			return four;
+		default:
+			memcpy(&eight, masks + 8 * i, 8);
+			return eight;
+	}
+}
+
+size_t
+mcdp_event_state_size(const EventStateData *d)
+{
+	size_t		each = sizeof(int64) + mask_width(d->nconditions);
+
+	if (d->nevents > (MaxAllocSize - HEADER_SIZE - d->pattern_len) / each)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("too many events in one group"),
+				 errdetail("The state of an aggregate over events must be less than 1 GB.")));
+	return HEADER_SIZE + d->nevents * each + d->pattern_len;
+}
+
+void
+mcdp_event_state_write(const EventStateData *d, EventState *out, size_t size)
+{
+	size_t		width = mask_width(d->nconditions);
+	char	   *masks = (char *) out + HEADER_SIZE + sizeof(int64) * d->nevents;
+
+	SET_VARSIZE(out, size);
+	out->version = EVENT_STATE_VERSION;
+	out->kind = d->kind;
+	out->nconditions = d->nconditions;
+	out->mode = d->mode;
+	out->nevents = d->nevents;
+	out->pattern_len = d->pattern_len;
+	out->detail = d->detail;
+	for (size_t i = 0; i < d->nevents; i++)
+	{
+		uint64		mask = d->events[i].mask;
+		uint16		two = (uint16) mask;
+		uint32		four = (uint32) mask;
+
+		out->at[i] = d->events[i].at;
+		switch (width)
+		{
+			case 1:
+				((uint8 *) masks)[i] = (uint8) mask;
+				break;
+			case 2:
+				memcpy(masks + 2 * i, &two, 2);
+				break;
+			case 4:
+				memcpy(masks + 4 * i, &four, 4);
+				break;
+			default:
+				memcpy(masks + 8 * i, &mask, 8);
+		}
+	}
+	if (d->pattern_len > 0)
+		memcpy(masks + width * d->nevents, d->pattern, d->pattern_len);
+}
+
+void
+mcdp_event_state_open(const EventState *s, EventStateData *d)
+{
+	if (s->version != EVENT_STATE_VERSION)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("unknown version %d of a stored event_state", s->version)));
+	d->kind = s->kind;
+	d->nconditions = s->nconditions;
+	d->mode = s->mode;
+	d->detail = s->detail;
+	d->pattern_len = s->pattern_len;
+	d->pattern = (const char *) s + VARSIZE(s) - s->pattern_len;
+	d->nevents = s->nevents;
+	d->events = NULL;
+}
+
+void
+mcdp_event_state_read(const EventState *s, MatchEvent *events)
+{
+	size_t		width = mask_width(s->nconditions);
+	const char *masks = (const char *) s + HEADER_SIZE + sizeof(int64) * (size_t) s->nevents;
+
+	for (size_t i = 0; i < s->nevents; i++)
+	{
+		events[i].at = s->at[i];
+		events[i].mask = read_mask(masks, width, i);
+	}
+}
+
+static bool
+bad_input(McdpBadInput *bad, const char *reason, size_t offset)
+{
+	bad->reason = reason;
+	bad->offset = offset;
+	return false;
+}
+
+bool
+mcdp_event_state_check(const char *bytes, size_t len, McdpBadInput *bad)
+{
+	const size_t skipped = sizeof(int32);
+	EventState	head;
+	size_t		width;
+	uint64		conditions;
+	const char *masks;
+	MatchEvent	before = {0};
+
+	if (len < HEADER_SIZE - skipped)
+		return bad_input(bad, "The value is shorter than its head.", len);
+	memcpy((char *) &head + skipped, bytes, HEADER_SIZE - skipped);
+	if (head.version != EVENT_STATE_VERSION)
+		return bad_input(bad, "The version is unknown.", 0);
+	if (head.kind < EVENT_STATE_FUNNEL || head.kind > EVENT_STATE_PATTERN)
+		return bad_input(bad, "The kind is unknown.", 1);
+	if (head.nconditions < 1 || head.nconditions > MATCH_MAX_STEPS)
+		return bad_input(bad, "The number of conditions is not between 1 and 64.", 2);
+	if (head.mode > (head.kind == EVENT_STATE_FUNNEL ? FUNNEL_ALL_MODES : 0))
+		return bad_input(bad, "The mode is unknown.", 3);
+	if (head.nevents > 0 && head.kind == EVENT_STATE_RETENTION)
+		return bad_input(bad, "A state of retention has no events.", 4);
+	if (head.pattern_len > 0 && head.kind != EVENT_STATE_PATTERN)
+		return bad_input(bad, "A state of another kind has no pattern.", 8);
+	width = mask_width(head.nconditions);
+	conditions = head.nconditions == 64 ? ~UINT64CONST(0) : (UINT64CONST(1) << head.nconditions) - 1;
+	if (head.kind == EVENT_STATE_FUNNEL ? head.detail < 0 :
+		((uint64) head.detail & ~(head.kind == EVENT_STATE_RETENTION ? conditions : 0)) != 0)
+		return bad_input(bad, "The window or the set of conditions met is out of range.", 12);
+	if ((uint64) len != HEADER_SIZE - skipped + head.nevents * (uint64) (sizeof(int64) + width) + head.pattern_len)
+		return bad_input(bad, "The length does not fit the number of events.", 4);
+
+	masks = bytes + (HEADER_SIZE - skipped) + sizeof(int64) * (size_t) head.nevents;
+	for (size_t i = 0; i < head.nevents; i++)
+	{
+		size_t		offset = HEADER_SIZE - skipped + sizeof(int64) * i;
+		MatchEvent	pair[2];
+
+		memcpy(&pair[1].at, bytes + offset, sizeof(int64));
+		pair[1].mask = read_mask(masks, width, i);
+		if (!IS_VALID_TIMESTAMP(pair[1].at))
+			return bad_input(bad, "A time is out of range.", offset);
+		if ((pair[1].mask & ~conditions) != 0)
+			return bad_input(bad, "An event has a condition that there is not.", masks - bytes + i * width);
+		if (pair[1].mask == 0 && (head.mode & FUNNEL_STRICT_ORDER) == 0)
+			return bad_input(bad, "An event has no condition.", masks - bytes + i * width);
+		if (i > 0)
+		{
+			pair[0] = before;
+			before = pair[1];
+			mcdp_match_sort(pair, 2);
+			if (pair[1].at != before.at || pair[1].mask != before.mask)
+				return bad_input(bad, "Events are out of order.", offset);
+		}
+		before = pair[1];
+	}
+	if (head.kind == EVENT_STATE_PATTERN)
+	{
+		MatchPattern *pattern = palloc(sizeof(MatchPattern));
+		MatchError	err;
+		bool		ok = mcdp_row_pattern_parse(bytes + len - head.pattern_len, head.pattern_len,
+												head.nconditions, pattern, &err);
+
+		pfree(pattern);
+		if (!ok)
+			return bad_input(bad, "The pattern is invalid.", len - head.pattern_len);
+	}
+	return true;
+}
