@@ -35,7 +35,8 @@
 
 #include "core/rbuf_form.h"
 
-#if defined(__x86_64__) && defined(__GNUC__)
+/* Not under the sanitizers, so that the fuzzer tries what other processors run. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__SANITIZE_ADDRESS__)
 #include <immintrin.h>
 #define HAVE_X86_KERNELS 1
 #endif

@@ -52,6 +52,114 @@ fuzz_valid(uint8 *out, size_t max)
 	return size;
 }
 
+/* The input before, in canonical form: the other operand. */
+static char before[1 << 20];
+static size_t before_len = 0;
+
+static char *
+write_set(Rbuf *set, size_t *len)
+{
+	char	   *bytes;
+
+	mcdp_rbuf_optimize(set);
+	*len = mcdp_rbuf_size(set);
+	bytes = palloc(*len);
+	mcdp_rbuf_write(set, bytes);
+	return bytes;
+}
+
+/* Algebra on bytes gives what algebra on sets gives, byte for byte. */
+static void
+compare_algebra(const char *a, size_t len_a, const char *b, size_t len_b)
+{
+	static void (*const on_sets[]) (Rbuf *, const Rbuf *) = {
+		mcdp_rbuf_and, mcdp_rbuf_or, mcdp_rbuf_xor, mcdp_rbuf_andnot
+	};
+	Rbuf	   *set_b = mcdp_rbuf_read_trusted(CurrentMemoryContext, b, len_b);
+
+	for (RbufOp op = RBUF_AND; op <= RBUF_ANDNOT; op++)
+	{
+		Rbuf	   *set_a = mcdp_rbuf_read_trusted(CurrentMemoryContext, a, len_a);
+		size_t		len;
+		size_t		expected_len;
+		uint64		cardinality;
+		char	   *made = mcdp_rbuf_bytes_combine(op, a, len_a, b, len_b, 3, &len, &cardinality);
+		char	   *expected;
+
+		on_sets[op] (set_a, set_b);
+		expected = write_set(set_a, &expected_len);
+		if (len != expected_len || memcmp(made + 3, expected, len) != 0)
+			fuzz_fail("a combination of bytes equals that of sets");
+		if (cardinality != mcdp_rbuf_cardinality(set_a))
+			fuzz_fail("a combination is counted");
+		if (op == RBUF_AND && cardinality != mcdp_rbuf_bytes_and_cardinality(a, len_a, b, len_b))
+			fuzz_fail("and is counted");
+		if (op == RBUF_AND && (cardinality > 0) != mcdp_rbuf_bytes_intersects(a, len_a, b, len_b))
+			fuzz_fail("intersects");
+		if (op == RBUF_ANDNOT && (cardinality == 0) != mcdp_rbuf_bytes_is_subset(a, len_a, b, len_b))
+			fuzz_fail("is subset");
+		if (op == RBUF_OR)
+		{
+			Rbuf	   *either = mcdp_rbuf_read_trusted(CurrentMemoryContext, a, len_a);
+
+			mcdp_rbuf_or_bytes(either, b, len_b);
+			if (!mcdp_rbuf_equals(either, set_a))
+				fuzz_fail("or with bytes");
+			mcdp_rbuf_free(either);
+		}
+		mcdp_rbuf_free(set_a);
+	}
+	mcdp_rbuf_free(set_b);
+}
+
+/* Looks up ids by a part of the bytes at a time. */
+static void
+compare_pieces(const Rbuf *set, const char *bytes, size_t len, uint64 id)
+{
+	RbufContainer c;
+	size_t		want = 1 + fuzz_below(40);
+	size_t		have;
+	size_t		pos;
+	size_t		size;
+	RbufFound	found;
+	uint64		end;
+	bool		expected = mcdp_rbuf_contains(set, id);
+
+	if (mcdp_rbuf_bytes_contains(bytes, len, id) != expected)
+		fuzz_fail("bytes contain");
+	if (mcdp_rbuf_bytes_rank(bytes, len, id) != mcdp_rbuf_rank(set, id))
+		fuzz_fail("rank of bytes");
+	do
+	{
+		char	   *head;
+
+		have = Min(want, len);
+		head = palloc(have);	/* just that much, for the sanitizer to see */
+		memcpy(head, bytes, have);
+		found = mcdp_rbuf_bytes_locate(head, have, len, RBUF_CONTAINER_OF, id, &c, &want);
+		if (found == RBUF_MORE && want <= have)
+			fuzz_fail("more is more");
+	} while (found == RBUF_MORE);
+	if (found == RBUF_NONE && expected)
+		fuzz_fail("a container that is there is found");
+	if (found == RBUF_FOUND)
+	{
+		char	   *piece;
+
+		mcdp_rbuf_container_need(&c, id, &pos, &size);
+		piece = palloc(size);
+		memcpy(piece, bytes + pos, size);
+		if (mcdp_rbuf_container_contains(&c, piece, id) != expected)
+			fuzz_fail("a piece contains");
+	}
+	if (mcdp_rbuf_min(set, &id) != mcdp_rbuf_bytes_end(bytes, len, false, &end) ||
+		(!mcdp_rbuf_is_empty(set) && id != end))
+		fuzz_fail("least id");
+	if (mcdp_rbuf_max(set, &id) != mcdp_rbuf_bytes_end(bytes, len, true, &end) ||
+		(!mcdp_rbuf_is_empty(set) && id != end))
+		fuzz_fail("greatest id");
+}
+
 bool
 fuzz_one(const uint8 *bytes, size_t len)
 {
@@ -64,6 +172,7 @@ fuzz_one(const uint8 *bytes, size_t len)
 	uint64		last = 0;
 	uint64		n = 0;
 	char	   *written;
+	size_t		size;
 
 	if (set == NULL)
 	{
@@ -92,11 +201,23 @@ fuzz_one(const uint8 *bytes, size_t len)
 	if (!mcdp_rbuf_equals(copy, set))
 		fuzz_fail("({} | x) & x = x");
 
-	mcdp_rbuf_optimize(set);
-	written = palloc(mcdp_rbuf_size(set));
-	mcdp_rbuf_write(set, written);
+	written = write_set(set, &size);
 	again = mcdp_rbuf_read(CurrentMemoryContext, written, mcdp_rbuf_size(set), &bad);
 	if (again == NULL || !mcdp_rbuf_equals(again, copy))
 		fuzz_fail("what is written is read back");
+
+	compare_pieces(set, written, size, last);
+	compare_pieces(set, written, size, last ^ fuzz_below(70000));
+	compare_pieces(set, written, size, fuzz_random() >> 1);
+	if (before_len > 0)
+	{
+		compare_algebra(written, size, before, before_len);
+		compare_algebra(before, before_len, written, size);
+	}
+	if (size <= sizeof(before))
+	{
+		memcpy(before, written, size);
+		before_len = size;
+	}
 	return true;
 }
