@@ -88,6 +88,22 @@ END
 $$;
 COMMENT ON FUNCTION cdp._check_event_time(timestamptz) IS 'raises an error unless an event can have happened then';
 
+-- Attaching a partition waits for nobody who uses the others, so a session may
+-- not have heard of it yet; taking a lock is when it hears.
+CREATE FUNCTION cdp._lock_event_partition(at timestamptz) RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	partition text := cdp._event_partition_name(at);
+BEGIN
+	IF NOT EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = 'cdp'::regnamespace AND c.relname = partition) THEN
+		RETURN false;
+	END IF;
+	EXECUTE format('LOCK TABLE cdp.%I IN ROW EXCLUSIVE MODE', partition);
+	RETURN true;
+END
+$$;
+COMMENT ON FUNCTION cdp._lock_event_partition(timestamptz) IS 'locks the partition of table event for this instant, so that this session knows it; false when there is none';
+
 -- Readers and writers of other months go on meanwhile: ATTACH PARTITION takes
 -- SHARE UPDATE EXCLUSIVE on the parent.  Whoever also locks identifiers calls
 -- this first, so that the advisory lock comes before all others.
@@ -108,8 +124,7 @@ BEGIN
 	PERFORM pg_advisory_xact_lock(hashtextextended('marketing_cdp event partitions', 0));
 	-- Made while we waited?  to_regclass would still answer from the session's
 	-- cache, which an advisory lock does not refresh; locking the table does.
-	IF EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = 'cdp'::regnamespace AND c.relname = partition) THEN
-		EXECUTE format('LOCK TABLE cdp.%I IN ROW EXCLUSIVE MODE', partition);
+	IF cdp._lock_event_partition(at) THEN
 		RETURN false;
 	END IF;
 

@@ -133,6 +133,7 @@ DECLARE
 	timelines cdp.timeline[];
 	last_part int;
 	is_closed boolean;
+	missing cdp.event_tail[];
 BEGIN
 	WITH taken AS MATERIALIZED (
 		DELETE FROM cdp.event_tail t
@@ -172,8 +173,10 @@ BEGIN
 		ORDER BY n.at, n.event_id
 	)
 	SELECT (SELECT count(*) FROM taken),
+		   (SELECT array_agg(ROW(k.*)::cdp.event_tail) FROM taken k
+			WHERE NOT EXISTS (SELECT FROM entry n WHERE n.profile_id = k.profile_id AND n.event_id = k.event_id)),
 		   array_agg(s.profile_id ORDER BY s.profile_id, s.piece), array_agg(s.timeline ORDER BY s.profile_id, s.piece)
-	INTO done, leaves, timelines
+	INTO done, missing, leaves, timelines
 	FROM piece s
 	WHERE s.piece > 0 OR s.profile_id NOT IN (SELECT g.profile_id FROM grown g);
 
@@ -190,6 +193,15 @@ BEGIN
 			WHERE p.profile_id = leaves[i] AND p.part = last_part;
 		END IF;
 	END LOOP;
+
+	-- Another session made a partition so lately that this session's plans do
+	-- not know it.  Locking it makes it known, and the next batch finds it.
+	IF missing IS NOT NULL THEN
+		PERFORM cdp._lock_event_partition(m.month) FROM (SELECT DISTINCT date_trunc('month', t.at, 'UTC') AS month FROM unnest(missing) t) m;
+		INSERT INTO cdp.event_tail (profile_id, event_id, owner_id, at)
+		SELECT t.profile_id, t.event_id, t.owner_id, t.at FROM unnest(missing) t
+		WHERE EXISTS (SELECT FROM cdp.event e WHERE e.profile_id = t.owner_id AND e.event_id = t.event_id AND e.at = t.at);
+	END IF;
 
 	SELECT greatest(now - t.at, interval '0') INTO lag FROM cdp.event_tail t ORDER BY t.event_id LIMIT 1;
 	lag := coalesce(lag, interval '0');
