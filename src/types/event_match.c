@@ -168,6 +168,7 @@ several_events(Funnel *f, int64 now, const MatchEvent *events, size_t n)
 					last = j,
 					limit = f->nsteps;
 
+		CHECK_FOR_INTERRUPTS();
 		if (start == MATCH_NEVER)
 			continue;
 		if (j > 0)

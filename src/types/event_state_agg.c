@@ -406,14 +406,21 @@ mcdp_event_state_combine(PG_FUNCTION_ARGS)
 
 /* ----------------------------------------------------------------- results */
 
-/* The argument of a final function, sorted. */
+/*
+ * The argument of a final function, sorted.  It comes as a read-only pointer to
+ * the state; sorting does not change its value.
+ */
 static ExpandedEventState *
 final_state(FunctionCallInfo fcinfo, int kind)
 {
-	ExpandedEventState *state = expanded_state(PG_GETARG_DATUM(0));
+	Datum		d = PG_GETARG_DATUM(0);
+	ExpandedEventState *state;
 
-	if (state == NULL)
-		state = state_of_flat(fcinfo, PG_GETARG_DATUM(0));
+	if (VARATT_IS_EXTERNAL_EXPANDED(DatumGetPointer(d)) &&
+		DatumGetEOHP(d)->eoh_methods == &state_methods)
+		state = (ExpandedEventState *) DatumGetEOHP(d);
+	else
+		state = state_of_flat(fcinfo, d);
 	if (state->d.kind != kind)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
