@@ -8,7 +8,7 @@ CREATE FUNCTION pg_temp.dice(i bigint, seed int, below bigint) RETURNS bigint LA
 -- up to 7 events at up to 7 instants, so that ties are the rule; up to 5 steps over 2 or 3 names
 CREATE TEMP TABLE question AS
 SELECT h, ARRAY(SELECT chr(97 + pg_temp.dice(h * 10 + k, 1, 2 + h % 2)::int) FROM generate_series(1, 1 + pg_temp.dice(h, 2, 5)) k) AS steps,
-	pg_temp.dice(h, 3, 7) * interval '1 s' AS within, pg_temp.dice(h, 4, 8) AS events FROM generate_series(1, 12000) h;
+	pg_temp.dice(h, 3, 7) * interval '1 s' AS within, pg_temp.dice(h, 4, 8) AS events FROM generate_series(1, 16000) h;
 CREATE TEMP TABLE ev AS
 SELECT h, i AS id, timestamptz '2026-01-01' + pg_temp.dice(h * 100 + i, 5, 2 + h % 6) * interval '1 s' AS at, chr(97 + pg_temp.dice(h * 100 + i, 6, 2 + h % 2 + h % 3 / 2)::int) AS event
 FROM question, generate_series(1, events) i;

@@ -32,7 +32,7 @@ CREATE FUNCTION pg_temp.dice(i bigint, seed int, below bigint) RETURNS bigint LA
 CREATE TEMP TABLE question AS
 SELECT h, chr(97 + pg_temp.dice(h, 1, 4)::int) AS cohort, (ARRAY['a', 'b', 'c', 'z', '*'])[1 + pg_temp.dice(h, 2, 5)] AS returned, 1 + pg_temp.dice(h, 3, 12)::int AS buckets,
 	(ARRAY['1 us', '7 us', '1 s', '90 min', '1 day', '36 h', '1 week'])[1 + h % 7]::interval AS unit,
-	(ARRAY['event', 'day'])[1 + pg_temp.dice(h, 4, 2)] AS align, 1 + pg_temp.dice(h, 5, 4) AS factor FROM generate_series(1, 20000) h;
+	(ARRAY['event', 'day'])[1 + pg_temp.dice(h, 4, 2)] AS align, 1 + pg_temp.dice(h, 5, 4) AS factor FROM generate_series(1, 40000) h;
 CREATE TEMP TABLE ev AS
 SELECT h, timestamptz '2026-01-01' + pg_temp.dice(h, 6, 100000000000) * interval '1 us' + pg_temp.dice(h * 100 + i, 7, 20) * unit + pg_temp.dice(h * 100 + i, 8, 2) * pg_temp.dice(h * 100 + i, 9, 3) * interval '1 us' AS at,
 	chr(97 + pg_temp.dice(h * 100 + i, 10, 3)::int) AS event FROM question, generate_series(1, pg_temp.dice(h, 11, 9)) i;

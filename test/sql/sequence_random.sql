@@ -10,7 +10,7 @@ SELECT h, names, labels, CASE WHEN h % 2 = 0 THEN gaps END AS gaps, forbidden, f
 	(SELECT string_agg(CASE WHEN k > 1 THEN coalesce(' -> !' || forbidden[k], '') || ' ->' || coalesce('(' || CASE WHEN h % 2 = 0 THEN gaps[k] END || 's) ', ' ') ELSE '' END
 		|| names[k] || coalesce('[' || labels[k] || ']', ''), '' ORDER BY k) FROM generate_series(1, cardinality(names)) k)
 		|| coalesce(' ->' || coalesce('(' || final_gap || 's)', '') || '!' || final, '') AS pattern
-FROM generate_series(1, 15000) h, LATERAL (SELECT
+FROM generate_series(1, 30000) h, LATERAL (SELECT
 	ARRAY(SELECT (ARRAY['a', 'b', 'c', 'a', 'b', '*'])[1 + pg_temp.dice(h * 10 + k, 1, 6)] FROM generate_series(1, 1 + pg_temp.dice(h, 2, 3)) k) AS names) n, LATERAL (SELECT
 	ARRAY(SELECT CASE WHEN names[k] <> '*' AND pg_temp.dice(h * 10 + k, 3, 4) = 0 THEN 'x' END FROM generate_series(1, cardinality(names)) k) AS labels,
 	ARRAY(SELECT nullif(pg_temp.dice(h * 10 + k, 4, 5), 4) FROM generate_series(1, cardinality(names)) k) AS gaps,
