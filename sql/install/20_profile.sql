@@ -39,6 +39,7 @@ COMMENT ON TABLE cdp.profile_queue IS 'profiles whose derived state (lifecycle â
 COMMENT ON COLUMN cdp.profile_queue.at IS 'earliest instant at which something changed';
 CREATE INDEX profile_queue_profile_id_idx ON cdp.profile_queue (profile_id);
 CREATE INDEX profile_queue_at_idx ON cdp.profile_queue (at);
+CREATE INDEX profile_queue_merge_idx ON cdp.profile_queue (at) WHERE cause = 'merge';
 
 CREATE TABLE cdp.relation (
 	a			bigint NOT NULL,

@@ -374,10 +374,18 @@ BEGIN
 	done := 0;
 	IF pg_try_advisory_xact_lock('lifecycle_change'::regclass::oid::bigint) THEN
 		-- What waits, oldest first.  A clock that was set back leaves alone what it knows already.
+		-- A merge joined the timelines when it was made, even if its "at" is still to come.
 		WITH waiting AS (
 			(SELECT (SELECT p.canonical_id FROM profile p WHERE p.profile_id = q.profile_id) AS profile_id, q.at
 			 FROM profile_queue q
 			 WHERE q.at <= now
+			   AND (SELECT s.known_at FROM profile p JOIN lifecycle_state s ON s.profile_id = p.canonical_id
+					WHERE p.profile_id = q.profile_id) > now IS NOT TRUE
+			 ORDER BY q.at LIMIT max_rows)
+			UNION ALL
+			(SELECT (SELECT p.canonical_id FROM profile p WHERE p.profile_id = q.profile_id), q.at
+			 FROM profile_queue q
+			 WHERE q.cause = 'merge' AND q.at > now
 			   AND (SELECT s.known_at FROM profile p JOIN lifecycle_state s ON s.profile_id = p.canonical_id
 					WHERE p.profile_id = q.profile_id) > now IS NOT TRUE
 			 ORDER BY q.at LIMIT max_rows)
@@ -396,7 +404,7 @@ BEGIN
 			WITH taken AS (
 				DELETE FROM profile_queue WHERE ctid = ANY (ARRAY(
 					SELECT q.ctid FROM profile leaf JOIN profile_queue q USING (profile_id)
-					WHERE leaf.canonical_id = ANY (profiles) AND q.at <= now
+					WHERE leaf.canonical_id = ANY (profiles) AND (q.at <= now OR q.cause = 'merge')
 					FOR UPDATE OF q SKIP LOCKED))
 				RETURNING profile_id, at, cause
 			), facts AS (

@@ -286,6 +286,17 @@ SELECT task FROM rebuild('lifecycle', '2026-06-02');
 SELECT count(*) FROM lifecycle_state WHERE profile_id = resolve('store:s1');
 SELECT tags.stage FROM unnest(enum_range(NULL::lifecycle_stage)) AS tags (stage) WHERE tagged('lifecycle:' || stage) @> resolve('store:s1');
 
+-- The clock is set to a past day, the merge says nothing about its time (now):
+-- timelines are joined at once, so the next tick sees it.
+SELECT track('{user_id:past1}', 'purchase', at => '2025-05-01') > 0, track('{user_id:past2}', 'purchase', at => '2025-05-02') > 0;
+SELECT done FROM tick('2025-05-03') WHERE task = 'lifecycle';
+SELECT merge(resolve('user_id:past1'), resolve('user_id:past2'), at => '2032-01-01') > 0;
+SELECT done FROM tick('2025-05-04') WHERE task = 'lifecycle';
+SELECT done FROM tick('2025-05-04') WHERE task = 'lifecycle';
+SELECT * FROM ls_story('user_id:past1');
+SELECT stage, since, due_at, has_tag(profile_id, 'lifecycle:repeat'), has_tag(profile_id, 'lifecycle:first_purchase')
+FROM lifecycle_state WHERE profile_id = resolve('user_id:past2');
+
 -- lifecycle_at: a merged profile answers for its canonical one; nobody is nobody
 SELECT lifecycle_at(p.profile_id, '2026-05-05') FROM profile p WHERE p.canonical_id = resolve('user_id:m1') ORDER BY 1;
 SELECT lifecycle_at(-1, '2026-05-05'), lifecycle_at(resolve('user_id:m1'), '2020-01-01'), lifecycle_at(NULL, '2026-05-05');
