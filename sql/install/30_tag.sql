@@ -117,6 +117,21 @@ END
 $$;
 COMMENT ON FUNCTION cdp._check_tag(text) IS 'refuses a tag that a user may not set';
 
+-- Journeys reckon from these instants; expires_at infinity is never.
+CREATE FUNCTION cdp._check_tag_time(expires_at timestamptz, at timestamptz) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	IF at IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'at must not be null';
+	ELSIF NOT isfinite(at) THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at must be finite';
+	ELSIF expires_at = '-infinity' THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'expires_at must not be -infinity';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION cdp._check_tag_time(timestamptz, timestamptz) IS 'refuses instants that a tag cannot have';
+
 CREATE FUNCTION cdp._exclusive_key(tag text) RETURNS text
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
 BEGIN ATOMIC
@@ -289,6 +304,7 @@ DECLARE
 	name text;
 BEGIN
 	PERFORM cdp._check_tag(tag);
+	PERFORM cdp._check_tag_time(expires_at, at);
 	key := cdp._exclusive_key(tag);
 	IF key IS NOT NULL THEN
 		PERFORM pg_advisory_xact_lock_shared(cdp._key_lock(key));
@@ -316,6 +332,7 @@ DECLARE
 	id bigint;
 BEGIN
 	PERFORM cdp._check_tag(tag);
+	PERFORM cdp._check_tag_time(NULL, at);
 	id := cdp._lock_canonical(profile, false);
 	IF cdp._set_tag(tag, id, false) THEN
 		PERFORM cdp._tag_trigger('leaves', tag, id, at);
@@ -455,6 +472,7 @@ DECLARE
 	ending cdp.bitmap;
 BEGIN
 	PERFORM cdp._check_tag(_tag_set.tag);
+	PERFORM cdp._check_tag_time(_tag_set.expires_at, _tag_set.at);
 	IF audience IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'audience must not be null';
 	END IF;
@@ -567,6 +585,11 @@ BEGIN
 		FROM (SELECT * FROM cdp.tag_expiry x WHERE x.expires_at <= _expire_tags.now ORDER BY x.expires_at LIMIT _expire_tags.max_rows) d
 		ORDER BY d.tag, d.profile_id
 	LOOP
+		-- A profile that is being merged right now can wait: its tags and their
+		-- expiry go over to the survivor together.
+		PERFORM FROM cdp.profile p
+		WHERE p.profile_id = e.profile_id AND p.canonical_id = e.profile_id FOR KEY SHARE SKIP LOCKED;
+		CONTINUE WHEN NOT FOUND;
 		-- The tag first, as everywhere: only then is it certain that nobody
 		-- has just given the tag a new life.
 		changed := cdp._set_tag(e.tag, e.profile_id, false);

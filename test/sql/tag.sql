@@ -165,3 +165,12 @@ UPDATE profile SET first_at = '2026-03-01' WHERE profile_id IN (1, 5);
 SELECT rb_range(_universe('person', '2026-02-01'), 0, 8), rb_range(_universe('person', '2026-03-01'), 0, 8);
 UPDATE profile SET first_at = '2026-03-01' WHERE profile_id NOT IN (2, 6);
 SELECT _universe('person', '2026-02-01'), rb_cardinality(_universe('person', '2026-03-01'));
+
+-- instants: journeys reckon from them
+SELECT tag(1, 'x', at => 'infinity');
+SELECT tag(1, 'x', at => NULL);
+SELECT tag(1, 'x', '-infinity');
+SELECT untag(1, 'x', '-infinity');
+SELECT tag('{1}'::bitmap, 'x', at => 'infinity');
+SELECT untag('{1}'::bitmap, 'x', NULL);
+SELECT tag(1, 'x', 'infinity'), tags_of(1);
