@@ -378,6 +378,8 @@ DECLARE
 BEGIN
 	IF survivor IS NULL OR merged IS NULL OR merge.at IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'survivor, merged and at must not be null';
+	ELSIF NOT isfinite(merge.at) THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at must be finite';
 	END IF;
 	PERFORM _lock_profiles(ARRAY[survivor, merged]);
 	SELECT p.canonical_id, p.kind INTO into_id, into_kind FROM profile p WHERE p.profile_id = survivor;

@@ -201,6 +201,8 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'arguments of enter_journey must not be null';
 	ELSIF jsonb_typeof(enter_journey.context) <> 'object' THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'context must be a JSON object';
+	ELSIF NOT isfinite(enter_journey.at) THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at must be finite';
 	END IF;
 	j := cdp._share_journey(enter_journey.name);
 	LOOP
@@ -232,6 +234,8 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'arguments of enter_journey must not be null';
 	ELSIF jsonb_typeof(enter_journey.context) <> 'object' THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'context must be a JSON object';
+	ELSIF NOT isfinite(enter_journey.at) THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at must be finite';
 	END IF;
 	j := cdp._share_journey(enter_journey.name);
 	FOR wanted IN
@@ -626,6 +630,8 @@ DECLARE
 BEGIN
 	IF advance_journeys.at IS NULL OR advance_journeys.max_runs IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'arguments of advance_journeys must not be null';
+	ELSIF NOT isfinite(advance_journeys.at) THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at must be finite';
 	ELSIF advance_journeys.max_runs < 0 THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'max_runs must not be negative';
 	END IF;

@@ -64,6 +64,8 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_
 BEGIN
 	IF claim_messages.channel IS NULL OR claim_messages.max IS NULL OR claim_messages.lease IS NULL OR claim_messages.at IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'arguments of claim_messages must not be null';
+	ELSIF NOT isfinite(claim_messages.at) THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at must be finite';
 	ELSIF claim_messages.max < 0 THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'max must not be negative';
 	ELSIF claim_messages.lease <= interval '0' THEN
@@ -106,6 +108,8 @@ DECLARE
 BEGIN
 	IF ack_message.id IS NULL OR ack_message.status IS NULL OR ack_message.at IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'id, status and at must not be null';
+	ELSIF NOT isfinite(ack_message.at) THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at must be finite';
 	ELSIF ack_message.status NOT IN ('sent', 'failed', 'bounced', 'dead') THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
 			MESSAGE = format('unrecognized delivery status: "%s"', ack_message.status),

@@ -176,6 +176,7 @@ SELECT count(*) FROM relation WHERE since = '2026-09-01';
 \set VERBOSITY sqlstate
 SELECT relate(:p, :q, 'self');
 SELECT relate(:p, 99999, 'x');
+SELECT merge(:p, :r, at => 'infinity');
 SELECT relate(99999, :p, 'x');
 SELECT relate(:p, :r, '');
 SELECT relate(:p, NULL, 'x');

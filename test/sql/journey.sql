@@ -228,6 +228,9 @@ SELECT enter_journey('hand', 999999);
 SELECT enter_journey('hand', 1, '[]');
 SELECT enter_journey('hand', NULL::bigint);
 SELECT advance_journeys(NULL);
+SELECT advance_journeys('infinity');
+SELECT enter_journey('once', 1, '{}', 'infinity');
+SELECT enter_journey('once', '{1}'::bitmap, '{}', '-infinity');
 SELECT advance_journeys(now(), -1);
 
 -- versions: who is inside stays on theirs, and its exits are still heard

@@ -78,3 +78,5 @@ SELECT ack_message(1, 'lost');
 SELECT * FROM claim_messages('email', -1);
 SELECT * FROM claim_messages('email', 1, '0 s');
 SELECT * FROM claim_messages(NULL, 1);
+SELECT * FROM claim_messages('email', 1, at => 'infinity');
+SELECT ack_message(1, 'sent', at => '-infinity');
