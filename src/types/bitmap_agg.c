@@ -11,7 +11,10 @@
  *
  * Ids that rb_build_agg receives are collected and added in sorted bulk.  A
  * group of few ids costs its array only: the value is made from that, and a
- * set of CRoaring's never.
+ * set of CRoaring's never.  Bitmaps are combined as bytes as long as they are
+ * of about one size: three large ones are united without a set either.  When a
+ * state has become much larger than what is added to it, it becomes a set,
+ * which need not be copied to be changed.
  *
  * All states of one aggregate share one memory context, a child of its own.
  * With one for each group, a hash aggregate would walk them all whenever it
@@ -36,6 +39,7 @@
 
 #define MIN_PENDING		8
 #define MAX_PENDING		65536	/* ids collected before they are added */
+#define MUCH_LARGER		8		/* times the size of what is added */
 
 typedef struct BitmapState
 {
@@ -45,7 +49,8 @@ typedef struct BitmapState
 	uint32		num_pending;
 	uint32		max_pending;
 	Size		flat_size;		/* of the set; 0: not known, or changed since */
-	Bitmap	   *flat;			/* made of the pending ids alone, or NULL */
+	Bitmap	   *flat;			/* the value, while set is NULL; or NULL */
+	bool		whole;			/* flat is all there is, not made of pending */
 } BitmapState;
 
 PG_FUNCTION_INFO_V1(mcdp_rb_build_transfn);
@@ -68,12 +73,16 @@ forget_flat(BitmapState *state)
 	if (state->flat != NULL)
 		pfree(state->flat);
 	state->flat = NULL;
+	state->whole = false;
 }
 
 /* The set with everything that was pending added. */
 static Rbuf *
 settle(BitmapState *state)
 {
+	if (state->whole)
+		state->set = mcdp_rbuf_read_trusted(state->hdr.eoh_context, state->flat->bytes,
+											BITMAP_BYTES_LEN(state->flat));
 	forget_flat(state);
 	if (state->set == NULL)
 		state->set = mcdp_rbuf_create(state->hdr.eoh_context);
@@ -156,7 +165,8 @@ flatten_into(ExpandedObjectHeader *eohptr, void *result, Size allocated_size)
 	{
 		Assert(allocated_size == VARSIZE(state->flat));
 		memcpy(result, state->flat, allocated_size);
-		forget_flat(state);
+		if (!state->whole)
+			forget_flat(state);
 		return;
 	}
 	Assert(allocated_size == state->flat_size);
@@ -190,7 +200,9 @@ mcdp_bitmap_state_cardinality(Datum value, uint64 *cardinality)
 
 	if (state == NULL)
 		return false;
-	if (state->set == NULL)
+	if (state->whole)
+		*cardinality = state->flat->cardinality;
+	else if (state->set == NULL)
 	{
 		sort_pending(state);
 		*cardinality = state->num_pending;
@@ -279,6 +291,8 @@ mcdp_rb_build_transfn(PG_FUNCTION_ARGS)
 		return same_state(fcinfo);
 	id = mcdp_bitmap_check_id(PG_GETARG_INT64(1));
 	state = state_arg(fcinfo, cx);
+	if (state->whole)
+		settle(state);
 	forget_flat(state);
 
 	if (state->num_pending == state->max_pending)
@@ -302,58 +316,118 @@ mcdp_rb_build_transfn(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(EOHPGetRWDatum(&state->hdr));
 }
 
+static void
+change_set(RbufOp op, Rbuf *into, const Rbuf *with)
+{
+	switch (op)
+	{
+		case RBUF_AND:
+			mcdp_rbuf_and(into, with);
+			break;
+		case RBUF_OR:
+			mcdp_rbuf_or(into, with);
+			break;
+		case RBUF_XOR:
+			mcdp_rbuf_xor(into, with);
+			break;
+		case RBUF_ANDNOT:
+			mcdp_rbuf_andnot(into, with);
+			break;
+	}
+}
+
+static void
+change_state(RbufOp op, BitmapState *state, const Bitmap *with)
+{
+	Size		len = BITMAP_BYTES_LEN(with);
+	Rbuf	   *set;
+	Rbuf	   *other;
+
+	if (state->whole && VARSIZE(state->flat) / MUCH_LARGER <= VARSIZE(with))
+	{
+		MemoryContext old = MemoryContextSwitchTo(state->hdr.eoh_context);
+		size_t		new_len;
+		uint64		cardinality;
+		char	   *bytes;
+		Bitmap	   *flat;
+
+		bytes = mcdp_rbuf_bytes_combine(op, state->flat->bytes, BITMAP_BYTES_LEN(state->flat),
+										with->bytes, len, BITMAP_HEADER,
+										&new_len, &cardinality);
+		flat = (Bitmap *) DatumGetPointer(mcdp_bytes_to_bitmap(bytes, new_len, cardinality));
+		pfree(state->flat);
+		state->flat = flat;
+		MemoryContextSwitchTo(old);
+		return;
+	}
+	set = settle(state);
+	state->flat_size = 0;
+	if (op == RBUF_OR)
+	{
+		mcdp_rbuf_or_bytes(set, with->bytes, len);
+		return;
+	}
+	other = mcdp_rbuf_read_trusted(CurrentMemoryContext, with->bytes, len);
+	change_set(op, set, other);
+	mcdp_rbuf_free(other);
+}
+
 /* Also the combine functions: the set of argument 1 changes the state. */
 static Datum
-combine(FunctionCallInfo fcinfo, void (*change) (Rbuf *into, const Rbuf *with))
+combine(FunctionCallInfo fcinfo, RbufOp op)
 {
 	MemoryContext cx = agg_context(fcinfo);
 	BitmapState *state;
-	Rbuf	   *set;
-	Rbuf	   *with;
 	Rbuf	   *other;
+	Bitmap	   *with;
 
 	if (PG_ARGISNULL(1))
 		return same_state(fcinfo);
 	if (PG_ARGISNULL(0))
 	{
+		Size		size;
+
+		with = mcdp_bitmap_fetch_arg(fcinfo, 1);
+		size = VARSIZE(with);
 		state = new_state(cx);
-		state->set = mcdp_bitmap_to_rbuf(state->hdr.eoh_context, PG_GETARG_DATUM(1));
+		state->flat = MemoryContextAlloc(state->hdr.eoh_context, size);
+		memcpy(state->flat, with, size);
+		state->whole = true;
+		mcdp_bitmap_release_arg(fcinfo, 1, with);
 		PG_RETURN_DATUM(EOHPGetRWDatum(&state->hdr));
 	}
 	state = state_arg(fcinfo, cx);
-	set = settle(state);
-	state->flat_size = 0;
 	other = mcdp_bitmap_state_set(PG_GETARG_DATUM(1));
-	if (change == mcdp_rbuf_or && other == NULL)
+	if (other != NULL)
 	{
-		Bitmap	   *bitmap = PG_GETARG_BITMAP_P(1);
+		Rbuf	   *set = settle(state);
 
-		mcdp_rbuf_or_bytes(set, bitmap->bytes, BITMAP_BYTES_LEN(bitmap));
-		PG_FREE_IF_COPY(bitmap, 1);
-		PG_RETURN_DATUM(EOHPGetRWDatum(&state->hdr));
+		state->flat_size = 0;
+		change_set(op, set, other);
 	}
-	with = other != NULL ? other :
-		mcdp_bitmap_to_rbuf(CurrentMemoryContext, PG_GETARG_DATUM(1));
-	change(set, with);
-	if (other == NULL)
-		mcdp_rbuf_free(with);
+	else
+	{
+		with = mcdp_bitmap_fetch_arg(fcinfo, 1);
+		change_state(op, state, with);
+		mcdp_bitmap_release_arg(fcinfo, 1, with);
+	}
 	PG_RETURN_DATUM(EOHPGetRWDatum(&state->hdr));
 }
 
 Datum
 mcdp_rb_or_transfn(PG_FUNCTION_ARGS)
 {
-	return combine(fcinfo, mcdp_rbuf_or);
+	return combine(fcinfo, RBUF_OR);
 }
 
 Datum
 mcdp_rb_and_transfn(PG_FUNCTION_ARGS)
 {
-	return combine(fcinfo, mcdp_rbuf_and);
+	return combine(fcinfo, RBUF_AND);
 }
 
 Datum
 mcdp_rb_xor_transfn(PG_FUNCTION_ARGS)
 {
-	return combine(fcinfo, mcdp_rbuf_xor);
+	return combine(fcinfo, RBUF_XOR);
 }

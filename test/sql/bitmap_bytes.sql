@@ -5,7 +5,8 @@ CREATE FUNCTION rnd(n bigint, seed bigint, below bigint) RETURNS bigint IMMUTABL
 
 -- Every kind of container against every other, in both orders, among them all
 -- that lie at a border between two kinds.  The oracle of the counts is a bit
--- string; that of the results the aggregates, which work on CRoaring's sets.
+-- string; a result is right when it has as many ids as that and none that it
+-- must not have.  (The fuzzer compares with CRoaring's sets, byte for byte.)
 CREATE TABLE kind AS SELECT k, name, rb_build(ARRAY[]::bigint[]) | coalesce(rb_build_agg(i) FILTER (WHERE p), '{}') AS b,
 		string_agg(p::int::text, '' ORDER BY i)::varbit AS bits
 	FROM generate_series(0, 65535) i, LATERAL (VALUES
@@ -46,12 +47,34 @@ SELECT around, bool_and((a & b)::bytea = i::bytea) AS "and", bool_and((a | b)::b
 	bool_and(rb_cardinality(a | b) = rb_or_cardinality(a, b) AND rb_cardinality(a & b) = rb_and_cardinality(a, b)
 		AND rb_cardinality(a # b) = rb_xor_cardinality(a, b) AND rb_cardinality(a - b) = rb_andnot_cardinality(a, b)) AS counted
 FROM (SELECT around, a, b, (SELECT rb_and_agg(x) FROM (VALUES (a), (b)) v (x)) AS i FROM met OFFSET 0) m GROUP BY around ORDER BY around;
+SELECT around, bool_and((a & b) <@ a AND (a & b) <@ b) AS "and", bool_and((a | b) @> a AND (a | b) @> b) AS "or",
+	bool_and((a # b) <@ (a | b) AND NOT (a # b) && (a & b)) AS "xor", bool_and((a - b) <@ a AND NOT (a - b) && b) AS andnot FROM met GROUP BY around ORDER BY around;
 -- a bitmap with itself, and three operands
 SELECT bool_and(a & a = a) AS "and", bool_and(a | a = a) AS "or", bool_and(rb_is_empty(a # a)) AS "xor", bool_and(rb_is_empty(a - a)) AS andnot, bool_and(a @> a) AS contains FROM met;
 SELECT count(*), bool_and(rb_andnot_cardinality(x.b & y.b, z.b) = bit_count(x.bits & y.bits & ~ z.bits)) AS q1,
 	bool_and(rb_and_cardinality(x.b | y.b, z.b) = bit_count((x.bits | y.bits) & z.bits)) AS q2,
 	bool_and(rb_xor_cardinality(x.b # y.b, z.b) = bit_count(x.bits # y.bits # z.bits)) AS q3
 FROM kind x, kind y, kind z WHERE (x.k + y.k + z.k) % 3 = 0;
+-- aggregates, in orders that change what their state is, against the operators one by one
+CREATE FUNCTION folded(op text, bs bitmap[], OUT result bitmap) LANGUAGE plpgsql AS $$
+BEGIN
+	result := bs[1];
+	FOR i IN 2 .. cardinality(bs) LOOP
+		result := CASE op WHEN 'or' THEN result | bs[i] WHEN 'and' THEN result & bs[i] ELSE result # bs[i] END;
+	END LOOP;
+END
+$$;
+CREATE TABLE series AS SELECT s, array_agg(b ORDER BY rnd(k, s, 1000000)) AS bs
+	FROM generate_series(1, 15) s, (SELECT k, b FROM kind UNION ALL SELECT 100 + i, ARRAY[i * 70000, i]::bitmap FROM generate_series(1, 20) i) v WHERE rnd(k, s + 100, 4) > 0 GROUP BY s;
+SELECT count(*), bool_and((SELECT rb_or_agg(b ORDER BY n) FROM unnest(bs) WITH ORDINALITY u (b, n)) = folded('or', bs)) AS "or",
+	bool_and((SELECT rb_xor_agg(b ORDER BY n) FROM unnest(bs) WITH ORDINALITY u (b, n)) = folded('xor', bs)) AS "xor",
+	bool_and((SELECT rb_and_agg(b ORDER BY n) FROM unnest(bs[:3]) WITH ORDINALITY u (b, n)) = folded('and', bs[:3])) AS "and",
+	bool_and((SELECT rb_or_cardinality_agg(b ORDER BY n) FROM unnest(bs) WITH ORDINALITY u (b, n)) = rb_cardinality(folded('or', bs))) AS or_cardinality,
+	bool_and((SELECT rb_xor_cardinality_agg(b) FROM unnest(bs) b) = rb_cardinality(folded('xor', bs))) AS xor_cardinality,
+	bool_and((SELECT bool_and(so_far = folded('xor', bs[:n::int])) FROM (SELECT n, rb_xor_agg(b) OVER (ORDER BY n) AS so_far FROM unnest(bs) WITH ORDINALITY u (b, n)) w)) AS running
+FROM series;
+DROP TABLE series;
+DROP FUNCTION folded(text, bitmap[]);
 -- positions
 SELECT bool_and(rb_rank(b, id) = bit_count(substring(bits FOR id + 1))) AS rank, bool_and(rb_contains(b, id) = (get_bit(bits, id) = 1)) AS contains,
 	bool_and(rb_index(b, id) = CASE WHEN get_bit(bits, id) = 1 THEN bit_count(substring(bits FOR id + 1)) - 1 ELSE -1 END) AS index,
