@@ -252,7 +252,7 @@ version=$(psql -c "SELECT coalesce((SELECT extversion FROM pg_extension WHERE ex
 label() {
 	case $1 in
 		q1) echo 'A & B - C, cardinality (50 %, 10 %, 2 %)' ;;
-		q2) echo '(A or B or C) & D, cardinality (35 %, 9 %, 2 %; 42 %)' ;;
+		q2) echo '(A or B or C) & D, cardinality (40 %, 10 %, 2 %; 40 %)' ;;
 		q2agg) echo "the same with \`rb_or_agg\`" ;;
 		q3) echo 'A & B - C, cardinality (0.06 %, 10 %, 2 %)' ;;
 		matrix) echo '12 × 12 overlap matrix' ;;

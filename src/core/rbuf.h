@@ -215,6 +215,9 @@ extern uint64 mcdp_rbuf_bytes_rank(const char *bytes, size_t len, uint64 id);
 extern char *mcdp_rbuf_bytes_combine(RbufOp op, const char *a, size_t len_a,
 									 const char *b, size_t len_b, size_t prefix,
 									 size_t *len, uint64 *cardinality);
+extern char *mcdp_rbuf_bytes_range(const char *bytes, size_t len, uint64 first,
+								   uint64 last_inclusive, size_t prefix,
+								   size_t *range_len, uint64 *cardinality);
 extern char *mcdp_rbuf_bytes_from_ids(const uint64 *ids, size_t n, size_t prefix,
 									  size_t *len, uint64 *cardinality);
 

@@ -1355,6 +1355,50 @@ mcdp_rbuf_bytes_combine(RbufOp op, const char *a, size_t len_a,
 	return writer_finish(&w, len, cardinality);
 }
 
+/* The same of the ids first .. last_inclusive of a bitmap. */
+char *
+mcdp_rbuf_bytes_range(const char *bytes, size_t len, uint64 first,
+					  uint64 last_inclusive, size_t prefix,
+					  size_t *range_len, uint64 *cardinality)
+{
+	Writer		w;
+	Walk		walk;
+	Walk		inside;			/* a run that covers the range, at its ends */
+	Run			run;
+	Scratch    *s = palloc(sizeof(Scratch));
+	uint64		most;
+	uint64		unused;
+	bool		runs;
+
+	s->front = 0;
+	walk_init(&walk, bytes, len);
+	foresee(bytes, len, bytes, len, &most, &unused, &unused, &runs);
+	writer_init(&w, prefix, 0, most, runs);
+	walk_to(&walk, first >> 16);
+	for (; !walk.done && walk.key <= last_inclusive >> 16; walk_next(&walk))
+	{
+		uint32		lo = walk.key == first >> 16 ? first & 0xffff : 0;
+		uint32		hi = walk.key == last_inclusive >> 16 ? last_inclusive & 0xffff : 0xffff;
+
+		CHECK_FOR_INTERRUPTS();
+		if (lo == 0 && hi == 0xffff)
+		{
+			write_same(&w, &walk);
+			continue;
+		}
+		run.first = lo;
+		run.more = hi - lo;
+		inside.key = walk.key;
+		inside.kind = KIND_RUNS;
+		inside.ids = hi - lo + 1;
+		inside.num = 1;
+		inside.data = (const char *) &run;
+		write_combined(&w, RBUF_AND, &walk, &inside, s);
+	}
+	pfree(s);
+	return writer_finish(&w, range_len, cardinality);
+}
+
 /* The same of ids in ascending order, repeats allowed. */
 char *
 mcdp_rbuf_bytes_from_ids(const uint64 *ids, size_t n, size_t prefix,

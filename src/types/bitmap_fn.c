@@ -232,18 +232,25 @@ mcdp_rb_flip(PG_FUNCTION_ARGS)
 Datum
 mcdp_rb_range(PG_FUNCTION_ARGS)
 {
-	Rbuf	   *set;
+	Bitmap	   *bitmap;
 	uint64		first;
 	uint64		last;
+	size_t		len;
+	uint64		cardinality;
+	char	   *bytes;
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	set = set_arg(fcinfo, 0);
-	if (range_arg(fcinfo, 1, &first, &last))
-		keep_range(set, first, last);
-	else
-		mcdp_rbuf_clear(set);
-	PG_RETURN_DATUM(finish(set));
+	if (!range_arg(fcinfo, 1, &first, &last))
+	{
+		bytes = mcdp_rbuf_bytes_from_ids(NULL, 0, BITMAP_HEADER, &len, &cardinality);
+		PG_RETURN_DATUM(mcdp_bytes_to_bitmap(bytes, len, cardinality));
+	}
+	bitmap = mcdp_bitmap_fetch_arg(fcinfo, 0);
+	bytes = mcdp_rbuf_bytes_range(bitmap->bytes, BITMAP_BYTES_LEN(bitmap), first, last,
+								  BITMAP_HEADER, &len, &cardinality);
+	mcdp_bitmap_release_arg(fcinfo, 0, bitmap);
+	PG_RETURN_DATUM(mcdp_bytes_to_bitmap(bytes, len, cardinality));
 }
 
 Datum

@@ -152,6 +152,25 @@ compare_pieces(const Rbuf *set, const char *bytes, size_t len, uint64 id)
 		if (mcdp_rbuf_container_contains(&c, piece, id) != expected)
 			fuzz_fail("a piece contains");
 	}
+	if (id < RBUF_MAX_ID)
+	{
+		Rbuf	   *cut = mcdp_rbuf_copy(CurrentMemoryContext, set);
+		uint64		first = id - Min(id, fuzz_below(100000));
+		uint64		cardinality;
+		size_t		made_len;
+		size_t		expected_len;
+		char	   *made = mcdp_rbuf_bytes_range(bytes, len, first, id, 0, &made_len, &cardinality);
+		char	   *expected;
+
+		if (first > 0)
+			mcdp_rbuf_remove_range(cut, 0, first - 1);
+		mcdp_rbuf_remove_range(cut, id + 1, RBUF_MAX_ID);
+		expected = write_set(cut, &expected_len);
+		if (made_len != expected_len || memcmp(made, expected, made_len) != 0 ||
+			cardinality != mcdp_rbuf_cardinality(cut))
+			fuzz_fail("a range of bytes equals that of a set");
+		mcdp_rbuf_free(cut);
+	}
 	if (mcdp_rbuf_min(set, &id) != mcdp_rbuf_bytes_end(bytes, len, false, &end) ||
 		(!mcdp_rbuf_is_empty(set) && id != end))
 		fuzz_fail("least id");

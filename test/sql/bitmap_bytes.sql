@@ -80,6 +80,9 @@ SELECT bool_and(rb_rank(b, id) = bit_count(substring(bits FOR id + 1))) AS rank,
 	bool_and(rb_index(b, id) = CASE WHEN get_bit(bits, id) = 1 THEN bit_count(substring(bits FOR id + 1)) - 1 ELSE -1 END) AS index,
 	bool_and(rb_range_cardinality(b, id, 40001) = bit_count(substring(bits FROM id + 1 FOR greatest(40001 - id, 0)))) AS range_cardinality
 FROM kind, (SELECT unnest(ARRAY[0, 1, 63, 64, 4095, 30000, 40000, 40001, 65534, 65535]) UNION ALL SELECT rnd(n, 6, 65536)::int FROM generate_series(1, 30) n) v (id);
+SELECT bool_and(rb_range(b, lo, hi) = b & rb_fill('{}', lo, hi)) AS range, bool_and(rb_cardinality(rb_range(b, lo, hi)) = bit_count(substring(bits FROM lo + 1 FOR greatest(hi - lo, 0)))) AS counted,
+	bool_and(rb_range(b, lo, NULL)::bytea::bitmap = b - rb_fill('{}', 0, lo)) AS from_lo, bool_and(rb_range(b, NULL, hi) | rb_range(b, hi, NULL) = b) AS parted
+FROM kind, (SELECT rnd(n, 8, 65537)::int AS lo, rnd(n, 9, 65537)::int AS hi FROM generate_series(1, 20) n) v;
 SELECT bool_and(rb_min(b) IS NOT DISTINCT FROM nullif(position(B'1' IN bits), 0) - 1) AS min,
 	bool_and(rb_max(b) IS NOT DISTINCT FROM 65536 - nullif(position('1' IN reverse(bits::text)), 0)) AS max FROM kind;
 -- from ids, sorted and not, with repeats, in each kind
