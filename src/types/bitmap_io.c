@@ -4,7 +4,7 @@
  *	  The bitmap type: text and binary form, casts, stored form.
  *
  * Text form: {1,2,3}.  Input takes the ids in any order, repeated, with
- * blanks; output is ascending.  Binary form and bytea: the portable Roaring
+ * blanks, or the hexadecimal text of the bytea form; output is ascending.  Binary form and bytea: the portable Roaring
  * form (rbuf.h), without the header of the stored form.
  *
  * Copyright (c) 2026, marketing_cdp contributors
@@ -242,6 +242,8 @@ make_bitmap(uint64 *ids, size_t n)
 	return mcdp_bytes_to_bitmap(bytes, len, cardinality);
 }
 
+static Datum bitmap_from_bytes(const char *bytes, size_t len);
+
 /* ---- text form ---- */
 
 static void
@@ -303,9 +305,17 @@ mcdp_bitmap_in(PG_FUNCTION_ARGS)
 	const char *p = skip_blanks(str);
 	size_t		n = 0;
 	size_t		max = 64;
-	uint64	   *ids = palloc(max * sizeof(uint64));
+	uint64	   *ids;
 	Datum		result;
 
+	if (p[0] == '\\' && p[1] == 'x')
+	{
+		/* the text form of a bytea, as pg_roaringbitmap writes by default */
+		bytea	   *bytes = DatumGetByteaPP(DirectFunctionCall1(byteain, CStringGetDatum(p)));
+
+		PG_RETURN_DATUM(bitmap_from_bytes(VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes)));
+	}
+	ids = palloc(max * sizeof(uint64));
 	if (*p != '{')
 		malformed(str, p, "\"{\"");
 	p = skip_blanks(p + 1);

@@ -20,6 +20,11 @@ SELECT '{1,-2}'::bitmap;
 SELECT '{9223372036854775808}'::bitmap;
 SELECT '{99999999999999999999999999999}'::bitmap;
 SELECT '{0000000000000000000000000000000009}'::bitmap;
+-- the text of a bytea is read too: what pg_roaringbitmap puts into text dumps
+SELECT '\x0000000000000000'::bitmap, ' \x3a300000010000000000020010000000010002000300'::bitmap;
+SELECT ('{1,9999,4294967296}'::bitmap::bytea::text)::bitmap;
+SELECT '\x'::bitmap;
+SELECT '\x0z'::bitmap;
 
 -- binary form: 64-bit is written, 64- and 32-bit are read
 SELECT '{}'::bitmap::bytea, '{1,9999}'::bitmap::bytea, '{4294967296}'::bitmap::bytea, '{5,6,7}'::bitmap::bytea, '{5,6,7,8}'::bitmap::bytea;
