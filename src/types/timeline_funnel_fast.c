@@ -5,11 +5,11 @@
  *
  * The general pass (timeline_funnel.c) decides for every event whether it is a
  * step, which one, and whether a chain goes on with it.  On real histories
- * none of that can be predicted and the processor spends most of its time on
- * wrong guesses: 6.5 ns an event.  When all steps are different names there is
- * no need to decide anything: every event is at most one step, and each step is
- * handled alike, "start[k + 1] = start[k] unless that is too long ago".  Events
- * that are no step run along on a slot of their own.  That takes 2 ns.
+ * none of that can be predicted, and wrong guesses cost more than the work.
+ * When all steps are different names there is no need to decide anything:
+ * every event is at most one step, and each step is handled alike, "start[k + 1]
+ * = start[k] unless that is too long ago".  Events that are no step run along on
+ * a slot of their own.  A scan of a million timelines takes a fifth less time.
  *
  * Copyright (c) 2026, marketing_cdp contributors
  *
