@@ -214,12 +214,28 @@ END
 $$;
 COMMENT ON FUNCTION cdp._are_roots(bigint[], bigint[]) IS 'are the canonical profiles of these profiles among those';
 
+-- What _lock_identities (24_ingest) takes.
+CREATE FUNCTION cdp._identities_key() RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN hashtextextended('marketing_cdp identities', 0);
+COMMENT ON FUNCTION cdp._identities_key() IS 'advisory lock of the one transaction that takes many messages and changes identities';
+
+CREATE FUNCTION cdp._holds_identities() RETURNS boolean
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+	SELECT EXISTS (SELECT FROM pg_locks l
+				   WHERE l.locktype = 'advisory' AND l.pid = pg_backend_pid() AND l.granted AND l.objsubid = 1
+					 AND l.classid::bigint = (cdp._identities_key() >> 32 & 4294967295) AND l.objid::bigint = (cdp._identities_key() & 4294967295));
+END;
+COMMENT ON FUNCTION cdp._holds_identities() IS 'is this transaction the one that takes many messages and changes identities?';
+
 CREATE FUNCTION cdp._lock_profiles(leaves bigint[]) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	roots	bigint[];
 	root	bigint;
 	present	bigint;
+	retries	int := 3;
 BEGIN
 	LOOP
 		roots := ARRAY(SELECT DISTINCT p.canonical_id FROM profile p WHERE p.profile_id = ANY (leaves) ORDER BY p.canonical_id);
@@ -245,8 +261,17 @@ BEGIN
 				RETURN roots;
 			END IF;
 			RAISE SQLSTATE 'CDP01';
-		EXCEPTION WHEN SQLSTATE 'CDP01' THEN
-			NULL;
+		EXCEPTION
+			WHEN SQLSTATE 'CDP01' THEN
+				NULL;
+			WHEN deadlock_detected THEN
+				-- With a bulk load, which takes people in the order of its messages.
+				-- We have let go what it waits for; one that is a bulk load itself
+				-- has to let go more than this.
+				retries := retries - 1;
+				IF retries = 0 OR _holds_identities() THEN
+					RAISE;
+				END IF;
 		END;
 	END LOOP;
 END

@@ -258,7 +258,7 @@ COMMENT ON FUNCTION cdp._read_message(jsonb, timestamptz) IS 'reads a Segment me
 CREATE FUNCTION cdp._lock_identities(wait boolean) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
-	key bigint := hashtextextended('marketing_cdp identities', 0);
+	key bigint := cdp._identities_key();
 BEGIN
 	IF wait THEN
 		PERFORM pg_advisory_xact_lock(key);
