@@ -208,6 +208,14 @@ CREATE FUNCTION cdp.rb_contains_sel(internal, oid, internal, int) RETURNS float8
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_rb_contains_sel';
 COMMENT ON FUNCTION cdp.rb_contains_sel(internal, oid, internal, int) IS 'selectivity of membership';
 
+CREATE FUNCTION cdp.rb_set_sel(internal, oid, internal, int) RETURNS float8
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_rb_set_sel';
+COMMENT ON FUNCTION cdp.rb_set_sel(internal, oid, internal, int) IS 'selectivity of containing and overlapping';
+
+CREATE FUNCTION cdp.rb_set_joinsel(internal, oid, internal, smallint, internal) RETURNS float8
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_rb_set_joinsel';
+COMMENT ON FUNCTION cdp.rb_set_joinsel(internal, oid, internal, smallint, internal) IS 'join selectivity of containing and overlapping';
+
 CREATE FUNCTION cdp.rb_contains(cdp.bitmap, id bigint) RETURNS boolean
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE SUPPORT cdp.rb_contains_support AS 'MODULE_PATHNAME', 'mcdp_rb_contains_id';
 COMMENT ON FUNCTION cdp.rb_contains(cdp.bitmap, bigint) IS 'is id in the bitmap?';
@@ -355,35 +363,35 @@ COMMENT ON OPERATOR cdp.- (cdp.bitmap, bigint) IS 'without the id';
 CREATE OPERATOR cdp.@> (
 	LEFTARG = cdp.bitmap, RIGHTARG = cdp.bitmap, FUNCTION = cdp.rb_contains,
 	COMMUTATOR = OPERATOR(cdp.<@),
-	RESTRICT = contsel, JOIN = contjoinsel
+	RESTRICT = cdp.rb_set_sel, JOIN = cdp.rb_set_joinsel
 );
 COMMENT ON OPERATOR cdp.@> (cdp.bitmap, cdp.bitmap) IS 'contains every id of';
 
 CREATE OPERATOR cdp.<@ (
 	LEFTARG = cdp.bitmap, RIGHTARG = cdp.bitmap, FUNCTION = cdp.rb_contained,
 	COMMUTATOR = OPERATOR(cdp.@>),
-	RESTRICT = contsel, JOIN = contjoinsel
+	RESTRICT = cdp.rb_set_sel, JOIN = cdp.rb_set_joinsel
 );
 COMMENT ON OPERATOR cdp.<@ (cdp.bitmap, cdp.bitmap) IS 'every id is in';
 
 CREATE OPERATOR cdp.@> (
 	LEFTARG = cdp.bitmap, RIGHTARG = bigint, FUNCTION = cdp.rb_contains,
 	COMMUTATOR = OPERATOR(cdp.<@),
-	RESTRICT = cdp.rb_contains_sel, JOIN = contjoinsel
+	RESTRICT = cdp.rb_contains_sel, JOIN = cdp.rb_set_joinsel
 );
 COMMENT ON OPERATOR cdp.@> (cdp.bitmap, bigint) IS 'contains the id';
 
 CREATE OPERATOR cdp.<@ (
 	LEFTARG = bigint, RIGHTARG = cdp.bitmap, FUNCTION = cdp.rb_contained,
 	COMMUTATOR = OPERATOR(cdp.@>),
-	RESTRICT = cdp.rb_contains_sel, JOIN = contjoinsel
+	RESTRICT = cdp.rb_contains_sel, JOIN = cdp.rb_set_joinsel
 );
 COMMENT ON OPERATOR cdp.<@ (bigint, cdp.bitmap) IS 'the id is in';
 
 CREATE OPERATOR cdp.&& (
 	LEFTARG = cdp.bitmap, RIGHTARG = cdp.bitmap, FUNCTION = cdp.rb_intersect,
 	COMMUTATOR = OPERATOR(cdp.&&),
-	RESTRICT = contsel, JOIN = contjoinsel
+	RESTRICT = cdp.rb_set_sel, JOIN = cdp.rb_set_joinsel
 );
 COMMENT ON OPERATOR cdp.&& (cdp.bitmap, cdp.bitmap) IS 'have ids in common';
 

@@ -412,6 +412,28 @@ mcdp_rbuf_flip_range(Rbuf *set, uint64 first, uint64 last_inclusive)
 	drop_empty(set, begin);
 }
 
+/*
+ * CRoaring 0.2.66 leaves a bit set that has just 4,096 ids after a range was
+ * removed, and would write it as such, with a header that says array.  Taking
+ * out one more id makes it an array; putting it back leaves it one.
+ */
+static void
+mend_container(roaring_bitmap_t *bits, uint32 low)
+{
+	uint32		base = low & 0xffff0000;
+	roaring_uint32_iterator_t it;
+	uint32		id;
+
+	if (roaring_bitmap_range_cardinality(bits, base, (uint64) base + 65536) != MAX_ARRAY_IDS)
+		return;
+	ITER_INIT(bits, &it);
+	if (!ITER_SEEK(&it, base))
+		return;
+	id = it.current_value;
+	roaring_bitmap_remove(bits, id);
+	roaring_bitmap_add(bits, id);
+}
+
 void
 mcdp_rbuf_remove_range(Rbuf *set, uint64 first, uint64 last_inclusive)
 {
@@ -428,6 +450,8 @@ mcdp_rbuf_remove_range(Rbuf *set, uint64 first, uint64 last_inclusive)
 		roaring_bitmap_remove_range_closed(set->parts[i].bits,
 										   range_low(key, first),
 										   range_high(key, last_inclusive));
+		mend_container(set->parts[i].bits, range_low(key, first));
+		mend_container(set->parts[i].bits, range_high(key, last_inclusive));
 	}
 	drop_empty(set, begin);
 }

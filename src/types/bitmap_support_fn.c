@@ -20,6 +20,7 @@
 
 #include "access/stratnum.h"
 #include "catalog/pg_am.h"
+#include "catalog/pg_statistic.h"
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -35,9 +36,13 @@
 PG_FUNCTION_INFO_V1(mcdp_rb_iterate_support);
 PG_FUNCTION_INFO_V1(mcdp_rb_contains_support);
 PG_FUNCTION_INFO_V1(mcdp_rb_contains_sel);
+PG_FUNCTION_INFO_V1(mcdp_rb_set_sel);
+PG_FUNCTION_INFO_V1(mcdp_rb_set_joinsel);
 
 #define MAX_LOOKUPS		0.1		/* per row of the table */
 #define DEFAULT_SHARE	0.01	/* of the rows, for a bitmap not known yet */
+#define OVERLAP_SHARE	0.1		/* bitmaps that share an id with another */
+#define SUBSET_SHARE	0.01	/* bitmaps that hold, or are in, another */
 
 /* Rows of rb_iterate(constant). */
 Datum
@@ -191,4 +196,66 @@ mcdp_rb_contains_sel(PG_FUNCTION_ARGS)
 	}
 	CLAMP_PROBABILITY(selec);
 	PG_RETURN_FLOAT8(selec);
+}
+
+static bool
+is_overlap(Oid operator)
+{
+	char	   *name = get_opname(operator);
+
+	return name != NULL && strcmp(name, "&&") == 0;
+}
+
+/* Does the left side of the operator hold the right one? */
+static bool
+is_contains(Oid operator)
+{
+	char	   *name = get_opname(operator);
+
+	return name != NULL && strcmp(name, "@>") == 0;
+}
+
+/*
+ * Selectivity of &&, @> and <@ between a column and another bitmap.  Nothing is
+ * known of the sets in a column, but all about the empty one.
+ */
+Datum
+mcdp_rb_set_sel(PG_FUNCTION_ARGS)
+{
+	PlannerInfo *root = (PlannerInfo *) PG_GETARG_POINTER(0);
+	Oid			operator = PG_GETARG_OID(1);
+	List	   *args = (List *) PG_GETARG_POINTER(2);
+	int			varRelid = PG_GETARG_INT32(3);
+	bool		overlap = is_overlap(operator);
+	double		selec = overlap ? OVERLAP_SHARE : SUBSET_SHARE;
+	VariableStatData vardata;
+	Node	   *other;
+	bool		var_on_left;
+
+	if (!get_restriction_variable(root, args, varRelid, &vardata, &other, &var_on_left))
+		PG_RETURN_FLOAT8(selec);
+	if (IsA(other, Const) && ((Const *) other)->constisnull)
+		selec = 0.0;
+	else
+	{
+		if (IsA(other, Const) &&
+			mcdp_bitmap_cardinality(((Const *) other)->constvalue) == 0)
+		{
+			if (overlap)
+				selec = 0.0;
+			else if (is_contains(operator) == var_on_left)
+				selec = 1.0;
+		}
+		if (HeapTupleIsValid(vardata.statsTuple))
+			selec *= 1.0 - ((Form_pg_statistic) GETSTRUCT(vardata.statsTuple))->stanullfrac;
+	}
+	ReleaseVariableStats(vardata);
+	CLAMP_PROBABILITY(selec);
+	PG_RETURN_FLOAT8(selec);
+}
+
+Datum
+mcdp_rb_set_joinsel(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_FLOAT8(is_overlap(PG_GETARG_OID(1)) ? OVERLAP_SHARE : SUBSET_SHARE);
 }

@@ -85,6 +85,11 @@ SELECT bool_and(rb_range(b, lo, hi) = b & rb_fill('{}', lo, hi)) AS range, bool_
 FROM kind, (SELECT rnd(n, 8, 65537)::int AS lo, rnd(n, 9, 65537)::int AS hi FROM generate_series(1, 20) n) v;
 SELECT bool_and(rb_min(b) IS NOT DISTINCT FROM nullif(position(B'1' IN bits), 0) - 1) AS min,
 	bool_and(rb_max(b) IS NOT DISTINCT FROM 65536 - nullif(position('1' IN reverse(bits::text)), 0)) AS max FROM kind;
+-- what is left of a bit set after clearing a range, around the border to an array
+SELECT left_over, bool_and(rb_clear(b, 2 * left_over, NULL)::bytea = want) AS cleared, bool_and(rb_select(b, left_over)::bytea = want) AS selected, bool_and(rb_range(b, NULL, 2 * left_over)::bytea = want) AS range,
+	bool_and((b - rb_fill('{}', 2 * left_over, 100000))::bytea = want) AS andnot, bool_and(rb_flip(b | rb_fill('{}', 2 * left_over, 100000), 2 * left_over, 100000)::bytea = want) AS flipped
+FROM generate_series(4095::bigint, 4098) left_over, LATERAL (SELECT rb_build(ARRAY(SELECT 2 * i FROM generate_series(0, 9999) i)) AS b, rb_build(ARRAY(SELECT 2 * i FROM generate_series(0, left_over - 1) i))::bytea AS want) s
+GROUP BY left_over ORDER BY left_over;
 -- from ids, sorted and not, with repeats, in each kind
 SELECT bool_and(rb_build(ids)::bytea = b::bytea) AS ascending, bool_and(rb_build(ids || ids)::bytea = b::bytea) AS repeated,
 	bool_and((SELECT coalesce(rb_build_agg(id ORDER BY rnd(id, 7, 1000000)), '{}') FROM unnest(ids || ids) id)::bytea = b::bytea) AS aggregated,
@@ -148,6 +153,19 @@ SELECT count(*), count(DISTINCT matrix) AS different FROM answer;
 -- an error while values are held, then the same again
 SELECT rb_and_cardinality(x.b, y.b), 1 / (x.k - 3) FROM far x, far y WHERE y.k = 2 AND x.k <= 3 ORDER BY x.k;
 SELECT rb_and_cardinality(x.b, y.b) = rb_cardinality(x.b & y.b) AS again FROM far x, far y WHERE y.k = 2 AND x.k = 3;
+
+-- the planner knows about the empty bitmap, and about nulls
+CREATE FUNCTION estimated_rows(condition text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE plan json;
+BEGIN
+	EXECUTE 'EXPLAIN (FORMAT json) SELECT FROM guess WHERE ' || condition INTO plan;
+	RETURN plan -> 0 -> 'Plan' ->> 'Plan Rows';
+END$$;
+CREATE TEMP TABLE guess AS SELECT CASE WHEN i % 2 = 0 THEN ARRAY[i]::bitmap END AS b FROM generate_series(1, 10000) i;
+ANALYZE guess;
+SELECT c, estimated_rows(c) FROM unnest(ARRAY['b @> $${}$$', '$${}$$ <@ b', 'b <@ $${}$$', 'b && $${}$$', 'b && $${5}$$', 'b @> $${5}$$', '$${5}$$ @> b', 'b && NULL']) c;
+SELECT estimated_rows('b && (SELECT b FROM guess LIMIT 1)'), estimated_rows('EXISTS (SELECT FROM guess g WHERE g.b @> guess.b)') > 0 AS joined;
+DROP FUNCTION estimated_rows(text);
 
 -- many groups: states share what they can
 SELECT count(*), sum(n), min(n), max(n) FROM (SELECT rb_cardinality(rb_build_agg(i)) AS n FROM generate_series(1, 200000) i GROUP BY i % 40000) g;
