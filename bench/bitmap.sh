@@ -19,63 +19,34 @@ set -eu
 : "${PROFILES:=10000000}" "${ARRAY_PROFILES:=1000000}" "${WORKERS:=4}" "${RUNS:=9}" "${ROUNDS:=3}"
 : "${BITMAPS:=10000}" "${BITMAP_IDS:=1000}" "${GROUP_COUNT:=1000000}" "${RIVAL_STAGE:=}"
 : "${SHARED_BUFFERS:=4GB}" "${WORK_MEM:=256MB}"
-: "${PG_CONFIG:=pg_config}" "${MAKE:=make}" "${BENCH_USER:=postgres}" "${KEEP:=}"
+: "${KEEP:=}"
 : "${BENCH_DIR:=/var/tmp/marketing_cdp_bench.$(id -u)}"
 dir=$BENCH_DIR
 top=$(cd "$(dirname "$0")/.." && pwd)
-bindir=$("$PG_CONFIG" --bindir)
-
-as_user() { "$@"; }
-if [ "$(id -u)" = 0 ]; then
-	as_user() { runuser -u "$BENCH_USER" -- "$@"; }
-fi
-psql() { "$bindir/psql" -X -qAt -h "$dir/socket" -U cdp -d bench -v ON_ERROR_STOP=1 "$@"; }
+# shellcheck disable=SC2034	# read by private-server
+database=bench
+# shellcheck source=tools/private-server
+. "$top/tools/private-server"
+psql_flags=-qAt
 say() { echo "$*" >&2; }
 
-clean() {
-	if [ -e "$dir/data/postmaster.pid" ]; then
-		(cd / && as_user "$bindir/pg_ctl" -D "$dir/data" -m immediate -w stop >/dev/null 2>&1) || :
-	fi
-	rm -rf "$dir"
-}
 stop() {
-	if [ -n "$KEEP" ]; then say "kept: psql -h $dir/socket -U cdp bench"; else clean; fi
+	if [ -n "$KEEP" ]; then say "kept: psql -h $dir/socket -U cdp bench"; else server_clean; fi
 }
 
 # --- a server of its own -----------------------------------------------------
-clean
 trap stop EXIT
 trap 'exit 130' INT TERM HUP
-mkdir -p "$dir/socket"
-chmod 755 "$dir"
-$MAKE -s -C "$top" install DESTDIR="$dir/stage" PG_CONFIG="$PG_CONFIG" >"$dir/install.log" 2>&1 ||
-	{ cat "$dir/install.log" >&2; exit 1; }
+server_start <<CONF
+shared_buffers = $SHARED_BUFFERS
+work_mem = $WORK_MEM
+maintenance_work_mem = 1GB
+max_wal_size = 8GB
+wal_level = minimal
+max_wal_senders = 0
+max_parallel_workers_per_gather = 0
+CONF
 [ -z "$RIVAL_STAGE" ] || cp -R "$RIVAL_STAGE/." "$dir/stage/"
-cp "$top/bench/bitmap.sql" "$dir/"
-[ "$(id -u)" != 0 ] || chown -R "$BENCH_USER" "$dir"
-cd "$dir"
-as_user "$bindir/initdb" -D "$dir/data" -U cdp -A trust --no-locale -E UTF8 >"$dir/initdb.log" 2>&1 ||
-	{ cat "$dir/initdb.log" >&2; exit 1; }
-{
-	(cd "$top" && sh test/server-conf "$PG_CONFIG" "$dir/stage")
-	cat <<-CONF
-	listen_addresses = ''
-	unix_socket_directories = '$dir/socket'
-	unix_socket_permissions = 0700
-	shared_buffers = $SHARED_BUFFERS
-	work_mem = $WORK_MEM
-	maintenance_work_mem = 1GB
-	max_wal_size = 8GB
-	wal_level = minimal
-	max_wal_senders = 0
-	max_parallel_workers_per_gather = 0
-	jit = off
-	timezone = 'UTC'
-	CONF
-} >>"$dir/data/postgresql.conf"
-as_user "$bindir/pg_ctl" -D "$dir/data" -l "$dir/server.log" -w start >/dev/null ||
-	{ cat "$dir/server.log" >&2; exit 1; }
-"$bindir/createdb" -h "$dir/socket" -U cdp bench
 psql -c 'CREATE EXTENSION marketing_cdp' -c 'CREATE SCHEMA rival'
 rival=1
 psql -c 'SET client_min_messages = error; CREATE EXTENSION roaringbitmap SCHEMA rival' 2>"$dir/rival.log" || rival=0
@@ -88,7 +59,7 @@ psql -c 'CREATE UNLOGGED TABLE tag_bitmap (tag int, b cdp.bitmap)' \
 	FROM (SELECT unnest(ARRAY[$matrix,40,80,8,41,83,160]) AS t) u"
 i=0
 while [ $i -lt "$WORKERS" ]; do
-	psql -v profiles="$PROFILES" -v tags_from=$((19 * i / WORKERS + 1)) -v tags_to=$((19 * (i + 1) / WORKERS + 1)) -f "$dir/bitmap.sql" &
+	psql -v profiles="$PROFILES" -v tags_from=$((19 * i / WORKERS + 1)) -v tags_to=$((19 * (i + 1) / WORKERS + 1)) -f "$top/bench/bitmap.sql" &
 	i=$((i + 1))
 done
 wait
@@ -238,7 +209,7 @@ for q in $QUESTIONS; do
 		build | mixed | or) runs=2 ;;
 		*) runs=$RUNS ;;
 	esac
-	compare "$q" $runs ours rival
+	compare "$q" "$runs" ours rival
 	case $q in
 		q1 | q2 | q3 | matrix | contains) compare "$q" 2 small array ;;
 	esac

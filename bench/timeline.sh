@@ -26,63 +26,36 @@ set -eu
 : "${EVENTS:=50000000}" "${PROFILES:=1000000}" "${WORKERS:=4}" "${RUNS:=3}"
 : "${RIVALS=sql clickhouse duckdb}" "${NPM_DIR:=}"
 : "${SHARED_BUFFERS:=4GB}" "${WORK_MEM:=256MB}"
-: "${PG_CONFIG:=pg_config}" "${MAKE:=make}" "${BENCH_USER:=postgres}" "${KEEP:=}"
+: "${KEEP:=}"
 : "${BENCH_DIR:=/var/tmp/marketing_cdp_bench.$(id -u)}"
 dir=$BENCH_DIR
 top=$(cd "$(dirname "$0")/.." && pwd)
-bindir=$("$PG_CONFIG" --bindir)
-
-as_user() { "$@"; }
-if [ "$(id -u)" = 0 ]; then
-	as_user() { runuser -u "$BENCH_USER" -- "$@"; }
-fi
-psql() { "$bindir/psql" -X -qAt -h "$dir/socket" -U cdp -d bench -v ON_ERROR_STOP=1 "$@"; }
+# shellcheck disable=SC2034	# read by private-server
+database=bench
+# shellcheck source=tools/private-server
+. "$top/tools/private-server"
+psql_flags=-qAt
 say() { echo "$*" >&2; }
 
-clean() {
-	if [ -e "$dir/data/postmaster.pid" ]; then
-		(cd / && as_user "$bindir/pg_ctl" -D "$dir/data" -m immediate -w stop >/dev/null 2>&1) || :
-	fi
-	rm -rf "$dir"
-}
 stop() {
-	if [ -n "$KEEP" ]; then say "kept: psql -h $dir/socket -U cdp bench"; else clean; fi
+	if [ -n "$KEEP" ]; then say "kept: psql -h $dir/socket -U cdp bench"; else server_clean; fi
 }
 
 # --- a server of its own -----------------------------------------------------
-clean
 trap stop EXIT
 trap 'exit 130' INT TERM HUP
-mkdir -p "$dir/socket" "$dir/csv"
-chmod 755 "$dir"
-$MAKE -s -C "$top" install DESTDIR="$dir/stage" PG_CONFIG="$PG_CONFIG" >"$dir/install.log" 2>&1 ||
-	{ cat "$dir/install.log" >&2; exit 1; }
-cp "$top/bench/timeline.sql" "$top/bench/timeline_rivals.mjs" "$dir/"
-[ "$(id -u)" != 0 ] || chown -R "$BENCH_USER" "$dir"
-cd "$dir"
-as_user "$bindir/initdb" -D "$dir/data" -U cdp -A trust --no-locale -E UTF8 >"$dir/initdb.log" 2>&1 ||
-	{ cat "$dir/initdb.log" >&2; exit 1; }
-{
-	(cd "$top" && sh test/server-conf "$PG_CONFIG" "$dir/stage")
-	cat <<-CONF
-	listen_addresses = ''
-	unix_socket_directories = '$dir/socket'
-	unix_socket_permissions = 0700
-	shared_buffers = $SHARED_BUFFERS
-	work_mem = $WORK_MEM
-	maintenance_work_mem = 1GB
-	max_wal_size = 8GB
-	wal_level = minimal
-	max_wal_senders = 0
-	max_parallel_workers = $WORKERS
-	max_parallel_workers_per_gather = $WORKERS
-	jit = off
-	timezone = 'UTC'
-	CONF
-} >>"$dir/data/postgresql.conf"
-as_user "$bindir/pg_ctl" -D "$dir/data" -l "$dir/server.log" -w start >/dev/null ||
-	{ cat "$dir/server.log" >&2; exit 1; }
-"$bindir/createdb" -h "$dir/socket" -U cdp bench
+server_start <<CONF
+shared_buffers = $SHARED_BUFFERS
+work_mem = $WORK_MEM
+maintenance_work_mem = 1GB
+max_wal_size = 8GB
+wal_level = minimal
+max_wal_senders = 0
+max_parallel_workers = $WORKERS
+max_parallel_workers_per_gather = $WORKERS
+CONF
+mkdir "$dir/csv"
+cp "$top/bench/timeline_rivals.mjs" "$dir/"
 psql -c 'CREATE EXTENSION marketing_cdp'
 
 # --- data --------------------------------------------------------------------
@@ -93,7 +66,7 @@ took() {	# milliseconds of a command
 	echo $(($(now_ms) - t0))
 }
 say "making $EVENTS events of $PROFILES profiles"
-make_ms=$(took psql -v events="$EVENTS" -v profiles="$PROFILES" -v workers="$WORKERS" -f "$dir/timeline.sql")
+make_ms=$(took psql -v events="$EVENTS" -v profiles="$PROFILES" -v workers="$WORKERS" -f "$top/bench/timeline.sql")
 
 # Each worker builds its share of the profiles from start to end: an aggregate
 # over all of them would hand half-made timelines from process to process.
