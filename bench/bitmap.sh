@@ -228,7 +228,7 @@ label() {
 		q2agg) echo "the same with \`rb_or_agg\`" ;;
 		q3) echo 'A & B - C, cardinality (0.06 %, 10 %, 2 %)' ;;
 		matrix) echo '12 × 12 overlap matrix' ;;
-		contains) echo "1,000 queries of one \`rb_contains\` each (1.2 MB)" ;;
+		contains) echo "1,000 queries of one \`rb_contains\` each" ;;
 		build) echo "\`rb_build_agg\`, $PROFILES rows, ascending" ;;
 		mixed) echo "\`rb_build_agg\`, $PROFILES rows, in random order" ;;
 		groups) echo "\`rb_build_agg\`, $PROFILES rows, $GROUP_COUNT groups" ;;
@@ -245,7 +245,7 @@ cat <<REPORT
 # Bitmaps, $(date -u +%Y-%m-%d)
 
 PostgreSQL $pg, ${cpu:-processor not known}, $(nproc) processors, $memory; shared_buffers $SHARED_BUFFERS, work_mem $WORK_MEM, jit off, one process.
-Warm cache, best of $ROUNDS alternating rounds; load average $(cut -d' ' -f1-3 /proc/loadavg 2>/dev/null || echo '?'). All answers agree.
+Warm cache, best of $RUNS in each of $ROUNDS alternating rounds (long questions: of 1 or 2); load average $(cut -d' ' -f1-3 /proc/loadavg 2>/dev/null || echo '?'). All answers agree.
 
 ## $PROFILES profiles, against pg_roaringbitmap's 64-bit type ($version)
 

@@ -336,6 +336,17 @@ mcdp_rbuf_remove(Rbuf *set, uint64 id)
 		drop_empty(set, i);
 }
 
+/* Ids without a gap or a repeat. */
+static bool
+is_run(const uint32 *ids, size_t n)
+{
+	bool		run = ids[n - 1] - ids[0] == n - 1;
+
+	for (size_t i = 1; i < n && run; i++)
+		run = ids[i] == ids[0] + i;
+	return run;
+}
+
 void
 mcdp_rbuf_add_sorted(Rbuf *set, const uint64 *ids, size_t n)
 {
@@ -351,7 +362,10 @@ mcdp_rbuf_add_sorted(Rbuf *set, const uint64 *ids, size_t n)
 		CHECK_FOR_INTERRUPTS();
 		while (i < n && filled < ADD_BATCH && ids[i] >> 32 == key)
 			batch[filled++] = (uint32) ids[i++];
-		roaring_bitmap_add_many(make_part(set, key), filled, batch);
+		if (filled > 1 && is_run(batch, filled))
+			roaring_bitmap_add_range_closed(make_part(set, key), batch[0], batch[filled - 1]);
+		else
+			roaring_bitmap_add_many(make_part(set, key), filled, batch);
 	}
 }
 
