@@ -15,6 +15,8 @@
 #include "fmgr.h"
 #include "utils/guc.h"
 
+#include "core/rbuf.h"
+
 PG_MODULE_MAGIC;
 
 void		_PG_init(void);
@@ -23,5 +25,6 @@ void		_PG_init(void);
 void
 _PG_init(void)
 {
+	mcdp_rbuf_check_library();
 	MarkGUCPrefixReserved("marketing_cdp");
 }
