@@ -110,10 +110,14 @@ BEGIN
 END\$\$;
 SQL
 if [ "$rival" != 0 ]; then
+	# Never both libraries in one session: see docs/reference/bitmap.md.
+	psql -c 'CREATE UNLOGGED TABLE tag_ids AS SELECT tag, cdp.rb_to_array(b) AS ids FROM tag_bitmap' \
+		-c 'CREATE UNLOGGED TABLE many_ids AS SELECT k, cdp.rb_to_array(b) AS ids FROM many'
 	psql <<SQL
-CREATE UNLOGGED TABLE tag_rival AS SELECT tag, rival.rb64_build(cdp.rb_to_array(b)) AS b FROM tag_bitmap;
+CREATE UNLOGGED TABLE tag_rival AS SELECT tag, rival.rb64_build(ids) AS b FROM tag_ids;
 CREATE INDEX ON tag_rival (tag);
-CREATE UNLOGGED TABLE many_rival AS SELECT k, rival.rb64_build(cdp.rb_to_array(b)) AS b FROM many;
+CREATE UNLOGGED TABLE many_rival AS SELECT k, rival.rb64_build(ids) AS b FROM many_ids;
+DROP TABLE tag_ids, many_ids;
 CREATE FUNCTION look_up_rival(n int) RETURNS bigint LANGUAGE plpgsql AS \$\$
 DECLARE
 	hits bigint := 0;
