@@ -484,6 +484,10 @@ BEGIN
 	END IF;
 	LOCK TABLE cdp.profile_merge IN SHARE MODE;
 	ids := cdp._canonical_set(audience);
+	-- An old snapshot may not know a merge that is done by now: 40001.
+	IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+		PERFORM FROM cdp.profile p WHERE p.profile_id IN (SELECT cdp.rb_iterate(ids)) ORDER BY p.profile_id FOR KEY SHARE SKIP LOCKED;
+	END IF;
 
 	SELECT array_agg(o.tag ORDER BY o.tag), array_agg(CASE WHEN o.own AND _tag_set.present THEN o.members END ORDER BY o.tag),
 		array_agg(CASE WHEN NOT (o.own AND _tag_set.present) THEN o.members END ORDER BY o.tag)
