@@ -15,7 +15,7 @@
 #include "fmgr.h"
 #include "utils/guc.h"
 
-#include "core/rbuf.h"
+#include "core/rbuf_library.h"
 
 PG_MODULE_MAGIC;
 
@@ -25,6 +25,6 @@ void		_PG_init(void);
 void
 _PG_init(void)
 {
-	mcdp_rbuf_check_library();
+	mcdp_rbuf_load_library();
 	MarkGUCPrefixReserved("marketing_cdp");
 }

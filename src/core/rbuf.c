@@ -19,13 +19,11 @@
  */
 #include "postgres.h"
 
-#include <dlfcn.h>
-#include <roaring/roaring.h>
-
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
 #include "core/rbuf_form.h"
+#include "core/rbuf_library.h"
 
 /* 4.x renamed the iterator's functions and brought roaring64.h */
 #if defined(__has_include)
@@ -100,29 +98,6 @@ free_parts(void *arg)
 	for (uint32 i = 0; i < set->num; i++)
 		free_bits(&set->parts[i]);
 	set->num = 0;
-}
-
-/*
- * A library loaded before this one that exports a CRoaring of its own takes
- * our calls: pg_roaringbitmap built for PostgreSQL 15 does.  Its version and
- * its way to allocate are not ours, so rather fail here than crash later.
- */
-void
-mcdp_rbuf_check_library(void)
-{
-	Dl_info		theirs;
-	Dl_info		ours;
-
-	if (dladdr((void *) roaring_bitmap_create, &theirs) == 0 ||
-		dladdr((void *) mcdp_rbuf_check_library, &ours) == 0 ||
-		theirs.dli_fbase == ours.dli_fbase ||
-		strstr(theirs.dli_fname, "libroaring") != NULL)
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("another loaded library takes the place of libroaring"),
-			 errdetail("It is \"%s\".", theirs.dli_fname),
-			 errhint("Use marketing_cdp and that library in different sessions.")));
 }
 
 Rbuf *

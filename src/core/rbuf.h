@@ -53,8 +53,6 @@ typedef struct Rbuf Rbuf;
  * context.  mcdp_rbuf_read checks everything; mcdp_rbuf_read_trusted reads the
  * 64-bit form from bytes that mcdp_rbuf_write wrote.
  */
-extern void mcdp_rbuf_check_library(void);	/* when this library is loaded */
-
 extern Rbuf *mcdp_rbuf_create(MemoryContext cx);
 extern Rbuf *mcdp_rbuf_read(MemoryContext cx, const char *bytes, size_t len,
 							McdpBadInput *bad);
