@@ -191,9 +191,10 @@ extern uint64 mcdp_rbuf_container_min(const RbufContainer *c, const char *bytes)
 extern uint64 mcdp_rbuf_container_max(const RbufContainer *c, const char *bytes);
 
 /*
- * rbuf_algebra.c: algebra on trusted bytes of the canonical 64-bit form.
- * Results are in canonical form, palloc'ed, behind "prefix" bytes that are
- * left to the caller; len does not count those.
+ * Algebra on trusted bytes of the canonical 64-bit form: rbuf_count.c asks,
+ * rbuf_combine.c combines, rbuf_write.c makes a bitmap of ids.  Results are in
+ * canonical form, palloc'ed, behind "prefix" bytes that are left to the
+ * caller; len does not count those.
  */
 typedef enum RbufOp
 {

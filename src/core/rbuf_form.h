@@ -57,6 +57,15 @@ get64(const char *p)
 	return get32(p) | (uint64) get32(p + 4) << 32;
 }
 
+/* Not for rbuf_bytes.c, which raises no error. */
+static inline void
+corrupted(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("stored bitmap is corrupted")));
+}
+
 /* rbuf_bytes.c: reads the header and checks that it is whole. */
 extern bool mcdp_rbuf_open_part(Part32 *part, const char *bytes, size_t len,
 								McdpBadInput *bad);

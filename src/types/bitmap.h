@@ -67,7 +67,7 @@ extern Rbuf *mcdp_bitmap_to_rbuf(MemoryContext cx, Datum value);
 extern Datum mcdp_rbuf_to_bitmap(Rbuf *set);
 
 /*
- * The value whose bytes the functions of rbuf_algebra.c wrote behind
+ * The value whose bytes the functions mcdp_rbuf_bytes_ (rbuf.h) wrote behind
  * BITMAP_HEADER bytes.
  */
 extern Datum mcdp_bytes_to_bitmap(char *bytes, Size len, uint64 cardinality);
