@@ -182,7 +182,7 @@ COMMENT ON FUNCTION cdp.rb_andnot_cardinality(cdp.bitmap, cdp.bitmap) IS 'number
 
 CREATE FUNCTION cdp.rb_jaccard_dist(cdp.bitmap, cdp.bitmap) RETURNS float8
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_rb_jaccard_dist';
-COMMENT ON FUNCTION cdp.rb_jaccard_dist(cdp.bitmap, cdp.bitmap) IS 'Jaccard similarity: ids in both / ids in one or both; 1 for two empty ones';
+COMMENT ON FUNCTION cdp.rb_jaccard_dist(cdp.bitmap, cdp.bitmap) IS 'Jaccard similarity: ids in both / ids in one or both; NaN for two empty ones';
 
 CREATE FUNCTION cdp.rb_equals(cdp.bitmap, cdp.bitmap) RETURNS boolean
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_bitmap_eq';

@@ -17,6 +17,7 @@
 #include "postgres.h"
 
 #include "common/hashfn.h"
+#include "utils/float.h"
 
 #include "types/bitmap.h"
 
@@ -149,7 +150,7 @@ mcdp_rb_jaccard_dist(PG_FUNCTION_ARGS)
 	Counts		counts = count(fcinfo);
 	uint64		either = counts.a + counts.b - counts.both;
 
-	PG_RETURN_FLOAT8(either == 0 ? 1.0 : (double) counts.both / (double) either);
+	PG_RETURN_FLOAT8(either == 0 ? get_float8_nan() : (double) counts.both / (double) either);
 }
 
 /* ---- containment ---- */

@@ -75,7 +75,7 @@ SELECT bool_and(a & b = rb_build(shared)) AS "and", bool_and(a | b = rb_build(p 
 	bool_and(rb_or_cardinality(a, b) = cardinality(p) + cardinality(only_q)) AS or_cardinality,
 	bool_and((a && b) = (shared <> '{}')) AS intersect, bool_and((a @> b) = (only_q = '{}')) AS contains, bool_and((a <@ b) = (only_p = '{}')) AS contained,
 	bool_and((a | b) @> a AND (a & b) <@ a) AS bounds, bool_and((a = b) = (p = q)) AS equals,
-	bool_and(rb_jaccard_dist(a, b) = CASE WHEN p = '{}' AND q = '{}' THEN 1 ELSE cardinality(shared)::float8 / (cardinality(p) + cardinality(only_q)) END) AS jaccard
+	bool_and(rb_jaccard_dist(a, b) = CASE WHEN p = '{}' AND q = '{}' THEN 'NaN' ELSE cardinality(shared)::float8 / (cardinality(p) + cardinality(only_q)) END) AS jaccard
 FROM (SELECT *, ARRAY(SELECT unnest(p) INTERSECT SELECT unnest(q)) AS shared, ARRAY(SELECT unnest(p) EXCEPT SELECT unnest(q)) AS only_p,
 	ARRAY(SELECT unnest(q) EXCEPT SELECT unnest(p)) AS only_q FROM pair OFFSET 0) s;
 -- and the results are as well-formed as bytes from outside must be
