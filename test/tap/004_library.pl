@@ -5,8 +5,9 @@ use warnings;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Cwd;
 
-my $dir = PostgreSQL::Test::Utils::tempdir;
+my $dir = Cwd::abs_path(PostgreSQL::Test::Utils::tempdir);
 open my $c, '>', "$dir/carrier.c" or die;
 print $c <<'EOF';
 #include "postgres.h"
