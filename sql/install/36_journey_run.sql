@@ -1,11 +1,11 @@
-/* 36_journey_run: entering journeys, and going on in them */
-
-/*
+/* 36_journey_run: entering journeys, and going on in them
+ *
  * Locks.  Whoever changes a run holds the row of its canonical profile FOR NO
  * KEY UPDATE, so everything journeys decide about one profile happens one
  * after the other: two sessions can neither both find "no active run yet" nor
- * advance one run twice.  Order: journey rows (FOR SHARE, by name) -> keys of exclusive tags -> profile
- * rows -> journey_state -> event_tail, tag_pending -> outbox.
+ * advance one run twice.  Order: journey rows (FOR SHARE, by name) -> keys of
+ * exclusive tags -> profile rows -> journey_state -> event_tail, tag_pending
+ * -> outbox.
  * advance_journeys takes profile rows with SKIP LOCKED only, so it never
  * waits for one; what it skipped stays due and is taken next time, with the
  * same result, because everything is reckoned from the run's own clock.
