@@ -244,6 +244,23 @@ count_both(const Walk *a, const Walk *b)
 	return count_runs_and_runs(a->data, a->num, b->data, b->num);
 }
 
+
+/* Goes on to the next container that both have; false when there is none. */
+static inline bool
+walk_meet(Walk *a, Walk *b)
+{
+	while (!a->done && !b->done)
+	{
+		if (a->key < b->key)
+			walk_to(a, b->key);
+		else if (b->key < a->key)
+			walk_to(b, a->key);
+		else
+			return true;
+	}
+	return false;
+}
+
 /* ---- questions about two bitmaps ---- */
 
 uint64
@@ -256,19 +273,10 @@ mcdp_rbuf_bytes_and_cardinality(const char *a, size_t len_a,
 
 	walk_init(&wa, a, len_a);
 	walk_init(&wb, b, len_b);
-	while (!wa.done && !wb.done)
+	for (; walk_meet(&wa, &wb); walk_next(&wa))
 	{
-		if (wa.key < wb.key)
-			walk_to(&wa, wb.key);
-		else if (wb.key < wa.key)
-			walk_to(&wb, wa.key);
-		else
-		{
-			sum += count_both(&wa, &wb);
-			walk_next(&wa);
-			walk_next(&wb);
-			CHECK_FOR_INTERRUPTS();
-		}
+		CHECK_FOR_INTERRUPTS();
+		sum += count_both(&wa, &wb);
 	}
 	return sum;
 }
@@ -282,20 +290,11 @@ mcdp_rbuf_bytes_intersects(const char *a, size_t len_a,
 
 	walk_init(&wa, a, len_a);
 	walk_init(&wb, b, len_b);
-	while (!wa.done && !wb.done)
+	for (; walk_meet(&wa, &wb); walk_next(&wa))
 	{
-		if (wa.key < wb.key)
-			walk_to(&wa, wb.key);
-		else if (wb.key < wa.key)
-			walk_to(&wb, wa.key);
-		else
-		{
-			if (count_both(&wa, &wb) > 0)
-				return true;
-			walk_next(&wa);
-			walk_next(&wb);
-			CHECK_FOR_INTERRUPTS();
-		}
+		CHECK_FOR_INTERRUPTS();
+		if (count_both(&wa, &wb) > 0)
+			return true;
 	}
 	return false;
 }
