@@ -18,34 +18,12 @@ set -eu
 
 : "${PROFILES:=10000000}" "${ARRAY_PROFILES:=1000000}" "${WORKERS:=4}" "${RUNS:=9}" "${ROUNDS:=3}"
 : "${BITMAPS:=10000}" "${BITMAP_IDS:=1000}" "${GROUP_COUNT:=1000000}" "${RIVAL_STAGE:=}"
-: "${SHARED_BUFFERS:=4GB}" "${WORK_MEM:=256MB}"
-: "${KEEP:=}"
-: "${BENCH_DIR:=/var/tmp/marketing_cdp_bench.$(id -u)}"
-dir=$BENCH_DIR
 top=$(cd "$(dirname "$0")/.." && pwd)
-# shellcheck disable=SC2034	# read by private-server
-database=bench
-# shellcheck source=tools/private-server
-. "$top/tools/private-server"
-psql_flags=-qAt
-say() { echo "$*" >&2; }
-
-stop() {
-	if [ -n "$KEEP" ]; then say "kept: psql -h $dir/socket -U cdp bench"; else server_clean; fi
-}
+# shellcheck source=bench/server
+. "$top/bench/server"
 
 # --- a server of its own -----------------------------------------------------
-trap stop EXIT
-trap 'exit 130' INT TERM HUP
-server_start <<CONF
-shared_buffers = $SHARED_BUFFERS
-work_mem = $WORK_MEM
-maintenance_work_mem = 1GB
-max_wal_size = 8GB
-wal_level = minimal
-max_wal_senders = 0
-max_parallel_workers_per_gather = 0
-CONF
+bench_start 0
 [ -z "$RIVAL_STAGE" ] || cp -R "$RIVAL_STAGE/." "$dir/stage/"
 psql -c 'CREATE EXTENSION marketing_cdp' -c 'CREATE SCHEMA rival'
 rival=1

@@ -15,43 +15,14 @@
 set -eu
 
 : "${EVENTS:=20000000}" "${PROFILES:=1000000}" "${WORKERS:=4}" "${RUNS:=3}"
-: "${SHARED_BUFFERS:=4GB}" "${WORK_MEM:=256MB}"
-: "${KEEP:=}"
-: "${BENCH_DIR:=/var/tmp/marketing_cdp_bench.$(id -u)}"
-dir=$BENCH_DIR
 top=$(cd "$(dirname "$0")/.." && pwd)
-# shellcheck disable=SC2034	# read by private-server
-database=bench
-# shellcheck source=tools/private-server
-. "$top/tools/private-server"
-psql_flags=-qAt
-say() { echo "$*" >&2; }
-
-stop() {
-	if [ -n "$KEEP" ]; then say "kept: psql -h $dir/socket -U cdp bench"; else server_clean; fi
-}
+# shellcheck source=bench/server
+. "$top/bench/server"
 
 # --- a server of its own -----------------------------------------------------
-trap stop EXIT
-trap 'exit 130' INT TERM HUP
-server_start <<CONF
-shared_buffers = $SHARED_BUFFERS
-work_mem = $WORK_MEM
-maintenance_work_mem = 1GB
-max_wal_size = 8GB
-wal_level = minimal
-max_wal_senders = 0
-max_parallel_workers = $WORKERS
-max_parallel_workers_per_gather = $WORKERS
-CONF
+bench_start "$WORKERS"
 
 # --- data --------------------------------------------------------------------
-now_ms() { echo $(($(date +%s%N) / 1000000)); }
-took() {	# milliseconds of a command
-	t0=$(now_ms)
-	"$@" >/dev/null
-	echo $(($(now_ms) - t0))
-}
 say "making $EVENTS events of $PROFILES profiles"
 make_ms=$(took psql -v events="$EVENTS" -v profiles="$PROFILES" -v workers="$WORKERS" -f "$top/bench/timeline_funnel.sql")
 index_ms=$(took psql -c 'CREATE INDEX ON events (profile_id, at) INCLUDE (event)' -c 'VACUUM (ANALYZE) events')
