@@ -1,5 +1,22 @@
 /* 31_trait: everything known about a profile as a value */
 
+CREATE TABLE cdp.trait_rule (
+	name			text COLLATE "C" PRIMARY KEY,
+	type			text NOT NULL DEFAULT 'json',
+	searchable		boolean NOT NULL DEFAULT false,
+	survivorship	text NOT NULL DEFAULT 'latest',
+	pii				boolean NOT NULL DEFAULT false,
+	CONSTRAINT trait_rule_name_check CHECK (name <> ''),
+	CONSTRAINT trait_rule_type_check CHECK (type IN ('number', 'text', 'date', 'boolean', 'json')),
+	CONSTRAINT trait_rule_searchable_check CHECK (NOT searchable OR type <> 'json'),
+	CONSTRAINT trait_rule_survivorship_check CHECK (survivorship IN ('latest', 'first', 'max', 'min'))
+);
+COMMENT ON TABLE cdp.trait_rule IS 'what is known about a trait beforehand; a trait without a row takes any value; writable';
+COMMENT ON COLUMN cdp.trait_rule.type IS 'what a new value must be: number, text, date (a text "2026-01-31"), boolean, json (anything)';
+COMMENT ON COLUMN cdp.trait_rule.searchable IS 'kept in bitmaps too, so that rules find it fast';
+COMMENT ON COLUMN cdp.trait_rule.survivorship IS 'which of the values of merged profiles is the profile''s: the latest or first said, the greatest or smallest';
+COMMENT ON COLUMN cdp.trait_rule.pii IS 'personal data: readable by those only who may see it';
+
 CREATE TABLE cdp.trait_change (
 	profile_id	bigint NOT NULL,
 	name		text NOT NULL,
