@@ -89,7 +89,7 @@ check-docs:
 check-exports: all
 	@sh test/check-exports $(MODULE_big).so
 check-shell:
-	@shellcheck -x -s sh tools/install-deps test/run-private test/check-includes test/check-exports test/check-docs test/server-conf tools/private-server demo/run bench/server bench/*.sh .ci/run
+	@shellcheck -x -s sh tools/install-deps test/run-private test/run-job test/check-includes test/check-exports test/check-docs test/server-conf tools/private-server demo/run bench/server bench/*.sh .ci/run
 
 # --- heavier checks, each a target of its own -------------------------------
 .PHONY: fuzz
