@@ -15,10 +15,15 @@ CREATE TABLE cdp.identity_edge (
 	b			cdp.identifier NOT NULL,
 	at			timestamptz NOT NULL,
 	source		text,
+	message_id	text,
+	cause		text NOT NULL DEFAULT 'call',
 	PRIMARY KEY (a, b),
-	CONSTRAINT identity_edge_order_check CHECK (a OPERATOR(cdp.<) b)
+	CONSTRAINT identity_edge_order_check CHECK (a OPERATOR(cdp.<) b),
+	CONSTRAINT identity_edge_cause_check CHECK (cause IN ('call', 'alias'))
 );
 COMMENT ON TABLE cdp.identity_edge IS 'two identifiers that one call named together: the evidence for a link or a merge';
+COMMENT ON COLUMN cdp.identity_edge.at IS 'the earliest such call; source and message_id are its';
+COMMENT ON COLUMN cdp.identity_edge.cause IS 'call: named together; alias: a message said that one is the other''s new name';
 
 CREATE SEQUENCE cdp.merge_id_seq;
 COMMENT ON SEQUENCE cdp.merge_id_seq IS 'ids of merges, in order of decision';
@@ -289,13 +294,13 @@ LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__look_up';
 COMMENT ON FUNCTION cdp._look_up(cdp.identifier[], timestamptz)
 	IS 'what is known about these identifiers, highest priority first; late: one of them was linked later than that';
 
-CREATE FUNCTION cdp._stitch(identifiers cdp.identifier[], kind text, at timestamptz, source text,
+CREATE FUNCTION cdp._stitch(identifiers cdp.identifier[], kind text, at timestamptz, source text, message_id text DEFAULT NULL,
 							OUT leaf_id bigint, OUT canonical_id bigint, OUT via cdp.identifier)
 LANGUAGE C AS 'MODULE_PATHNAME', 'mcdp__stitch';
-COMMENT ON FUNCTION cdp._stitch(cdp.identifier[], text, timestamptz, text)
+COMMENT ON FUNCTION cdp._stitch(cdp.identifier[], text, timestamptz, text, text)
 	IS 'the one way identifiers become a profile: looks them up, makes, links and merges what is needed';
 
-CREATE FUNCTION cdp._stitch_new(identifiers cdp.identifier[], kind text, at timestamptz, source text,
+CREATE FUNCTION cdp._stitch_new(identifiers cdp.identifier[], kind text, at timestamptz, source text, message_id text,
 								OUT leaf_id bigint, OUT canonical_id bigint, OUT via cdp.identifier)
 LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
@@ -367,7 +372,7 @@ BEGIN
 			canonical_id := own_roots[1];
 			via := own[1];
 			IF cardinality(own) > 1 THEN
-				PERFORM _add_edges(via, own, _stitch_new.at, source);
+				PERFORM _add_edges(via, own, _stitch_new.at, source, message_id);
 			END IF;
 			IF cardinality(own) < cardinality(ids) THEN
 				FOR i IN 1 .. cardinality(ids) LOOP
@@ -516,7 +521,7 @@ BEGIN
 		END LOOP;
 	END IF;
 	IF cardinality(accepted) > 1 THEN
-		PERFORM _add_edges(via, accepted, _stitch_new.at, source);
+		PERFORM _add_edges(via, accepted, _stitch_new.at, source, message_id);
 	END IF;
 
 	-- Profiles of other kinds are related.
@@ -543,11 +548,11 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION cdp._stitch_new(cdp.identifier[], text, timestamptz, text)
+COMMENT ON FUNCTION cdp._stitch_new(cdp.identifier[], text, timestamptz, text, text)
 	IS '_stitch when there is something to write: makes, links and merges profiles';
 
 -- Evidence that one call named them together; writes only what is new.
-CREATE FUNCTION cdp._add_edges(anchor cdp.identifier, others cdp.identifier[], at timestamptz, source text) RETURNS void
+CREATE FUNCTION cdp._add_edges(anchor cdp.identifier, others cdp.identifier[], at timestamptz, source text, message_id text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	other	identifier;
@@ -560,15 +565,16 @@ BEGIN
 		high := CASE WHEN anchor < other THEN other ELSE anchor END;
 		SELECT e.at INTO known FROM identity_edge e WHERE e.a = low AND e.b = high;
 		IF known IS NULL OR known > _add_edges.at THEN
-			INSERT INTO identity_edge AS e (a, b, at, source)
-			VALUES (low, high, _add_edges.at, _add_edges.source)
-			ON CONFLICT ON CONSTRAINT identity_edge_pkey DO UPDATE SET at = excluded.at, source = excluded.source
+			INSERT INTO identity_edge AS e (a, b, at, source, message_id)
+			VALUES (low, high, _add_edges.at, _add_edges.source, _add_edges.message_id)
+			ON CONFLICT ON CONSTRAINT identity_edge_pkey
+			DO UPDATE SET at = excluded.at, source = excluded.source, message_id = excluded.message_id
 			WHERE e.at > excluded.at;
 		END IF;
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION cdp._add_edges(cdp.identifier, cdp.identifier[], timestamptz, text)
+COMMENT ON FUNCTION cdp._add_edges(cdp.identifier, cdp.identifier[], timestamptz, text, text)
 	IS 'record that one call named these identifiers together with the anchor';
 
 CREATE FUNCTION cdp.identify(identifiers cdp.identifier[], traits jsonb DEFAULT '{}', at timestamptz DEFAULT now(),

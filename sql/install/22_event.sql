@@ -446,7 +446,7 @@ BEGIN
 	IF to_regclass('cdp.' || cdp._event_partition_name(track.at)) IS NULL THEN
 		PERFORM cdp._event_partition(track.at);
 	END IF;
-	SELECT * INTO STRICT owner FROM cdp._stitch(track.identifiers, NULL, track.at, track.source);
+	SELECT * INTO STRICT owner FROM cdp._stitch(track.identifiers, NULL, track.at, track.source, track.message_id);
 	-- Each participant by itself: a store is never merged with its customer.
 	FOREACH participant IN ARRAY coalesce(track.participants, '{}') LOOP
 		SELECT * INTO STRICT other FROM cdp._stitch(ARRAY[participant], NULL, track.at, track.source);

@@ -345,7 +345,7 @@ BEGIN
 		END IF;
 
 		IF m.type IN ('track', 'page', 'screen') THEN
-			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source);
+			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source, m.message_id);
 			e.event_id := nextval('cdp.event_id_seq');
 			e.profile_id := owner.leaf_id;
 			e.via := owner.via;
@@ -370,7 +370,7 @@ BEGIN
 			END IF;
 			events := events || e;
 		ELSIF m.type = 'identify' THEN
-			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source);
+			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source, m.message_id);
 			PERFORM cdp._set_traits(owner.leaf_id, coalesce(nullif(m.payload -> 'traits', 'null'), '{}'), m.at, m.source);
 		ELSIF m.type = 'group' THEN
 			SELECT * INTO STRICT other
@@ -378,7 +378,7 @@ BEGIN
 			owner := other;
 			PERFORM cdp._set_traits(other.leaf_id, coalesce(nullif(m.payload -> 'traits', 'null'), '{}'), m.at, m.source);
 			IF m.identifiers IS NOT NULL THEN
-				SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source);
+				SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source, m.message_id);
 				PERFORM cdp._relate_kinds(owner.leaf_id, other.leaf_id, 'member', m.at, m.source);
 			END IF;
 		ELSE
@@ -387,7 +387,11 @@ BEGIN
 			IF NOT EXISTS (SELECT FROM cdp.identifier_link l WHERE l.identifier OPERATOR(cdp.=) previous) THEN
 				previous := cdp.identifier('anonymous_id', cdp._json_id(m.payload -> 'previousId'));
 			END IF;
-			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers || previous, NULL, m.at, m.source);
+			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers || previous, NULL, m.at, m.source, m.message_id);
+			UPDATE cdp.identity_edge t SET cause = 'alias'
+			WHERE t.a OPERATOR(cdp.=) CASE WHEN previous OPERATOR(cdp.<) owner.via THEN previous ELSE owner.via END
+			  AND t.b OPERATOR(cdp.=) CASE WHEN previous OPERATOR(cdp.<) owner.via THEN owner.via ELSE previous END
+			  AND t.at = m.at AND t.cause <> 'alias';
 		END IF;
 		IF e.event IS NULL AND e.message_id IS NOT NULL THEN
 			e.profile_id := owner.leaf_id;

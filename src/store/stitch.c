@@ -63,6 +63,9 @@
 
 #define DEFAULT_PRIORITY 50
 
+/* of _stitch and _stitch_new */
+#define STITCH_ARGS 5
+
 /* a table and its primary key */
 typedef struct Keyed
 {
@@ -410,11 +413,11 @@ nothing_new(Lookup *lk, Known *known, int num, text *kind, TimestampTz at, Known
 	return result;
 }
 
-/* _stitch(identifiers, kind, at, source, OUT leaf_id, OUT canonical_id, OUT via) */
+/* _stitch(identifiers, kind, at, source, message_id, OUT leaf_id, OUT canonical_id, OUT via) */
 Datum
 mcdp__stitch(PG_FUNCTION_ARGS)
 {
-	LOCAL_FCINFO(call, 4);
+	LOCAL_FCINFO(call, STITCH_ARGS);
 	FmgrInfo   *more = fcinfo->flinfo->fn_extra;
 	Datum		result;
 
@@ -449,17 +452,17 @@ mcdp__stitch(PG_FUNCTION_ARGS)
 
 	if (more == NULL)
 	{
-		Oid			types[4];
+		Oid			types[STITCH_ARGS];
 		List	   *name = list_make2(makeString("cdp"), makeString("_stitch_new"));
 
-		for (int i = 0; i < 4; i++)
+		for (int i = 0; i < STITCH_ARGS; i++)
 			types[i] = get_fn_expr_argtype(fcinfo->flinfo, i);
 		more = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(FmgrInfo));
-		fmgr_info_cxt(LookupFuncName(name, 4, types, false), more, fcinfo->flinfo->fn_mcxt);
+		fmgr_info_cxt(LookupFuncName(name, STITCH_ARGS, types, false), more, fcinfo->flinfo->fn_mcxt);
 		fcinfo->flinfo->fn_extra = more;
 	}
-	InitFunctionCallInfoData(*call, more, 4, InvalidOid, NULL, NULL);
-	for (int i = 0; i < 4; i++)
+	InitFunctionCallInfoData(*call, more, STITCH_ARGS, InvalidOid, NULL, NULL);
+	for (int i = 0; i < STITCH_ARGS; i++)
 		call->args[i] = fcinfo->args[i];
 	result = FunctionCallInvoke(call);
 	if (call->isnull)

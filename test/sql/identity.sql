@@ -17,11 +17,11 @@ SELECT pg_current_xact_id_if_assigned() IS NULL AS reads_only
 FROM (SELECT identify(ARRAY['anonymous_id:a1', 'email:ada@example.com'], at => '2026-01-05') OFFSET 0) x;
 SELECT profile_id, kind, canonical_id, first_at FROM profile ORDER BY 1;
 SELECT * FROM identifier_link ORDER BY 1;
-SELECT * FROM identity_edge ORDER BY 1, 2;
+SELECT a, b, at, source, message_id, cause FROM identity_edge ORDER BY 1, 2;
 SELECT profile_id, at, cause FROM profile_queue ORDER BY 1, 2;
 -- new evidence between what is one profile already is kept
 SELECT identify(ARRAY['anonymous_id:a1', 'phone:+49301'], at => '2026-01-06') AS id;
-SELECT * FROM identity_edge WHERE b = 'phone:+49301' ORDER BY 1;
+SELECT a, b, at, source, message_id, cause FROM identity_edge WHERE b = 'phone:+49301' ORDER BY 1;
 
 -- an earlier call that arrives late moves the beginnings
 SELECT identify(ARRAY['phone:+49301', 'email:ada@example.com'], at => '2025-12-01') AS id;
