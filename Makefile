@@ -89,12 +89,15 @@ check-docs:
 check-exports: all
 	@sh test/check-exports $(MODULE_big).so
 check-shell:
-	@shellcheck -x -s sh tools/install-deps test/run-private test/run-job test/check-includes test/check-exports test/check-docs test/server-conf tools/private-server demo/run bench/server bench/*.sh .ci/run
+	@shellcheck -x -s sh tools/install-deps test/run-private test/run-job test/run-majors test/check-includes test/check-exports test/check-docs test/server-conf tools/private-server demo/run bench/server bench/*.sh .ci/run
 
 # --- heavier checks, each a target of its own -------------------------------
-.PHONY: fuzz
+.PHONY: fuzz test-majors
 fuzz:
 	@$(MAKE) -s -C test/fuzz run
+# MAJORS="17" chooses; as root
+test-majors:
+	@MAJORS='$(MAJORS)' sh test/run-majors
 
 # --- release ----------------------------------------------------------------
 .PHONY: dist
