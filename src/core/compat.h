@@ -19,4 +19,8 @@
 #include "varatt.h"				/* VARDATA and friends moved here in 16 */
 #endif
 
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 #endif							/* MCDP_COMPAT_H */

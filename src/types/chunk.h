@@ -17,7 +17,7 @@
 
 #include "core/chunk.h"
 
-extern void mcdp_chunk_corrupted(const McdpBadInput *bad) pg_attribute_noreturn();
+pg_noreturn extern void mcdp_chunk_corrupted(const McdpBadInput *bad);
 
 /* Into a bit set of CHUNK_BITS_BYTES. */
 extern void mcdp_chunk_expand(const bytea *members, uint8 *bits);
