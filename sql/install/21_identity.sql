@@ -215,6 +215,7 @@ BEGIN
 	INSERT INTO profile_merge (survivor, merged, at, cause, source, reason, evidence, members, tags)
 	VALUES (survivor, merged, _merge_profiles.at, cause, source, reason, evidence, members, coalesce(tags, '{}'))
 	RETURNING merge_id INTO id;
+	PERFORM _merge_consent(survivor, members);
 	RETURN id;
 END
 $$;
