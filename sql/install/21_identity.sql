@@ -162,10 +162,12 @@ BEGIN
 				-- With a bulk load, which takes people in the order of its messages.
 				-- We have let go what it waits for; one that is a bulk load itself
 				-- has to let go more than this.
+				-- It has not woken up yet, and asking again at once would win.
 				retries := retries - 1;
 				IF retries = 0 OR _holds_identities() THEN
 					RAISE;
 				END IF;
+				PERFORM pg_sleep(0.1);
 		END;
 	END LOOP;
 END
