@@ -20,3 +20,7 @@ COMMENT ON FUNCTION cdp.matches(bigint, cdp.criteria, timestamptz) IS 'does a pr
 CREATE FUNCTION cdp._matches(profile bigint, rule cdp.criteria, at timestamptz, label text) RETURNS boolean
 LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__matches';
 COMMENT ON FUNCTION cdp._matches(bigint, cdp.criteria, timestamptz, text) IS 'matches, with [$] bound to a label';
+
+CREATE FUNCTION cdp._audience_among(criteria cdp.criteria, among cdp.bitmap, at timestamptz, kind text) RETURNS cdp.bitmap
+LANGUAGE c STABLE STRICT PARALLEL SAFE SET jit = off AS 'MODULE_PATHNAME', 'mcdp__audience_among';
+COMMENT ON FUNCTION cdp._audience_among(cdp.criteria, cdp.bitmap, timestamptz, text) IS 'who of these profiles is in the audience; costs follow their number';

@@ -56,7 +56,7 @@ typedef struct AudienceRun
 	MemoryContext batch_cx;		/* texts of the traits of one batch */
 	CriteriaEnv env;
 	Oid			bitmap_type;
-	uint64		universe;		/* how many candidates there were at first */
+	uint64		universe;		/* how many profiles there are, candidates or not */
 	NamedTag   *tags;
 	NamedTrait *traits;			/* those the histories in hand are asked with */
 	uint64		id;				/* the candidate in hand */
@@ -501,12 +501,20 @@ Rbuf *
 mcdp_audience(MemoryContext cx, const CriteriaNode *rule, const Rbuf *candidates,
 			  TimestampTz at, Oid bitmap_type)
 {
+	return mcdp_audience_among(cx, rule, candidates, mcdp_rbuf_cardinality(candidates),
+							   at, bitmap_type);
+}
+
+Rbuf *
+mcdp_audience_among(MemoryContext cx, const CriteriaNode *rule, const Rbuf *candidates,
+					uint64 universe, TimestampTz at, Oid bitmap_type)
+{
 	AudienceRun *run = MemoryContextAllocZero(cx, sizeof(AudienceRun));
 
 	run->cx = cx;
 	run->batch_cx = AllocSetContextCreate(cx, "audience batch", ALLOCSET_DEFAULT_SIZES);
 	run->bitmap_type = bitmap_type;
-	run->universe = mcdp_rbuf_cardinality(candidates);
+	run->universe = universe;
 	run->env.at = at;
 	run->env.has_tag = run_has_tag;
 	run->env.trait = run_trait;

@@ -89,6 +89,11 @@ extern Rbuf *mcdp_audience(MemoryContext cx, const CriteriaNode *rule,
 						   const Rbuf *candidates, TimestampTz at,
 						   Oid bitmap_type);
 
+/* The same when the candidates are some of so many profiles. */
+extern Rbuf *mcdp_audience_among(MemoryContext cx, const CriteriaNode *rule,
+								 const Rbuf *candidates, uint64 universe,
+								 TimestampTz at, Oid bitmap_type);
+
 /* ---- audience_point.c ---- */
 
 /* Does one canonical profile satisfy the rule?  label is [$], or NULL. */
