@@ -15,11 +15,17 @@ CREATE FUNCTION cdp.retention(t cdp.timeline, cohort text, returned text, bucket
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 30 AS 'MODULE_PATHNAME', 'mcdp_retention';
 COMMENT ON FUNCTION cdp.retention(cdp.timeline, text, text, int, interval, text) IS 'in which buckets of time after the first cohort event there was a return';
 CREATE FUNCTION cdp.sequence_match(t cdp.timeline, pattern text) RETURNS boolean
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'mcdp_sequence_match';
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 30 AS 'MODULE_PATHNAME', 'mcdp_sequence_match';
 COMMENT ON FUNCTION cdp.sequence_match(cdp.timeline, text) IS 'whether a pattern such as view -> cart ->(2h) !purchase is found';
+CREATE FUNCTION cdp.sequence_match(t cdp.timeline, pattern text, at timestamptz) RETURNS boolean
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 30 AS 'MODULE_PATHNAME', 'mcdp_sequence_match';
+COMMENT ON FUNCTION cdp.sequence_match(cdp.timeline, text, timestamptz) IS 'whether a pattern is found, asked at an instant: later events are not seen, lengths at the end must have passed';
 CREATE FUNCTION cdp.sequence_count(t cdp.timeline, pattern text) RETURNS int
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'mcdp_sequence_count';
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 30 AS 'MODULE_PATHNAME', 'mcdp_sequence_count';
 COMMENT ON FUNCTION cdp.sequence_count(cdp.timeline, text) IS 'how often a pattern is found, one match after the other';
+CREATE FUNCTION cdp.sequence_count(t cdp.timeline, pattern text, at timestamptz) RETURNS int
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 30 AS 'MODULE_PATHNAME', 'mcdp_sequence_count';
+COMMENT ON FUNCTION cdp.sequence_count(cdp.timeline, text, timestamptz) IS 'how often a pattern is found, asked at an instant: later events are not seen, lengths at the end must have passed';
 
 -- over rows: the state that the aggregates share
 

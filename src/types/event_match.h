@@ -152,13 +152,18 @@ extern bool mcdp_pattern_parse(const char *s, int len, MatchPattern *p, MatchErr
 extern bool mcdp_row_pattern_parse(const char *s, int len, int nconditions,
 								   MatchPattern *p, MatchError *err);
 
+/* All there is, and all lengths of time at the end of a pattern have passed. */
+#define MATCH_AT_THE_END	PG_INT64_MAX
+
 /*
  * How many times the pattern is found one after the other, at most "limit".
- * The first is for patterns over timelines, the second for those over rows,
- * where the events of an instant are in the order of mcdp_match_sort.
+ * The first is for patterns over timelines, asked at "at": no event is later,
+ * and a length at the end of the pattern must have passed by then.  The second
+ * is for patterns over rows, where the events of an instant are in the order of
+ * mcdp_match_sort.
  */
 extern int64 mcdp_match_pattern(const MatchPattern *p, const MatchEvent *events, size_t n,
-								int64 limit);
+								int64 at, int64 limit);
 extern int64 mcdp_match_row_pattern(const MatchPattern *p, const MatchEvent *events, size_t n,
 									int64 limit);
 

@@ -6,7 +6,8 @@
  * A match is a different event for each step, in the order of time, so that
  * between two neighbouring steps the time is within the bounds of the latter
  * and no event strictly between the two (by time) has a forbidden bit; and
- * after the last step no event has a trailing bit, for as long as that says.
+ * after the last step no event has a trailing bit, for as long as that says,
+ * and that long a time has passed when the question is asked.
  * Matches follow each other: no event is in two, and none begins before the
  * one before has ended.
  *
@@ -146,7 +147,7 @@ search_several(Search *s, int64 now, const MatchEvent *events, size_t n, uint64 
 
 /* For the first event of each instant: may a match end there? */
 static bool *
-find_ends(const MatchPattern *p, const MatchEvent *events, size_t n)
+find_ends(const MatchPattern *p, const MatchEvent *events, size_t n, int64 at)
 {
 	bool	   *may_end = palloc_extended(n + 1, MCXT_ALLOC_HUGE);
 	int64		next[MATCH_MAX_STEPS];
@@ -164,10 +165,12 @@ find_ends(const MatchPattern *p, const MatchEvent *events, size_t n)
 		may_end[first] = true;
 		for (int i = 0; i < p->ntrailing; i++)
 		{
-			if (next[i] != MATCH_NEVER &&
-				(p->trailing[i].gap == MATCH_NO_GAP ||
-				 between(now, next[i]) <= (uint64) p->trailing[i].gap))
+			int64		gap = p->trailing[i].gap;
+
+			if (next[i] != MATCH_NEVER && (gap == MATCH_NO_GAP || between(now, next[i]) <= (uint64) gap))
 				may_end[first] = false;
+			if (gap != MATCH_NO_GAP && at != MATCH_AT_THE_END && between(now, at) < (uint64) gap)
+				may_end[first] = false;	/* too early to tell */
 			if (mask & BIT(p->trailing[i].bit))
 				next[i] = now;
 		}
@@ -177,7 +180,7 @@ find_ends(const MatchPattern *p, const MatchEvent *events, size_t n)
 }
 
 int64
-mcdp_match_pattern(const MatchPattern *p, const MatchEvent *events, size_t n, int64 limit)
+mcdp_match_pattern(const MatchPattern *p, const MatchEvent *events, size_t n, int64 at, int64 limit)
 {
 	Search		s;
 	bool	   *may_end = NULL;
@@ -195,7 +198,7 @@ mcdp_match_pattern(const MatchPattern *p, const MatchEvent *events, size_t n, in
 		all_steps |= BIT(p->steps[k].bit);
 	}
 	if (p->ntrailing > 0)
-		may_end = find_ends(p, events, n);
+		may_end = find_ends(p, events, n, at);
 
 	for (size_t i = 0; i < n && s.count < limit;)
 	{

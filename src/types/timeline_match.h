@@ -24,7 +24,7 @@ extern int	mcdp_timeline_funnel_times(const TimelineView *v, int nsteps, const i
 									   int64 within, int64 *times);
 extern void mcdp_timeline_retention(const TimelineView *v, int cohort, int returned, bool any,
 									int buckets, int64 bucket, bool align_day, bool *out);
-extern int64 mcdp_timeline_pattern(const TimelineView *v, const MatchPattern *p, int64 limit);
+extern int64 mcdp_timeline_pattern(const TimelineView *v, const MatchPattern *p, int64 at, int64 limit);
 pg_noreturn extern void mcdp_pattern_error(const text * source, const MatchError *err);
 pg_noreturn extern void mcdp_funnel_mode_error(text * mode);
 

@@ -15,10 +15,14 @@
 #include "port/pg_bitutils.h"
 #include "types/timeline_match.h"
 
-/* How often, at most "limit". */
+/*
+ * How often, at most "limit", among the events up to "at" (MATCH_AT_THE_END: all);
+ * a length at the end of the pattern must have passed by then.
+ */
 int64
-mcdp_timeline_pattern(const TimelineView *v, const MatchPattern *p, int64 limit)
+mcdp_timeline_pattern(const TimelineView *v, const MatchPattern *p, int64 at, int64 limit)
 {
+	uint32		seen = at == MATCH_AT_THE_END ? v->nevents : mcdp_timeline_first_after(v, at);
 	uint64	   *by_event;
 	uint64		any_event = 0;
 	uint64		labelled = 0;
@@ -62,8 +66,8 @@ mcdp_timeline_pattern(const TimelineView *v, const MatchPattern *p, int64 limit)
 		}
 	}
 
-	events = palloc_extended(sizeof(MatchEvent) * ((Size) v->nevents + 1), MCXT_ALLOC_HUGE);
-	for (uint32 i = 0; i < v->nevents; i++)
+	events = palloc_extended(sizeof(MatchEvent) * ((Size) seen + 1), MCXT_ALLOC_HUGE);
+	for (uint32 i = 0; i < seen; i++)
 	{
 		uint64		mask = (any_event | by_event[timeline_event_code(v, i)]) & ~impossible;
 
@@ -84,7 +88,7 @@ mcdp_timeline_pattern(const TimelineView *v, const MatchPattern *p, int64 limit)
 		}
 	}
 	pfree(by_event);
-	count = mcdp_match_pattern(p, events, n, limit);
+	count = mcdp_match_pattern(p, events, n, at, limit);
 	pfree(events);
 	return count;
 }

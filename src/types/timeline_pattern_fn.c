@@ -17,6 +17,9 @@
 #include "types/timeline_match.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+StaticAssertDecl(MATCH_AT_THE_END == DT_NOEND, "infinity is the end of time");
 
 /* The pattern of a call site, kept from row to row. */
 typedef struct OpenPattern
@@ -75,16 +78,17 @@ count_pattern(FunctionCallInfo fcinfo, int64 limit)
 {
 	Timeline   *t = PG_GETARG_TIMELINE_P(0);
 	const MatchPattern *pattern = get_pattern(fcinfo, 1);
+	TimestampTz at = PG_NARGS() > 2 ? PG_GETARG_TIMESTAMPTZ(2) : MATCH_AT_THE_END;
 	TimelineView v;
 	int64		count;
 
 	mcdp_timeline_open(&v, t);
-	count = mcdp_timeline_pattern(&v, pattern, limit);
+	count = mcdp_timeline_pattern(&v, pattern, at, limit);
 	PG_FREE_IF_COPY(t, 0);
 	return count;
 }
 
-/* sequence_match(timeline, pattern) */
+/* sequence_match(timeline, pattern [, at]); at infinity is the end of time */
 PG_FUNCTION_INFO_V1(mcdp_sequence_match);
 Datum
 mcdp_sequence_match(PG_FUNCTION_ARGS)
@@ -92,7 +96,7 @@ mcdp_sequence_match(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(count_pattern(fcinfo, 1) > 0);
 }
 
-/* sequence_count(timeline, pattern) */
+/* sequence_count(timeline, pattern [, at]) */
 PG_FUNCTION_INFO_V1(mcdp_sequence_count);
 Datum
 mcdp_sequence_count(PG_FUNCTION_ARGS)

@@ -44,7 +44,8 @@ fuzz_one(const uint8 *bytes, size_t len)
 	MatchError	err = {{0}};
 	const char *text = (const char *) bytes + 1;
 	int64		count,
-				once;
+				once,
+				at;
 	int			n = fuzz_below(14);
 
 	if (len == 0)
@@ -81,8 +82,9 @@ fuzz_one(const uint8 *bytes, size_t len)
 									  fuzz_below(2) ? "x" : NULL, 1, false, 0);
 		}
 		mcdp_timeline_open(&v, mcdp_timeline_builder_finish(b));
-		count = mcdp_timeline_pattern(&v, p, PG_INT64_MAX);
-		once = mcdp_timeline_pattern(&v, p, 1);
+		at = fuzz_below(2) ? MATCH_AT_THE_END : (int64) fuzz_below(10) * 1000000;
+		count = mcdp_timeline_pattern(&v, p, at, PG_INT64_MAX);
+		once = mcdp_timeline_pattern(&v, p, at, 1);
 	}
 	if (count > n || once != (count > 0))
 		fuzz_fail("a match is counted as often as there are events for it");

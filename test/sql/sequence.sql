@@ -17,6 +17,13 @@ INSERT INTO example(history, pattern) VALUES
 	('a1 b2 a3 b4 a5', 'a -> b'), ('a1 a2 a3 a4 a5', 'a -> a'), ('a1 b2 b3', 'a -> b'), ('a1 a2 b3 b4', 'a -> b'), ('a1 a1 b1 b1', 'a -> b'), ('a1 b2 a2 b3', 'a -> b'), ('a1 a1 a1', 'a'), ('', 'a'), ('a1', 'z'), ('a1', '!z'), ('a1', 'a -> !z');
 SELECT history, pattern, sequence_match(pg_temp.history(history), pattern) AS match, sequence_count(pg_temp.history(history), pattern) AS count FROM example WHERE pattern <> '!z' ORDER BY id;
 
+-- asked at an instant: what comes later is not seen, and a length at the end must have passed
+SELECT seconds, bool_or(sequence_match(t, 'cart ->(2h) !purchase', at)) AS abandoned, bool_or(sequence_match(t, 'cart -> !purchase', at)) AS no_purchase, bool_or(sequence_match(t, 'cart -> purchase', at)) AS bought,
+	sum(sequence_count(t, 'cart ->(10s) !x ->(2h) !purchase', at)) AS both, sum(sequence_count(t, '*', at)) AS seen
+FROM unnest('{-1,0,1,7199,7200,7201,7300,7301}'::int[]) seconds, LATERAL (SELECT pg_temp.history('cart0 purchase7300') AS t, timestamptz '2026-01-01' + seconds * interval '1 s' AS at) s GROUP BY seconds ORDER BY seconds;
+SELECT sequence_match(t, 'cart ->(2h) !purchase', 'infinity'), sequence_match(t, 'cart ->(2h) !purchase'), sequence_match(t, 'cart', '-infinity'), sequence_match(t, 'cart', NULL) IS NULL, sequence_count(t, 'cart ->(290000y) !purchase', '9999-01-01'),
+	sequence_count(t, 'cart ->(0s) !purchase', '2026-01-01') FROM (SELECT pg_temp.history('cart0') AS t) s;
+
 -- names: any script; quoted they may be anything; - . and / stand inside
 SELECT pattern, sequence_match('{2026-01-01T00:00:00Z "a-b.c/d", 2026-01-01T00:00:01Z "購物車"["x -> y"], 2026-01-01T00:00:02Z "say ""hi"" !"}', pattern)
 FROM unnest(ARRAY['a-b.c/d->購物車->"say ""hi"" !"', ' a-b.c/d  ->  "購物車" [ "x -> y" ] ', '"a-b.c/d"->(1min)*->( 1y )!x', E'a-b.c/d\n->\t*']) pattern;
