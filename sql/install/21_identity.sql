@@ -17,13 +17,15 @@ CREATE TABLE cdp.identity_edge (
 	source		text,
 	message_id	text,
 	cause		text NOT NULL DEFAULT 'call',
+	inactive_at	timestamptz,
 	PRIMARY KEY (a, b),
 	CONSTRAINT identity_edge_order_check CHECK (a OPERATOR(cdp.<) b),
-	CONSTRAINT identity_edge_cause_check CHECK (cause IN ('call', 'alias'))
+	CONSTRAINT identity_edge_cause_check CHECK (cause IN ('call', 'alias', 'split'))
 );
 COMMENT ON TABLE cdp.identity_edge IS 'two identifiers that one call named together: the evidence for a link or a merge';
 COMMENT ON COLUMN cdp.identity_edge.at IS 'the earliest such call; source and message_id are its';
-COMMENT ON COLUMN cdp.identity_edge.cause IS 'call: named together; alias: a message said that one is the other''s new name';
+COMMENT ON COLUMN cdp.identity_edge.cause IS 'call: named together; alias: a message said that one is the other''s new name; split: split() left them together';
+COMMENT ON COLUMN cdp.identity_edge.inactive_at IS 'when unmerge or split overruled it: since then it links nothing; NULL = it holds';
 
 CREATE SEQUENCE cdp.merge_id_seq;
 COMMENT ON SEQUENCE cdp.merge_id_seq IS 'ids of merges, in order of decision';
@@ -39,13 +41,23 @@ CREATE TABLE cdp.profile_merge (
 	members		bigint[] NOT NULL,
 	tags		text[] NOT NULL DEFAULT '{}',
 	undone_at	timestamptz,
+	leaf_a		bigint NOT NULL,
+	leaf_b		bigint NOT NULL,
+	expired_to	timestamptz,
+	kept_apart	boolean,
 	CONSTRAINT profile_merge_cause_check CHECK (cause IN ('identifiers', 'manual', 'alias'))
 );
 COMMENT ON TABLE cdp.profile_merge IS 'every merge with its evidence and what it moved, so that it can be undone exactly';
 COMMENT ON COLUMN cdp.profile_merge.evidence IS 'the identifiers whose meeting caused the merge';
 COMMENT ON COLUMN cdp.profile_merge.members IS 'the profiles whose canonical profile changed from merged to survivor';
 COMMENT ON COLUMN cdp.profile_merge.tags IS 'the tags that the survivor did not have before';
+COMMENT ON COLUMN cdp.profile_merge.leaf_a IS 'one end of the link: the leaf that owns the identifier that decided; by hand: the survivor';
+COMMENT ON COLUMN cdp.profile_merge.leaf_b IS 'the other end: the leaf that the evidence joined to it; by hand: the merged profile';
+COMMENT ON COLUMN cdp.profile_merge.expired_to IS 'how far tick had taken tags away by then';
+COMMENT ON COLUMN cdp.profile_merge.kept_apart IS 'undone: was the pair put into never_merge?';
 CREATE INDEX profile_merge_survivor_idx ON cdp.profile_merge (survivor);
+CREATE INDEX profile_merge_leaf_a_idx ON cdp.profile_merge (leaf_a);
+CREATE INDEX profile_merge_leaf_b_idx ON cdp.profile_merge (leaf_b);
 CREATE INDEX profile_merge_merged_idx ON cdp.profile_merge (merged);
 
 CREATE FUNCTION cdp.canonical_id(profile_id bigint) RETURNS bigint
@@ -261,6 +273,7 @@ DECLARE
 	leaf		bigint;
 	fresh		bigint;			-- id for a new profile
 	root		bigint;
+	via_root	bigint;
 BEGIN
 	IF identifiers IS NULL OR array_position(identifiers, NULL) IS NOT NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'identifiers must not be null';
@@ -447,10 +460,14 @@ BEGIN
 	END IF;
 	leaf_id := coalesce(own_leaves[array_position(own, via)], root);
 	IF cardinality(joined) > 1 THEN
-		FOR root IN SELECT r FROM unnest(joined) r WHERE r <> canonical_id ORDER BY r LOOP
-			PERFORM _merge_profiles(canonical_id, root, _stitch_new.at, 'identifiers', source, NULL,
-				ARRAY(SELECT u.identifier FROM unnest(own, own_roots) WITH ORDINALITY u (identifier, root_id, n)
-					  WHERE u.identifier = ANY (accepted) AND u.root_id IN (canonical_id, root) ORDER BY u.n));
+		-- The one that decides links each of the others (as its edges do), so
+		-- its own profile goes first.
+		via_root := canonical_id(leaf_id);
+		FOR root IN SELECT r FROM unnest(joined) r WHERE r <> _stitch_new.canonical_id ORDER BY r <> via_root, r LOOP
+			PERFORM _merge_profiles(_stitch_new.canonical_id, root, _stitch_new.at, 'identifiers', source, NULL,
+				via || ARRAY(SELECT u.identifier FROM unnest(own, own_roots) WITH ORDINALITY u (identifier, root_id, n)
+							 WHERE u.identifier = ANY (accepted)
+							   AND u.root_id = CASE WHEN root = via_root THEN _stitch_new.canonical_id ELSE root END ORDER BY u.n));
 		END LOOP;
 	END IF;
 	IF cardinality(accepted) > 1 THEN
@@ -496,13 +513,14 @@ BEGIN
 	FOR other IN SELECT o FROM unnest(others) o WHERE o <> anchor ORDER BY o LOOP
 		low := CASE WHEN anchor < other THEN anchor ELSE other END;
 		high := CASE WHEN anchor < other THEN other ELSE anchor END;
-		SELECT e.at INTO known FROM identity_edge e WHERE e.a = low AND e.b = high;
+		-- one that was overruled holds again from now on
+		SELECT e.at INTO known FROM identity_edge e WHERE e.a = low AND e.b = high AND e.inactive_at IS NULL;
 		IF known IS NULL OR known > _add_edges.at THEN
 			INSERT INTO identity_edge AS e (a, b, at, source, message_id)
 			VALUES (low, high, _add_edges.at, _add_edges.source, _add_edges.message_id)
 			ON CONFLICT ON CONSTRAINT identity_edge_pkey
-			DO UPDATE SET at = excluded.at, source = excluded.source, message_id = excluded.message_id
-			WHERE e.at > excluded.at;
+			DO UPDATE SET at = excluded.at, source = excluded.source, message_id = excluded.message_id, inactive_at = NULL
+			WHERE e.at > excluded.at OR e.inactive_at IS NOT NULL;
 		END IF;
 	END LOOP;
 END

@@ -18,8 +18,10 @@ BEGIN
 	PERFORM _merge_timelines(survivor, merged);
 	tags := _merge_tags(survivor, merged, members);
 
-	INSERT INTO profile_merge (survivor, merged, at, cause, source, reason, evidence, members, tags)
-	VALUES (survivor, merged, _merge_profiles.at, cause, source, reason, evidence, members, coalesce(tags, '{}'))
+	INSERT INTO profile_merge (survivor, merged, at, cause, source, reason, evidence, members, tags, leaf_a, leaf_b)
+	VALUES (survivor, merged, _merge_profiles.at, cause, source, reason, evidence, members, coalesce(tags, '{}'),
+			coalesce((SELECT l.profile_id FROM identifier_link l WHERE l.identifier = evidence[1]), survivor),
+			coalesce((SELECT l.profile_id FROM identifier_link l WHERE l.identifier = evidence[2]), merged))
 	RETURNING merge_id INTO id;
 	PERFORM _merge_consent(survivor, members);
 	RETURN id;
