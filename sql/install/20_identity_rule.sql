@@ -30,29 +30,50 @@ CREATE TABLE cdp.namespace_rule (
 	within					interval,
 	never_merge_if_different boolean NOT NULL DEFAULT false,
 	seeded					boolean NOT NULL DEFAULT false,
+	quarantine_after		int,
 	PRIMARY KEY (namespace, seeded),
+	-- as identifiers have it, or the rule would never be found
+	CONSTRAINT namespace_rule_namespace_check CHECK (namespace ~ '^[a-z0-9_.-]{1,63}$'),
+	CONSTRAINT namespace_rule_kind_check CHECK (kind <> ''),
 	CONSTRAINT namespace_rule_max_per_profile_check CHECK (max_per_profile >= 1),
-	CONSTRAINT namespace_rule_within_check CHECK (within > interval '0')
+	CONSTRAINT namespace_rule_within_check CHECK (within > interval '0'),
+	CONSTRAINT namespace_rule_quarantine_after_check CHECK (quarantine_after >= 1)
 );
 COMMENT ON TABLE cdp.namespace_rule IS 'what an identifier namespace means and how far it may link profiles; writable';
 COMMENT ON COLUMN cdp.namespace_rule.kind IS 'the kind of profile such identifiers name';
 COMMENT ON COLUMN cdp.namespace_rule.max_per_profile IS 'how many of them one profile may have; NULL = any number';
-COMMENT ON COLUMN cdp.namespace_rule.within IS 'with max_per_profile: count only those linked less than this long before or after; NULL = ever';
+COMMENT ON COLUMN cdp.namespace_rule.within IS 'with max_per_profile: so many in any stretch of time shorter than this; NULL = ever';
 COMMENT ON COLUMN cdp.namespace_rule.never_merge_if_different IS 'two profiles with different ones are never the same';
 COMMENT ON COLUMN cdp.namespace_rule.priority IS 'higher decides first: the owner of an event, and which identifier stays when a rule is broken';
+
+COMMENT ON COLUMN cdp.namespace_rule.quarantine_after IS 'one that was named together with more others than this links nobody any more; NULL = no such limit';
 
 CREATE TABLE cdp.blocked_value (
 	namespace	text NOT NULL DEFAULT '*',
 	pattern		text NOT NULL,
 	active		boolean NOT NULL DEFAULT true,
 	seeded		boolean NOT NULL DEFAULT false,
+	exact		boolean NOT NULL DEFAULT false,
 	PRIMARY KEY (namespace, pattern, seeded),
+	CONSTRAINT blocked_value_namespace_check CHECK (namespace ~ '^([a-z0-9_.-]{1,63}|[*])$'),
 	-- refuses what is not a regular expression
-	CONSTRAINT blocked_value_pattern_check CHECK (('' ~* ('^(?:' || pattern || ')$')) IS NOT NULL)
+	CONSTRAINT blocked_value_pattern_check CHECK (exact OR ('' ~* ('^(?:' || pattern || ')$')) IS NOT NULL)
 );
-COMMENT ON TABLE cdp.blocked_value IS 'identifier values that never link anybody, as regular expressions over the whole value, in any case; writable';
+COMMENT ON TABLE cdp.blocked_value IS 'identifier values that never link anybody, in any case, whole values or regular expressions over the whole value; writable';
+COMMENT ON COLUMN cdp.blocked_value.exact IS 'the pattern is the value itself, no regular expression';
 COMMENT ON COLUMN cdp.blocked_value.namespace IS 'where it is blocked; * = everywhere';
 COMMENT ON COLUMN cdp.blocked_value.active IS 'false in a user''s row lifts the seeded block with the same key';
+
+CREATE TABLE cdp.quarantined_identifier (
+	identifier	cdp.identifier PRIMARY KEY,
+	at			timestamptz NOT NULL,
+	degree		int,
+	reason		text NOT NULL,
+	lifted_at	timestamptz
+);
+COMMENT ON TABLE cdp.quarantined_identifier IS 'identifiers that link nobody any more, because they were named together with too many others or somebody said so';
+COMMENT ON COLUMN cdp.quarantined_identifier.degree IS 'how many others it was named together with; NULL: put there by hand';
+COMMENT ON COLUMN cdp.quarantined_identifier.lifted_at IS 'since then it may link again, and no rule puts it back';
 
 CREATE TRIGGER keep_seeded BEFORE UPDATE OR DELETE ON cdp.namespace_rule
 	FOR EACH ROW WHEN (OLD.seeded) EXECUTE FUNCTION cdp._keep_seeded();
@@ -98,18 +119,96 @@ INSERT INTO cdp.blocked_value (namespace, pattern, seeded) VALUES
 
 CREATE VIEW cdp.namespace_rule_effective AS
 	SELECT DISTINCT ON (r.namespace)
-		r.namespace, r.kind, r.priority, r.max_per_profile, r.within, r.never_merge_if_different, r.seeded
+		r.namespace, r.kind, r.priority, r.max_per_profile, r.within, r.never_merge_if_different, r.quarantine_after, r.seeded
 	FROM cdp.namespace_rule r
 	ORDER BY r.namespace, r.seeded;
 COMMENT ON VIEW cdp.namespace_rule_effective IS 'the rule in force for each namespace: the user''s row, or else the seeded one';
 
 CREATE VIEW cdp.blocked_value_effective AS
-	SELECT b.namespace, b.pattern, b.seeded
+	SELECT b.namespace, b.pattern, b.exact, b.seeded
 	FROM (SELECT DISTINCT ON (r.namespace, r.pattern) r.*
 		  FROM cdp.blocked_value r
 		  ORDER BY r.namespace, r.pattern, r.seeded) b
 	WHERE b.active;
 COMMENT ON VIEW cdp.blocked_value_effective IS 'the blocked values in force';
+
+CREATE FUNCTION cdp._is_blocked(identifier cdp.identifier) RETURNS boolean
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT EXISTS (SELECT FROM cdp.blocked_value_effective b
+				   WHERE b.namespace IN ('*', cdp.namespace(_is_blocked.identifier))
+					 AND CASE WHEN b.exact THEN lower(cdp.value(_is_blocked.identifier)) = lower(b.pattern)
+							  ELSE cdp.value(_is_blocked.identifier) ~* ('^(?:' || b.pattern || ')$') END);
+END;
+COMMENT ON FUNCTION cdp._is_blocked(cdp.identifier) IS 'does its value never link anybody?';
+
+-- Two sets of identifiers that are to be one profile.  What one of them
+-- breaks by itself is no reason: only what joining them would break.
+CREATE FUNCTION cdp._rule_against(theirs cdp.identifier[], theirs_at timestamptz[], mine cdp.identifier[], mine_at timestamptz[])
+RETURNS text
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	WITH rule AS MATERIALIZED (
+		-- a length: 365 days to a year, and extract() takes 365.25
+		SELECT r.namespace, r.max_per_profile, r.within, r.never_merge_if_different,
+			   extract(epoch FROM r.within) - extract(year FROM r.within) * 21600 AS seconds
+		FROM cdp.namespace_rule_effective r
+		WHERE r.max_per_profile IS NOT NULL OR r.never_merge_if_different
+	), member AS (
+		SELECT r.*, m.identifier, m.at, m.joins,
+			   lag(m.at, r.max_per_profile) OVER w AS first_at,
+			   -- of the max_per_profile + 1 that end here, how many join?
+			   m.joins_so_far - lag(m.joins_so_far, r.max_per_profile + 1, 0) OVER w AS joining
+		FROM (SELECT u.*, sum(u.joins) OVER (PARTITION BY cdp.namespace(u.identifier) ORDER BY u.at, u.identifier) AS joins_so_far
+			  FROM (SELECT t.identifier, t.at, 0 AS joins FROM unnest(theirs, theirs_at) t (identifier, at)
+					UNION ALL
+					SELECT t.identifier, t.at, 1 FROM unnest(mine, mine_at) t (identifier, at)) u) m
+			JOIN rule r ON r.namespace = cdp.namespace(m.identifier)
+		WINDOW w AS (PARTITION BY r.namespace ORDER BY m.at, m.identifier)
+	), broken AS (
+		SELECT m.namespace, 1 AS rank,
+			   format('identifiers "%s" and "%s" are never of one profile',
+					  cdp.min(m.identifier) FILTER (WHERE m.joins = 0), cdp.min(m.identifier) FILTER (WHERE m.joins = 1)) AS reason
+		FROM member m
+		WHERE m.never_merge_if_different
+		GROUP BY m.namespace
+		HAVING count(*) FILTER (WHERE m.joins = 0) > 0 AND count(*) FILTER (WHERE m.joins = 1) > 0
+		UNION ALL
+		SELECT m.namespace, 2,
+			   format('a profile has at most %s identifiers of namespace "%s"%s', m.max_per_profile, m.namespace, ' within ' || m.within)
+		FROM member m
+		WHERE m.first_at IS NOT NULL
+		  AND (m.within IS NULL OR extract(epoch FROM m.at - m.first_at) < m.seconds)
+		  AND m.joining BETWEEN 1 AND m.max_per_profile
+	)
+	SELECT b.reason FROM broken b ORDER BY b.namespace, b.rank LIMIT 1;
+END;
+COMMENT ON FUNCTION cdp._rule_against(cdp.identifier[], timestamptz[], cdp.identifier[], timestamptz[])
+	IS 'which namespace_rule forbids that these identifiers and those are of one profile; NULL if none does';
+
+CREATE FUNCTION cdp._moves_against(identifier cdp.identifier, at timestamptz) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	reason	text;
+BEGIN
+	IF NOT EXISTS (SELECT FROM namespace_rule_effective r
+				   WHERE r.namespace = namespace(_moves_against.identifier) AND r.max_per_profile IS NOT NULL AND r.within IS NOT NULL)
+	THEN
+		RETURN NULL;
+	END IF;
+	SELECT _rule_against(array_agg(o.identifier), array_agg(o.at), ARRAY[mine.identifier], ARRAY[_moves_against.at]) INTO reason
+	FROM identifier_link mine
+		JOIN profile leaf ON leaf.profile_id = mine.profile_id
+		JOIN profile p ON p.canonical_id = leaf.canonical_id
+		JOIN identifier_link o ON o.profile_id = p.profile_id
+	WHERE mine.identifier = _moves_against.identifier AND mine.at > _moves_against.at
+	  AND o.identifier <> mine.identifier AND namespace(o.identifier) = namespace(mine.identifier)
+	GROUP BY mine.identifier;
+	RETURN reason;
+END
+$$;
+COMMENT ON FUNCTION cdp._moves_against(cdp.identifier, timestamptz)
+	IS 'which limit within a time would be broken if the identifier had been linked to its profile that early; NULL if none';
 
 -- Why the candidate (an identifier, its canonical profile if it has one) may
 -- not join the profile made of these canonical profiles and these identifiers
@@ -135,10 +234,7 @@ BEGIN
 	END IF;
 
 	WITH rule AS MATERIALIZED (
-		-- a length: 365 days to a year, and extract() takes 365.25
-		SELECT r.namespace, r.max_per_profile, r.within, r.never_merge_if_different,
-			   extract(epoch FROM r.within) - extract(year FROM r.within) * 21600 AS seconds
-		FROM namespace_rule_effective r
+		SELECT r.namespace FROM namespace_rule_effective r
 		WHERE r.max_per_profile IS NOT NULL OR r.never_merge_if_different
 	), present AS (
 		SELECT l.identifier, l.at FROM profile p JOIN identifier_link l ON l.profile_id = p.profile_id
@@ -150,26 +246,10 @@ BEGIN
 		WHERE p.canonical_id = root AND l.identifier <> ALL (claimed)
 		UNION ALL
 		SELECT candidate, _refusal.at WHERE root IS NULL
-	), both_sides AS (
-		SELECT r.*, c.identifier AS mine, c.at AS mine_at,
-			   (SELECT count(*) FROM present o
-				WHERE namespace(o.identifier) = r.namespace
-				  AND (r.within IS NULL OR abs(extract(epoch FROM o.at - c.at)) < r.seconds)) AS there,
-			   (SELECT count(*) FROM joining o
-				WHERE namespace(o.identifier) = r.namespace
-				  AND (r.within IS NULL OR abs(extract(epoch FROM o.at - c.at)) < r.seconds)) AS here,
-			   (SELECT min(o.identifier::text COLLATE "C") FROM present o
-				WHERE namespace(o.identifier) = r.namespace AND o.identifier <> c.identifier) AS different
-		FROM joining c JOIN rule r ON r.namespace = namespace(c.identifier)
 	)
-	SELECT CASE WHEN b.never_merge_if_different AND b.different IS NOT NULL
-				THEN format('identifiers "%s" and "%s" are never of one profile', b.different, b.mine)
-				ELSE format('a profile has at most %s identifiers of namespace "%s"%s', b.max_per_profile, b.namespace,
-							' within ' || b.within) END INTO reason
-	FROM both_sides b
-	WHERE (b.never_merge_if_different AND b.different IS NOT NULL)
-	   OR (b.there + b.here > b.max_per_profile AND (b.there > 0 OR root IS NULL))
-	ORDER BY b.namespace, b.mine LIMIT 1;
+	SELECT _rule_against(o.ids, o.ats, m.ids, m.ats) INTO reason
+	FROM (SELECT array_agg(o.identifier) AS ids, array_agg(o.at) AS ats FROM present o JOIN rule r ON r.namespace = namespace(o.identifier)) o,
+		 (SELECT array_agg(o.identifier) AS ids, array_agg(o.at) AS ats FROM joining o JOIN rule r ON r.namespace = namespace(o.identifier)) m;
 	RETURN reason;
 END
 $$;

@@ -208,6 +208,169 @@ END
 $$;
 COMMENT ON FUNCTION cdp._new_profile(text, timestamptz) IS 'make a profile';
 
+<<<<<<< HEAD
+=======
+-- The caller holds the locks of both and has asked the rules.
+CREATE FUNCTION cdp._merge_profiles(survivor bigint, merged bigint, at timestamptz, cause text, source text, reason text,
+									evidence cdp.identifier[]) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	members	bigint[];
+	tags	text[];
+	id		bigint;
+BEGIN
+	members := ARRAY(SELECT p.profile_id FROM profile p WHERE p.canonical_id = merged ORDER BY p.profile_id);
+	UPDATE profile p SET canonical_id = survivor WHERE p.canonical_id = merged;
+
+	-- In lock order, and what is the system's own goes before tags are moved.
+	PERFORM _merge_journeys(survivor, merged, _merge_profiles.at);
+	PERFORM _merge_lifecycle(survivor, merged, _merge_profiles.at);
+	PERFORM _merge_timelines(survivor, merged);
+	tags := _merge_tags(survivor, merged, members);
+
+	INSERT INTO profile_merge (survivor, merged, at, cause, source, reason, evidence, members, tags)
+	VALUES (survivor, merged, _merge_profiles.at, cause, source, reason, evidence, members, coalesce(tags, '{}'))
+	RETURNING merge_id INTO id;
+	PERFORM _merge_consent(survivor, members);
+	RETURN id;
+END
+$$;
+COMMENT ON FUNCTION cdp._merge_profiles(bigint, bigint, timestamptz, text, text, text, cdp.identifier[])
+	IS 'link one canonical profile, with all that was merged into it, to another';
+
+CREATE FUNCTION cdp.merge(survivor bigint, merged bigint, reason text DEFAULT NULL, at timestamptz DEFAULT now()) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	into_id		bigint;
+	from_id		bigint;
+	into_kind	text;
+	from_kind	text;
+	refusal		text;
+BEGIN
+	IF survivor IS NULL OR merged IS NULL OR merge.at IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'survivor, merged and at must not be null';
+	ELSIF NOT isfinite(merge.at) THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at must be finite';
+	END IF;
+	PERFORM _lock_profiles(ARRAY[survivor, merged]);
+	SELECT p.canonical_id, p.kind INTO into_id, into_kind FROM profile p WHERE p.profile_id = survivor;
+	SELECT p.canonical_id, p.kind INTO from_id, from_kind FROM profile p WHERE p.profile_id = merged;
+	IF into_id IS NULL OR from_id IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'undefined_object',
+			MESSAGE = format('profile %s does not exist', CASE WHEN into_id IS NULL THEN survivor ELSE merged END);
+	END IF;
+	IF into_id = from_id THEN
+		RAISE NOTICE USING MESSAGE = format('profiles %s and %s are one already', survivor, merged);
+		RETURN NULL;
+	END IF;
+	IF into_kind <> from_kind THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('cannot merge a profile of kind "%s" into one of kind "%s"', from_kind, into_kind),
+			HINT = 'Use relate() to connect profiles of different kinds.';
+	END IF;
+	refusal := _refusal(ARRAY[into_id], '{}', NULL, from_id, merge.at, '{}');
+	IF refusal IS NOT NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+			MESSAGE = format('cannot merge profile %s into %s', from_id, into_id),
+			DETAIL = format('A rule forbids it: %s.', refusal);
+	END IF;
+	RETURN _merge_profiles(into_id, from_id, merge.at, 'manual', NULL, reason, '{}');
+END
+$$;
+COMMENT ON FUNCTION cdp.merge(bigint, bigint, text, timestamptz)
+	IS 'merge the second profile into the first; returns the merge id, or NULL if they are one already';
+
+-- Only pairs within one profile count: what a rule refused, or what was taken
+-- apart since, does not.
+CREATE FUNCTION cdp._degree(identifier cdp.identifier, root bigint, others cdp.identifier[]) RETURNS int
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT count(*)::int
+	FROM (SELECT l.identifier
+		  FROM cdp.profile p JOIN cdp.identifier_link l ON l.profile_id = p.profile_id
+		  WHERE p.canonical_id = root
+			AND EXISTS (SELECT FROM cdp.identity_edge e
+						WHERE e.a OPERATOR(cdp.=) CASE WHEN l.identifier OPERATOR(cdp.<) _degree.identifier THEN l.identifier ELSE _degree.identifier END
+						  AND e.b OPERATOR(cdp.=) CASE WHEN l.identifier OPERATOR(cdp.<) _degree.identifier THEN _degree.identifier ELSE l.identifier END)
+		  UNION
+		  SELECT o FROM unnest(others) o) n;
+END;
+COMMENT ON FUNCTION cdp._degree(cdp.identifier, bigint, cdp.identifier[])
+	IS 'how many identifiers of its profile it was named together with, or is now to be';
+
+CREATE FUNCTION cdp._quarantine(identifiers cdp.identifier[], roots bigint[], at timestamptz, source text) RETURNS SETOF cdp.quarantined_identifier
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	allowed	int;
+	known	quarantined_identifier;
+	others	identifier[];
+	refused	identifier[] := '{}';
+BEGIN
+	-- the usual case
+	IF NOT EXISTS (SELECT FROM namespace_rule r WHERE r.quarantine_after IS NOT NULL)
+		AND NOT EXISTS (SELECT FROM quarantined_identifier)
+	THEN
+		RETURN;
+	END IF;
+	FOR i IN REVERSE cardinality(identifiers) .. 1 LOOP
+		-- the last one left links nobody
+		EXIT WHEN cardinality(refused) = cardinality(identifiers) - 1;
+		SELECT q.* INTO known FROM quarantined_identifier q WHERE q.identifier = identifiers[i];
+		IF NOT FOUND THEN
+			SELECT r.quarantine_after INTO allowed FROM namespace_rule_effective r
+			WHERE r.namespace = namespace(identifiers[i]) AND r.quarantine_after IS NOT NULL;
+			CONTINUE WHEN NOT FOUND;
+			-- It would be evidence with the first one; the first one with all.
+			others := CASE WHEN i = 1 THEN ARRAY(SELECT o FROM unnest(identifiers[2:]) o WHERE o <> ALL (refused)) ELSE identifiers[1:1] END;
+			known.identifier := identifiers[i];
+			known.at := _quarantine.at;
+			known.degree := _degree(identifiers[i], roots[i], others);
+			known.reason := format('named together with more than %s others', allowed);
+			known.lifted_at := NULL;
+			CONTINUE WHEN known.degree <= allowed;
+			INSERT INTO quarantined_identifier SELECT known.* ON CONFLICT DO NOTHING;
+		END IF;
+		CONTINUE WHEN known.lifted_at IS NOT NULL;
+		refused := refused || known.identifier;
+		INSERT INTO identity_refusal (at, identifiers, reason, source)
+		VALUES (_quarantine.at, ARRAY[known.identifier], 'in quarantine: ' || known.reason, _quarantine.source);
+		RETURN NEXT known;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp._quarantine(cdp.identifier[], bigint[], timestamptz, text)
+	IS 'which of these (highest priority first, with their canonical profiles) must link nobody; one is always left';
+
+CREATE FUNCTION cdp.quarantine(identifier cdp.identifier, reason text DEFAULT 'by hand', at timestamptz DEFAULT now()) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	IF quarantine.identifier IS NULL OR quarantine.reason IS NULL OR quarantine.at IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'identifier, reason and at must not be null';
+	END IF;
+	INSERT INTO quarantined_identifier AS q (identifier, at, reason)
+	VALUES (quarantine.identifier, quarantine.at, quarantine.reason)
+	ON CONFLICT ON CONSTRAINT quarantined_identifier_pkey
+	DO UPDATE SET at = excluded.at, degree = NULL, reason = excluded.reason, lifted_at = NULL WHERE q.lifted_at IS NOT NULL;
+	RETURN FOUND;
+END
+$$;
+COMMENT ON FUNCTION cdp.quarantine(cdp.identifier, text, timestamptz) IS 'from now on this identifier links nobody; false if that is so already';
+
+CREATE FUNCTION cdp.lift_quarantine(identifier cdp.identifier, at timestamptz DEFAULT now()) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	IF lift_quarantine.identifier IS NULL OR lift_quarantine.at IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'identifier and at must not be null';
+	END IF;
+	UPDATE quarantined_identifier q SET lifted_at = lift_quarantine.at
+	WHERE q.identifier = lift_quarantine.identifier AND q.lifted_at IS NULL;
+	RETURN FOUND;
+END
+$$;
+COMMENT ON FUNCTION cdp.lift_quarantine(cdp.identifier, timestamptz)
+	IS 'from now on this identifier may link again, and no rule puts it back; false if it is in no quarantine';
+
+>>>>>>> d1a9ea2 (identity: quarantine, exact blocked values, limits in any stretch of time)
 -- Two profiles of different kinds that one call named together.
 CREATE FUNCTION cdp._relate_kinds(a bigint, b bigint, relation text, at timestamptz, source text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
@@ -268,7 +431,8 @@ DECLARE
 	accepted	identifier[] := '{}';
 	joined		bigint[] := '{}';		-- canonical profiles
 	added		identifier[] := '{}';	-- new identifiers
-	checked		boolean := false;
+	checked		boolean := false;		-- blocked values are out
+	weighed		boolean := false;		-- and quarantined identifiers
 	reason		text;
 	leaf		bigint;
 	fresh		bigint;			-- id for a new profile
@@ -335,9 +499,7 @@ BEGIN
 			checked := true;
 			SELECT array_agg(u.identifier) INTO matched
 			FROM unnest(ids) u (identifier)
-			WHERE EXISTS (SELECT FROM blocked_value_effective b
-						  WHERE b.namespace IN ('*', namespace(u.identifier))
-							AND value(u.identifier) ~* ('^(?:' || b.pattern || ')$'));
+			WHERE _is_blocked(u.identifier);
 			IF matched IS NOT NULL THEN
 				IF cardinality(matched) = cardinality(ids) THEN
 					RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
@@ -346,6 +508,17 @@ BEGIN
 				END IF;
 				INSERT INTO identity_refusal (at, identifiers, reason, source)
 				SELECT _stitch_new.at, ARRAY[u.identifier], 'blocked value', _stitch_new.source FROM unnest(matched) u (identifier);
+				identifiers := ARRAY(SELECT d.identifier FROM unnest(identifiers) WITH ORDINALITY d (identifier, n)
+									 WHERE d.identifier <> ALL (matched) ORDER BY d.n);
+				CONTINUE;
+			END IF;
+		END IF;
+
+		-- Identifiers in quarantine link nobody, either.
+		IF NOT weighed AND cardinality(own) > 1 THEN
+			weighed := true;
+			SELECT array_agg(q.identifier) INTO matched FROM _quarantine(own, own_roots, _stitch_new.at, _stitch_new.source) q;
+			IF matched IS NOT NULL THEN
 				identifiers := ARRAY(SELECT d.identifier FROM unnest(identifiers) WITH ORDINALITY d (identifier, n)
 									 WHERE d.identifier <> ALL (matched) ORDER BY d.n);
 				CONTINUE;
@@ -390,7 +563,14 @@ BEGIN
 
 	IF late THEN
 		FOR via IN SELECT u FROM unnest(ids) u ORDER BY u LOOP
-			UPDATE identifier_link l SET at = _stitch_new.at WHERE l.identifier = via AND l.at > _stitch_new.at;
+			-- A limit within a time could be broken by moving it back.
+			reason := _moves_against(via, _stitch_new.at);
+			IF reason IS NULL THEN
+				UPDATE identifier_link l SET at = _stitch_new.at WHERE l.identifier = via AND l.at > _stitch_new.at;
+			ELSE
+				INSERT INTO identity_refusal (at, identifiers, reason, source)
+				VALUES (_stitch_new.at, ARRAY[via], 'not linked that early: ' || reason, _stitch_new.source);
+			END IF;
 		END LOOP;
 	END IF;
 
