@@ -64,17 +64,6 @@ COMMENT ON COLUMN cdp.blocked_value.exact IS 'the pattern is the value itself, n
 COMMENT ON COLUMN cdp.blocked_value.namespace IS 'where it is blocked; * = everywhere';
 COMMENT ON COLUMN cdp.blocked_value.active IS 'false in a user''s row lifts the seeded block with the same key';
 
-CREATE TABLE cdp.quarantined_identifier (
-	identifier	cdp.identifier PRIMARY KEY,
-	at			timestamptz NOT NULL,
-	degree		int,
-	reason		text NOT NULL,
-	lifted_at	timestamptz
-);
-COMMENT ON TABLE cdp.quarantined_identifier IS 'identifiers that link nobody any more, because they were named together with too many others or somebody said so';
-COMMENT ON COLUMN cdp.quarantined_identifier.degree IS 'how many others it was named together with; NULL: put there by hand';
-COMMENT ON COLUMN cdp.quarantined_identifier.lifted_at IS 'since then it may link again, and no rule puts it back';
-
 CREATE TRIGGER keep_seeded BEFORE UPDATE OR DELETE ON cdp.namespace_rule
 	FOR EACH ROW WHEN (OLD.seeded) EXECUTE FUNCTION cdp._keep_seeded();
 CREATE TRIGGER keep_seeded BEFORE UPDATE OR DELETE ON cdp.blocked_value
