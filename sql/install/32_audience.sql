@@ -9,8 +9,7 @@ LANGUAGE c STABLE STRICT PARALLEL SAFE SET jit = off AS 'MODULE_PATHNAME', 'mcdp
 COMMENT ON FUNCTION cdp.audience(cdp.criteria, timestamptz, text) IS 'the canonical profiles of a kind that satisfy a rule';
 
 CREATE FUNCTION cdp.audience_count(criteria cdp.criteria, at timestamptz DEFAULT now(), kind text DEFAULT 'person') RETURNS bigint
-LANGUAGE sql STABLE STRICT PARALLEL SAFE
-RETURN cdp.rb_cardinality(cdp.audience(criteria, at, kind));
+LANGUAGE c STABLE STRICT PARALLEL SAFE SET jit = off AS 'MODULE_PATHNAME', 'mcdp_audience_count';
 COMMENT ON FUNCTION cdp.audience_count(cdp.criteria, timestamptz, text) IS 'how many canonical profiles of a kind satisfy a rule';
 
 CREATE FUNCTION cdp.matches(profile bigint, criteria cdp.criteria, at timestamptz DEFAULT now()) RETURNS boolean
@@ -24,3 +23,7 @@ COMMENT ON FUNCTION cdp._matches(bigint, cdp.criteria, timestamptz, text) IS 'ma
 CREATE FUNCTION cdp._audience_among(criteria cdp.criteria, among cdp.bitmap, at timestamptz, kind text) RETURNS cdp.bitmap
 LANGUAGE c STABLE STRICT PARALLEL SAFE SET jit = off AS 'MODULE_PATHNAME', 'mcdp__audience_among';
 COMMENT ON FUNCTION cdp._audience_among(cdp.criteria, cdp.bitmap, timestamptz, text) IS 'who of these profiles is in the audience; costs follow their number';
+
+CREATE FUNCTION cdp._overlap(tags text[], at timestamptz, kind text, OUT a int, OUT b int, OUT in_both bigint) RETURNS SETOF record
+LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__overlap';
+COMMENT ON FUNCTION cdp._overlap(text[], timestamptz, text) IS 'how many of the universe have both tags, for each pair of places in the array, a <= b';

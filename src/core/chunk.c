@@ -16,12 +16,6 @@
 #include "port/pg_bitutils.h"
 #include "port/pg_bswap.h"
 
-#define CHUNK_VERSION		1
-#define CHUNK_ARRAY			1
-#define CHUNK_RUNS			2
-#define CHUNK_BITS			3
-#define CHUNK_HEADER(e)		((uint8) (CHUNK_VERSION << 4 | (e)))
-
 #define CHUNK_WORDS			(CHUNK_BITS_BYTES / 8)
 
 static inline uint64

@@ -39,6 +39,13 @@
 #define CHUNK_MAX_BYTES		(1 + CHUNK_BITS_BYTES)
 #define CHUNK_EMPTY_BYTES	1
 
+/* the first byte */
+#define CHUNK_VERSION		1
+#define CHUNK_ARRAY			1
+#define CHUNK_RUNS			2
+#define CHUNK_BITS			3
+#define CHUNK_HEADER(e)		((uint8) (CHUNK_VERSION << 4 | (e)))
+
 /*
  * Expand stored bytes into a bit set.  Returns false and fills "bad" when they
  * are not a chunk; the bit set is undefined then.

@@ -12,16 +12,20 @@
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
+#include "utils/syscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "store/audience.h"
+#include "store/chunk_scan.h"
 #include "types/bitmap.h"
 
 PG_FUNCTION_INFO_V1(mcdp_audience_set);
+PG_FUNCTION_INFO_V1(mcdp_audience_count);
 PG_FUNCTION_INFO_V1(mcdp_matches);
 PG_FUNCTION_INFO_V1(mcdp__matches);
 
@@ -92,25 +96,63 @@ finish_spi(void)
 		elog(ERROR, "SPI_finish failed");
 }
 
+/*
+ * The members, or with "members" NULL their number.  Rules of tags only, over
+ * everybody of a kind, are evaluated where the tags are stored.
+ */
+static uint64
+eval_audience(FunctionCallInfo fcinfo, MemoryContext cx, Rbuf **members)
+{
+	CriteriaNode *rule = open_rule(fcinfo, 0, false);
+	TimestampTz at = PG_GETARG_TIMESTAMPTZ(1);
+	char	   *kind = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	uint64		count = 0;
+	Rbuf	   *found;
+
+	if (mcdp_chunk_rule_is(rule) && mcdp_universe_is_tag(kind, at))
+	{
+		if (members != NULL)
+			*members = mcdp_rbuf_create(cx);
+		return mcdp_chunk_rule_eval(rule, NULL, psprintf("\001kind:%s", kind),
+									members == NULL ? NULL : *members);
+	}
+	connect_spi();
+	found = mcdp_audience(cx, rule, mcdp_source_universe(cx, kind, at), at,
+						  GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("bitmap"),
+										  ObjectIdGetDatum(get_namespace_oid("cdp", false))));
+	finish_spi();
+	if (members != NULL)
+		*members = found;
+	else
+		count = mcdp_rbuf_cardinality(found);
+	return count;
+}
+
 /* audience(criteria, at, kind) */
 Datum
 mcdp_audience_set(PG_FUNCTION_ARGS)
 {
 	MemoryContext cx = AllocSetContextCreate(CurrentMemoryContext, "audience",
 											 ALLOCSET_DEFAULT_SIZES);
-	CriteriaNode *rule = open_rule(fcinfo, 0, false);
-	TimestampTz at = PG_GETARG_TIMESTAMPTZ(1);
-	char	   *kind = text_to_cstring(PG_GETARG_TEXT_PP(2));
 	Rbuf	   *members;
 	Datum		result;
 
-	connect_spi();
-	members = mcdp_audience(cx, rule, mcdp_source_universe(cx, kind, at), at,
-							get_func_rettype(fcinfo->flinfo->fn_oid));
-	finish_spi();
+	eval_audience(fcinfo, cx, &members);
 	result = mcdp_rbuf_to_bitmap(members);
 	MemoryContextDelete(cx);
 	PG_RETURN_DATUM(result);
+}
+
+/* audience_count(criteria, at, kind) */
+Datum
+mcdp_audience_count(PG_FUNCTION_ARGS)
+{
+	MemoryContext cx = AllocSetContextCreate(CurrentMemoryContext, "audience",
+											 ALLOCSET_DEFAULT_SIZES);
+	uint64		count = eval_audience(fcinfo, cx, NULL);
+
+	MemoryContextDelete(cx);
+	PG_RETURN_INT64((int64) count);
 }
 
 static bool

@@ -15,7 +15,7 @@
 #include "fmgr.h"
 #include "utils/builtins.h"
 
-#include "store/audience.h"
+#include "store/chunk_scan.h"
 #include "types/bitmap.h"
 
 PG_FUNCTION_INFO_V1(mcdp_tagged);
@@ -23,16 +23,11 @@ PG_FUNCTION_INFO_V1(mcdp_tagged);
 Datum
 mcdp_tagged(PG_FUNCTION_ARGS)
 {
-	MemoryContext caller = CurrentMemoryContext;
 	char	   *tag = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	Rbuf	   *members;
 	Datum		result;
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	members = mcdp_source_tagged(caller, tag);
-	if (SPI_finish() != SPI_OK_FINISH)
-		elog(ERROR, "SPI_finish failed");
+	members = mcdp_chunk_members(CurrentMemoryContext, tag);
 	result = mcdp_rbuf_to_bitmap(members);
 	mcdp_rbuf_free(members);
 	PG_RETURN_DATUM(result);
