@@ -26,8 +26,8 @@
 #include "utils/timestamp.h"
 
 #include "store/audience.h"
+#include "store/chunk_scan.h"
 #include "types/bitmap.h"
-#include "types/chunk.h"
 
 #define FETCH_ROWS		1000
 
@@ -46,14 +46,6 @@ typedef struct SourceQuery
 	" (SELECT cdp._chunk_contains(c.members, " id ") FROM cdp.tag_chunk c" \
 	" WHERE c.tag = " tag " AND c.chunk = " id " >> 15), false)"
 
-static SourceQuery tag_chunks = {
-	"SELECT c.chunk, c.members FROM cdp.tag_chunk c WHERE c.tag = $1",
-	1, {TEXTOID}
-};
-static SourceQuery tag_pending = {
-	"SELECT p.profile_id, p.present FROM cdp.tag_pending p WHERE p.tag = $1",
-	1, {TEXTOID}
-};
 static SourceQuery universe = {
 	"SELECT cdp._universe($1, $2)",
 	2, {TEXTOID, TIMESTAMPTZOID}
@@ -146,38 +138,7 @@ run_question(SourceQuery *query, Datum *args)
 Rbuf *
 mcdp_source_tagged(MemoryContext cx, const char *tag)
 {
-	Rbuf	   *members = mcdp_rbuf_create(cx);
-	Datum		arg = CStringGetTextDatum(tag);
-	bool		isnull;
-
-	run_query(&tag_chunks, &arg);
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		int64		chunk = DatumGetInt64(get_value(i, 1, &isnull));
-		Datum		stored = get_value(i, 2, &isnull);
-		bytea	   *bytes = DatumGetByteaPP(stored);
-		uint8		bits[CHUNK_BITS_BYTES];
-
-		CHECK_FOR_INTERRUPTS();
-		mcdp_chunk_expand(bytes, bits);
-		mcdp_rbuf_or_slice(members, chunk, bits);
-		if ((Pointer) bytes != DatumGetPointer(stored))
-			pfree(bytes);
-	}
-	SPI_freetuptable(SPI_tuptable);
-
-	run_query(&tag_pending, &arg);
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		int64		id = DatumGetInt64(get_value(i, 1, &isnull));
-
-		if (DatumGetBool(get_value(i, 2, &isnull)))
-			mcdp_rbuf_add(members, id);
-		else
-			mcdp_rbuf_remove(members, id);
-	}
-	SPI_freetuptable(SPI_tuptable);
-	return members;
+	return mcdp_chunk_members(cx, tag);
 }
 
 Rbuf *
