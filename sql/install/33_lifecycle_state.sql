@@ -10,22 +10,6 @@
  * as it is known now.
  */
 
-CREATE TABLE cdp.lifecycle_policy (
-	name			text NOT NULL,
-	kind			text NOT NULL DEFAULT 'person',
-	purchase_event	text NOT NULL DEFAULT 'purchase',
-	retained_orders	int NOT NULL DEFAULT 4,
-	at_risk_after	interval NOT NULL DEFAULT '60 days',
-	churned_after	interval NOT NULL DEFAULT '180 days',
-	adaptive		boolean NOT NULL DEFAULT false,
-	seeded			boolean NOT NULL DEFAULT false,
-	PRIMARY KEY (name, seeded),
-	CONSTRAINT lifecycle_policy_retained_orders_check CHECK (retained_orders >= 2),
-	CONSTRAINT lifecycle_policy_at_risk_after_check CHECK (at_risk_after > interval '0'),
-	CONSTRAINT lifecycle_policy_churned_after_check CHECK (churned_after > at_risk_after)
-);
-COMMENT ON TABLE cdp.lifecycle_policy IS 'thresholds of the lifecycle stages, per kind of profile; writable; a changed policy reaches a profile when it is next looked at, and all of them with rebuild(''lifecycle'')';
-
 CREATE TABLE cdp.lifecycle_state (
 	profile_id	bigint PRIMARY KEY,
 	stage		cdp.lifecycle_stage NOT NULL,
@@ -68,76 +52,6 @@ CREATE TABLE cdp.lifecycle_correction (
 COMMENT ON TABLE cdp.lifecycle_correction IS 'stages that turned out wrong when a late or backfilled event arrived: not transitions';
 CREATE INDEX lifecycle_correction_profile_id_idx ON cdp.lifecycle_correction (profile_id, at);
 
--- lifecycle policies
-
-INSERT INTO cdp.lifecycle_policy (name, kind, purchase_event, retained_orders, at_risk_after, churned_after, seeded)
-VALUES ('default', 'person', 'purchase', 4, '60 days', '180 days', true);
-
-CREATE TRIGGER lifecycle_policy_keep_seeded BEFORE UPDATE OR DELETE ON cdp.lifecycle_policy
-FOR EACH ROW WHEN (OLD.seeded) EXECUTE FUNCTION cdp._keep_seeded();
-
-CREATE VIEW cdp.lifecycle_policy_effective AS
-SELECT DISTINCT ON (name) name, kind, purchase_event, retained_orders, at_risk_after, churned_after, adaptive, seeded
-FROM cdp.lifecycle_policy
-ORDER BY name, seeded;
-COMMENT ON VIEW cdp.lifecycle_policy_effective IS 'the policies that apply: a user''s row overrides the seeded one';
-
-CREATE FUNCTION cdp._lifecycle_policy(policy text, OUT purchase_event text, OUT retained_orders int,
-	OUT at_risk_after interval, OUT churned_after interval) RETURNS record
-LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
-DECLARE
-	found_adaptive boolean;
-BEGIN
-	SELECT p.purchase_event, p.retained_orders, p.at_risk_after, p.churned_after, p.adaptive
-	INTO purchase_event, retained_orders, at_risk_after, churned_after, found_adaptive
-	FROM lifecycle_policy_effective p WHERE p.name = policy;
-	IF NOT FOUND THEN
-		RAISE EXCEPTION USING ERRCODE = 'undefined_object',
-			MESSAGE = format('lifecycle policy "%s" does not exist', policy);
-	ELSIF found_adaptive THEN
-		RAISE EXCEPTION USING ERRCODE = 'feature_not_supported',
-			MESSAGE = format('lifecycle policy "%s" is adaptive', policy),
-			DETAIL = 'Adaptive thresholds are not supported.';
-	END IF;
-END
-$$;
-COMMENT ON FUNCTION cdp._lifecycle_policy(text) IS 'thresholds of a policy by name';
-
--- With several policies of one kind, "default" drives the stages, else the
--- first by name; the others are there for questions.
-CREATE FUNCTION cdp._lifecycle_policies() RETURNS TABLE (kind text, policy_hash int, purchase_event text,
-	retained_orders int, at_risk_after interval, churned_after interval)
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 3
-BEGIN ATOMIC
-	SELECT d.kind, hash_record((r.purchase_event, r.retained_orders, r.at_risk_after, r.churned_after)),
-		   r.purchase_event, r.retained_orders, r.at_risk_after, r.churned_after
-	FROM (SELECT DISTINCT ON (p.kind) p.kind, p.name FROM cdp.lifecycle_policy_effective p
-		  ORDER BY p.kind, p.name <> 'default', p.name COLLATE "C") d,
-		 LATERAL cdp._lifecycle_policy(d.name) r;
-END;
-COMMENT ON FUNCTION cdp._lifecycle_policies() IS 'the policy that drives the stages of each kind of profile';
-
-CREATE FUNCTION cdp.lifecycle(t cdp.timeline, at timestamptz, policy text DEFAULT 'default') RETURNS cdp.lifecycle_stage
-LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
-DECLARE
-	rule record := _lifecycle_policy(policy);
-BEGIN
-	RETURN lifecycle(t, at, rule.purchase_event, rule.retained_orders, rule.at_risk_after, rule.churned_after);
-END
-$$;
-COMMENT ON FUNCTION cdp.lifecycle(cdp.timeline, timestamptz, text) IS 'the stage at an instant, by a policy';
-
-CREATE FUNCTION cdp.lifecycle_due(t cdp.timeline, at timestamptz, policy text DEFAULT 'default') RETURNS timestamptz
-LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
-DECLARE
-	rule record := _lifecycle_policy(policy);
-BEGIN
-	RETURN lifecycle_due(t, at, rule.purchase_event, rule.retained_orders, rule.at_risk_after, rule.churned_after);
-END
-$$;
-COMMENT ON FUNCTION cdp.lifecycle_due(cdp.timeline, timestamptz, text)
-	IS 'the first later instant at which lifecycle answers differently if nothing happens after "at"; NULL = never';
-
 -- stages of profiles
 
 CREATE FUNCTION cdp.lifecycle_at(profile bigint, at timestamptz) RETURNS cdp.lifecycle_stage
@@ -145,20 +59,48 @@ LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, 
 DECLARE
 	who record;
 BEGIN
-	SELECT p.canonical_id, (SELECT min(leaf.first_at) FROM profile leaf WHERE leaf.canonical_id = p.canonical_id) AS first_at,
-		   r.purchase_event, r.retained_orders, r.at_risk_after, r.churned_after
+	SELECT p.canonical_id, (SELECT min(leaf.first_at) FROM profile leaf WHERE leaf.canonical_id = p.canonical_id) AS first_at, r.rule
 	INTO who
 	FROM profile p JOIN _lifecycle_policies() r USING (kind)
 	WHERE p.profile_id = profile;
 	IF NOT FOUND OR at < who.first_at THEN
 		RETURN NULL;
 	END IF;
-	RETURN coalesce(lifecycle(timeline_of(who.canonical_id), at, who.purchase_event, who.retained_orders,
-							  who.at_risk_after, who.churned_after), 'potential');
+	RETURN coalesce(lifecycle(timeline_of(who.canonical_id), at, who.rule), 'potential');
 END
 $$;
 COMMENT ON FUNCTION cdp.lifecycle_at(bigint, timestamptz)
 	IS 'the stage of a profile at any instant, from its timeline; NULL before it was first seen';
+
+CREATE FUNCTION cdp.lifecycle_explain(profile bigint, at timestamptz, policy text DEFAULT NULL) RETURNS TABLE (what text, value text)
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 20 SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	who record;
+BEGIN
+	SELECT p.canonical_id, p.kind, (SELECT min(leaf.first_at) FROM profile leaf WHERE leaf.canonical_id = p.canonical_id) AS first_at,
+		   r.policy, r.rule
+	INTO who
+	FROM profile p LEFT JOIN _lifecycle_policies() r USING (kind)
+	WHERE p.profile_id = profile;
+	IF NOT FOUND OR at IS NULL THEN
+		RETURN;
+	ELSIF lifecycle_explain.policy IS NOT NULL THEN
+		who.policy := lifecycle_explain.policy;
+		who.rule := _lifecycle_rule(lifecycle_explain.policy);
+	END IF;
+	RETURN QUERY VALUES ('profile', who.canonical_id::text), ('kind', who.kind), ('first seen', _utc(who.first_at)), ('policy', who.policy);
+	IF who.policy IS NOT NULL AND at >= who.first_at THEN
+		RETURN QUERY SELECT e.what, e.value FROM _lifecycle_explain(timeline_of(who.canonical_id), at, who.rule) e;
+	END IF;
+	RETURN QUERY
+	SELECT x.what, x.value
+	FROM lifecycle_state s CROSS JOIN LATERAL (VALUES ('kept stage', s.stage::text), ('kept since', _utc(s.since)), ('kept until', _utc(s.due_at))) AS x (what, value)
+	WHERE s.profile_id = who.canonical_id AND x.value IS NOT NULL;
+END
+$$;
+COMMENT ON FUNCTION cdp.lifecycle_explain(bigint, timestamptz, text)
+	IS 'the numbers behind the stage of a profile at an instant, and the stage that is kept; policy NULL = the one that drives it';
 
 CREATE FUNCTION cdp.lifecycle_flow(since timestamptz, until timestamptz)
 RETURNS TABLE (from_stage cdp.lifecycle_stage, to_stage cdp.lifecycle_stage, profiles bigint)
@@ -176,11 +118,9 @@ BEGIN
 		HAVING min(p.first_at) <= until
 	), placed AS (
 		SELECT CASE WHEN w.first_at <= since
-					THEN coalesce(lifecycle(t.timeline, since, r.purchase_event, r.retained_orders,
-											r.at_risk_after, r.churned_after), 'potential')
+					THEN coalesce(lifecycle(t.timeline, since, r.rule), 'potential')
 			   END AS a,
-			   coalesce(lifecycle(t.timeline, until, r.purchase_event, r.retained_orders,
-								  r.at_risk_after, r.churned_after), 'potential') AS b
+			   coalesce(lifecycle(t.timeline, until, r.rule), 'potential') AS b
 		FROM who w JOIN _lifecycle_policies() r ON r.kind = 'person' LEFT JOIN profile_timeline t USING (profile_id)
 	)
 	SELECT placed.a, placed.b, count(*) FROM placed GROUP BY placed.a, placed.b ORDER BY placed.a NULLS FIRST, placed.b;
@@ -212,7 +152,7 @@ BEGIN
 		SELECT * FROM _timelines_of(rb_build(profiles))
 	), asked AS MATERIALIZED (
 		SELECT a.profile_id, p.canonical_id, p.erased_at, a.event_at, a.backfill_at, a.merge_at, t.timeline, r.policy_hash,
-			   r.purchase_event, r.retained_orders, r.at_risk_after, r.churned_after,
+			   r.rule,
 			   (SELECT min(leaf.first_at) FROM profile leaf WHERE leaf.canonical_id = a.profile_id) AS first_at,
 			   s.stage AS kept_stage, s.since AS kept_since, s.due_at AS kept_due, s.known_at AS kept_known,
 			   s.policy_hash AS kept_hash,
@@ -240,19 +180,18 @@ BEGIN
 			   CASE WHEN a.moved_by = 'policy' THEN now
 					WHEN a.moved_by = 'merge' THEN least(greatest(a.merge_at, a.known), now)
 			   END AS move_at,
-			   coalesce(lifecycle(a.timeline, now, a.purchase_event, a.retained_orders, a.at_risk_after, a.churned_after),
+			   coalesce(lifecycle(a.timeline, now, a.rule),
 						'potential') AS stage,
-			   _lifecycle_next(a.timeline, now, a.purchase_event, a.retained_orders, a.at_risk_after, a.churned_after) AS due_at,
+			   _lifecycle_next(a.timeline, now, a.rule) AS due_at,
 			   CASE WHEN a.was IS NOT NULL THEN
-			   coalesce(lifecycle(a.timeline, a.known, a.purchase_event, a.retained_orders, a.at_risk_after, a.churned_after),
+			   coalesce(lifecycle(a.timeline, a.known, a.rule),
 						'potential') END AS was_really
 		FROM asked a
 		WHERE a.canonical_id = a.profile_id AND a.erased_at IS NULL
 		  AND a.first_at <= now AND (a.known IS NULL OR a.known <= now)
 	), walked AS MATERIALIZED (
 		SELECT p.profile_id, h.at, h.from_stage, h.to_stage, h.cause, h.last_order
-		FROM placed p, LATERAL lifecycle_history(p.timeline, p.walk_from, now, p.purchase_event, p.retained_orders,
-												 p.at_risk_after, p.churned_after) h
+		FROM placed p, LATERAL lifecycle_history(p.timeline, p.walk_from, now, p.rule) h
 	), seen AS MATERIALIZED (
 		SELECT p.*,
 			   CASE WHEN p.moved_by IS NULL THEN false
@@ -270,7 +209,7 @@ BEGIN
 	), change AS MATERIALIZED (
 		-- a profile not seen before
 		SELECT s.profile_id, s.first_at AS at, NULL::lifecycle_stage AS from_stage,
-			   coalesce(lifecycle(s.timeline, s.first_at, s.purchase_event, s.retained_orders, s.at_risk_after, s.churned_after),
+			   coalesce(lifecycle(s.timeline, s.first_at, s.rule),
 						'potential') AS to_stage,
 			   'first' AS cause
 		FROM seen s WHERE s.was IS NULL
@@ -279,8 +218,7 @@ BEGIN
 		SELECT s.profile_id, s.move_at, s.was, m.to_stage,
 			   CASE WHEN EXISTS (SELECT FROM walked w WHERE w.profile_id = s.profile_id AND w.at = s.move_at AND w.cause = 'event')
 					THEN 'event' ELSE s.moved_by END
-		FROM seen s, LATERAL (SELECT coalesce(lifecycle(s.timeline, s.move_at, s.purchase_event, s.retained_orders,
-														s.at_risk_after, s.churned_after), 'potential') AS to_stage) m
+		FROM seen s, LATERAL (SELECT coalesce(lifecycle(s.timeline, s.move_at, s.rule), 'potential') AS to_stage) m
 		WHERE s.is_moved AND s.was <> m.to_stage
 		UNION ALL
 		-- events and time

@@ -5,8 +5,9 @@
  *
  * The stage at an instant is found by looking backwards from it: the last
  * order decides whether the profile has lapsed, and at most retained_orders
- * orders have to be seen.  A walk goes on from there, one pass over what
- * follows.
+ * orders have to be seen, unless the thresholds are adaptive: they follow from
+ * the gaps between all orders so far.  A walk goes on from there, one pass over
+ * what follows.
  *
  * Copyright (c) 2026, marketing_cdp contributors
  *
@@ -16,6 +17,8 @@
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
+
+#include <math.h>
 
 #include "common/int.h"
 #include "miscadmin.h"
@@ -61,6 +64,50 @@ count_orders(const TimelineView *v, int code, uint32 n, int32 enough, TimestampT
 	return orders;
 }
 
+/* The same with the gaps between them, forwards. */
+static int32
+count_order_gaps(const TimelineView *v, int code, uint32 n, int32 enough, McdpGaps *gaps)
+{
+	if (code < 0)
+		return 0;
+	for (uint32 i = 0; i < n; i++)
+	{
+		CHECK_EVERY(i);
+		if (timeline_event_code(v, i) == (uint32) code)
+			mcdp_gaps_add(gaps, timeline_at(v, i));
+	}
+	if (!gaps->any)
+		return 0;
+	return (int32) Min((uint64) mcdp_gaps_count(gaps) + 1, (uint64) enough);
+}
+
+static int64
+threshold_of(const LifecycleThreshold *t, int64 gap)
+{
+	double		length = rint(t->gaps * (double) gap);
+
+	if (length >= (double) t->max)
+		return t->max;
+	return Max((int64) length, t->min);
+}
+
+/* After an order: when the profile lapses if no other one follows. */
+static void
+set_thresholds(LifecycleWalk *w)
+{
+	const LifecycleRule *rule = w->rule;
+	int64		gap;
+
+	w->at_risk_after = rule->at_risk_after;
+	w->churned_after = rule->churned_after;
+	if (rule->adaptive && w->orders > 0 && mcdp_gaps_expected(&w->gaps, &rule->prior, &gap))
+	{
+		w->at_risk_after = threshold_of(&rule->at_risk, gap);
+		/* more gaps, a higher floor and a higher ceiling: less only by rounding */
+		w->churned_after = Max(threshold_of(&rule->churned, gap), w->at_risk_after + 1);
+	}
+}
+
 /* at - last; both ends of the range of timestamps may be given. */
 static int64
 gap_since(TimestampTz last, TimestampTz at)
@@ -83,18 +130,18 @@ stage_by_orders(const LifecycleRule *rule, int32 orders)
 }
 
 static LifecycleStage
-stage_of(const LifecycleRule *rule, int32 orders, TimestampTz last, TimestampTz at)
+stage_at(const LifecycleWalk *w, TimestampTz at)
 {
-	if (orders > 0)
+	if (w->orders > 0)
 	{
-		int64		gap = gap_since(last, at);
+		int64		gap = gap_since(w->last, at);
 
-		if (gap > rule->churned_after)
+		if (gap > w->churned_after)
 			return LIFECYCLE_CHURNED;
-		if (gap > rule->at_risk_after)
+		if (gap > w->at_risk_after)
 			return LIFECYCLE_AT_RISK;
 	}
-	return stage_by_orders(rule, orders);
+	return stage_by_orders(w->rule, w->orders);
 }
 
 LifecycleStage
@@ -103,6 +150,7 @@ mcdp_lifecycle_of(const TimelineView *v, const LifecycleRule *rule, TimestampTz 
 	LifecycleWalk w;
 
 	mcdp_lifecycle_walk_start(&w, v, rule, at);
+	mcdp_lifecycle_walk_end(&w);
 	return w.stage;
 }
 
@@ -115,8 +163,22 @@ mcdp_lifecycle_walk_start(LifecycleWalk *w, const TimelineView *v,
 	w->code = mcdp_timeline_find_event(v, rule->event, rule->event_len);
 	w->next = mcdp_timeline_first_after(v, at);
 	w->last = 0;
-	w->orders = count_orders(v, w->code, w->next, rule->retained_orders, &w->last);
-	w->stage = stage_of(rule, w->orders, w->last, at);
+	mcdp_gaps_init(&w->gaps, CurrentMemoryContext);
+	if (rule->adaptive)
+	{
+		w->orders = count_order_gaps(v, w->code, w->next, rule->retained_orders, &w->gaps);
+		w->last = w->gaps.last;
+	}
+	else
+		w->orders = count_orders(v, w->code, w->next, rule->retained_orders, &w->last);
+	set_thresholds(w);
+	w->stage = stage_at(w, at);
+}
+
+void
+mcdp_lifecycle_walk_end(LifecycleWalk *w)
+{
+	mcdp_gaps_free(&w->gaps);
 }
 
 bool
@@ -126,8 +188,7 @@ mcdp_lifecycle_walk_due(const LifecycleWalk *w, TimestampTz *due)
 
 	if (w->stage == LIFECYCLE_POTENTIAL || w->stage == LIFECYCLE_CHURNED)
 		return false;
-	threshold = w->stage == LIFECYCLE_AT_RISK ?
-		w->rule->churned_after : w->rule->at_risk_after;
+	threshold = w->stage == LIFECYCLE_AT_RISK ? w->churned_after : w->at_risk_after;
 
 	/* beyond the last timestamp is never */
 	return !pg_add_s64_overflow(w->last, threshold, due) &&
@@ -168,6 +229,11 @@ mcdp_lifecycle_walk_next(LifecycleWalk *w, TimestampTz until, LifecycleChange *c
 			if ((w->orders == 0 || at != w->last) && w->orders < w->rule->retained_orders)
 				w->orders++;
 			w->last = at;
+			if (w->rule->adaptive)
+			{
+				mcdp_gaps_add(&w->gaps, at);
+				set_thresholds(w);
+			}
 			w->stage = stage_by_orders(w->rule, w->orders);
 			change->by_time = false;
 		}

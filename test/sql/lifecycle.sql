@@ -121,6 +121,7 @@ FROM (SELECT (SELECT array_agg(h) FROM lifecycle_history(t, '-infinity', 'infini
 	  FROM person p, instant i WHERE p % 5 = 0) x;
 
 -- the next change with the future known is the first one of the rest
-SELECT count(*) FILTER (WHERE _lifecycle_next(t, i.at, 'purchase', retained, risk, churn) IS DISTINCT FROM
+SELECT count(*) FILTER (WHERE _lifecycle_next(t, i.at, ROW('purchase', retained, risk, churn, false,
+	NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)::lifecycle_rule) IS DISTINCT FROM
 	(SELECT min(h.at) FROM lifecycle_history(t, i.at, 'infinity', 'purchase', retained, risk, churn) h)) AS wrong
 FROM person p, instant i WHERE p % 5 = 0;

@@ -7,7 +7,6 @@ SET search_path = public, cdp; SET timezone = 'UTC'; SET datestyle = 'ISO';
 SELECT name, kind, purchase_event, retained_orders, at_risk_after, churned_after, adaptive, seeded FROM lifecycle_policy;
 UPDATE lifecycle_policy SET at_risk_after = '30 days', churned_after = '90 days' WHERE name = 'default';
 INSERT INTO lifecycle_policy (name, at_risk_after, churned_after) VALUES ('strict', '7 days', '14 days');
-INSERT INTO lifecycle_policy (name, adaptive) VALUES ('adaptive', true);
 SELECT name, at_risk_after, churned_after, seeded FROM lifecycle_policy ORDER BY name, seeded;
 SELECT name, at_risk_after, churned_after, seeded FROM lifecycle_policy_effective ORDER BY name;
 DELETE FROM lifecycle_policy WHERE name = 'default' AND seeded;
@@ -18,9 +17,6 @@ SELECT lifecycle(t, '2026-01-10'), lifecycle(t, '2026-01-10', 'strict'), lifecyc
 	   lifecycle_due(t, '2026-01-10'), lifecycle_due(t, '2026-01-10', 'strict'), lifecycle(NULL::timeline, '2026-01-10')
 FROM (SELECT timeline_agg('2026-01-01Z'::timestamptz, 'purchase') AS t) t;
 SELECT lifecycle('{}', '2026-01-10', 'nobody''s');
-SELECT lifecycle('{}', '2026-01-10', 'adaptive');
-SELECT lifecycle_due('{}', '2026-01-10', 'adaptive');
-DELETE FROM lifecycle_policy WHERE name = 'adaptive';
 
 -- A year of events of 60 people in random order, with equal instants, whole
 -- days (so that events meet ticks and thresholds) and orders that keep or
