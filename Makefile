@@ -18,6 +18,10 @@ PG_CFLAGS   = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing
 	$(if $(CI)$(WERROR),-Werror)
 PGFILEDESC  = "marketing_cdp - customer data platform inside PostgreSQL"
 
+# No bitcode: inlining our functions into jitted expressions gains nothing, and
+# clang would be needed to build and the JIT package to install.
+override with_llvm = no
+
 INSTALL_SQL = $(sort $(wildcard sql/install/*.sql))
 DATA        = $(wildcard sql/updates/$(EXTENSION)--*.sql)
 DATA_built  = sql/$(EXTENSION)--$(EXTVERSION).sql
@@ -89,7 +93,7 @@ check-docs:
 check-exports: all
 	@sh test/check-exports $(MODULE_big).so
 check-shell:
-	@shellcheck -x -s sh tools/install-deps test/run-private test/run-job test/run-majors test/check-includes test/check-exports test/check-docs test/server-conf tools/private-server demo/run bench/server bench/*.sh .ci/run
+	@shellcheck -x -s sh tools/install-deps tools/build-deb debian/tests/installcheck test/run-private test/run-job test/run-majors test/check-includes test/check-exports test/check-docs test/server-conf tools/private-server demo/run bench/server bench/*.sh .ci/run
 
 # --- heavier checks, each a target of its own -------------------------------
 .PHONY: fuzz test-majors
@@ -105,6 +109,10 @@ dist: META.json $(DATA_built)
 	mkdir -p build
 	git archive --prefix=$(EXTENSION)-$(EXTVERSION)/ --add-file=META.json \
 		-o build/$(EXTENSION)-$(EXTVERSION).zip HEAD
+# Debian packages, into build/
+.PHONY: deb
+deb:
+	@sh tools/build-deb $(EXTVERSION)
 META.json: META.json.in $(EXTENSION).control
 	sed 's/@VERSION@/$(EXTVERSION)/g' $< > $@
 
