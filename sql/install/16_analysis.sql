@@ -116,11 +116,23 @@ CREATE FUNCTION cdp.sessionize(at timestamptz, gap interval) RETURNS bigint
 	LANGUAGE c WINDOW IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_sessionize';
 COMMENT ON FUNCTION cdp.sessionize(timestamptz, interval) IS 'window function: number of the session; a new one begins when more than the gap has passed';
 
--- Four untyped literals would fit the aggregate with one step as well as the
--- function over timelines, and PostgreSQL prefers text to both.
+-- Calls with untyped literals only would fit the aggregates with one condition as
+-- well as the functions over timelines, and PostgreSQL prefers text to both.
 CREATE FUNCTION cdp.window_funnel(t text, steps text, within text, mode text) RETURNS int
 	LANGUAGE sql STABLE STRICT PARALLEL SAFE
 	BEGIN ATOMIC
 	SELECT cdp.window_funnel(t::cdp.timeline, steps::text[], within::interval, mode);
 	END;
 COMMENT ON FUNCTION cdp.window_funnel(text, text, text, text) IS 'window_funnel over a timeline, when all arguments are literals without a type';
+CREATE FUNCTION cdp.sequence_match(t text, pattern text, at text) RETURNS boolean
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE
+	BEGIN ATOMIC
+	SELECT cdp.sequence_match(t::cdp.timeline, pattern, at::timestamptz);
+	END;
+COMMENT ON FUNCTION cdp.sequence_match(text, text, text) IS 'sequence_match over a timeline, when all arguments are literals without a type';
+CREATE FUNCTION cdp.sequence_count(t text, pattern text, at text) RETURNS int
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE
+	BEGIN ATOMIC
+	SELECT cdp.sequence_count(t::cdp.timeline, pattern, at::timestamptz);
+	END;
+COMMENT ON FUNCTION cdp.sequence_count(text, text, text) IS 'sequence_count over a timeline, when all arguments are literals without a type';

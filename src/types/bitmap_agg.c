@@ -16,12 +16,6 @@
  * state has become much larger than what is added to it, it becomes a set,
  * which need not be copied to be changed.
  *
- * All states of one aggregate share one memory context, a child of its own.
- * With one for each group, a hash aggregate would walk them all whenever it
- * adds a group (it adds up the memory of its children): quadratic.  Sharing is
- * safe because a state is always changed in place: nobody replaces it, so
- * nobody deletes it, with its context, before the aggregate's context goes.
- *
  * Copyright (c) 2026, marketing_cdp contributors
  *
  * IDENTIFICATION
@@ -31,11 +25,11 @@
  */
 #include "postgres.h"
 
-#include "nodes/memnodes.h"
 #include "utils/expandeddatum.h"
 #include "utils/memutils.h"
 
 #include "types/bitmap.h"
+#include "types/state.h"
 
 #define MIN_PENDING		8
 #define MAX_PENDING		65536	/* ids collected before they are added */
@@ -224,24 +218,11 @@ agg_context(FunctionCallInfo fcinfo)
 	return cx;
 }
 
-/* The context of all states of an aggregate, made when first asked for. */
-static MemoryContext
-shared_context(MemoryContext agg_cx)
-{
-	static const char name[] = "bitmap aggregate states";
-
-	for (MemoryContext cx = agg_cx->firstchild; cx != NULL; cx = cx->nextchild)
-	{
-		if (cx->name == name)
-			return cx;
-	}
-	return AllocSetContextCreateInternal(agg_cx, name, ALLOCSET_DEFAULT_SIZES);
-}
-
 static BitmapState *
 new_state(MemoryContext agg_cx)
 {
-	MemoryContext cx = shared_context(agg_cx);
+	static const char name[] = "bitmap aggregate states";
+	MemoryContext cx = mcdp_state_context(agg_cx, name);
 	BitmapState *state = MemoryContextAllocZero(cx, sizeof(BitmapState));
 
 	EOH_init_header(&state->hdr, &state_methods, cx);

@@ -16,8 +16,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "core/mcdp.h"
-#include "fmgr.h"
+#include "types/state.h"
 #include "utils/array.h"
 
 #define COUNTS(a)	((int64 *) ARR_DATA_PTR(a))
@@ -81,14 +80,6 @@ get_counts(FunctionCallInfo fcinfo, int n)
 	return a;
 }
 
-static Datum
-keep_counts(FunctionCallInfo fcinfo)
-{
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	PG_RETURN_DATUM(PG_GETARG_DATUM(0));
-}
-
 /* (counts, boolean[]) */
 PG_FUNCTION_INFO_V1(mcdp_count_each_add);
 Datum
@@ -99,7 +90,7 @@ mcdp_count_each_add(PG_FUNCTION_ARGS)
 	int			n;
 
 	if (PG_ARGISNULL(1))
-		return keep_counts(fcinfo);
+		return mcdp_keep_state(fcinfo);
 	flags = PG_GETARG_ARRAYTYPE_P(1);
 	n = num_elements(flags);
 	counts = get_counts(fcinfo, n);
@@ -135,7 +126,7 @@ mcdp_count_each_merge(PG_FUNCTION_ARGS)
 	int			n;
 
 	if (PG_ARGISNULL(1))
-		return keep_counts(fcinfo);
+		return mcdp_keep_state(fcinfo);
 	more = PG_GETARG_ARRAYTYPE_P(1);
 	n = num_elements(more);
 	if (ARR_HASNULL(more))

@@ -5,8 +5,7 @@
  *
  * The transition state is an expanded object: an array of events that grows.
  * It is sorted when its value is asked for, in place: the order in which rows
- * came means nothing.  All states of an aggregate context share one memory
- * context (see timeline_agg.c for why).
+ * came means nothing.
  *
  * Copyright (c) 2026, marketing_cdp contributors
  *
@@ -19,8 +18,8 @@
 
 #include "catalog/pg_type.h"
 #include "core/length.h"
-#include "nodes/memnodes.h"
 #include "types/event_state_datum.h"
+#include "types/state.h"
 #include "types/timeline_match.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -63,19 +62,6 @@ static const ExpandedObjectMethods state_methods = {
 	state_flatten_into
 };
 
-static MemoryContext
-shared_context(MemoryContext agg_context)
-{
-	static const char name[] = "event states";
-
-	for (MemoryContext cx = agg_context->firstchild; cx != NULL; cx = cx->nextchild)
-	{
-		if (cx->name == name)
-			return cx;
-	}
-	return AllocSetContextCreateInternal(agg_context, name, ALLOCSET_DEFAULT_SIZES);
-}
-
 static ExpandedEventState *
 expanded_state(Datum d)
 {
@@ -89,12 +75,13 @@ expanded_state(Datum d)
 static ExpandedEventState *
 make_state(FunctionCallInfo fcinfo, const EventStateData *like)
 {
+	static const char name[] = "event states";
 	MemoryContext agg_context,
 				cx;
 	ExpandedEventState *state;
 
 	if (AggCheckCallContext(fcinfo, &agg_context))
-		cx = shared_context(agg_context);
+		cx = mcdp_state_context(agg_context, name);
 	else
 		cx = AllocSetContextCreate(CurrentMemoryContext, "event state", ALLOCSET_SMALL_SIZES);
 	state = MemoryContextAllocZero(cx, sizeof(ExpandedEventState));
@@ -246,14 +233,6 @@ set_last_text(FunctionCallInfo fcinfo, LastText *last, const char *s, int len)
 	last->len = len;
 }
 
-static Datum
-keep_state(FunctionCallInfo fcinfo)
-{
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	PG_RETURN_DATUM(PG_GETARG_DATUM(0));
-}
-
 static ExpandedEventState *
 get_state(FunctionCallInfo fcinfo, const EventStateData *like)
 {
@@ -306,7 +285,7 @@ mcdp_window_funnel_add(PG_FUNCTION_ARGS)
 	not_null(fcinfo, 1, "window");
 	not_null(fcinfo, 2, "mode");
 	if (PG_ARGISNULL(3) || PG_ARGISNULL(4))
-		return keep_state(fcinfo);
+		return mcdp_keep_state(fcinfo);
 	like.detail = mcdp_length_arg(PG_GETARG_INTERVAL_P(1), "window");
 	mode = PG_GETARG_TEXT_PP(2);
 	if (!is_last_text(last, VARDATA_ANY(mode), VARSIZE_ANY_EXHDR(mode)))
@@ -335,7 +314,7 @@ mcdp_sequence_add(PG_FUNCTION_ARGS)
 
 	not_null(fcinfo, 1, "pattern");
 	if (PG_ARGISNULL(2) || PG_ARGISNULL(3))
-		return keep_state(fcinfo);
+		return mcdp_keep_state(fcinfo);
 	pattern = PG_GETARG_TEXT_PP(1);
 	like.pattern = VARDATA_ANY(pattern);
 	like.pattern_len = VARSIZE_ANY_EXHDR(pattern);
@@ -366,7 +345,7 @@ mcdp_retention_add(PG_FUNCTION_ARGS)
 	uint64		mask;
 
 	if (PG_ARGISNULL(1))
-		return keep_state(fcinfo);
+		return mcdp_keep_state(fcinfo);
 	mask = read_conditions(fcinfo, 1, &like.nconditions);
 	state = get_state(fcinfo, &like);
 	state->d.detail = (int64) ((uint64) state->d.detail | mask);
@@ -383,7 +362,7 @@ mcdp_event_state_combine(PG_FUNCTION_ARGS)
 	EventStateData d;
 
 	if (PG_ARGISNULL(1))
-		return keep_state(fcinfo);
+		return mcdp_keep_state(fcinfo);
 	if (PG_ARGISNULL(0))
 	{
 		state = state_of_flat(fcinfo, PG_GETARG_DATUM(1));

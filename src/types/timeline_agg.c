@@ -8,12 +8,6 @@
  * stored form is made once, when the state leaves the aggregate (as a result,
  * or as a partial result on its way to another process or node).
  *
- * All states of one aggregate context share one memory context, a child of it.
- * With one for each group, a hash aggregate would walk them all whenever it
- * adds a group (it adds up the memory of its children): quadratic.  Sharing is
- * safe because a state is always changed in place: nobody replaces it, so
- * nobody deletes it, with its context, before the aggregate context goes.
- *
  * Copyright (c) 2026, marketing_cdp contributors
  *
  * IDENTIFICATION
@@ -23,7 +17,7 @@
  */
 #include "postgres.h"
 
-#include "nodes/memnodes.h"
+#include "types/state.h"
 #include "types/timeline_datum.h"
 #include "utils/expandeddatum.h"
 #include "utils/memutils.h"
@@ -62,20 +56,6 @@ static const ExpandedObjectMethods timeline_methods = {
 	timeline_flatten_into
 };
 
-/* The context of all states of an aggregate, made when first asked for. */
-static MemoryContext
-shared_context(MemoryContext agg_context)
-{
-	static const char name[] = "timeline states";
-
-	for (MemoryContext cx = agg_context->firstchild; cx != NULL; cx = cx->nextchild)
-	{
-		if (cx->name == name)
-			return cx;
-	}
-	return AllocSetContextCreateInternal(agg_context, name, ALLOCSET_DEFAULT_SIZES);
-}
-
 /*
  * The state of the running aggregate as something that can be added to.
  * Outside an aggregate (called by hand) it has a context of its own.
@@ -83,6 +63,7 @@ shared_context(MemoryContext agg_context)
 static ExpandedTimeline *
 get_state(FunctionCallInfo fcinfo)
 {
+	static const char name[] = "timeline states";
 	MemoryContext agg_context,
 				cx;
 	ExpandedTimeline *state;
@@ -97,7 +78,7 @@ get_state(FunctionCallInfo fcinfo)
 	}
 
 	if (AggCheckCallContext(fcinfo, &agg_context))
-		cx = shared_context(agg_context);
+		cx = mcdp_state_context(agg_context, name);
 	else
 		cx = AllocSetContextCreate(CurrentMemoryContext, "timeline", ALLOCSET_SMALL_SIZES);
 	state = MemoryContextAlloc(cx, sizeof(ExpandedTimeline));

@@ -29,7 +29,7 @@ SELECT window_funnel('1 day', '', at, VARIADIC array_fill(true, '{64}')), cardin
 
 -- overloads: literals without a type find their way
 SELECT window_funnel('{2026-01-01T00:00:00Z "a"}', '{a}', '1 day'), retention('{2026-01-01T00:00:00Z "a"}', 'a', '*', 2, '1 day'), retention('{2026-01-01T00:00:00Z "a"}', 'a', '*', 2, '1 day', 'day'), retention('t', 'f'),
-	sequence_match('{2026-01-01T00:00:00Z "a"}', 'a'), sequence_count('{2026-01-01T00:00:00Z "a"}', 'a'), sequence_match('(?1)', '2026-01-01', 't'), sequence_count('(?1)', '2026-01-01', 't', 'f'), window_funnel('1 day', '', '2026-01-01', 't', 'f');
+	sequence_match('{2026-01-01T00:00:00Z "a"}', 'a'), sequence_count('{2026-01-01T00:00:00Z "a"}', 'a'), sequence_match('(?1)', '2026-01-01', true), sequence_count('(?1)', '2026-01-01', 't', 'f'), window_funnel('1 day', '', '2026-01-01', 't', 'f');
 SELECT window_funnel('{2026-01-01T00:00:00Z "a", 2026-01-01T00:00:01Z "b"}', '{a,b}', '1 day', ''), window_funnel('{2026-01-01T00:00:00Z "a"}', '{a,a}', '1 day', 'strict_once'), window_funnel('1 day', '', '2026-01-01', true), window_funnel('1 day', '', timestamptz '2026-01-01', 't');
 SELECT window_funnel(t, '{a}', '1 day', ''), sequence_match(t, 'a') FROM (SELECT timeline_agg('2026-01-01', 'a') AS t) s;
 

@@ -22,7 +22,7 @@ SELECT seconds, bool_or(sequence_match(t, 'cart ->(2h) !purchase', at)) AS aband
 	sum(sequence_count(t, 'cart ->(10s) !x ->(2h) !purchase', at)) AS both, sum(sequence_count(t, '*', at)) AS seen
 FROM unnest('{-1,0,1,7199,7200,7201,7300,7301}'::int[]) seconds, LATERAL (SELECT pg_temp.history('cart0 purchase7300') AS t, timestamptz '2026-01-01' + seconds * interval '1 s' AS at) s GROUP BY seconds ORDER BY seconds;
 SELECT sequence_match(t, 'cart ->(2h) !purchase', 'infinity'), sequence_match(t, 'cart ->(2h) !purchase'), sequence_match(t, 'cart', '-infinity'), sequence_match(t, 'cart', NULL) IS NULL, sequence_count(t, 'cart ->(290000y) !purchase', '9999-01-01'),
-	sequence_count(t, 'cart ->(0s) !purchase', '2026-01-01') FROM (SELECT pg_temp.history('cart0') AS t) s;
+	sequence_count(t, 'cart ->(0s) !purchase', '2026-01-01'), sequence_match('{2026-01-01T00:00:00Z "a"}', 'a ->(1h) !b', '2026-01-01 01:00Z'), sequence_count('{2026-01-01T00:00:00Z "a"}', 'a', '2026-01-01') FROM (SELECT pg_temp.history('cart0') AS t) s;
 
 -- names: any script; quoted they may be anything; - . and / stand inside
 SELECT pattern, sequence_match('{2026-01-01T00:00:00Z "a-b.c/d", 2026-01-01T00:00:01Z "購物車"["x -> y"], 2026-01-01T00:00:02Z "say ""hi"" !"}', pattern)
