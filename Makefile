@@ -92,12 +92,14 @@ check-docs:
 check-exports: all
 	@sh test/check-exports $(MODULE_big).so
 check-shell:
-	@shellcheck -x -s sh tools/install-deps tools/build-deb debian/tests/installcheck test/run-private test/run-job test/run-majors test/run-coverage test/check-includes test/check-exports test/check-docs test/server-conf tools/private-server demo/run bench/server bench/*.sh .ci/run
+	@shellcheck -x -s sh tools/install-deps tools/build-deb debian/tests/installcheck test/run-private test/run-job test/run-majors test/run-coverage test/run-asan test/check-includes test/check-exports test/check-docs test/server-conf tools/private-server demo/run bench/server bench/*.sh .ci/run
 
 # --- heavier checks, each a target of its own -------------------------------
-.PHONY: fuzz test-majors coverage
+.PHONY: fuzz test-asan test-majors coverage
 fuzz:
 	@$(MAKE) -s -C test/fuzz run
+test-asan:
+	@MAKE='$(MAKE)' TESTS='$(TESTS)' sh test/run-asan
 coverage:
 	@MAKE='$(MAKE)' TESTS='$(TESTS)' sh test/run-coverage
 # MAJORS="17" chooses; as root
