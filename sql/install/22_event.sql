@@ -226,7 +226,7 @@ INSERT INTO cdp.event_role (event, as_event, role, label_key, value_key, items_k
 	('Product Shared',				'share',			'referral',		NULL,			NULL,	NULL,		true),
 	('Product Reviewed',			'review',			NULL,			NULL,			NULL,	NULL,		true),
 	-- Segment: e-mail, mobile, accounts
-	('Email Delivered',				'email_delivered',	NULL,			'campaign_name', NULL,	NULL,		true),
+	('Email Delivered',				'email_delivered',	'message',		'campaign_name', NULL,	NULL,		true),
 	('Email Opened',				'email_open',		'touch',		'campaign_name', NULL,	NULL,		true),
 	('Email Link Clicked',			'email_click',		'touch',		'campaign_name', NULL,	NULL,		true),
 	('Unsubscribed',				'unsubscribe',		NULL,			NULL,			NULL,	NULL,		true),

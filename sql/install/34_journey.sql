@@ -100,7 +100,7 @@ CREATE INDEX journey_trigger_profile_id_idx ON cdp.journey_trigger (profile_id);
 CREATE INDEX journey_state_work_idx ON cdp.journey_state (profile_id) WHERE status = 'active';
 
 -- Sends stand in the timeline as message_sent[journey].
-INSERT INTO cdp.event_role (event, label_key, seeded) VALUES ('message_sent', 'journey', true);
+INSERT INTO cdp.event_role (event, role, label_key, seeded) VALUES ('message_sent', 'message', 'journey', true);
 
 -- making, activating, pausing, archiving
 
