@@ -23,7 +23,8 @@ $$;
 
 -- Anybody may use the types and the pure functions on their own tables.
 -- Everything that reads or writes the managed schema is granted by name.
--- (_rb_keys is pure; it is called volatile only to keep the planner off it.)
+-- (_rb_keys is pure; it is called volatile only to keep the planner off it.
+-- connected_components reads what the caller's own query reads.)
 GRANT USAGE ON SCHEMA cdp TO PUBLIC;
 DO $$
 DECLARE
@@ -32,7 +33,7 @@ BEGIN
 	FOR fn IN
 		SELECT p.oid::regprocedure FROM pg_proc p
 		WHERE p.pronamespace = 'cdp'::regnamespace AND (p.provolatile <> 'i' OR p.prokind = 'p')
-			AND p.oid <> 'cdp._rb_keys'::regproc
+			AND p.oid <> ALL ('{cdp._rb_keys,cdp.connected_components}'::regproc[])
 		ORDER BY p.oid
 	LOOP
 		EXECUTE format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', fn);
