@@ -173,6 +173,28 @@ COMMENT ON OPERATOR CLASS cdp.criteria_ops USING hash IS 'equality by bytes';
 
 -- criteria evaluation
 
-CREATE FUNCTION cdp.criteria_holds(rule cdp.criteria, history cdp.timeline, at timestamptz, tags text[] DEFAULT '{}', traits jsonb DEFAULT '{}', label text DEFAULT NULL) RETURNS boolean
+CREATE FUNCTION cdp.criteria_holds(rule cdp.criteria, history cdp.timeline, at timestamptz, tags text[] DEFAULT '{}', traits jsonb DEFAULT '{}', label text DEFAULT NULL, label_sets jsonb DEFAULT '{}') RETURNS boolean
 LANGUAGE C IMMUTABLE PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'mcdp_criteria_holds_fn';
-COMMENT ON FUNCTION cdp.criteria_holds(cdp.criteria, cdp.timeline, timestamptz, text[], jsonb, text) IS 'does the rule hold at an instant for somebody with this history, these tags and traits; label is what [$] stands for';
+COMMENT ON FUNCTION cdp.criteria_holds(cdp.criteria, cdp.timeline, timestamptz, text[], jsonb, text, jsonb) IS 'does the rule hold at an instant for somebody with this history, these tags and traits; label is what [$] stands for, label_sets are arrays of labels by name';
+
+-- what a rule names: each once, in bytewise order
+
+CREATE FUNCTION cdp._criteria_tags(cdp.criteria) RETURNS text[]
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__criteria_tags';
+COMMENT ON FUNCTION cdp._criteria_tags(cdp.criteria) IS 'the tags that a rule asks for (segment:x, lifecycle:y and the like included)';
+
+CREATE FUNCTION cdp._criteria_traits(cdp.criteria) RETURNS text[]
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__criteria_traits';
+COMMENT ON FUNCTION cdp._criteria_traits(cdp.criteria) IS 'the traits that a rule asks for';
+
+CREATE FUNCTION cdp._criteria_events(cdp.criteria) RETURNS text[]
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__criteria_events';
+COMMENT ON FUNCTION cdp._criteria_events(cdp.criteria) IS 'the events that a rule asks for; * among them when every event counts';
+
+CREATE FUNCTION cdp._criteria_label_sets(cdp.criteria) RETURNS text[]
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__criteria_label_sets';
+COMMENT ON FUNCTION cdp._criteria_label_sets(cdp.criteria) IS 'the label sets that a rule asks for';
+
+CREATE FUNCTION cdp._criteria_has_free_label(cdp.criteria) RETURNS boolean
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__criteria_has_free_label';
+COMMENT ON FUNCTION cdp._criteria_has_free_label(cdp.criteria) IS 'is there a [$] that no any() of the rule binds?';

@@ -146,6 +146,9 @@ BEGIN
 	-- The parent has no key: see the head of this file.
 	EXECUTE format('ALTER TABLE cdp.%I ADD CONSTRAINT %I PRIMARY KEY (profile_id, event_id)',
 				   partition, partition || '_pkey');
+	-- for rules about the properties of what a store or a rep took part in
+	EXECUTE format('CREATE INDEX %I ON cdp.%I USING gin (participants) WHERE participants <> ''{}''',
+				   partition || '_participants_idx', partition);
 	month := date_trunc('month', at AT TIME ZONE 'UTC');
 	EXECUTE format('COMMENT ON TABLE cdp.%I IS %L', partition,
 				   'events of ' || to_char(month, 'YYYY-MM') || ' (UTC)');
@@ -292,10 +295,10 @@ COMMENT ON FUNCTION cdp._item_value(jsonb) IS 'value of one line of an order: it
 -- The one place that turns an event into timeline entries.  Inlined into the
 -- query that calls it.
 CREATE FUNCTION cdp._event_entries(happened_at timestamptz, raw_event text, raw_source text, properties jsonb)
-	RETURNS TABLE (at timestamptz, event text, label text, value double precision)
+	RETURNS TABLE (at timestamptz, event text, label text, value double precision, entry_properties jsonb)
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 2
 BEGIN ATOMIC
-	SELECT happened_at, entry.event, entry.label, entry.value
+	SELECT happened_at, entry.event, entry.label, entry.value, entry.properties
 	FROM (SELECT) AS one
 	LEFT JOIN LATERAL (
 		SELECT r.as_event, r.label_key, r.value_key, r.items_key FROM cdp.event_role r
@@ -306,18 +309,20 @@ BEGIN ATOMIC
 	CROSS JOIN LATERAL (
 		SELECT coalesce(role.as_event, raw_event) AS event,
 			   cdp._event_label(properties, role.label_key) AS label,
-			   cdp._event_value(properties, role.value_key) AS value
+			   cdp._event_value(properties, role.value_key) AS value,
+			   properties AS properties
 		UNION ALL
 		SELECT 'item',
 			   coalesce(CASE WHEN role.label_key IS NOT NULL THEN cdp._json_label(item.line -> role.label_key) END,
 						cdp._event_label(item.line, NULL)),
-			   cdp._item_value(item.line)
+			   cdp._item_value(item.line),
+			   item.line
 		FROM jsonb_array_elements(CASE WHEN jsonb_typeof(properties -> role.items_key) = 'array'
 									   THEN properties -> role.items_key END) AS item (line)
 		WHERE jsonb_typeof(item.line) = 'object'
 	) AS entry;
 END;
-COMMENT ON FUNCTION cdp._event_entries(timestamptz, text, text, jsonb) IS 'the timeline entries of one event: itself under its role''s name, then its items';
+COMMENT ON FUNCTION cdp._event_entries(timestamptz, text, text, jsonb) IS 'the timeline entries of one event: itself under its role''s name, then its items, each with its own properties';
 
 -- storing events
 --

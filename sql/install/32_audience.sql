@@ -27,3 +27,48 @@ COMMENT ON FUNCTION cdp._audience_among(cdp.criteria, cdp.bitmap, timestamptz, t
 CREATE FUNCTION cdp._overlap(tags text[], at timestamptz, kind text, OUT a int, OUT b int, OUT in_both bigint) RETURNS SETOF record
 LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__overlap';
 COMMENT ON FUNCTION cdp._overlap(text[], timestamptz, text) IS 'how many of the universe have both tags, for each pair of places in the array, a <= b';
+
+-- For whoever keeps answers: after an event, tag or trait of the profile ask
+-- again; if there is none, ask again at this instant.
+CREATE FUNCTION cdp._criteria_due(profile bigint, rule cdp.criteria, at timestamptz, label text DEFAULT NULL) RETURNS timestamptz
+LANGUAGE c STABLE PARALLEL SAFE COST 5000 AS 'MODULE_PATHNAME', 'mcdp__criteria_due';
+COMMENT ON FUNCTION cdp._criteria_due(bigint, cdp.criteria, timestamptz, text) IS 'the first instant after at at which the rule may answer differently about a canonical profile if nothing happens (never too late, maybe too early); NULL = never';
+
+-- histories
+
+CREATE FUNCTION cdp._audience_probe(rule cdp.criteria, at timestamptz, sets cdp.bitmap[], lookups jsonb, profile bigint, history cdp.timeline) RETURNS bigint
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'mcdp__audience_probe';
+COMMENT ON FUNCTION cdp._audience_probe(cdp.criteria, timestamptz, cdp.bitmap[], jsonb, bigint, cdp.timeline) IS 'a step of audience(): 4 * profile + 0 no, 1 yes, 2 depends on properties; NULL when the profile is not in sets[1]';
+
+-- Work is by index and proportional to the events of these profiles, whatever
+-- the statistics say.
+CREATE FUNCTION cdp._event_rows(profiles bigint[], names text[], since timestamptz, until timestamptz)
+	RETURNS TABLE (profile_id bigint, at timestamptz, event text, label text, value double precision, properties jsonb)
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
+DECLARE
+	raw text[];
+BEGIN
+	SELECT array_agg(n) INTO raw
+	FROM (SELECT unnest(names) AS n
+		  UNION
+		  SELECT r.event FROM cdp.event_role r
+		  WHERE r.as_event = ANY (names) OR r.items_key IS NOT NULL AND 'item' = ANY (names)) x;
+	RETURN QUERY
+	SELECT l.canonical_id, n.at, n.event, n.label, n.value, n.entry_properties
+	FROM cdp.profile l
+	CROSS JOIN LATERAL (
+		SELECT o.at, o.event, o.source, o.properties FROM cdp.event o
+		WHERE o.profile_id = l.profile_id AND o.event = ANY (raw) AND o.at >= since AND o.at <= until
+		UNION ALL
+		SELECT o.at, o.event, o.source, o.properties FROM cdp.event o
+		WHERE o.participants @> ARRAY[l.profile_id] AND o.participants <> '{}' AND o.profile_id <> l.profile_id
+			AND o.event = ANY (raw) AND o.at >= since AND o.at <= until
+	) e
+	CROSS JOIN LATERAL cdp._event_entries(e.at, e.event, e.source, e.properties) n
+	WHERE l.canonical_id = ANY (profiles) AND n.event = ANY (names)
+	ORDER BY l.canonical_id, n.at, n.event COLLATE "C", n.label COLLATE "C" NULLS FIRST, n.value NULLS FIRST;
+END
+$$;
+COMMENT ON FUNCTION cdp._event_rows(bigint[], text[], timestamptz, timestamptz) IS 'the timeline entries with these names that stored events in [since, until] gave these canonical profiles, with their properties, in the order of timelines';

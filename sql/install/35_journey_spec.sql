@@ -94,16 +94,17 @@ END
 $$;
 COMMENT ON FUNCTION cdp._journey_time(text) IS 'an ISO 8601 instant, UTC when no zone is given; NULL when malformed';
 
--- Also refuses what is parsed but cannot be evaluated yet, and [$] where
--- nothing binds it: better now than in the middle of a run.
+-- Also refuses [$] where nothing binds it: better now than in the middle of a
+-- run.
 CREATE FUNCTION cdp._spec_criteria(path text, value jsonb, may_bind boolean) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	rule	text := cdp._spec_text(path, value);
 	why		text;
 BEGIN
-	PERFORM cdp.criteria_holds(rule::cdp.criteria, '{}'::cdp.timeline, timestamptz '2000-01-01Z',
-							   label => CASE WHEN may_bind THEN '' END);
+	IF cdp._criteria_has_free_label(rule::cdp.criteria) AND NOT may_bind THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'no label is bound to [$]';
+	END IF;
 EXCEPTION WHEN syntax_error OR data_exception OR feature_not_supported OR program_limit_exceeded THEN
 	GET STACKED DIAGNOSTICS why = PG_EXCEPTION_DETAIL;
 	PERFORM cdp._spec_error(path, concat_ws(': ', SQLERRM, rtrim(nullif(why, ''), '.')),

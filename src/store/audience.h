@@ -4,9 +4,14 @@
  *	  Who satisfies a rule: set-wise for all profiles, point-wise for one.
  *
  *		audience_source.c	tags, traits, timelines, the universe, by SPI
- *		audience.c			evaluation of a rule for a set of profiles
+ *		audience_event.c	conditions on properties, from the events' rows
+ *		audience_plan.c		plans, for both ways of asking
+ *		audience.c			evaluation of a rule for a set of profiles: sets …
+ *		audience_history.c	… and histories
+ *		audience_probe_fn.c what is called for each history, maybe by workers
  *		audience_point.c	evaluation of a rule for one profile
  *		audience_fn.c		SQL-callable functions
+ *		audience_next_fn.c	when time alone changes who satisfies a rule
  *
  * Words: candidates are the canonical profiles that are still in question;
  * a history is a profile's timeline.
@@ -28,7 +33,9 @@
 #include "executor/spi.h"
 
 #include "core/rbuf.h"
+#include "store/audience_plan.h"
 #include "types/criteria.h"
+#include "types/expected_gap.h"
 #include "types/timeline_datum.h"
 
 /* Canonical profiles that may have more than one leaf (30_tag.sql). */
@@ -36,8 +43,8 @@
 
 /* ---- audience_source.c ---- */
 
-/* The members of a tag, in a set of that context. */
-extern Rbuf *mcdp_source_tagged(MemoryContext cx, const char *tag);
+/* The members of a tag as of "at", as far as its history is kept; in a set of that context. */
+extern Rbuf *mcdp_source_tagged(MemoryContext cx, const char *tag, TimestampTz at);
 
 /* Whom rules range over. */
 extern Rbuf *mcdp_source_universe(MemoryContext cx, const char *kind, TimestampTz at);
@@ -45,7 +52,22 @@ extern Rbuf *mcdp_source_universe(MemoryContext cx, const char *kind, TimestampT
 /* Is this one profile in the universe of its own kind? */
 extern bool mcdp_source_in_universe(int64 id, TimestampTz at);
 
-extern bool mcdp_source_has_tag(int64 id, const char *tag);
+extern bool mcdp_source_has_tag(int64 id, const char *tag, TimestampTz at);
+
+extern bool mcdp_source_in_label_set(const char *set, const char *label, int len);
+extern void mcdp_source_prior(const char *event, const char *label, McdpPriorGap *out);
+
+/*
+ * The first instant after "at" at which something outside of its history
+ * changes for a profile: it enters the universe.  PG_INT64_MAX = never.
+ */
+extern TimestampTz mcdp_source_next_change(int64 id, const CriteriaNode *rule, TimestampTz at);
+
+/*
+ * The label sets and priors that a rule needs, as JSON: {"label_sets": {set:
+ * {label: true}}, "priors": {event: {label or "": [microseconds, weight]}}}.
+ */
+extern Datum mcdp_source_lookups(const CriteriaNode *rule);
 
 /* False when there is none; text is allocated in that context. */
 extern bool mcdp_source_trait(MemoryContext cx, int64 id, const char *name,
@@ -66,38 +88,100 @@ extern void mcdp_source_traits(const int64 *ids, int n, const char *name,
 extern void mcdp_source_all_traits(const char *name, SourceTakeTrait take, void *arg);
 
 /*
- * Histories, as rows (profile_id, timeline).  Nearly everybody's is stored as
- * one row, his sole part; split ones (several parts or leaves, or events still
- * to be folded) have to be put together.  bitmap_type is the type's oid.
+ * The timeline entries with these names (text[]) of these profiles' stored
+ * events in [since, until], with their properties: by profile, and then in the
+ * order of timelines.  Leaves the rows in SPI_tuptable and returns how many.
  */
-extern Rbuf *mcdp_source_split_histories(MemoryContext cx);
-extern Portal mcdp_source_timelines(Rbuf *candidates, Oid bitmap_type);
+extern uint64 mcdp_source_event_entries(const int64 *ids, int n, Datum names,
+										TimestampTz since, TimestampTz until);
 
 /*
- * Sole parts of these candidates, or with NULL of everybody: the caller skips
- * those of split histories.
+ * Nearly everybody's history is stored as one row, his sole part; split ones
+ * (several parts or leaves, or events still to be folded) have to be put
+ * together.
  */
-extern Portal mcdp_source_sole_timelines(Rbuf *candidates, Oid bitmap_type);
+extern Rbuf *mcdp_source_split_histories(MemoryContext cx);
+
+/* ---- audience_event.c ---- */
+
+/* The conditions on properties in a rule; NULL when there are none. */
+typedef struct EventConditions EventConditions;
+extern EventConditions *mcdp_conditions_make(MemoryContext cx, const CriteriaNode *rule, TimestampTz at);
+
+/* Read the rows of these profiles' events that some condition is about. */
+extern void mcdp_conditions_fetch(EventConditions *c, const int64 *ids, int n);
+
+/* Find them in the timeline of one of them; the answers live until the next one. */
+extern void mcdp_conditions_mark(EventConditions *c, int64 id, const TimelineView *v);
+
+/* As CriteriaEnv.conditions says. */
+extern const uint8 *mcdp_conditions_of(const EventConditions *c, const CriteriaEvent *event);
 
 /* ---- audience.c ---- */
 
 /*
  * The candidates that satisfy the rule, as a set of context cx.  The rule must
- * be one that evaluation knows, without free [$].
+ * be without free [$].  bitmap_type is the type's oid.
  */
-extern Rbuf *mcdp_audience(MemoryContext cx, const CriteriaNode *rule,
+extern Rbuf *mcdp_audience(MemoryContext cx, CriteriaNode *rule,
 						   const Rbuf *candidates, TimestampTz at,
 						   Oid bitmap_type);
 
 /* The same when the candidates are some of so many profiles. */
-extern Rbuf *mcdp_audience_among(MemoryContext cx, const CriteriaNode *rule,
+extern Rbuf *mcdp_audience_among(MemoryContext cx, CriteriaNode *rule,
 								 const Rbuf *candidates, uint64 universe,
 								 TimestampTz at, Oid bitmap_type);
 
+/* ---- audience_history.c, for audience.c ---- */
+
+typedef struct AudienceTag
+{
+	const char *name;
+	Rbuf	   *members;
+	struct AudienceTag *next;
+} AudienceTag;
+
+typedef struct AudienceRun
+{
+	MemoryContext cx;			/* of this evaluation */
+	Oid			bitmap_type;
+	CriteriaNode *rule;
+	uint64		universe;		/* how many profiles there are, candidates or not */
+	TimestampTz at;
+	AudiencePlan	   *plan;
+	Rbuf	  **sets;			/* see audience_plan.h; NULL = not yet */
+	AudienceTag *tags;
+} AudienceRun;
+
+/*
+ * Decides those of sets[0] who have a history: puts them into "seen", and into
+ * "result" if the rule holds.
+ */
+extern void mcdp_audience_histories(AudienceRun *run, Rbuf *result, Rbuf *seen);
+
 /* ---- audience_point.c ---- */
 
+/* One canonical profile, of whom things are fetched when they are asked for. */
+typedef struct AudiencePoint
+{
+	MemoryContext cx;
+	int64		id;
+	CriteriaNode *rule;
+	CriteriaEnv env;			/* ready for mcdp_criteria_holds */
+	bool		fetched;		/* is env.timeline what it shall be? */
+	TimelineView view;
+	EventConditions *conditions;
+} AudiencePoint;
+
+/* label is [$], or NULL. */
+extern AudiencePoint *mcdp_audience_point(MemoryContext cx, CriteriaNode *rule, int64 id,
+										  TimestampTz at, const char *label);
+
+/* Before env is asked about histories. */
+extern void mcdp_audience_point_history(AudiencePoint *point);
+
 /* Does one canonical profile satisfy the rule?  label is [$], or NULL. */
-extern bool mcdp_audience_matches(MemoryContext cx, const CriteriaNode *rule,
+extern bool mcdp_audience_matches(MemoryContext cx, CriteriaNode *rule,
 								  int64 id, TimestampTz at, const char *label);
 
 #endif							/* MCDP_AUDIENCE_H */

@@ -40,12 +40,6 @@ typedef struct OpenRule
 static void
 check_rule(const CriteriaNode *rule, bool label_bound)
 {
-	const char *unsupported = mcdp_criteria_unsupported(rule);
-
-	if (unsupported != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("rules with \"%s\" cannot be evaluated yet", unsupported)));
 	if (!label_bound && mcdp_criteria_has_free_label(rule))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -156,7 +150,7 @@ mcdp_audience_count(PG_FUNCTION_ARGS)
 }
 
 static bool
-matches(FunctionCallInfo fcinfo, const CriteriaNode *rule, const char *label)
+matches(FunctionCallInfo fcinfo, CriteriaNode *rule, const char *label)
 {
 	MemoryContext cx = AllocSetContextCreate(CurrentMemoryContext, "matches",
 											 ALLOCSET_SMALL_SIZES);

@@ -28,6 +28,7 @@
 #include "store/audience.h"
 #include "store/chunk_scan.h"
 #include "types/bitmap.h"
+#include "types/criteria_datum.h"
 
 #define FETCH_ROWS		1000
 
@@ -35,7 +36,7 @@ typedef struct SourceQuery
 {
 	const char *text;
 	int			nargs;
-	Oid			argtypes[2];
+	Oid			argtypes[4];
 	SPIPlanPtr	plan;
 } SourceQuery;
 
@@ -90,6 +91,25 @@ static SourceQuery split_histories = {
 	0
 };
 
+static SourceQuery in_label_set = {
+	"SELECT true FROM cdp.label_set s WHERE s.name = $1 AND s.label = $2",
+	2, {TEXTOID, TEXTOID}
+};
+static SourceQuery label_sets = {
+	"SELECT pg_catalog.jsonb_build_object('label_sets', pg_catalog.jsonb_object_agg(x.name, x.labels))"
+	" FROM (SELECT s.name, pg_catalog.jsonb_object_agg(s.label, true) AS labels"
+	"  FROM cdp.label_set s WHERE s.name = ANY ($1) GROUP BY s.name) x",
+	1, {TEXTARRAYOID}
+};
+static SourceQuery first_at = {
+	"SELECT pg_catalog.min(l.first_at) FROM cdp.profile l WHERE l.canonical_id = $1",
+	1, {INT8OID}
+};
+static SourceQuery event_entries = {
+	"SELECT e.profile_id, e.at, e.event, e.label, e.value, e.properties FROM cdp._event_rows($1, $2, $3, $4) e",
+	4, {INT8ARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+};
+
 static SPIPlanPtr
 get_plan(SourceQuery *query)
 {
@@ -136,7 +156,7 @@ run_question(SourceQuery *query, Datum *args)
 }
 
 Rbuf *
-mcdp_source_tagged(MemoryContext cx, const char *tag)
+mcdp_source_tagged(MemoryContext cx, const char *tag, TimestampTz at)
 {
 	return mcdp_chunk_members(cx, tag);
 }
@@ -163,50 +183,31 @@ mcdp_source_in_universe(int64 id, TimestampTz at)
 }
 
 bool
-mcdp_source_has_tag(int64 id, const char *tag)
+mcdp_source_has_tag(int64 id, const char *tag, TimestampTz at)
 {
 	Datum		args[2] = {Int64GetDatum(id), CStringGetTextDatum(tag)};
 
 	return run_question(&has_tag, args);
 }
 
-/* False for null, which stands for a trait that was removed. */
+/* False for null, which stands for a trait that was removed.  Text is copied. */
 static bool
 trait_from_jsonb(MemoryContext cx, Datum value, CriteriaConst *out)
 {
 	Jsonb	   *jsonb = DatumGetJsonbP(value);
 	JsonbValue	scalar;
 
-	memset(out, 0, sizeof(*out));
-	out->type = CRITERIA_OTHER;
 	if (!JB_ROOT_IS_SCALAR(jsonb) || !JsonbExtractScalar(&jsonb->root, &scalar))
-		return true;
-	switch (scalar.type)
+		scalar.type = jbvBinary;
+	if (!mcdp_criteria_from_json(&scalar, out))
+		return false;
+	if (out->type == CRITERIA_TEXT)
 	{
-		case jbvNull:
-			return false;
-		case jbvNumeric:
-			out->type = CRITERIA_NUMBER;
-			out->number = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
-															 NumericGetDatum(scalar.val.numeric)));
-			break;
-		case jbvBool:
-			out->type = CRITERIA_BOOLEAN;
-			out->boolean = scalar.val.boolean;
-			break;
-		case jbvString:
-			{
-				char	   *text = MemoryContextAlloc(cx, scalar.val.string.len + 1);
+		char	   *text = MemoryContextAlloc(cx, out->len + 1);
 
-				memcpy(text, scalar.val.string.val, scalar.val.string.len);
-				text[scalar.val.string.len] = '\0';
-				out->type = CRITERIA_TEXT;
-				out->text = text;
-				out->len = scalar.val.string.len;
-				break;
-			}
-		default:
-			break;
+		memcpy(text, out->text, out->len);
+		text[out->len] = '\0';
+		out->text = text;
 	}
 	return true;
 }
@@ -279,19 +280,27 @@ stream_traits(SourceQuery *query, Datum *args, SourceTakeTrait take, void *arg)
 	SPI_cursor_close(portal);
 }
 
-void
-mcdp_source_traits(const int64 *ids, int n, const char *name, SourceTakeTrait take, void *arg)
+static Datum
+id_array(const int64 *ids, int n)
 {
 	Datum	   *elems = palloc(n * sizeof(Datum));
-	Datum		args[2];
+	ArrayType  *array;
 
 	for (int i = 0; i < n; i++)
 		elems[i] = Int64GetDatum(ids[i]);
-	args[0] = PointerGetDatum(construct_array(elems, n, INT8OID, sizeof(int64),
-											  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	array = construct_array(elems, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
+	pfree(elems);
+	return PointerGetDatum(array);
+}
+
+void
+mcdp_source_traits(const int64 *ids, int n, const char *name, SourceTakeTrait take, void *arg)
+{
+	Datum		args[2];
+
+	args[0] = id_array(ids, n);
 	args[1] = CStringGetTextDatum(name);
 	stream_traits(&traits, args, take, arg);
-	pfree(elems);
 	pfree(DatumGetPointer(args[0]));
 }
 
@@ -317,30 +326,80 @@ mcdp_source_split_histories(MemoryContext cx)
 	return result;
 }
 
-/* These name a type of ours, so their plans are made anew each time. */
-static Portal
-open_for_set(const char *query, Rbuf *set, Oid bitmap_type)
-{
-	Datum		arg = mcdp_rbuf_to_bitmap(set);
+/* ---- what rules look up ---- */
 
-	return SPI_cursor_open_with_args(NULL, query, 1, &bitmap_type, &arg, NULL, true, 0);
+bool
+mcdp_source_in_label_set(const char *set, const char *label, int len)
+{
+	Datum		args[2] = {CStringGetTextDatum(set), PointerGetDatum(cstring_to_text_with_len(label, len))};
+
+	return run_question(&in_label_set, args);
 }
 
-Portal
-mcdp_source_timelines(Rbuf *candidates, Oid bitmap_type)
+void
+mcdp_source_prior(const char *event, const char *label, McdpPriorGap *out)
 {
-	return open_for_set("SELECT t.profile_id, t.timeline FROM cdp._timelines_of($1) t",
-						candidates, bitmap_type);
 }
 
-Portal
-mcdp_source_sole_timelines(Rbuf *candidates, Oid bitmap_type)
+typedef struct SetNames
 {
-	if (candidates == NULL)
-		return SPI_cursor_open_with_args(NULL,
-										 "SELECT p.profile_id, p.timeline FROM cdp.timeline_part p WHERE p.sole",
-										 0, NULL, NULL, NULL, true, 0);
-	return open_for_set("SELECT p.profile_id, p.timeline FROM cdp.timeline_part p"
-						" WHERE p.sole AND $1 OPERATOR(cdp.@>) p.profile_id",
-						candidates, bitmap_type);
+	Datum	   *names;
+	int			n;
+} SetNames;
+
+static void
+list_set(const CriteriaEvent *event, const CriteriaNode *node, void *arg)
+{
+	SetNames   *sets = arg;
+
+	if (event->label_type != CRITERIA_LABEL_SET)
+		return;
+	sets->names = sets->names == NULL ? palloc(sizeof(Datum)) :
+		repalloc(sets->names, (sets->n + 1) * sizeof(Datum));
+	sets->names[sets->n++] = CStringGetTextDatum(event->label);
+}
+
+Datum
+mcdp_source_lookups(const CriteriaNode *rule)
+{
+	SetNames	sets = {NULL, 0};
+	Datum		result;
+	Datum		arg;
+	bool		isnull;
+
+	mcdp_criteria_visit_events(rule, list_set, &sets);
+	if (sets.n == 0)
+		return DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
+	arg = PointerGetDatum(construct_array(sets.names, sets.n, TEXTOID, -1, false, TYPALIGN_INT));
+	run_query(&label_sets, &arg);
+	result = get_value(0, 1, &isnull);
+	result = SPI_datumTransfer(result, false, -1);
+	SPI_freetuptable(SPI_tuptable);
+	return result;
+}
+
+TimestampTz
+mcdp_source_next_change(int64 id, const CriteriaNode *rule, TimestampTz at)
+{
+	Datum		arg = Int64GetDatum(id);
+	TimestampTz first;
+	bool		isnull;
+
+	run_query(&first_at, &arg);
+	first = DatumGetTimestampTz(get_value(0, 1, &isnull));
+	if (isnull || first <= at)
+		first = PG_INT64_MAX;
+	SPI_freetuptable(SPI_tuptable);
+	return first;
+}
+
+/* ---- rows of events ---- */
+
+uint64
+mcdp_source_event_entries(const int64 *ids, int n, Datum names, TimestampTz since, TimestampTz until)
+{
+	Datum		args[4] = {id_array(ids, n), names, TimestampTzGetDatum(since), TimestampTzGetDatum(until)};
+
+	run_query(&event_entries, args);
+	return SPI_processed;
 }

@@ -9,7 +9,8 @@
  *		criteria_print.c	tree -> canonical text
  *		criteria_store.c	tree <-> stored bytes
  *		criteria_walk.c		what a rule needs: tags, traits, events, a label
- *		criteria_eval.c		does a rule hold for one profile at one instant
+ *		criteria_eval.c		does a rule hold for one profile at one instant, and
+ *							the files listed in criteria_eval.h
  *		criteria_io.c, criteria_op.c, criteria_fn.c		SQL-callable functions
  *
  * Words: a rule is a tree of nodes; a term is a node that asks something (a
@@ -33,6 +34,7 @@ typedef struct varlena Criteria;
 
 #define CRITERIA_MAX_LENGTH		(1024 * 1024)	/* bytes of a rule's text */
 #define CRITERIA_MAX_DEPTH		5000	/* nested parentheses, !, any() */
+#define CRITERIA_MAX_STEPS		64	/* of a sequence */
 
 /* These numbers are part of the stored form: never renumber. */
 typedef enum CriteriaOp
@@ -153,6 +155,10 @@ typedef struct CriteriaStep
 	int64		gap;			/* microseconds */
 	CriteriaEvent event;
 	struct CriteriaStep *next;
+
+	/* while it is read */
+	int			number;			/* from 1 */
+	bool		ends;			/* no step that happens may follow */
 } CriteriaStep;
 
 typedef struct CriteriaNode
@@ -175,6 +181,8 @@ typedef struct CriteriaNode
 	CriteriaEvent event;		/* COMPARE of any other measure; ANY */
 	CriteriaWindow window;		/* the same; SEQ */
 	CriteriaStep *steps;		/* SEQ */
+
+	int			set;			/* for the evaluation of sets, store/audience_plan.h */
 } CriteriaNode;
 
 /* Why a text is no rule. */
@@ -211,30 +219,54 @@ extern bool mcdp_criteria_needs_traits(const CriteriaNode *node);
 /* Some [$] that no any() binds: evaluation needs env->label. */
 extern bool mcdp_criteria_has_free_label(const CriteriaNode *node);
 
-/*
- * The first construct in the rule that parses but that evaluation does not
- * know, as words for a message ("due"), or NULL when there is none.  Callers
- * raise feature_not_supported before they evaluate.
- */
-extern const char *mcdp_criteria_unsupported(const CriteriaNode *node);
+/* Conditions on properties; label sets. */
+extern bool mcdp_criteria_needs_properties(const CriteriaNode *node);
+extern bool mcdp_criteria_needs_label_sets(const CriteriaNode *node);
 
 /* Call visit for each TAG node, or each COMPARE of a TRAIT, from left to right. */
 typedef void (*CriteriaVisit) (const CriteriaNode *node, void *arg);
 extern void mcdp_criteria_visit_tags(const CriteriaNode *node, CriteriaVisit visit, void *arg);
 extern void mcdp_criteria_visit_traits(const CriteriaNode *node, CriteriaVisit visit, void *arg);
 
+/* Call visit for each event of a measure, an any() or a step, with its window. */
+typedef void (*CriteriaVisitEvent) (const CriteriaEvent *event, const CriteriaNode *node, void *arg);
+extern void mcdp_criteria_visit_events(const CriteriaNode *node, CriteriaVisitEvent visit, void *arg);
+
 /* ---- point evaluation ---- */
 
 struct TimelineView;
+struct McdpPriorGap;
 
+/* Callbacks that are NULL know nothing: no tag, no trait, an empty set, no prior. */
 typedef struct CriteriaEnv
 {
 	TimestampTz at;
 	const struct TimelineView *timeline;	/* NULL = no events */
 	const char *label;			/* [$], NULL = not bound */
-	bool		(*has_tag) (void *arg, const char *tag);
-	/* false = no such trait; a JSON number, string, boolean → the type of that name, anything else OTHER */
-	bool		(*trait) (void *arg, const char *name, CriteriaConst *out);
+
+	bool		(*has_tag) (void *arg, const CriteriaNode *node);
+
+	/*
+	 * False = no such trait; a JSON number, string, boolean → the type of that
+	 * name, anything else OTHER.
+	 */
+	bool		(*trait) (void *arg, const CriteriaNode *node, CriteriaConst *out);
+
+	/* Instead, for callers that know the answer: does this comparison hold? */
+	bool		(*trait_holds) (void *arg, const CriteriaNode *node);
+
+	/* Is the label in the label set? */
+	bool		(*label_set) (void *arg, const char *set, const char *label, int len);
+
+	/*
+	 * A byte per event of the timeline, 0 for those of this name whose
+	 * properties do not satisfy its conditions; NULL = none does.  Without
+	 * the callback, conditions raise feature_not_supported.
+	 */
+	const uint8 *(*conditions) (void *arg, const CriteriaEvent *event);
+
+	/* Prior of due(event) or due(event[label]); *out says "none" before. */
+	void		(*prior) (void *arg, const char *event, const char *label, struct McdpPriorGap *out);
 	void	   *arg;
 } CriteriaEnv;
 
@@ -244,7 +276,18 @@ extern bool mcdp_criteria_holds(const CriteriaNode *node, CriteriaEnv *env);
 /* The value a COMPARE node compares; false = nothing (no such event, no such trait). */
 extern bool mcdp_criteria_value(const CriteriaNode *node, CriteriaEnv *env, CriteriaConst *out);
 
-/* Does a value satisfy "cmp consts"?  A value of another type than the constant does not, whatever cmp is. */
-extern bool mcdp_criteria_compare(const CriteriaConst *value, CriteriaCmp cmp, const CriteriaConst *consts, int num_consts);
+/*
+ * Does a value satisfy "cmp consts" at this instant?  A value of another type
+ * than the constant does not, whatever cmp is.
+ */
+extern bool mcdp_criteria_compare(const CriteriaConst *value, CriteriaCmp cmp,
+								  const CriteriaConst *consts, int num_consts, TimestampTz at);
+
+/*
+ * The first instant after env->at at which the rule may hold or not hold
+ * other than before if nothing happens: never too late, maybe too early.
+ * PG_INT64_MAX = never.  Of env the traits, the label and the priors are used.
+ */
+extern TimestampTz mcdp_criteria_next_change(const CriteriaNode *node, CriteriaEnv *env);
 
 #endif							/* MCDP_TYPES_CRITERIA_H */

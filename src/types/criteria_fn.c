@@ -41,7 +41,6 @@ open_rule(FunctionCallInfo fcinfo, const Criteria *stored)
 {
 	OpenedRule *rule = fcinfo->flinfo->fn_extra;
 	MemoryContext old;
-	const char *unsupported;
 
 	if (rule == NULL)
 		rule = fcinfo->flinfo->fn_extra = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt,
@@ -64,13 +63,13 @@ open_rule(FunctionCallInfo fcinfo, const Criteria *stored)
 	rule->node = mcdp_criteria_open(rule->stored);
 	MemoryContextSwitchTo(old);
 
-	unsupported = mcdp_criteria_unsupported(rule->node);
-	if (unsupported != NULL)
+	if (mcdp_criteria_needs_properties(rule->node))
 	{
 		rule->node = NULL;
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("evaluation of \"%s\" in a rule is not supported", unsupported)));
+				 errmsg("criteria_holds cannot evaluate conditions on properties"),
+				 errdetail("Timelines hold no properties.")));
 	}
 	rule->needs_tags = mcdp_criteria_needs_tags(rule->node);
 	rule->has_free_label = mcdp_criteria_has_free_label(rule->node);
@@ -84,39 +83,13 @@ typedef struct Profile
 	bool	   *tag_nulls;
 	int			num_tags;
 	Jsonb	   *traits;			/* an object, or NULL */
+	Jsonb	   *label_sets;		/* an object of arrays, or NULL */
 } Profile;
 
-static bool
-has_tag(void *arg, const char *tag)
+bool
+mcdp_criteria_from_json(const JsonbValue *value, CriteriaConst *out)
 {
-	Profile    *profile = arg;
-	size_t		len = strlen(tag);
-
-	for (int i = 0; i < profile->num_tags; i++)
-	{
-		text	   *t;
-
-		if (profile->tag_nulls[i])
-			continue;
-		t = DatumGetTextPP(profile->tags[i]);
-		if (VARSIZE_ANY_EXHDR(t) == len && memcmp(VARDATA_ANY(t), tag, len) == 0)
-			return true;
-	}
-	return false;
-}
-
-static bool
-trait(void *arg, const char *name, CriteriaConst *out)
-{
-	Profile    *profile = arg;
-	JsonbValue	buffer;
-	JsonbValue *value;
-
-	if (profile->traits == NULL)
-		return false;
-	value = getKeyJsonValueFromContainer(&profile->traits->root, name, strlen(name), &buffer);
-	if (value == NULL)
-		return false;
+	memset(out, 0, sizeof(*out));
 	switch (value->type)
 	{
 		case jbvNull:
@@ -141,11 +114,76 @@ trait(void *arg, const char *name, CriteriaConst *out)
 	}
 }
 
-/* criteria_holds(rule, history, at, tags, traits, label) */
+static bool
+has_tag(void *arg, const CriteriaNode *node)
+{
+	Profile    *profile = arg;
+	size_t		len = node->name_len;
+
+	for (int i = 0; i < profile->num_tags; i++)
+	{
+		text	   *t;
+
+		if (profile->tag_nulls[i])
+			continue;
+		t = DatumGetTextPP(profile->tags[i]);
+		if (VARSIZE_ANY_EXHDR(t) == len && memcmp(VARDATA_ANY(t), node->name, len) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool
+trait(void *arg, const CriteriaNode *node, CriteriaConst *out)
+{
+	Profile    *profile = arg;
+	JsonbValue	buffer;
+	JsonbValue *value;
+
+	if (profile->traits == NULL)
+		return false;
+	value = getKeyJsonValueFromContainer(&profile->traits->root, node->name, node->name_len, &buffer);
+	if (value == NULL)
+		return false;
+	return mcdp_criteria_from_json(value, out);
+}
+
+static bool
+label_set(void *arg, const char *set, const char *label, int len)
+{
+	Profile    *profile = arg;
+	JsonbValue	buffer,
+				member;
+	JsonbValue *labels;
+
+	if (profile->label_sets == NULL)
+		return false;
+	labels = getKeyJsonValueFromContainer(&profile->label_sets->root, set, strlen(set), &buffer);
+	if (labels == NULL || labels->type != jbvBinary)
+		return false;
+	member.type = jbvString;
+	member.val.string.val = unconstify(char *, label);
+	member.val.string.len = len;
+	return findJsonbValueFromContainer(labels->val.binary.data, JB_FARRAY, &member) != NULL;
+}
+
+static Jsonb *
+get_object(FunctionCallInfo fcinfo, int arg, const char *what)
+{
+	Jsonb	   *object = PG_GETARG_JSONB_P(arg);
+
+	if (!JB_ROOT_IS_OBJECT(object))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be a JSON object", what)));
+	return object;
+}
+
+/* criteria_holds(rule, history, at, tags, traits, label, label_sets) */
 Datum
 mcdp_criteria_holds_fn(PG_FUNCTION_ARGS)
 {
-	CriteriaEnv env = {.has_tag = has_tag,.trait = trait};
+	CriteriaEnv env = {.has_tag = has_tag,.trait = trait,.label_set = label_set};
 	Profile		profile = {0};
 	TimelineView history;
 	OpenedRule *rule;
@@ -164,13 +202,9 @@ mcdp_criteria_holds_fn(PG_FUNCTION_ARGS)
 		deconstruct_array(PG_GETARG_ARRAYTYPE_P(3), TEXTOID, -1, false, TYPALIGN_INT,
 						  &profile.tags, &profile.tag_nulls, &profile.num_tags);
 	if (!PG_ARGISNULL(4))
-	{
-		profile.traits = PG_GETARG_JSONB_P(4);
-		if (!JB_ROOT_IS_OBJECT(profile.traits))
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("traits must be a JSON object")));
-	}
+		profile.traits = get_object(fcinfo, 4, "traits");
+	if (!PG_ARGISNULL(6))
+		profile.label_sets = get_object(fcinfo, 6, "label_sets");
 	if (!PG_ARGISNULL(5))
 		env.label = text_to_cstring(PG_GETARG_TEXT_PP(5));
 	else if (rule->has_free_label)

@@ -185,13 +185,13 @@ pattern:
 	event						{
 									$$ = palloc0(sizeof(CriteriaStep));
 									$$->event = *$1;
+									$$->number = 1;
 									$$->next = $$;
 								}
 	| pattern arrow step		{
 									$3->has_gap = $2.has_gap;
 									$3->gap = $2.usec;
-									$3->next = $1->next;
-									$1->next = $3;
+									MUST(mcdp_criteria_add_step(p, @3, $1, $3));
 									$$ = $3;
 								}
 	;

@@ -561,6 +561,33 @@ mcdp_criteria_make_condition(CriteriaParser *p, CriteriaText key, CriteriaCompar
 	return condition->consts ? condition : NULL;
 }
 
+/*
+ * Steps are a circular list.  A length before a negated step has a meaning at
+ * the end of a sequence only: "and not for so long after".
+ */
+bool
+mcdp_criteria_add_step(CriteriaParser *p, int pos, CriteriaStep *last, CriteriaStep *step)
+{
+	step->number = last->number + 1;
+	if (step->number > CRITERIA_MAX_STEPS)
+	{
+		mcdp_criteria_fail(p, pos, "The sequence has more than %d steps at character %d.",
+						   CRITERIA_MAX_STEPS, mcdp_criteria_character(p, pos));
+		p->err->limit = true;
+		return false;
+	}
+	if (last->ends && !step->negated)
+	{
+		mcdp_criteria_fail(p, pos, "A length before a negated step has a meaning only at the end of a sequence, but a step follows at character %d.",
+						   mcdp_criteria_character(p, pos));
+		return false;
+	}
+	step->ends = step->negated && (step->has_gap || last->ends);
+	step->next = last->next;
+	last->next = step;
+	return true;
+}
+
 /* ---- windows ---- */
 
 bool

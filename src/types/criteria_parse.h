@@ -71,6 +71,7 @@ extern CriteriaNode *mcdp_criteria_make_compare(CriteriaParser *p, int pos, Crit
 extern CriteriaNode *mcdp_criteria_make_measure(CriteriaMeasure measure, CriteriaEvent *event, const CriteriaWindow *window);
 extern CriteriaNode *mcdp_criteria_make_trait(CriteriaParser *p, int pos, CriteriaText name);
 extern CriteriaCondition *mcdp_criteria_make_condition(CriteriaParser *p, CriteriaText key, CriteriaComparison *right);
+extern bool mcdp_criteria_add_step(CriteriaParser *p, int pos, CriteriaStep *last, CriteriaStep *step);
 extern CriteriaConstCell *mcdp_criteria_make_const(CriteriaParser *p, int pos, CriteriaText word);
 extern CriteriaConstCell *mcdp_criteria_make_text(int pos, CriteriaText text);
 extern CriteriaComparison *mcdp_criteria_make_comparison(CriteriaCmp cmp, CriteriaConstCell *value);

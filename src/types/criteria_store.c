@@ -411,6 +411,8 @@ read_steps(Reader *in)
 	CriteriaStep **next = &steps;
 	uint32		n = read_number_of(in);
 
+	if (n > CRITERIA_MAX_STEPS)
+		corrupted();
 	for (uint32 i = 0; i < n; i++)
 	{
 		CriteriaStep *step = palloc0(sizeof(CriteriaStep));

@@ -114,28 +114,45 @@ mcdp_criteria_has_free_label(const CriteriaNode *node)
 	return false;
 }
 
-static const char *
-unsupported_event(const CriteriaEvent *event)
+void
+mcdp_criteria_visit_events(const CriteriaNode *node, CriteriaVisitEvent visit, void *arg)
 {
-	if (event->label_type == CRITERIA_LABEL_SET)
-		return "[@label_set]";
-	if (event->conditions != NULL)
-		return "{conditions}";
-	return NULL;
+	check_stack_depth();
+	if (node->op == CRITERIA_ANY ||
+		(node->op == CRITERIA_COMPARE && node->measure != CRITERIA_TRAIT))
+		visit(&node->event, node, arg);
+	for (const CriteriaStep *step = node->steps; step != NULL; step = step->next)
+		visit(&step->event, node, arg);
+	for (const CriteriaNode *child = node->child; child != NULL; child = child->next)
+		mcdp_criteria_visit_events(child, visit, arg);
 }
 
-const char *
-mcdp_criteria_unsupported(const CriteriaNode *node)
+static void
+note_conditions(const CriteriaEvent *event, const CriteriaNode *node, void *arg)
 {
-	const char *what;
+	*(bool *) arg |= event->conditions != NULL;
+}
 
-	check_stack_depth();
-	if (node->op == CRITERIA_SEQ)
-		return "seq";
-	if (node->op == CRITERIA_COMPARE && node->measure == CRITERIA_DUE)
-		return "due";
-	what = unsupported_event(&node->event);
-	for (const CriteriaNode *child = node->child; child != NULL && what == NULL; child = child->next)
-		what = mcdp_criteria_unsupported(child);
-	return what;
+bool
+mcdp_criteria_needs_properties(const CriteriaNode *node)
+{
+	bool		result = false;
+
+	mcdp_criteria_visit_events(node, note_conditions, &result);
+	return result;
+}
+
+static void
+note_label_set(const CriteriaEvent *event, const CriteriaNode *node, void *arg)
+{
+	*(bool *) arg |= event->label_type == CRITERIA_LABEL_SET;
+}
+
+bool
+mcdp_criteria_needs_label_sets(const CriteriaNode *node)
+{
+	bool		result = false;
+
+	mcdp_criteria_visit_events(node, note_label_set, &result);
+	return result;
 }

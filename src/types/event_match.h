@@ -167,4 +167,11 @@ extern int64 mcdp_match_pattern(const MatchPattern *p, const MatchEvent *events,
 extern int64 mcdp_match_row_pattern(const MatchPattern *p, const MatchEvent *events, size_t n,
 									int64 limit);
 
+/*
+ * Is a pattern over timelines found at all, with at most "within" from its
+ * first step to its last (MATCH_NO_GAP = any time)?
+ */
+extern bool mcdp_match_sequence(const MatchPattern *p, const MatchEvent *events, size_t n,
+								int64 at, int64 within);
+
 #endif							/* MCDP_EVENT_MATCH_H */

@@ -16,8 +16,10 @@
  * Of the chains that have reached step k only the one that did so last counts:
  * it is nearest to all that comes, and least can lie in between.  (With a lower
  * bound on the time between two steps all of them count; then the times are
- * kept in a queue, whose head only moves on.)  Nothing is ever tried again:
- * the time is events x steps, and more only at instants with several events.
+ * kept in a queue, whose head only moves on.)  For the same reason one of these
+ * chains is also the one that began last, which is best if the whole may take
+ * only so long.  Nothing is ever tried again: the time is events x steps, and
+ * more only at instants with several events.
  *
  * Copyright (c) 2026, marketing_cdp contributors
  *
@@ -46,8 +48,10 @@ typedef struct Search
 	const MatchPattern *p;
 	int64		limit;
 	int64		count;
+	int64		within;			/* from the first step to the last */
 	int64		reached[MATCH_MAX_STEPS + 1];	/* by number of steps: when,
 												 * the latest */
+	int64		begun[MATCH_MAX_STEPS + 1]; /* and when that chain began */
 	int64		forbidden[MATCH_MAX_STEPS]; /* by step: when such an event was
 											 * last */
 	Ties		ties;
@@ -66,6 +70,13 @@ may_go_on(const Search *s, int k, int64 now)
 		(step->forbidden == 0 || s->forbidden[k] <= s->reached[k]);
 }
 
+/* When a chain of k steps began that goes on now. */
+static inline int64
+began(const Search *s, int k, int64 now)
+{
+	return k == 0 ? now : s->begun[k];
+}
+
 static void
 found(Search *s, int64 how_many)
 {
@@ -82,8 +93,11 @@ search_one(Search *s, int64 now, uint64 mask, bool may_end)
 		if ((mask & BIT(s->p->steps[k].bit)) == 0 || !may_go_on(s, k, now))
 			continue;
 		if (k < s->p->nsteps - 1)
+		{
 			s->reached[k + 1] = now;
-		else if (may_end)
+			s->begun[k + 1] = began(s, k, now);
+		}
+		else if (may_end && between(began(s, k, now), now) <= (uint64) s->within)
 		{
 			found(s, 1);
 			return;
@@ -102,6 +116,7 @@ search_several(Search *s, int64 now, const MatchEvent *events, size_t n, uint64 
 	int			nsteps = s->p->nsteps;
 	int64		best = 0;
 	int64		next[MATCH_MAX_STEPS + 1];
+	int64		begun[MATCH_MAX_STEPS + 1];
 
 	mcdp_ties_gather(&s->ties, events, n, false);
 	for (int k = 1; k < nsteps; k++)
@@ -111,16 +126,19 @@ search_several(Search *s, int64 now, const MatchEvent *events, size_t n, uint64 
 		int			from = k,
 					at = k;
 		int64		ends = 0;
+		int64		start = began(s, k, now);
 
 		if (!may_go_on(s, k, now))
 			continue;
 		mcdp_ties_begin(&s->ties, steps, false, 0);
-		while ((at < nsteps - 1 || may_end) && mcdp_ties_add(&s->ties, s->p->steps[at].bit))
+		while ((at < nsteps - 1 || (may_end && between(start, now) <= (uint64) s->within)) &&
+			   mcdp_ties_add(&s->ties, s->p->steps[at].bit))
 		{
 			CHECK_FOR_INTERRUPTS();
 			if (++at == nsteps)
 			{
 				from = at = 0;
+				start = now;
 				if (s->count + ++ends >= s->limit)
 					break;
 			}
@@ -134,18 +152,27 @@ search_several(Search *s, int64 now, const MatchEvent *events, size_t n, uint64 
 				next[i] = MATCH_NEVER;
 		}
 		for (int i = from + 1; i <= at; i++)
+		{
+			begun[i] = next[i] == MATCH_NEVER ? start : Max(begun[i], start);
 			next[i] = now;
+		}
 	}
 	if (best > 0)
 		found(s, best);
 	for (int k = 1; k < nsteps; k++)
 	{
 		if (next[k] != MATCH_NEVER)
+		{
 			s->reached[k] = next[k];
+			s->begun[k] = begun[k];
+		}
 	}
 }
 
-/* For the first event of each instant: may a match end there? */
+/*
+ * For the first event of each instant: may a match end there?  With "at", only
+ * if by then the time of every trailing step has passed.
+ */
 static bool *
 find_ends(const MatchPattern *p, const MatchEvent *events, size_t n, int64 at)
 {
@@ -179,8 +206,8 @@ find_ends(const MatchPattern *p, const MatchEvent *events, size_t n, int64 at)
 	return may_end;
 }
 
-int64
-mcdp_match_pattern(const MatchPattern *p, const MatchEvent *events, size_t n, int64 at, int64 limit)
+static int64
+search(const MatchPattern *p, const MatchEvent *events, size_t n, int64 at, int64 limit, int64 within)
 {
 	Search		s;
 	bool	   *may_end = NULL;
@@ -189,6 +216,7 @@ mcdp_match_pattern(const MatchPattern *p, const MatchEvent *events, size_t n, in
 
 	s.p = p;
 	s.limit = limit;
+	s.within = within;
 	s.count = 0;
 	mcdp_ties_init(&s.ties);
 	for (int k = 0; k < p->nsteps; k++)
@@ -227,6 +255,18 @@ mcdp_match_pattern(const MatchPattern *p, const MatchEvent *events, size_t n, in
 		pfree(may_end);
 	mcdp_ties_free(&s.ties);
 	return Min(s.count, limit);
+}
+
+int64
+mcdp_match_pattern(const MatchPattern *p, const MatchEvent *events, size_t n, int64 at, int64 limit)
+{
+	return search(p, events, n, at, limit, MATCH_NO_GAP);
+}
+
+bool
+mcdp_match_sequence(const MatchPattern *p, const MatchEvent *events, size_t n, int64 at, int64 within)
+{
+	return search(p, events, n, at, 1, within) > 0;
 }
 
 /* ------------------------------------------------------------------ rows */

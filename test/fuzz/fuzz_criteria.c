@@ -2,6 +2,7 @@
 #include "fuzz.h"
 
 #include "types/criteria.h"
+#include "types/expected_gap.h"
 #include "types/timeline.h"
 #include "utils/memutils.h"
 
@@ -10,6 +11,8 @@ static const char *const terms[] = {
 	"count(purchase, 30d) >= 2", "count(view[shoes], 60d..30d) = 0", "sum(purchase, 1y) > 1000.5", "last(view) < 7d",
 	"first(view) >= 2w", "days(*, 30d) > 3", "labels(view) != 2", "top_label(view) = \"shoes\"", "avg(purchase) <= -1e3",
 	"any(view: count(view[$], 7d) >= 3 & count(purchase[$], 7d) = 0)", "seq(view -> cart ->(2h) !purchase, 3d)",
+	"seq(purchase[shoes] -> !view{a = 1} -> *, 60d..5d)", "seq(view[@diapers] -> view ->(3d) !purchase)", "labels(view[@x]) > 1",
+	"any(view[@diapers]: seq(view[$] -> view{n >= 2} -> !purchase) | due(view[$]) < 30d)", "born > 18y", "due(view[@diapers]{n < 3}) > 1d",
 	"count(purchase[@diapers]{price > 10, brand = \"x\"}, 2026-01-01..2026-02-01) > 0", "due(purchase) < 3d",
 	"\xe4\xbc\x9a\xe5\x91\x98", "registered < 2026-01-01", "active = true"
 };
@@ -50,15 +53,44 @@ fuzz_valid(uint8 *out, size_t max)
 }
 
 static bool
-has_tag(void *arg, const char *tag)
+has_tag(void *arg, const CriteriaNode *node)
 {
-	return (strlen(tag) & 1) == 0;
+	return (node->name_len & 1) == 0;
 }
 
 static bool
-no_trait(void *arg, const char *name, CriteriaConst *out)
+trait(void *arg, const CriteriaNode *node, CriteriaConst *out)
 {
-	return false;
+	static const char *const dates[] = {"1970-01-01", "1971-02-03T04:05:06.7+08:00", "1971-02-03 04:05Z", "x", "99999999"};
+
+	memset(out, 0, sizeof(*out));
+	out->type = node->name_len % 7;
+	out->number = node->name_len;
+	out->text = dates[node->name_len % lengthof(dates)];
+	out->len = strlen(out->text);
+	return out->type != CRITERIA_DATE && out->type != CRITERIA_LENGTH && out->type <= CRITERIA_BOOLEAN;
+}
+
+static bool
+label_set(void *arg, const char *set, const char *label, int len)
+{
+	return (strlen(set) & 1) == 0;
+}
+
+static const uint8 *
+conditions(void *arg, const CriteriaEvent *event)
+{
+	static const uint8 marks[12] = {0, 1, 1, 0, 1};
+
+	return event->name_len % 3 == 0 ? NULL : marks;
+}
+
+static void
+prior(void *arg, const char *event, const char *label, struct McdpPriorGap *out)
+{
+	out->exists = true;
+	out->gap = INT64CONST(86400000000);
+	out->weight = 1;
 }
 
 bool
@@ -90,11 +122,13 @@ fuzz_one(const uint8 *bytes, size_t len)
 	if (strcmp(mcdp_criteria_print(node), text) != 0)
 		fuzz_fail("canonical text prints as itself");
 
-	if (mcdp_criteria_unsupported(node) == NULL)
+	if (node->depth < 500)
 	{
 		TimelineBuilder *b = mcdp_timeline_builder_create(CurrentMemoryContext);
 		TimelineView v;
-		CriteriaEnv env = {.at = 400 * day, .label = "shoes", .has_tag = has_tag, .trait = no_trait};
+		CriteriaEnv env = {.at = 400 * day,.label = "shoes",.has_tag = has_tag,.trait = trait,
+			.label_set = label_set,.conditions = conditions,.prior = prior};
+		TimestampTz next;
 		bool		holds;
 
 		for (int i = 0; i < 12; i++)
@@ -105,6 +139,14 @@ fuzz_one(const uint8 *bytes, size_t len)
 		holds = mcdp_criteria_holds(node, &env);
 		if (holds != mcdp_criteria_holds(opened, &env))
 			fuzz_fail("the same rule gives the same answer");
+
+		/* Nothing changes before the instant at which it may. */
+		next = mcdp_criteria_next_change(node, &env);
+		if (next <= env.at)
+			fuzz_fail("the next change is not in the past");
+		env.at = next == PG_INT64_MAX ? 90000 * day : next - 1;
+		if (holds != mcdp_criteria_holds(node, &env))
+			fuzz_fail("the answer does not change before the next change");
 	}
 	return true;
 }

@@ -48,8 +48,6 @@ WHERE p.kind = 'person' AND matches(p.profile_id, r.rule, '2026-02-10') ORDER BY
 \set SHOW_CONTEXT never
 SELECT audience('count(view[$]) > 1');
 SELECT matches(1, 'count(view[$]) > 1');
-SELECT audience('due(purchase) < 3d');
-SELECT matches(1, 'vip | due(purchase) < 3d');
 SELECT audience('vip &');
 
 -- suppressed, erased, merged

@@ -1,0 +1,286 @@
+/*-------------------------------------------------------------------------
+ *
+ * audience_history.c
+ *	  Decides rules for those whom cheap terms leave open, by their histories.
+ *
+ * One query reads the histories and calls _audience_probe for each, so that
+ * parallel workers can take part.  What it needs beside the history goes along
+ * as parameters: the rule, the sets kept with the plan, label sets and priors.
+ * Its answers come back as one bitmap of 4 * id + answer.
+ *
+ * Profiles of whom the answer depends on properties are taken in batches
+ * afterwards: their histories again, with the rows of their events.
+ *
+ * Copyright (c) 2026, marketing_cdp contributors
+ *
+ * IDENTIFICATION
+ *	  src/store/audience_history.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "store/audience.h"
+#include "store/audience_probe.h"
+#include "types/bitmap.h"
+#include "types/criteria_datum.h"
+
+#define FEW_HISTORIES	1000	/* by index, whatever form they are stored in */
+#define BATCH			256		/* histories with the rows of their events */
+
+#define PROBE "SELECT cdp.rb_build_agg(cdp._audience_probe($1, $2, $3, $4, p.profile_id, p.timeline)) FROM "
+#define NPARAMS 5
+
+typedef struct Probe
+{
+	AudienceRun *run;
+	Oid			types[NPARAMS];
+	Datum		values[NPARAMS];
+	Rbuf	   *result;
+	Rbuf	   *seen;
+	Rbuf	   *unknown;		/* the answer depends on properties */
+} Probe;
+
+static Oid
+type_beside(Oid type, const char *name)
+{
+	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+	Oid			namespace;
+	Oid			result;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for type %u", type);
+	namespace = ((Form_pg_type) GETSTRUCT(tuple))->typnamespace;
+	ReleaseSysCache(tuple);
+	result = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(name),
+							 ObjectIdGetDatum(namespace));
+	if (!OidIsValid(result))
+		elog(ERROR, "type \"%s\" is not there", name);
+	return result;
+}
+
+static Datum
+sets_array(AudienceRun *run)
+{
+	Datum	   *elems = palloc(run->plan->nsets * sizeof(Datum));
+	int16		typlen;
+	bool		typbyval;
+	char		typalign;
+
+	get_typlenbyvalalign(run->bitmap_type, &typlen, &typbyval, &typalign);
+	for (int i = 0; i < run->plan->nsets; i++)
+		elems[i] = mcdp_rbuf_to_bitmap(run->sets[i]);
+	return PointerGetDatum(construct_array(elems, run->plan->nsets, run->bitmap_type,
+										   typlen, typbyval, typalign));
+}
+
+static void
+init_probe(Probe *probe, AudienceRun *run, Rbuf *result, Rbuf *seen)
+{
+	probe->run = run;
+	probe->types[0] = type_beside(run->bitmap_type, "criteria");
+	probe->values[0] = PointerGetDatum(mcdp_criteria_store(run->rule));
+	probe->types[1] = TIMESTAMPTZOID;
+	probe->values[1] = TimestampTzGetDatum(run->at);
+	probe->types[2] = get_array_type(run->bitmap_type);
+	probe->values[2] = sets_array(run);
+	probe->types[3] = JSONBOID;
+	probe->values[3] = mcdp_source_lookups(run->rule);
+	probe->types[4] = run->bitmap_type;
+	probe->result = result;
+	probe->seen = seen;
+	probe->unknown = mcdp_rbuf_create(run->cx);
+}
+
+/*
+ * Planned anew each time, as the types may be made anew.  Generic, so that big
+ * sets travel to workers as parameters and not as text inside the plan.
+ */
+static void
+run_probe(Probe *probe, const char *query, Rbuf *among)
+{
+	SPIPlanPtr	plan;
+	int			nparams = among == NULL ? NPARAMS - 1 : NPARAMS;
+	Datum		answers;
+	bool		isnull;
+
+	if (among != NULL)
+		probe->values[4] = mcdp_rbuf_to_bitmap(among);
+	plan = SPI_prepare_cursor(query, nparams, probe->types,
+							  CURSOR_OPT_GENERIC_PLAN | CURSOR_OPT_PARALLEL_OK);
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	if (SPI_execute_plan(plan, probe->values, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "SPI_execute_plan failed");
+	answers = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	if (!isnull)
+	{
+		Rbuf	   *codes = mcdp_bitmap_to_rbuf(probe->run->cx, answers);
+		RbufIter	it;
+		uint64		code;
+
+		mcdp_rbuf_iter_init(&it, codes);
+		while (mcdp_rbuf_iter_next(&it, &code))
+		{
+			uint64		id = code / AUDIENCE_ANSWERS;
+
+			mcdp_rbuf_add(probe->seen, id);
+			if (code % AUDIENCE_ANSWERS == PLAN_YES)
+				mcdp_rbuf_add(probe->result, id);
+			else if (code % AUDIENCE_ANSWERS == PLAN_ASK_PROPERTIES)
+				mcdp_rbuf_add(probe->unknown, id);
+		}
+		mcdp_rbuf_free(codes);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	SPI_freeplan(plan);
+}
+
+/* ---- with properties ---- */
+
+typedef struct PropertyRun
+{
+	PlanRun		run;			/* first: env.arg is this */
+	EventConditions *conditions;
+	AudienceLookups lookups;
+} PropertyRun;
+
+static const uint8 *
+property_conditions(void *arg, const CriteriaEvent *event)
+{
+	return mcdp_conditions_of(((PropertyRun *) arg)->conditions, event);
+}
+
+static bool
+property_label_set(void *arg, const char *set, const char *label, int len)
+{
+	return mcdp_lookups_label_set(&((PropertyRun *) arg)->lookups, set, label, len);
+}
+
+static void
+property_prior(void *arg, const char *event, const char *label, McdpPriorGap *out)
+{
+	mcdp_lookups_prior(&((PropertyRun *) arg)->lookups, event, label, out);
+}
+
+static void
+decide_batch(Probe *probe, PropertyRun *run, const int64 *ids, int n)
+{
+	Rbuf	   *batch = mcdp_rbuf_create(CurrentMemoryContext);
+	Datum		value;
+	SPITupleTable *rows;
+	uint64		nrows;
+
+	for (int i = 0; i < n; i++)
+		mcdp_rbuf_add(batch, ids[i]);
+	value = mcdp_rbuf_to_bitmap(batch);
+	if (SPI_execute_with_args("SELECT t.profile_id, t.timeline FROM cdp._timelines_of($1) t",
+							  1, &probe->run->bitmap_type, &value, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "SPI_execute_with_args failed");
+	rows = SPI_tuptable;		/* fetching the events overwrites it */
+	nrows = SPI_processed;
+	mcdp_conditions_fetch(run->conditions, ids, n);
+	for (uint64 i = 0; i < nrows; i++)
+	{
+		TimelineView view;
+		bool		isnull;
+		int64		id = DatumGetInt64(SPI_getbinval(rows->vals[i], rows->tupdesc, 1, &isnull));
+
+		CHECK_FOR_INTERRUPTS();
+		mcdp_timeline_open(&view, DatumGetTimelineP(SPI_getbinval(rows->vals[i], rows->tupdesc, 2, &isnull)));
+		mcdp_conditions_mark(run->conditions, id, &view);
+		run->run.env.timeline = &view;
+		if (mcdp_plan_decide(&run->run, id) == PLAN_YES)
+			mcdp_rbuf_add(probe->result, id);
+	}
+	SPI_freetuptable(rows);
+	mcdp_rbuf_free(batch);
+}
+
+static void
+decide_by_properties(Probe *probe)
+{
+	AudienceRun *run = probe->run;
+	MemoryContext batch_cx = AllocSetContextCreate(run->cx, "audience batch", ALLOCSET_DEFAULT_SIZES);
+	PropertyRun properties;
+	RbufIter	it;
+	int64		ids[BATCH];
+	uint64		id;
+	int			n = 0;
+
+	mcdp_plan_run_init(&properties.run, run->plan, run->sets, run->at);
+	properties.run.env.conditions = property_conditions;
+	properties.run.env.label_set = property_label_set;
+	properties.run.env.prior = property_prior;
+	properties.run.env.arg = &properties;
+	properties.conditions = mcdp_conditions_make(run->cx, run->rule, run->at);
+	mcdp_lookups_init(&properties.lookups, probe->values[3]);
+	mcdp_rbuf_iter_init(&it, probe->unknown);
+	for (;;)
+	{
+		bool		more = mcdp_rbuf_iter_next(&it, &id);
+		MemoryContext old;
+
+		if (more)
+			ids[n++] = (int64) id;
+		if (n == BATCH || (!more && n > 0))
+		{
+			old = MemoryContextSwitchTo(batch_cx);
+			decide_batch(probe, &properties, ids, n);
+			MemoryContextSwitchTo(old);
+			MemoryContextReset(batch_cx);
+			n = 0;
+		}
+		if (!more)
+			break;
+	}
+	MemoryContextDelete(batch_cx);
+}
+
+void
+mcdp_audience_histories(AudienceRun *run, Rbuf *result, Rbuf *seen)
+{
+	Probe		probe;
+	Rbuf	   *candidates = run->sets[0];
+	Rbuf	   *sole,
+			   *split;
+
+	init_probe(&probe, run, result, seen);
+	if (mcdp_rbuf_cardinality(candidates) <= FEW_HISTORIES)
+		run_probe(&probe, PROBE "cdp._timelines_of($5) p", candidates);
+	else
+	{
+		split = mcdp_source_split_histories(run->cx);
+		mcdp_rbuf_and(split, candidates);
+		sole = mcdp_rbuf_copy(run->cx, candidates);
+		mcdp_rbuf_andnot(sole, split);
+		/* One scan of all is cheaper than looking up many; it needs to know whom to skip. */
+		if (mcdp_rbuf_cardinality(sole) > run->universe / 8)
+		{
+			run->sets[0] = sole;
+			probe.values[2] = sets_array(run);
+			run_probe(&probe, PROBE "cdp.timeline_part p WHERE p.sole", NULL);
+			run->sets[0] = split;
+			probe.values[2] = sets_array(run);
+		}
+		else if (!mcdp_rbuf_is_empty(sole))
+			run_probe(&probe, PROBE "cdp.timeline_part p WHERE p.sole AND $5 OPERATOR(cdp.@>) p.profile_id", sole);
+		if (!mcdp_rbuf_is_empty(split))
+			run_probe(&probe, PROBE "cdp._timelines_of($5) p", split);
+		run->sets[0] = candidates;
+		mcdp_rbuf_free(sole);
+		mcdp_rbuf_free(split);
+	}
+	if (!mcdp_rbuf_is_empty(probe.unknown))
+		decide_by_properties(&probe);
+}
