@@ -45,11 +45,12 @@ CREATE TABLE cdp.profile_merge (
 	leaf_b		bigint NOT NULL,
 	expired_to	timestamptz,
 	kept_apart	boolean,
+	undone_reason text,
 	CONSTRAINT profile_merge_cause_check CHECK (cause IN ('identifiers', 'manual', 'alias'))
 );
 COMMENT ON TABLE cdp.profile_merge IS 'every merge with its evidence and what it moved, so that it can be undone exactly';
 COMMENT ON COLUMN cdp.profile_merge.evidence IS 'the identifiers whose meeting caused the merge';
-COMMENT ON COLUMN cdp.profile_merge.members IS 'the profiles whose canonical profile changed from merged to survivor';
+COMMENT ON COLUMN cdp.profile_merge.members IS 'the profiles whose canonical profile changed from merged to survivor; like these and tags, worked out again when an earlier merge is undone';
 COMMENT ON COLUMN cdp.profile_merge.tags IS 'the tags that the survivor did not have before';
 COMMENT ON COLUMN cdp.profile_merge.leaf_a IS 'one end of the link: the leaf that owns the identifier that decided; by hand: the survivor';
 COMMENT ON COLUMN cdp.profile_merge.leaf_b IS 'the other end: the leaf that the evidence joined to it; by hand: the merged profile';
@@ -76,23 +77,17 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION cdp.resolve(cdp.identifier) IS 'the canonical profile that owns the identifier; NULL if nobody does';
 
--- While a merge stands, its merged profile is merged nowhere else: the chain
--- of merges that stood at as_of is a path.
 CREATE FUNCTION cdp.resolve(identifier cdp.identifier, as_of timestamptz) RETURNS bigint
-LANGUAGE sql STABLE STRICT PARALLEL SAFE
-BEGIN ATOMIC
-	WITH RECURSIVE step (profile_id, depth) AS (
-		SELECT l.profile_id, 0
-		FROM cdp.identifier_link l
-		WHERE l.identifier OPERATOR(cdp.=) resolve.identifier AND l.at <= as_of
-		UNION ALL
-		SELECT m.survivor, s.depth + 1
-		FROM step s JOIN cdp.profile_merge m ON m.merged = s.profile_id
-		WHERE m.at <= as_of AND (m.undone_at IS NULL OR m.undone_at > as_of)
-	)
-	SELECT s.profile_id FROM step s ORDER BY s.depth DESC LIMIT 1;
-END;
-COMMENT ON FUNCTION cdp.resolve(cdp.identifier, timestamptz) IS 'the same by the links and merges whose time had come at as_of';
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	RETURN (SELECT _root_at(coalesce((SELECT s.from_profile FROM identifier_split s
+									  WHERE s.identifier = l.identifier AND s.at > as_of ORDER BY s.at, s.split_id LIMIT 1),
+									 l.profile_id), as_of)
+			FROM identifier_link l
+			WHERE l.identifier = resolve.identifier AND l.at <= as_of);
+END
+$$;
+COMMENT ON FUNCTION cdp.resolve(cdp.identifier, timestamptz) IS 'the same by the links, merges and splits that stood at as_of';
 
 /*
  * Locks.  Stitching takes them in this order, which is the order of all code

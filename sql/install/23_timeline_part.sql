@@ -141,8 +141,7 @@ BEGIN
 								  LIMIT max_rows FOR UPDATE SKIP LOCKED))
 		RETURNING t.profile_id, t.event_id, t.owner_id, t.at
 	), entry AS MATERIALIZED (
-		SELECT k.profile_id, k.event_id, e.backfill, n.at, n.event, n.label, n.value,
-			   (SELECT p.canonical_id FROM cdp.profile p WHERE p.profile_id = k.profile_id) AS canonical_id
+		SELECT k.profile_id, k.event_id, e.backfill, n.at, n.event, n.label, n.value
 		FROM taken k
 		CROSS JOIN LATERAL (SELECT r.at, r.event, r.source, r.properties, r.backfill FROM cdp.event r
 							WHERE r.profile_id = k.owner_id AND r.event_id = k.event_id AND r.at = k.at LIMIT 1) e
@@ -160,15 +159,17 @@ BEGIN
 			WHERE cdp.num_events(p.timeline) < cdp._timeline_part_events() AND NOT p.sealed
 		RETURNING p.profile_id
 	), queued AS (
+		-- The leaf: whoever takes the row asks for its canonical profile, which
+		-- may be another one by then, after a merge or an unmerge.
 		INSERT INTO cdp.profile_queue (profile_id, at, cause)
-		SELECT n.canonical_id, min(n.at), CASE WHEN n.backfill THEN 'backfill' ELSE 'event' END
-		FROM entry n WHERE n.canonical_id IS NOT NULL
-		GROUP BY n.canonical_id, n.backfill
+		SELECT n.profile_id, min(n.at), CASE WHEN n.backfill THEN 'backfill' ELSE 'event' END
+		FROM entry n
+		GROUP BY n.profile_id, n.backfill
 	), triggered AS (
 		INSERT INTO cdp.journey_trigger (source, name, profile_id, at, label, value, event_id)
-		SELECT 'event', n.event, n.canonical_id, n.at, n.label, n.value, n.event_id
+		SELECT 'event', n.event, n.profile_id, n.at, n.label, n.value, n.event_id
 		FROM entry n
-		WHERE NOT n.backfill AND n.canonical_id IS NOT NULL
+		WHERE NOT n.backfill
 			AND EXISTS (SELECT FROM cdp.journey_listener l WHERE l.source = 'event' AND l.name IN (n.event, '*'))
 		ORDER BY n.at, n.event_id
 	)
@@ -217,6 +218,23 @@ BEGIN ATOMIC
 	ON CONFLICT (profile_id, part) DO UPDATE SET sole = false WHERE p.sole;
 END;
 COMMENT ON FUNCTION cdp._merge_timelines(bigint, bigint) IS 'from now on the timelines of these two profiles are read together';
+
+-- One that is alone again is read straight again.
+CREATE FUNCTION cdp._unmerge_timelines(leaves bigint[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	alone bigint[] := ARRAY(SELECT min(p.profile_id) FROM cdp.profile p WHERE p.profile_id = ANY (leaves)
+							GROUP BY p.canonical_id HAVING count(*) = 1 ORDER BY 1);
+BEGIN
+	PERFORM FROM cdp.timeline_part p WHERE p.profile_id = ANY (alone) AND p.part = 0 ORDER BY p.profile_id FOR UPDATE;
+	alone := ARRAY(SELECT a FROM unnest(alone) a
+				   WHERE NOT EXISTS (SELECT FROM cdp.timeline_part o WHERE o.profile_id = a AND o.part <> 0));
+	DELETE FROM cdp.timeline_part p
+	WHERE p.profile_id = ANY (alone) AND NOT p.sealed AND cdp.num_events(p.timeline) = 0;
+	UPDATE cdp.timeline_part p SET sole = true WHERE p.profile_id = ANY (alone);
+END
+$$;
+COMMENT ON FUNCTION cdp._unmerge_timelines(bigint[]) IS 'from now on the timelines of those of these leaves that stand alone are read alone';
 
 CREATE FUNCTION cdp._rebuild_timelines() RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$

@@ -1,13 +1,107 @@
-/* 25_merge: two profiles become one, and two again */
+/* 25_merge: two profiles become one, and two again
+ *
+ * A merge is a link between two leaves; nothing that is kept by leaf moves.
+ * The record keeps which two: for a merge by hand the profiles that were
+ * named, else those that own the evidence.  These links form a forest, and
+ * the profiles of a moment are its trees.  Who survives follows from the
+ * links alone, taken in the order of their merges: of a merge by hand the
+ * side of leaf_a, else the lower id.
+ *
+ * So undoing a merge is taking its link away and working out the rest anew
+ * (_replay_merges), whatever was merged before or after it.  survivor, merged,
+ * members and tags of the merges that stand say what comes of that.
+ *
+ * Locks: unmerge holds the canonical profile FOR UPDATE and updates the rows
+ * of all that leave it, and its own without need: so that a session with an
+ * older snapshot is told (40001).
+ */
+
+-- Every leaf of the set is there, or none that it is linked to.
+CREATE FUNCTION cdp._replay_merges(leaves bigint[], as_of timestamptz DEFAULT NULL)
+	RETURNS TABLE (merge_id bigint, survivor bigint, merged bigint, members bigint[], expired_to timestamptz)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	-- by place in leaves, which are ascending
+	root int[] := ARRAY(SELECT generate_subscripts(leaves, 1));
+	next int[] := array_fill(NULL::int, ARRAY[cardinality(leaves)]);	-- of the same profile
+	last int[] := root;
+	m record;
+	a int;
+	b int;
+	i int;
+BEGIN
+	FOR m IN
+		SELECT x.merge_id, x.leaf_a, x.leaf_b, x.cause, x.expired_to FROM profile_merge x
+		WHERE x.leaf_a = ANY (leaves)
+			AND (x.undone_at IS NULL OR x.undone_at > as_of) AND (as_of IS NULL OR x.at <= as_of)
+		ORDER BY x.merge_id
+	LOOP
+		a := root[width_bucket(m.leaf_a, leaves)];
+		b := root[width_bucket(m.leaf_b, leaves)];
+		IF m.cause <> 'manual' AND b < a THEN
+			i := a; a := b; b := i;
+		END IF;
+		merge_id := m.merge_id;
+		survivor := leaves[a];
+		merged := leaves[b];
+		expired_to := m.expired_to;
+		members := '{}';
+		i := b;
+		WHILE i IS NOT NULL LOOP
+			members := members || leaves[i];
+			root[i] := a;
+			i := next[i];
+		END LOOP;
+		members := ARRAY(SELECT u FROM unnest(members) u ORDER BY u);
+		next[last[a]] := b;
+		last[a] := last[b];
+		RETURN NEXT;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp._replay_merges(bigint[], timestamptz)
+	IS 'what the merges that stand (at that time) make of some leaves, ascending, that are linked with no others';
+
+CREATE FUNCTION cdp._root_at(leaf bigint, as_of timestamptz) RETURNS bigint
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	linked bigint[];
+	m record;
+	root bigint := leaf;
+BEGIN
+	WITH RECURSIVE reach (id) AS (
+		SELECT leaf
+		UNION
+		SELECT l.id
+		FROM reach r CROSS JOIN LATERAL (
+			SELECT x.leaf_b FROM profile_merge x
+			WHERE x.leaf_a = r.id AND x.at <= as_of AND (x.undone_at IS NULL OR x.undone_at > as_of)
+			UNION ALL
+			SELECT x.leaf_a FROM profile_merge x
+			WHERE x.leaf_b = r.id AND x.at <= as_of AND (x.undone_at IS NULL OR x.undone_at > as_of)) l (id)
+	)
+	SELECT array_agg(r.id ORDER BY r.id) INTO linked FROM reach r;
+	IF cardinality(linked) > 1 THEN
+		FOR m IN SELECT r.survivor, r.merged FROM _replay_merges(linked, as_of) r LOOP
+			IF m.merged = root THEN
+				root := m.survivor;
+			END IF;
+		END LOOP;
+	END IF;
+	RETURN root;
+END
+$$;
+COMMENT ON FUNCTION cdp._root_at(bigint, timestamptz) IS 'the canonical profile of a leaf by the merges that stood at that time';
 
 -- The caller holds the locks of both and has asked the rules.
 CREATE FUNCTION cdp._merge_profiles(survivor bigint, merged bigint, at timestamptz, cause text, source text, reason text,
 									evidence cdp.identifier[]) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
+	id		bigint := nextval('merge_id_seq');
 	members	bigint[];
 	tags	text[];
-	id		bigint;
 BEGIN
 	members := ARRAY(SELECT p.profile_id FROM profile p WHERE p.canonical_id = merged ORDER BY p.profile_id);
 	UPDATE profile p SET canonical_id = survivor WHERE p.canonical_id = merged;
@@ -16,13 +110,13 @@ BEGIN
 	PERFORM _merge_journeys(survivor, merged, _merge_profiles.at);
 	PERFORM _merge_lifecycle(survivor, merged, _merge_profiles.at);
 	PERFORM _merge_timelines(survivor, merged);
-	tags := _merge_tags(survivor, merged, members);
+	tags := _merge_tags(survivor, merged, id);
 
-	INSERT INTO profile_merge (survivor, merged, at, cause, source, reason, evidence, members, tags, leaf_a, leaf_b)
-	VALUES (survivor, merged, _merge_profiles.at, cause, source, reason, evidence, members, coalesce(tags, '{}'),
+	INSERT INTO profile_merge (merge_id, survivor, merged, at, cause, source, reason, evidence, members, tags, leaf_a, leaf_b, expired_to)
+	VALUES (id, survivor, merged, _merge_profiles.at, cause, source, reason, evidence, members, tags,
 			coalesce((SELECT l.profile_id FROM identifier_link l WHERE l.identifier = evidence[1]), survivor),
-			coalesce((SELECT l.profile_id FROM identifier_link l WHERE l.identifier = evidence[2]), merged))
-	RETURNING merge_id INTO id;
+			coalesce((SELECT l.profile_id FROM identifier_link l WHERE l.identifier = evidence[2]), merged),
+			(SELECT c.expired_to FROM tag_clock c));
 	PERFORM _merge_consent(survivor, members);
 	RETURN id;
 END
@@ -71,3 +165,91 @@ END
 $$;
 COMMENT ON FUNCTION cdp.merge(bigint, bigint, text, timestamptz)
 	IS 'merge the second profile into the first; returns the merge id, or NULL if they are one already';
+
+-- undoing
+
+-- Evidence from one side to the other is overruled.  All identifiers of both
+-- sides are looked up, so that an index by the first of an edge is enough.
+CREATE FUNCTION cdp._overrule_edges(leaves bigint[], at timestamptz) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	UPDATE identity_edge e SET inactive_at = _overrule_edges.at
+	FROM profile p JOIN identifier_link l ON l.profile_id = p.profile_id,
+		 profile q JOIN identifier_link k ON k.profile_id = q.profile_id
+	WHERE p.profile_id = ANY (leaves) AND e.a = l.identifier AND e.inactive_at IS NULL
+	  AND k.identifier = e.b AND q.canonical_id <> p.canonical_id;
+END
+$$;
+COMMENT ON FUNCTION cdp._overrule_edges(bigint[], timestamptz) IS 'evidence between profiles that were one links them no more';
+
+-- What hangs on the canonical profile, after canonical_id has changed.
+CREATE FUNCTION cdp._part_profiles(was bigint, leaves bigint[], at timestamptz) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	roots	bigint[] := ARRAY(SELECT DISTINCT p.canonical_id FROM profile p WHERE p.profile_id = ANY (leaves) ORDER BY p.canonical_id);
+	root	bigint;
+BEGIN
+	PERFORM _unmerge_journeys(leaves, _part_profiles.at);
+	PERFORM _unmerge_lifecycle(was, roots, _part_profiles.at);
+	PERFORM _unmerge_timelines(leaves);
+	PERFORM _unmerge_tags(was, leaves);
+	FOREACH root IN ARRAY roots LOOP
+		PERFORM _derive_consent(root);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp._part_profiles(bigint, bigint[], timestamptz)
+	IS 'leaves that were one profile and are several now: each gets what is its own';
+
+CREATE FUNCTION cdp.unmerge(merge_id bigint, keep_apart boolean DEFAULT true, reason text DEFAULT NULL, at timestamptz DEFAULT now()) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	m		profile_merge;
+	was		bigint;
+	leaves	bigint[];
+BEGIN
+	IF unmerge.merge_id IS NULL OR unmerge.keep_apart IS NULL OR unmerge.at IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'merge_id, keep_apart and at must not be null';
+	ELSIF NOT isfinite(unmerge.at) THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at must be finite';
+	END IF;
+	SELECT * INTO m FROM profile_merge x WHERE x.merge_id = unmerge.merge_id;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('merge %s does not exist', unmerge.merge_id);
+	END IF;
+	PERFORM _lock_profiles(ARRAY[m.leaf_a, m.leaf_b]);
+	SELECT * INTO m FROM profile_merge x WHERE x.merge_id = unmerge.merge_id;
+	IF m.undone_at IS NOT NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+			MESSAGE = format('merge %s is undone already', unmerge.merge_id);
+	END IF;
+	SELECT p.canonical_id INTO was FROM profile p WHERE p.profile_id = m.leaf_a;
+	leaves := ARRAY(SELECT p.profile_id FROM profile p WHERE p.canonical_id = was ORDER BY p.profile_id);
+
+	UPDATE profile_merge x SET undone_at = unmerge.at, undone_reason = unmerge.reason, kept_apart = unmerge.keep_apart
+	WHERE x.merge_id = unmerge.merge_id;
+	IF unmerge.keep_apart THEN
+		INSERT INTO never_merge (profile_a, profile_b, reason, at)
+		VALUES (least(m.leaf_a, m.leaf_b), greatest(m.leaf_a, m.leaf_b),
+				coalesce(unmerge.reason, format('merge %s was undone', unmerge.merge_id)), unmerge.at)
+		ON CONFLICT DO NOTHING;
+	END IF;
+
+	UPDATE profile_merge x SET survivor = r.survivor, merged = r.merged, members = r.members
+	FROM _replay_merges(leaves) r
+	WHERE x.merge_id = r.merge_id AND (x.survivor, x.merged, x.members) IS DISTINCT FROM (r.survivor, r.merged, r.members);
+	-- The last merge that took a leaf along says where it is.
+	UPDATE profile p SET canonical_id = coalesce(n.survivor, p.profile_id)
+	FROM unnest(leaves) u (leaf)
+	LEFT JOIN (SELECT DISTINCT ON (t.leaf) t.leaf, x.survivor
+			   FROM profile_merge x CROSS JOIN LATERAL unnest(x.members) t (leaf)
+			   WHERE x.leaf_a = ANY (leaves) AND x.undone_at IS NULL
+			   ORDER BY t.leaf, x.merge_id DESC) n USING (leaf)
+	WHERE p.profile_id = u.leaf AND (p.canonical_id <> coalesce(n.survivor, p.profile_id) OR p.profile_id = was);
+	PERFORM _overrule_edges(leaves, unmerge.at);
+	PERFORM _part_profiles(was, leaves, unmerge.at);
+END
+$$;
+COMMENT ON FUNCTION cdp.unmerge(bigint, boolean, text, timestamptz)
+	IS 'undo a merge: what is left is what would be there without it; keep_apart: evidence must not link the two again';

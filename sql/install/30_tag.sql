@@ -12,8 +12,8 @@
  *									(a profile may be in it without need)
  *
  * Locks, in this order: the key of an exclusive tag (advisory: single changes
- * share it, bulk changes do not), profile rows (against a merge), tag_pending
- * by (tag, profile), tag_expiry likewise, tag_chunk by (tag, chunk).  Bulk
+ * share it, bulk changes do not), profile rows (against a merge), tag_own (30_tag_own),
+ * tag_pending by (tag, profile), tag_expiry likewise, tag_chunk by (tag, chunk).  Bulk
  * changes lock no profile rows: they and merges keep apart by table locks on
  * profile_merge (SHARE and ROW EXCLUSIVE), each kind among itself does not.
  */
@@ -262,7 +262,7 @@ $$;
 COMMENT ON FUNCTION cdp._set_tag_expiry(text, bigint, timestamptz) IS 'when tick is to take the tag away; NULL = never';
 
 -- A merge that runs now is waited for (it locks FOR UPDATE), and its survivor
--- is meant.
+-- is meant; after an unmerge, whoever the profile belongs to now.
 CREATE FUNCTION cdp._lock_canonical(profile bigint, alone boolean) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
@@ -282,7 +282,7 @@ BEGIN
 		ELSE
 			SELECT p.canonical_id INTO root FROM cdp.profile p WHERE p.profile_id = id FOR KEY SHARE;
 		END IF;
-		IF root = id THEN
+		IF root = id AND (profile = id OR (SELECT p.canonical_id FROM cdp.profile p WHERE p.profile_id = profile) = id) THEN
 			RETURN id;
 		END IF;
 	END LOOP;
@@ -314,6 +314,7 @@ BEGIN
 		SELECT array_agg(t ORDER BY t COLLATE "C") INTO names
 		FROM (SELECT o FROM cdp._all_tags_of(id) o WHERE starts_with(o, key || ':') UNION SELECT tag.tag) AS own(t);
 	END IF;
+	PERFORM cdp._own_tag(id, tag, true, expires_at, key);
 	FOREACH name IN ARRAY names LOOP
 		IF cdp._set_tag(name, id, name = tag) THEN
 			PERFORM cdp._tag_trigger(CASE WHEN name = tag THEN 'enters' ELSE 'leaves' END, name, id, at);
@@ -334,6 +335,7 @@ BEGIN
 	PERFORM cdp._check_tag(tag);
 	PERFORM cdp._check_tag_time(NULL, at);
 	id := cdp._lock_canonical(profile, false);
+	PERFORM cdp._own_tag(id, tag, false, NULL, NULL);
 	IF cdp._set_tag(tag, id, false) THEN
 		PERFORM cdp._tag_trigger('leaves', tag, id, at);
 	END IF;
@@ -488,6 +490,7 @@ BEGIN
 	IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
 		PERFORM FROM cdp.profile p WHERE p.profile_id IN (SELECT cdp.rb_iterate(ids)) ORDER BY p.profile_id FOR KEY SHARE SKIP LOCKED;
 	END IF;
+	PERFORM cdp._own_tags(ids, _tag_set.tag, _tag_set.present, _tag_set.expires_at, key);
 
 	SELECT array_agg(o.tag ORDER BY o.tag), array_agg(CASE WHEN o.own AND _tag_set.present THEN o.members END ORDER BY o.tag),
 		array_agg(CASE WHEN NOT (o.own AND _tag_set.present) THEN o.members END ORDER BY o.tag)
@@ -610,13 +613,17 @@ BEGIN
 		END IF;
 		done := done + 1;
 	END LOOP;
-	SELECT coalesce(_expire_tags.now - min(x.expires_at), interval '0') INTO lag
+	SELECT _expire_tags.now - min(x.expires_at) INTO lag
 	FROM cdp.tag_expiry x WHERE x.expires_at <= _expire_tags.now;
+	IF lag IS NULL THEN
+		PERFORM cdp._note_expired(_expire_tags.now);
+		lag := interval '0';
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION cdp._expire_tags(timestamptz, int) IS 'task: takes away tags whose time has come';
 
--- the universe, and merges
+-- the universe
 
 CREATE FUNCTION cdp._universe_add(profile_id bigint, kind text) RETURNS void
 LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
@@ -667,33 +674,3 @@ COMMENT ON FUNCTION cdp._keep_universe() IS 'trigger: a suppressed or erased pro
 CREATE TRIGGER profile_keep_universe AFTER UPDATE OF suppressed, erased_at ON cdp.profile
 	FOR EACH ROW WHEN (OLD.suppressed <> NEW.suppressed OR OLD.erased_at IS DISTINCT FROM NEW.erased_at)
 	EXECUTE FUNCTION cdp._keep_universe();
-
--- The caller has locked both profiles.  A tag of an exclusive key that the
--- survivor has stays; the other one's is dropped.
-CREATE FUNCTION cdp._merge_tags(survivor bigint, merged bigint, members bigint[]) RETURNS text[]
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
-#variable_conflict use_column
-DECLARE
-	gained text[] := '{}';
-	own text[];
-	name text;
-BEGIN
-	LOCK TABLE cdp.profile_merge IN ROW EXCLUSIVE MODE;
-	SELECT coalesce(array_agg(t), '{}') INTO own FROM cdp._all_tags_of(_merge_tags.survivor) t;
-	FOR name IN SELECT t FROM cdp._all_tags_of(_merge_tags.merged) t UNION SELECT chr(1) || 'merged' ORDER BY 1 LOOP
-		PERFORM cdp._set_tag(name, _merge_tags.merged, false);
-		IF name = chr(1) || 'merged' THEN
-			PERFORM cdp._set_tag(name, _merge_tags.survivor, true);
-		ELSIF NOT cdp._is_maintained(name) AND name <> ALL (own) AND NOT EXISTS (
-				SELECT FROM unnest(own || gained) o WHERE starts_with(o, cdp._exclusive_key(name) || ':')) THEN
-			PERFORM cdp._set_tag(name, _merge_tags.survivor, true);
-			gained := gained || name;
-		END IF;
-	END LOOP;
-	UPDATE cdp.tag_expiry e SET profile_id = _merge_tags.survivor
-	WHERE e.profile_id = _merge_tags.merged AND e.tag = ANY (gained);
-	DELETE FROM cdp.tag_expiry e WHERE e.profile_id = _merge_tags.merged;
-	RETURN gained;
-END
-$$;
-COMMENT ON FUNCTION cdp._merge_tags(bigint, bigint, bigint[]) IS 'moves the tags of a merged profile to its survivor; returns those that the survivor did not have';

@@ -387,6 +387,17 @@ $$;
 COMMENT ON FUNCTION cdp._merge_lifecycle(bigint, bigint, timestamptz)
 	IS 'part of merge: the merged profile has no stage of its own any more, the survivor is to be looked at';
 
+CREATE FUNCTION cdp._unmerge_lifecycle(was bigint, roots bigint[], at timestamptz) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	DELETE FROM lifecycle_state s WHERE s.profile_id = was AND was <> ALL (roots);
+	INSERT INTO profile_queue (profile_id, at, cause)
+	SELECT r, _unmerge_lifecycle.at, 'merge' FROM unnest(roots) r ORDER BY r;
+END
+$$;
+COMMENT ON FUNCTION cdp._unmerge_lifecycle(bigint, bigint[], timestamptz)
+	IS 'part of unmerge: all of these, one profile until now, are to be looked at';
+
 CREATE FUNCTION cdp._rebuild_lifecycle(now timestamptz) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE

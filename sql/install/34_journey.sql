@@ -69,9 +69,11 @@ CREATE TABLE cdp.journey_state (
 	label		text,
 	entry		jsonb NOT NULL DEFAULT '{}',
 	context		jsonb NOT NULL DEFAULT '{}',
+	owner_id	bigint,
 	CONSTRAINT journey_state_status_check CHECK (status IN ('active', 'ended', 'failed'))
 );
 COMMENT ON TABLE cdp.journey_state IS 'one row per run: where a profile stands in a journey';
+COMMENT ON COLUMN cdp.journey_state.owner_id IS 'the profile that entered, if a merge has moved the run to another; NULL = profile_id';
 CREATE INDEX journey_state_due_at_idx ON cdp.journey_state (due_at) WHERE status = 'active';
 CREATE INDEX journey_state_profile_id_idx ON cdp.journey_state (profile_id, journey);
 -- At most one active run per profile, journey and key, under any concurrency.

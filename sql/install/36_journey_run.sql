@@ -210,9 +210,9 @@ BEGIN
 		IF owner IS NULL THEN
 			RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('profile %s does not exist', enter_journey.profile);
 		END IF;
-		-- Merged while we waited for the lock: try again with the survivor.
+		-- Merged or set free while we waited for the lock: try again.
 		PERFORM FROM cdp.profile p WHERE p.profile_id = owner AND p.canonical_id = owner FOR NO KEY UPDATE;
-		EXIT WHEN FOUND;
+		EXIT WHEN FOUND AND owner = (SELECT p.canonical_id FROM cdp.profile p WHERE p.profile_id = enter_journey.profile);
 	END LOOP;
 	RETURN (cdp._enter(j, ARRAY[owner], ARRAY[enter_journey.at],
 					   ARRAY[jsonb_strip_nulls(jsonb_build_object('label', enter_journey.context ->> 'label'))],
@@ -243,14 +243,11 @@ BEGIN
 		FROM cdp.rb_iterate(enter_journey.audience) WITH ORDINALITY AS i(id, no)
 		GROUP BY (i.no - 1) / 1000 ORDER BY (i.no - 1) / 1000
 	LOOP
-		-- Again when one of them was merged while we waited for a lock.
+		-- Again when one of them was merged or set free while we waited for a lock.
 		LOOP
-			PERFORM FROM cdp.profile p
-			WHERE p.profile_id IN (SELECT m.canonical_id FROM cdp.profile m WHERE m.profile_id = ANY (wanted))
-			ORDER BY p.profile_id FOR NO KEY UPDATE;
 			owners := ARRAY(SELECT DISTINCT m.canonical_id FROM cdp.profile m WHERE m.profile_id = ANY (wanted) ORDER BY 1);
-			PERFORM FROM cdp.profile p WHERE p.profile_id = ANY (owners) AND p.canonical_id <> p.profile_id;
-			EXIT WHEN NOT FOUND;
+			PERFORM FROM cdp.profile p WHERE p.profile_id = ANY (owners) ORDER BY p.profile_id FOR NO KEY UPDATE;
+			EXIT WHEN owners = ARRAY(SELECT DISTINCT m.canonical_id FROM cdp.profile m WHERE m.profile_id = ANY (wanted) ORDER BY 1);
 		END LOOP;
 		entered := entered + cdp._enter_each(j, owners, array_fill(enter_journey.at, ARRAY[cardinality(owners)]),
 			array_fill(jsonb_strip_nulls(jsonb_build_object('label', enter_journey.context ->> 'label')), ARRAY[cardinality(owners)]),
@@ -691,43 +688,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION cdp.advance_journeys(timestamptz, int) IS 'consumes triggers and does the steps due at or before this instant; returns how many of both';
-
--- merges
-
--- Called by merge with both profile rows locked.  Active runs go over to the
--- survivor; where both are in the same journey with the same key, the run that
--- entered first goes on and the other ends.  Ended runs stay where they are:
--- re-entry looks at all leaves of a profile.
-CREATE FUNCTION cdp._merge_journeys(survivor bigint, merged bigint, at timestamptz) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
-DECLARE
-	runs	bigint[];
-	g		record;
-BEGIN
-	PERFORM FROM cdp.journey_state s WHERE s.profile_id IN (survivor, merged) AND s.status = 'active' ORDER BY s.run_id FOR UPDATE;
-	runs := ARRAY(
-		SELECT d.run_id
-		FROM (SELECT s.run_id, row_number() OVER (PARTITION BY s.journey, s.key ORDER BY s.entered_at, s.run_id) AS nth
-			  FROM cdp.journey_state s WHERE s.profile_id IN (survivor, merged) AND s.status = 'active') d
-		WHERE d.nth > 1 ORDER BY d.run_id);
-	PERFORM cdp._end_runs(runs, array_fill(_merge_journeys.at, ARRAY[cardinality(runs)]), 'merged',
-						  format('profile %s was merged into %s', merged, survivor));
-	INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
-	SELECT _merge_journeys.at, survivor, s.journey, s.version, s.run_id, s.step, 'moved', format('from profile %s', merged)
-	FROM cdp.journey_state s WHERE s.profile_id = merged AND s.status = 'active' ORDER BY s.journey, s.run_id;
-	FOR g IN
-		WITH moved AS (
-			UPDATE cdp.journey_state s SET profile_id = survivor
-			WHERE s.profile_id = merged AND s.status = 'active' RETURNING s.journey
-		)
-		SELECT DISTINCT m.journey FROM moved m ORDER BY m.journey
-	LOOP
-		PERFORM cdp._mark_journey(g.journey, ARRAY[merged], false);
-		PERFORM cdp._mark_journey(g.journey, ARRAY[survivor], true);
-	END LOOP;
-END
-$$;
-COMMENT ON FUNCTION cdp._merge_journeys(bigint, bigint, timestamptz) IS 'moves the active runs of a merged profile to the survivor';
 
 CREATE FUNCTION cdp.journey_stats(name text)
 RETURNS TABLE (step text, entered bigint, waiting bigint, left_step bigint, messages bigint, goals bigint)

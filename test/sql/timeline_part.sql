@@ -120,10 +120,10 @@ SELECT track('{email:b@example.com}', 'look', '{"what": "x"}', '2026-01-05Z'), t
 SELECT track('{email:b@example.com}', 'buy', '{"shop": "S", "sum": 5, "lines": [{"sku": "k1", "amount": 2}, {"sku": "k2", "amount": 3}]}', '2026-01-06Z', participants => '{store:new}') > 0 AS bought;
 SELECT done, lag FROM _fold_timelines('2026-06-01Z', 3);
 SELECT done, lag FROM _fold_timelines('2026-01-07Z', 100);
--- one row per fold, canonical profile and cause, from the earliest instant
-SELECT CASE q.profile_id WHEN :a THEN 'a' ELSE 'store' END AS who, q.at, q.cause FROM profile_queue q WHERE cause <> 'first' ORDER BY 1, 2, 3;
+-- one row per fold, leaf and cause, from the earliest instant
+SELECT CASE canonical_id(q.profile_id) WHEN :a THEN 'a' ELSE 'store' END AS who, q.at, q.cause FROM profile_queue q WHERE cause <> 'first' ORDER BY 1, 2, 3;
 -- each entry somebody waits for once per timeline, with what rules can ask about; never a backfilled one
-SELECT source, name, CASE profile_id WHEN :a THEN 'a' ELSE 'store' END AS who, at, label, value, event_id = (SELECT max(event_id) FROM event) AS this_event FROM journey_trigger ORDER BY who, name, label;
+SELECT source, name, CASE canonical_id(profile_id) WHEN :a THEN 'a' ELSE 'store' END AS who, at, label, value, event_id = (SELECT max(event_id) FROM event) AS this_event FROM journey_trigger ORDER BY who, name, label;
 
 -- parts: closed from 8,192 events on; a huge batch makes several
 SELECT identify('{store:big}', at => '2026-01-01Z', kind => 'store') AS big \gset

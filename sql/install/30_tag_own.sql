@@ -1,0 +1,291 @@
+/* 30_tag_own: tags and merges
+ *
+ * A merge brings the tags of the merged profile to its survivor; those that
+ * the survivor has, or that its exclusive keys forbid, are dropped.  To undo
+ * one merge of many, this is done again without it: that needs what was done
+ * to each profile itself.  tag_own keeps it, for profiles that take part in a
+ * merge (nobody else pays for it):
+ *
+ *		after_merge 0	the tags that the profile had before its first merge
+ *		after_merge m	what calls changed between m, a merge into the profile,
+ *						and the next one: the last change of each tag
+ *
+ * Two kinds of tag in it are none of a user's: chr(1) alone only says that
+ * merge m took place; "key:" stands for a tag of that exclusive key being
+ * given, which took away all others of the key.  Rows of one profile and
+ * merge are applied in this order: first the keys, then the tags.
+ *
+ * Only changes by tag and untag count.  Maintained tags are worked out anew
+ * by whoever maintains them; a tag whose time is over (tag_clock) is gone.
+ *
+ * Locks: a row of tag_own is taken before that of tag_pending, and by bulk
+ * and single changes alike: so whoever comes last there has the last word.
+ */
+
+CREATE TABLE cdp.tag_own (
+	profile_id	bigint NOT NULL,
+	after_merge	bigint NOT NULL,
+	tag			text COLLATE "C" NOT NULL,
+	present		boolean NOT NULL,
+	expires_at	timestamptz,
+	PRIMARY KEY (profile_id, after_merge, tag)
+);
+COMMENT ON TABLE cdp.tag_own IS 'what calls did to the tags of merged profiles themselves, so that a merge can be undone';
+
+CREATE TABLE cdp.tag_clock (
+	expired_to	timestamptz NOT NULL,
+	only_row	boolean PRIMARY KEY DEFAULT true,
+	CONSTRAINT tag_clock_only_row_check CHECK (only_row)
+);
+COMMENT ON TABLE cdp.tag_clock IS 'up to when tick has taken tags away';
+
+CREATE FUNCTION cdp._note_expired(now timestamptz) RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	IF EXISTS (SELECT FROM cdp.tag_clock c WHERE c.expired_to >= now) THEN
+		RETURN;
+	END IF;
+	INSERT INTO cdp.tag_clock AS c (expired_to) VALUES (now)
+	ON CONFLICT (only_row) DO UPDATE SET expired_to = excluded.expired_to WHERE c.expired_to < excluded.expired_to;
+END
+$$;
+COMMENT ON FUNCTION cdp._note_expired(timestamptz) IS 'no tag that ends up to this instant is left';
+
+-- what calls do
+
+CREATE FUNCTION cdp._own_tag(id bigint, tag text, present boolean, expires_at timestamptz, key text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	epoch bigint;
+BEGIN
+	SELECT o.after_merge INTO epoch FROM cdp.tag_own o WHERE o.profile_id = id ORDER BY o.after_merge DESC LIMIT 1;
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+	IF key IS NOT NULL THEN
+		DELETE FROM cdp.tag_own o
+		WHERE o.profile_id = id AND o.after_merge = epoch
+			AND o.tag > (key || ':') COLLATE "C" AND o.tag < (key || ';') COLLATE "C" AND o.tag <> _own_tag.tag;
+		INSERT INTO cdp.tag_own (profile_id, after_merge, tag, present) VALUES (id, epoch, key || ':', false)
+		ON CONFLICT DO NOTHING;
+	END IF;
+	INSERT INTO cdp.tag_own AS o (profile_id, after_merge, tag, present, expires_at)
+	VALUES (id, epoch, _own_tag.tag, _own_tag.present, _own_tag.expires_at)
+	ON CONFLICT (profile_id, after_merge, tag) DO UPDATE SET present = excluded.present, expires_at = excluded.expires_at;
+END
+$$;
+COMMENT ON FUNCTION cdp._own_tag(bigint, text, boolean, timestamptz, text) IS 'notes a change of a tag by a call, if the profile is a merged one; with the key of an exclusive tag that is given';
+
+CREATE FUNCTION cdp._own_tags(ids cdp.bitmap, tag text, present boolean, expires_at timestamptz, key text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	merged bigint[];
+	epochs bigint[];
+BEGIN
+	SELECT array_agg(i.id ORDER BY i.id), array_agg(e.after_merge ORDER BY i.id) INTO merged, epochs
+	FROM cdp.rb_iterate(CASE WHEN cdp.rb_cardinality(ids) > 1000 THEN cdp.rb_and(ids, cdp.tagged(chr(1) || 'merged')) ELSE ids END) AS i(id)
+	CROSS JOIN LATERAL (SELECT o.after_merge FROM cdp.tag_own o WHERE o.profile_id = i.id ORDER BY o.after_merge DESC LIMIT 1) e;
+	IF merged IS NULL THEN
+		RETURN;
+	END IF;
+	IF key IS NOT NULL THEN
+		-- Nobody else gives tags of the key meanwhile, but they may be taken away.
+		PERFORM FROM unnest(merged, epochs) AS m(id, epoch) JOIN cdp.tag_own o ON o.profile_id = m.id AND o.after_merge = m.epoch
+		WHERE o.tag > (key || ':') COLLATE "C" AND o.tag < (key || ';') COLLATE "C"
+		ORDER BY o.profile_id, o.tag FOR UPDATE OF o;
+		DELETE FROM cdp.tag_own o USING unnest(merged, epochs) AS m(id, epoch)
+		WHERE o.profile_id = m.id AND o.after_merge = m.epoch
+			AND o.tag > (key || ':') COLLATE "C" AND o.tag < (key || ';') COLLATE "C" AND o.tag <> _own_tags.tag;
+		INSERT INTO cdp.tag_own (profile_id, after_merge, tag, present)
+		SELECT m.id, m.epoch, key || ':', false FROM unnest(merged, epochs) AS m(id, epoch) ORDER BY m.id
+		ON CONFLICT DO NOTHING;
+	END IF;
+	INSERT INTO cdp.tag_own AS o (profile_id, after_merge, tag, present, expires_at)
+	SELECT m.id, m.epoch, _own_tags.tag, _own_tags.present, _own_tags.expires_at FROM unnest(merged, epochs) AS m(id, epoch) ORDER BY m.id
+	ON CONFLICT (profile_id, after_merge, tag) DO UPDATE SET present = excluded.present, expires_at = excluded.expires_at;
+END
+$$;
+COMMENT ON FUNCTION cdp._own_tags(cdp.bitmap, text, boolean, timestamptz, text) IS 'the same for a change of many profiles';
+
+-- merging
+
+-- The caller has locked both profiles.
+CREATE FUNCTION cdp._merge_tags(survivor bigint, merged bigint, merge_id bigint) RETURNS text[]
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	gained text[] := '{}';
+	own text[];
+	name text;
+BEGIN
+	LOCK TABLE cdp.profile_merge IN ROW EXCLUSIVE MODE;
+	INSERT INTO cdp.tag_own (profile_id, after_merge, tag, present, expires_at)
+	SELECT x.id, 0, t.tag, true, e.expires_at
+	FROM unnest(ARRAY[survivor, merged]) AS x(id)
+	CROSS JOIN LATERAL cdp._all_tags_of(x.id) AS t(tag)
+	LEFT JOIN cdp.tag_expiry e ON e.tag = t.tag COLLATE "C" AND e.profile_id = x.id
+	WHERE NOT cdp._is_maintained(t.tag) AND NOT EXISTS (SELECT FROM cdp.tag_own o WHERE o.profile_id = x.id);
+	INSERT INTO cdp.tag_own (profile_id, after_merge, tag, present) VALUES (survivor, _merge_tags.merge_id, chr(1), true);
+
+	SELECT coalesce(array_agg(t), '{}') INTO own FROM cdp._all_tags_of(survivor) t;
+	FOR name IN SELECT t COLLATE "C" FROM cdp._all_tags_of(merged) t UNION SELECT chr(1) || 'merged' ORDER BY 1 LOOP
+		PERFORM cdp._set_tag(name, merged, false);
+		IF name = chr(1) || 'merged' THEN
+			PERFORM cdp._set_tag(name, survivor, true);
+		ELSIF NOT cdp._is_maintained(name) AND name <> ALL (own) AND NOT EXISTS (
+				SELECT FROM unnest(own || gained) o WHERE starts_with(o, cdp._exclusive_key(name) || ':')) THEN
+			PERFORM cdp._set_tag(name, survivor, true);
+			gained := gained || name;
+		END IF;
+	END LOOP;
+	UPDATE cdp.tag_expiry e SET profile_id = _merge_tags.survivor
+	WHERE e.profile_id = _merge_tags.merged AND e.tag = ANY (gained);
+	DELETE FROM cdp.tag_expiry e WHERE e.profile_id = _merge_tags.merged;
+	RETURN gained;
+END
+$$;
+COMMENT ON FUNCTION cdp._merge_tags(bigint, bigint, bigint) IS 'moves the tags of a merged profile to its survivor; returns those that the survivor did not have';
+
+-- undoing a merge
+
+-- tags: {"vip": null, "trial": "2026-…"}, with the time at which each ends.
+CREATE FUNCTION cdp._without_expired(tags jsonb, now timestamptz) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT tags - ARRAY(SELECT t.key FROM jsonb_each_text(tags) t WHERE t.value::timestamptz <= now);
+END;
+COMMENT ON FUNCTION cdp._without_expired(jsonb, timestamptz) IS 'the tags that have not ended by then';
+
+CREATE FUNCTION cdp._with_own(tags jsonb, own jsonb, keys text[]) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT (tags - ARRAY(SELECT t FROM jsonb_object_keys(tags) t
+						 WHERE EXISTS (SELECT FROM unnest(keys) k WHERE starts_with(t, k))
+							OR EXISTS (SELECT FROM jsonb_each(own) o WHERE o.key = t)))
+		|| coalesce((SELECT jsonb_object_agg(o.key, o.value -> 0) FROM jsonb_each(own) o WHERE jsonb_array_length(o.value) > 0), '{}');
+END;
+COMMENT ON FUNCTION cdp._with_own(jsonb, jsonb, text[]) IS 'tags after changes by calls: own is {tag: [expires_at]} for those given and {tag: []} for those taken away, keys are the exclusive ones';
+
+-- What the standing merges of some leaves, all that belong together, make of
+-- their own tags; for each canonical profile, and for each merge what it brought.
+CREATE FUNCTION cdp._replay_tags(leaves bigint[], now timestamptz, OUT roots bigint[], OUT tags jsonb[], OUT merges bigint[], OUT gained text[])
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	state jsonb[] := array_fill('{}'::jsonb, ARRAY[cardinality(leaves)]);	-- by place in leaves
+	root int[] := ARRAY(SELECT generate_subscripts(leaves, 1));
+	step record;
+	i int;
+	j int;
+	brought jsonb;
+	t record;
+BEGIN
+	merges := '{}'; gained := '{}'; roots := '{}'; tags := '{}';
+	FOR step IN
+		SELECT m.merge_id, 0 AS turn, m.survivor AS a, m.merged AS b, m.expired_to, NULL::jsonb AS own, NULL::text[] AS keys
+		FROM cdp._replay_merges(leaves) m
+		UNION ALL
+		SELECT o.after_merge, 1, o.profile_id, NULL, NULL,
+			coalesce(jsonb_object_agg(o.tag, CASE WHEN o.present THEN jsonb_build_array(o.expires_at) ELSE '[]' END)
+					 FILTER (WHERE o.tag <> chr(1) AND o.tag !~ '^[^:]*:$'), '{}'),
+			array_agg(o.tag) FILTER (WHERE o.tag ~ '^[^:]*:$')
+		FROM cdp.tag_own o WHERE o.profile_id = ANY (leaves)
+		GROUP BY o.profile_id, o.after_merge
+		ORDER BY 1, 2, 3
+	LOOP
+		i := width_bucket(step.a, leaves);
+		WHILE root[i] <> i LOOP
+			i := root[i];
+		END LOOP;
+		root[width_bucket(step.a, leaves)] := i;
+		IF step.turn = 1 THEN
+			state[i] := cdp._with_own(state[i], step.own, step.keys);
+			CONTINUE;
+		END IF;
+		j := width_bucket(step.b, leaves);
+		state[i] := cdp._without_expired(state[i], step.expired_to);
+		brought := '{}';
+		FOR t IN SELECT e.key, e.value FROM jsonb_each(cdp._without_expired(state[j], step.expired_to)) e ORDER BY e.key COLLATE "C" LOOP
+			CONTINUE WHEN state[i] ? t.key OR EXISTS (
+				SELECT FROM jsonb_object_keys(state[i]) o WHERE starts_with(o, cdp._exclusive_key(t.key) || ':'));
+			state[i] := state[i] || jsonb_build_object(t.key, t.value);
+			brought := brought || jsonb_build_object(t.key, t.value);
+		END LOOP;
+		root[j] := i;
+		state[j] := '{}';
+		merges := merges || step.merge_id;
+		gained := gained || brought::text;
+	END LOOP;
+	FOR i IN 1 .. cardinality(leaves) LOOP
+		IF root[i] = i THEN
+			roots := roots || leaves[i];
+			tags := tags || cdp._without_expired(state[i], now);
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp._replay_tags(bigint[], timestamptz) IS 'the tags of profiles, ascending, worked out again from their own tags and the merges that stand';
+
+-- The caller has locked the profile that the leaves were merged into, and has
+-- given them their canonical profiles of now.
+CREATE FUNCTION cdp._unmerge_tags(was bigint, leaves bigint[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	now record;
+	c record;
+	several bigint[];
+BEGIN
+	LOCK TABLE cdp.profile_merge IN ROW EXCLUSIVE MODE;
+	SELECT * INTO now FROM cdp._replay_tags(leaves, (SELECT k.expired_to FROM cdp.tag_clock k));
+	several := ARRAY(SELECT p.canonical_id FROM cdp.profile p WHERE p.profile_id = ANY (leaves) GROUP BY 1 HAVING count(*) > 1);
+
+	FOR c IN
+		WITH wanted AS (
+			SELECT w.id, k.tag COLLATE "C" AS tag FROM unnest(now.roots, now.tags) AS w(id, tags), jsonb_object_keys(w.tags) AS k(tag)
+			UNION ALL
+			SELECT p.profile_id, chr(1) || 'kind:' || p.kind FROM cdp.profile p
+			WHERE p.profile_id = ANY (now.roots) AND NOT p.suppressed AND p.erased_at IS NULL
+			UNION ALL
+			SELECT s, chr(1) || 'merged' FROM unnest(several) s
+		), present AS (
+			SELECT r.id, t.tag COLLATE "C" AS tag FROM unnest(now.roots || was) AS r(id), cdp._all_tags_of(r.id) AS t(tag)
+			WHERE r.id <> ALL (now.roots) OR NOT cdp._is_maintained(t.tag) OR t.tag = chr(1) || 'merged'
+			GROUP BY 1, 2
+		)
+		SELECT tag, id, w.tag IS NOT NULL AS present
+		FROM wanted w FULL JOIN present p USING (tag, id)
+		WHERE w.tag IS NULL OR p.tag IS NULL
+		ORDER BY tag, id
+	LOOP
+		PERFORM cdp._set_tag(c.tag, c.id, c.present);
+	END LOOP;
+
+	FOR c IN
+		SELECT tag, id, w.ends
+		FROM (SELECT t.key COLLATE "C" AS tag, w.id, t.value::timestamptz AS ends
+			  FROM unnest(now.roots, now.tags) AS w(id, tags), jsonb_each_text(w.tags) t WHERE t.value IS NOT NULL) w
+		FULL JOIN (SELECT e.tag, e.profile_id AS id, e.expires_at FROM cdp.tag_expiry e WHERE e.profile_id = ANY (now.roots || was)) p
+			USING (tag, id)
+		WHERE w.ends IS DISTINCT FROM p.expires_at
+		ORDER BY tag, id
+	LOOP
+		PERFORM cdp._set_tag_expiry(c.tag, c.id, c.ends);
+	END LOOP;
+
+	-- Who is alone again needs no memory; who is not goes on from here.
+	DELETE FROM cdp.tag_own o WHERE o.profile_id = ANY (now.roots) AND o.profile_id <> ALL (several);
+	INSERT INTO cdp.tag_own (profile_id, after_merge, tag, present)
+	SELECT p.canonical_id, max(m.merge_id), chr(1), true
+	FROM cdp.profile p JOIN cdp.profile_merge m ON m.leaf_a = p.profile_id AND m.undone_at IS NULL
+	WHERE p.profile_id = ANY (leaves)
+	GROUP BY p.canonical_id
+	ON CONFLICT DO NOTHING;
+	UPDATE cdp.profile_merge m SET tags = ARRAY(SELECT k FROM jsonb_object_keys(g.tags::jsonb) k ORDER BY k COLLATE "C")
+	FROM unnest(now.merges, now.gained) AS g(merge_id, tags)
+	WHERE m.merge_id = g.merge_id AND m.tags <> ARRAY(SELECT k FROM jsonb_object_keys(g.tags::jsonb) k ORDER BY k COLLATE "C");
+END
+$$;
+COMMENT ON FUNCTION cdp._unmerge_tags(bigint, bigint[]) IS 'gives the profiles that were one the tags that each has without the merge';
