@@ -414,6 +414,16 @@ BEGIN
 	THEN
 		PERFORM _lock_profiles(own_leaves);
 	END IF;
+	-- A split may have taken one of them elsewhere meanwhile.
+	IF EXISTS (SELECT FROM identifier_split s WHERE s.identifier = ANY (ids)) AND EXISTS (
+		SELECT FROM unnest(ids, leaves) u (identifier, leaf) JOIN identifier_link l ON l.identifier = u.identifier
+		WHERE u.leaf <> l.profile_id)
+	THEN
+		DELETE FROM identifier_link l WHERE l.identifier = ANY (unknown);
+		SELECT n.leaf_id, n.canonical_id, n.via INTO leaf_id, canonical_id, via
+		FROM _stitch_new(identifiers, asked, _stitch_new.at, source, message_id) n;
+		RETURN;
+	END IF;
 	IF leaf IS DISTINCT FROM fresh THEN
 		own_roots := ARRAY(SELECT (SELECT p.canonical_id FROM profile p WHERE p.profile_id = u.profile_id)
 						   FROM unnest(own_leaves) WITH ORDINALITY u (profile_id, n) ORDER BY u.n);

@@ -236,14 +236,16 @@ END
 $$;
 COMMENT ON FUNCTION cdp._unmerge_timelines(bigint[]) IS 'from now on the timelines of those of these leaves that stand alone are read alone';
 
-CREATE FUNCTION cdp._rebuild_timelines() RETURNS bigint
+CREATE FUNCTION cdp._rebuild_timelines(only_leaf bigint DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	rebuilt bigint;
 BEGIN
-	-- Folding and merging wait; readers go on.
-	LOCK TABLE cdp.timeline_part IN SHARE ROW EXCLUSIVE MODE;
-	DELETE FROM cdp.timeline_part p WHERE NOT p.sealed;
+	-- Folding and merging wait; readers go on.  For one leaf the caller holds part 0.
+	IF only_leaf IS NULL THEN
+		LOCK TABLE cdp.timeline_part IN SHARE ROW EXCLUSIVE MODE;
+	END IF;
+	DELETE FROM cdp.timeline_part p WHERE NOT p.sealed AND (only_leaf IS NULL OR p.profile_id = only_leaf);
 
 	INSERT INTO cdp.timeline_part (profile_id, part, timeline, sole)
 	SELECT s.leaf, coalesce((SELECT max(p.part) + 1 FROM cdp.timeline_part p WHERE p.profile_id = s.leaf), 0) + s.piece,
@@ -256,7 +258,8 @@ BEGIN
 			FROM cdp.event e
 			CROSS JOIN LATERAL (SELECT DISTINCT u.leaf FROM unnest(e.profile_id || e.participants) u (leaf)) l
 			CROSS JOIN LATERAL cdp._event_entries(e.at, e.event, e.source, e.properties) n
-			WHERE NOT EXISTS (SELECT FROM cdp.event_tail t WHERE t.profile_id = l.leaf AND t.event_id = e.event_id)
+			WHERE (only_leaf IS NULL OR l.leaf = only_leaf)
+				AND NOT EXISTS (SELECT FROM cdp.event_tail t WHERE t.profile_id = l.leaf AND t.event_id = e.event_id)
 		) n
 		GROUP BY 1, 2
 	) s;
@@ -264,16 +267,17 @@ BEGIN
 
 	INSERT INTO cdp.timeline_part (profile_id, part, timeline, sole)
 	SELECT p.profile_id, 0, '{}', false FROM cdp.profile p
-	WHERE p.canonical_id <> p.profile_id
-		OR EXISTS (SELECT FROM cdp.profile l WHERE l.canonical_id = p.profile_id AND l.profile_id <> p.profile_id)
+	WHERE (only_leaf IS NULL OR p.profile_id = only_leaf)
+		AND (p.canonical_id <> p.profile_id
+			OR EXISTS (SELECT FROM cdp.profile l WHERE l.canonical_id = p.profile_id AND l.profile_id <> p.profile_id))
 	ON CONFLICT DO NOTHING;
 
 	UPDATE cdp.timeline_part p SET sole = true
-	WHERE p.part = 0
+	WHERE p.part = 0 AND (only_leaf IS NULL OR p.profile_id = only_leaf)
 		AND NOT EXISTS (SELECT FROM cdp.timeline_part o WHERE o.profile_id = p.profile_id AND o.part <> 0)
 		AND NOT EXISTS (SELECT FROM cdp.profile l WHERE l.canonical_id = p.profile_id AND l.profile_id <> p.profile_id)
 		AND EXISTS (SELECT FROM cdp.profile l WHERE l.profile_id = p.profile_id AND l.canonical_id = p.profile_id);
 	RETURN rebuilt;
 END
 $$;
-COMMENT ON FUNCTION cdp._rebuild_timelines() IS 'works out all parts that are not sealed from the stored events again; returns how many parts there are now';
+COMMENT ON FUNCTION cdp._rebuild_timelines(bigint) IS 'works out all parts that are not sealed, or those of one leaf, from the stored events again; returns how many parts there are now';

@@ -1,4 +1,14 @@
 /* 25_split: identifiers leave their profile
+ *
+ * The identifiers get a new leaf, and the events that came by them (via) go
+ * with them: the one case in which event.profile_id is rewritten, as long as
+ * the raw events are there.  In sealed parts of a timeline they cannot be told
+ * from others, so these stay.  Tags, traits, runs, consent and relations name
+ * no identifier: they stay, too.
+ *
+ * Locks: the identifiers (FOR UPDATE, by bytes), their profile, event_tail,
+ * part 0 of the timelines.  _stitch_new looks again at identifiers that were
+ * ever split once it holds their profile.
  */
 
 CREATE SEQUENCE cdp.split_id_seq;
@@ -13,3 +23,177 @@ CREATE TABLE cdp.identifier_split (
 	PRIMARY KEY (identifier, split_id)
 );
 COMMENT ON TABLE cdp.identifier_split IS 'every identifier that a split took from one leaf profile to another';
+CREATE INDEX identifier_split_to_profile_idx ON cdp.identifier_split (to_profile);
+
+-- Takes entries out of the open parts of a leaf's timeline; false if they are
+-- not all there: event_role has changed since they were folded.
+CREATE FUNCTION cdp._take_entries(leaf bigint, entries cdp.timeline) RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	missing bigint;
+BEGIN
+	WITH entry AS MATERIALIZED (
+		SELECT e.*, row_number() OVER (PARTITION BY e.at, e.event, e.label, e.value) AS copy FROM timeline_events(entries) e
+	), present AS MATERIALIZED (
+		SELECT p.part, e.*, row_number() OVER (PARTITION BY e.at, e.event, e.label, e.value ORDER BY p.part) AS copy
+		FROM timeline_part p CROSS JOIN LATERAL timeline_events(p.timeline) e
+		WHERE p.profile_id = leaf AND NOT p.sealed
+	), verdict AS MATERIALIZED (
+		SELECT p.*, e.at IS NOT NULL AS goes
+		FROM present p LEFT JOIN entry e
+			ON e.at = p.at AND e.event = p.event AND e.copy = p.copy
+				AND (e.label, e.value) IS NOT DISTINCT FROM (p.label, p.value)
+	), rest AS (
+		SELECT v.part, timeline_agg(v.at, v.event, v.label, v.value) FILTER (WHERE NOT v.goes) AS timeline
+		FROM verdict v GROUP BY v.part HAVING bool_or(v.goes)
+	), written AS (
+		UPDATE timeline_part p SET timeline = coalesce(r.timeline, '{}')
+		FROM rest r WHERE p.profile_id = leaf AND p.part = r.part
+	)
+	SELECT num_events(entries) - count(*) FILTER (WHERE v.goes) INTO missing FROM verdict v;
+	DELETE FROM timeline_part p WHERE p.profile_id = leaf AND p.sole AND num_events(p.timeline) = 0;
+	RETURN missing = 0;
+END
+$$;
+COMMENT ON FUNCTION cdp._take_entries(bigint, cdp.timeline) IS 'takes entries out of the open parts of a timeline; false if some are not there';
+
+-- The caller holds the profiles.
+CREATE FUNCTION cdp._move_events(leaf bigint, to_leaf bigint, by cdp.identifier[]) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	ids		bigint[];
+	folded	timeline;
+	pieces	timeline[];
+BEGIN
+	WITH moved AS (
+		UPDATE event e SET profile_id = to_leaf WHERE e.profile_id = leaf AND e.via = ANY (by) RETURNING e.event_id, e.message_id
+	), known AS (
+		UPDATE event_message m SET profile_id = to_leaf FROM moved v WHERE m.message_id = v.message_id
+	)
+	SELECT array_agg(v.event_id ORDER BY v.event_id) INTO ids FROM moved v;
+	IF ids IS NULL THEN
+		RETURN 0;
+	END IF;
+
+	-- Folds of these events are waited for, then all folds of this leaf.
+	PERFORM FROM event_tail t WHERE t.event_id = ANY (ids) ORDER BY t.event_id, t.profile_id FOR UPDATE;
+	UPDATE event_tail t SET owner_id = to_leaf, profile_id = CASE t.profile_id WHEN leaf THEN to_leaf ELSE t.profile_id END
+	WHERE t.event_id = ANY (ids);
+	PERFORM FROM timeline_part p WHERE p.profile_id = leaf AND p.part = 0 FOR UPDATE;
+
+	SELECT timeline_agg(n.at, n.event, n.label, n.value) INTO folded
+	FROM event e CROSS JOIN LATERAL _event_entries(e.at, e.event, e.source, e.properties) n
+	WHERE e.profile_id = to_leaf AND e.event_id = ANY (ids)
+	  AND NOT EXISTS (SELECT FROM event_tail t WHERE t.profile_id = to_leaf AND t.event_id = e.event_id);
+	IF folded IS NOT NULL THEN
+		IF NOT _take_entries(leaf, folded) THEN
+			PERFORM _rebuild_timelines(leaf);
+		END IF;
+		SELECT array_agg(p.timeline ORDER BY p.piece) INTO pieces
+		FROM (SELECT s.nr / _timeline_part_events() AS piece, timeline_agg(s.at, s.event, s.label, s.value) AS timeline
+			  FROM (SELECT e.*, row_number() OVER (ORDER BY e.at, e.event, e.label, e.value) - 1 AS nr FROM timeline_events(folded) e) s
+			  GROUP BY 1) p;
+		INSERT INTO timeline_part (profile_id, part, timeline, sole)
+		SELECT to_leaf, coalesce((SELECT max(p.part) FROM timeline_part p WHERE p.profile_id = to_leaf), -1) + u.n, u.timeline, false
+		FROM unnest(pieces) WITH ORDINALITY u (timeline, n);
+		UPDATE timeline_part p SET sole = NOT EXISTS (SELECT FROM timeline_part o WHERE o.profile_id = to_leaf AND o.part <> 0)
+		WHERE p.profile_id = to_leaf AND p.part = 0;
+	END IF;
+	RETURN cardinality(ids);
+END
+$$;
+COMMENT ON FUNCTION cdp._move_events(bigint, bigint, cdp.identifier[]) IS 'gives the events of a leaf that came by these identifiers to another leaf; returns how many';
+
+-- Identifiers that stay together although their link has left get an edge.
+CREATE FUNCTION cdp._bind_together(leaves bigint[], at timestamptz) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	INSERT INTO identity_edge AS e (a, b, at, cause)
+	SELECT (min(min(c.node)) OVER ())::identifier, min(c.node)::identifier, _bind_together.at, 'split'
+	FROM (SELECT k.node COLLATE "C" AS node, k.component FROM connected_components(format($query$
+			WITH mine AS (SELECT l.identifier, l.profile_id FROM cdp.identifier_link l WHERE l.profile_id = ANY (%1$L))
+			SELECT e.a::text, e.b::text
+			FROM mine m JOIN cdp.identity_edge e ON e.a OPERATOR(cdp.=) m.identifier AND e.inactive_at IS NULL
+			WHERE e.b IN (SELECT o.identifier FROM mine o)
+			UNION ALL
+			-- merges by hand link profiles, whatever identifiers these have
+			SELECT min(m.identifier)::text, ' ' || m.profile_id FROM mine m GROUP BY m.profile_id
+			UNION ALL
+			SELECT ' ' || x.leaf_a, ' ' || x.leaf_b FROM cdp.profile_merge x
+			WHERE x.leaf_a = ANY (%1$L) AND x.cause = 'manual' AND x.undone_at IS NULL
+			UNION ALL
+			SELECT m.identifier::text, m.identifier::text FROM mine m$query$, leaves)) k
+		  WHERE NOT starts_with(k.node, ' ')) c
+	GROUP BY c.component
+	ORDER BY min(c.node) OFFSET 1
+	ON CONFLICT ON CONSTRAINT identity_edge_pkey
+	DO UPDATE SET at = excluded.at, source = NULL, message_id = NULL, cause = 'split', inactive_at = NULL;
+END
+$$;
+COMMENT ON FUNCTION cdp._bind_together(bigint[], timestamptz) IS 'the identifiers of these leaves are of one profile: a split said so';
+
+CREATE FUNCTION cdp.split(identifiers cdp.identifier[], reason text, at timestamptz DEFAULT now()) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	ids			identifier[] := ARRAY(SELECT DISTINCT i FROM unnest(identifiers) i ORDER BY i);
+	sources		bigint[];			-- the leaf of each
+	known		identifier[];
+	since		timestamptz;
+	was			bigint[];
+	leaves		bigint[];
+	id			bigint;
+	split_no	bigint;
+	leaf		bigint;
+BEGIN
+	IF identifiers IS NULL OR array_position(identifiers, NULL) IS NOT NULL OR split.at IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'identifiers and at must not be null';
+	ELSIF ids = '{}' THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at least one identifier is needed';
+	ELSIF NOT isfinite(split.at) THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at must be finite';
+	END IF;
+	SELECT array_agg(l.identifier), array_agg(l.profile_id), min(l.at) INTO known, sources, since
+	FROM (SELECT x.identifier, x.profile_id, x.at FROM identifier_link x WHERE x.identifier = ANY (ids) ORDER BY x.identifier FOR UPDATE) l;
+	IF cardinality(known) IS DISTINCT FROM cardinality(ids) THEN
+		RAISE EXCEPTION USING ERRCODE = 'undefined_object',
+			MESSAGE = format('identifier "%s" is not known', (SELECT i FROM unnest(ids) i WHERE i = ANY (known) IS NOT TRUE ORDER BY i LIMIT 1));
+	END IF;
+	was := _lock_profiles(sources);
+	IF cardinality(was) > 1 THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'identifiers belong to different profiles',
+			DETAIL = format('Profiles %s.', array_to_string(was, ', '));
+	END IF;
+	leaves := ARRAY(SELECT p.profile_id FROM profile p WHERE p.canonical_id = was[1] ORDER BY p.profile_id);
+	IF NOT EXISTS (SELECT FROM identifier_link l WHERE l.profile_id = ANY (leaves) AND l.identifier <> ALL (ids)) THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('these are all identifiers of profile %s', was[1]),
+			DETAIL = 'A split leaves at least one behind.';
+	END IF;
+
+	id := nextval('profile_id_seq');
+	PERFORM _new_profile(id, (SELECT p.kind FROM profile p WHERE p.profile_id = was[1]), since);
+	UPDATE profile p SET suppressed = true
+	WHERE p.profile_id = id AND EXISTS (SELECT FROM profile o WHERE o.profile_id = ANY (leaves) AND o.suppressed);
+	split_no := nextval('split_id_seq');
+	INSERT INTO identifier_split (identifier, split_id, at, from_profile, to_profile, reason)
+	SELECT u.identifier, split_no, split.at, u.leaf, id, split.reason FROM unnest(known, sources) u (identifier, leaf);
+	UPDATE identifier_link l SET profile_id = id WHERE l.identifier = ANY (ids);
+	INSERT INTO never_merge (profile_a, profile_b, reason, at)
+	SELECT DISTINCT s, id, coalesce(split.reason, 'split'), split.at FROM unnest(sources) s ORDER BY s;
+
+	-- So that a session with an older snapshot is told.
+	UPDATE profile p SET canonical_id = p.canonical_id WHERE p.profile_id = was[1];
+	PERFORM _overrule_edges(leaves || id, split.at);
+	PERFORM _bind_together(leaves, split.at);
+	PERFORM _bind_together(ARRAY[id], split.at);
+	FOR leaf IN SELECT DISTINCT s FROM unnest(sources) s ORDER BY s LOOP
+		PERFORM _move_events(leaf, id, ids);
+	END LOOP;
+	INSERT INTO profile_queue (profile_id, at, cause) VALUES (was[1], split.at, 'merge'), (id, split.at, 'merge');
+	RETURN id;
+END
+$$;
+COMMENT ON FUNCTION cdp.split(cdp.identifier[], text, timestamptz)
+	IS 'these identifiers are somebody else''s: they and the events that came by them go to a new profile; returns its id';

@@ -253,7 +253,9 @@ BEGIN
 			   (s.stage, s.since, s.due_at, s.policy_hash) IS DISTINCT FROM (s.kept_stage, s.kept_since, s.kept_due, s.kept_hash)
 			   OR l.profile_id IS NOT NULL OR s.is_corrected OR s.is_moved AS is_new,
 			   -- somebody whose very first event is an order has entered that stage by an event
-			   CASE WHEN l.cause = 'first' AND l.to_stage <> 'potential' AND s.backfill_at IS NULL THEN 'event'
+			   CASE WHEN s.kept_stage IS NULL AND s.merge_at IS NOT NULL
+						 AND EXISTS (SELECT FROM identifier_split x WHERE x.to_profile = s.profile_id) THEN 'merge'
+					WHEN l.cause = 'first' AND l.to_stage <> 'potential' AND s.backfill_at IS NULL THEN 'event'
 					WHEN l.cause IS NOT NULL THEN l.cause
 					WHEN s.is_corrected THEN replace(c.cause, 'rebuild', 'backfill')
 					ELSE 'backfill'
