@@ -103,7 +103,9 @@ BEGIN
 			FOR value IN SELECT jsonb_array_elements(context -> 'externalIds') LOOP
 				id := cdp._json_id(value -> 'id');
 				IF id IS NOT NULL THEN
-					names := names || (coalesce(cdp._json_id(value -> 'type'), '') || ':' || id);
+					-- an encoded value is another one than the plain one
+					names := names || (CASE WHEN value ->> 'collection' = 'accounts' THEN 'account' ELSE coalesce(cdp._json_id(value -> 'type'), '') END
+									   || coalesce('.' || nullif(nullif(cdp._json_id(value -> 'encoding'), 'none'), ''), '') || ':' || id);
 				END IF;
 			END LOOP;
 		END IF;
@@ -435,6 +437,31 @@ END
 $$;
 COMMENT ON FUNCTION cdp._take_or_split(cdp._message[], boolean, boolean) IS 'takes messages; when that fails, each half by itself, down to the message that is put aside; returns how many were taken';
 
+-- {"batch": [...], "context": {...}, "sentAt": ...}: what stands beside the
+-- batch holds for each of its messages that does not say otherwise.
+CREATE FUNCTION cdp._single_messages(payload jsonb) RETURNS SETOF jsonb
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE ROWS 100 SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	message jsonb;
+	shared jsonb;
+BEGIN
+	FOR message IN SELECT m FROM jsonb_array_elements(CASE jsonb_typeof(payload) WHEN 'array' THEN payload ELSE jsonb_build_array(payload) END) m LOOP
+		IF jsonb_typeof(message) = 'object' AND NOT message ? 'type' AND jsonb_typeof(message -> 'batch') = 'array' THEN
+			shared := message - 'batch';
+			RETURN QUERY
+			SELECT CASE WHEN jsonb_typeof(b) = 'object' THEN
+				shared || b || CASE WHEN jsonb_typeof(shared -> 'context') = 'object' AND coalesce(jsonb_typeof(b -> 'context'), 'object') = 'object'
+									THEN jsonb_build_object('context', (shared -> 'context') || coalesce(b -> 'context', '{}')) ELSE '{}' END
+				ELSE b END
+			FROM jsonb_array_elements(message -> 'batch') b;
+		ELSE
+			RETURN NEXT message;
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp._single_messages(jsonb) IS 'the messages of a payload: an array of them, or of batches, or one';
+
 CREATE FUNCTION cdp._ingest(payloads jsonb[], received timestamptz[], backfill boolean, many boolean) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
@@ -443,9 +470,9 @@ BEGIN
 	WITH single AS (
 		SELECT p.nr, coalesce(a.nr, 0) AS place, coalesce(a.message, p.payload) AS payload, p.received_at
 		FROM unnest(payloads, received) WITH ORDINALITY AS p (payload, received_at, nr)
-		LEFT JOIN LATERAL jsonb_array_elements(CASE WHEN jsonb_typeof(p.payload) = 'array' THEN p.payload END)
+		LEFT JOIN LATERAL cdp._single_messages(CASE WHEN jsonb_typeof(p.payload) = 'array' OR p.payload ? 'batch' THEN p.payload END)
 			WITH ORDINALITY AS a (message, nr) ON true
-		WHERE jsonb_typeof(p.payload) <> 'array' OR a.nr IS NOT NULL
+		WHERE NOT (jsonb_typeof(p.payload) = 'array' OR p.payload ? 'batch') OR a.nr IS NOT NULL
 	), done AS MATERIALIZED (
 		SELECT s.nr, s.place, cdp._read_message(s.payload, s.received_at) AS message
 		FROM single s
@@ -472,7 +499,7 @@ BEGIN
 			MESSAGE = 'message must not be null';
 	END IF;
 	PERFORM cdp._check_event_time(received_at);
-	RETURN cdp._ingest(ARRAY[message], ARRAY[received_at], false, jsonb_typeof(message) = 'array');
+	RETURN cdp._ingest(ARRAY[message], ARRAY[received_at], false, jsonb_typeof(message) = 'array' OR message ? 'batch');
 END
 $$;
 COMMENT ON FUNCTION cdp.ingest(jsonb, timestamptz) IS 'takes one Segment message or an array of them and returns how many were accepted; the others are in table rejected';
