@@ -12,8 +12,9 @@
  *									(a profile may be in it without need)
  *
  * Locks, in this order: the key of an exclusive tag (advisory: single changes
- * share it, bulk changes do not), profile rows (against a merge), tag_own (30_tag_own),
- * tag_pending by (tag, profile), tag_expiry likewise, tag_chunk by (tag, chunk).  Bulk
+ * share it, bulk changes do not), the profile against a merge (_lock_tags, or its
+ * row), tag_own (30_tag_own), tag_pending by (tag, profile), tag_expiry
+ * likewise, tag_chunk by (tag, chunk).  Bulk
  * changes lock no profile rows: they and merges keep apart by table locks on
  * profile_merge (SHARE and ROW EXCLUSIVE), each kind among itself does not.
  */
@@ -165,21 +166,11 @@ LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_tagged';
 COMMENT ON FUNCTION cdp.tagged(text) IS 'the profiles that have the tag';
 
 CREATE FUNCTION cdp._has_tag(id bigint, tag text) RETURNS boolean
-LANGUAGE sql STABLE STRICT PARALLEL SAFE
-BEGIN ATOMIC
-	SELECT coalesce(
-		(SELECT p.present FROM cdp.tag_pending p WHERE p.tag = _has_tag.tag COLLATE "C" AND p.profile_id = id),
-		(SELECT cdp._chunk_contains(c.members, id) FROM cdp.tag_chunk c
-		 WHERE c.tag = _has_tag.tag COLLATE "C" AND c.chunk = id >> 15),
-		false);
-END;
+LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__has_tag';
 COMMENT ON FUNCTION cdp._has_tag(bigint, text) IS 'has_tag of a canonical profile';
 
 CREATE FUNCTION cdp.has_tag(profile bigint, tag text) RETURNS boolean
-LANGUAGE sql STABLE STRICT PARALLEL SAFE
-BEGIN ATOMIC
-	SELECT coalesce((SELECT cdp._has_tag(p.canonical_id, tag) FROM cdp.profile p WHERE p.profile_id = has_tag.profile), false);
-END;
+LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_has_tag';
 COMMENT ON FUNCTION cdp.has_tag(bigint, text) IS 'does the profile have the tag? Maintained tags too';
 
 CREATE FUNCTION cdp._all_tags_of(id bigint) RETURNS SETOF text
@@ -295,7 +286,11 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN hashtextextended('marketing_cdp tag key ' || key, 0);
 COMMENT ON FUNCTION cdp._key_lock(text) IS 'advisory lock that keeps single and bulk changes of one exclusive key apart';
 
-CREATE FUNCTION cdp.tag(profile bigint, tag text, expires_at timestamptz DEFAULT NULL, at timestamptz DEFAULT now()) RETURNS void
+CREATE FUNCTION cdp._lock_tags(profiles bigint[]) RETURNS void
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__lock_tags';
+COMMENT ON FUNCTION cdp._lock_tags(bigint[]) IS 'nobody changes a single tag of these profiles until the transaction ends; the next statement sees what has been changed';
+
+CREATE FUNCTION cdp._tag_one(profile bigint, tag text, expires_at timestamptz, at timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	key text;
@@ -312,7 +307,7 @@ BEGIN
 	id := cdp._lock_canonical(profile, key IS NOT NULL);
 	IF key IS NOT NULL THEN
 		SELECT array_agg(t ORDER BY t COLLATE "C") INTO names
-		FROM (SELECT o FROM cdp._all_tags_of(id) o WHERE starts_with(o, key || ':') UNION SELECT tag.tag) AS own(t);
+		FROM (SELECT o FROM cdp._all_tags_of(id) o WHERE starts_with(o, key || ':') UNION SELECT _tag_one.tag) AS own(t);
 	END IF;
 	PERFORM cdp._own_tag(id, tag, true, expires_at, key);
 	FOREACH name IN ARRAY names LOOP
@@ -325,9 +320,14 @@ BEGIN
 	END LOOP;
 END
 $$;
+COMMENT ON FUNCTION cdp._tag_one(bigint, text, timestamptz, timestamptz) IS 'tag of one profile, whatever the tag';
+
+-- What nearly every call is, in C; the rest goes to _tag_one.
+CREATE FUNCTION cdp.tag(profile bigint, tag text, expires_at timestamptz DEFAULT NULL, at timestamptz DEFAULT now()) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp_tag';
 COMMENT ON FUNCTION cdp.tag(bigint, text, timestamptz, timestamptz) IS 'gives a tag to a profile, until expires_at if that is given; a tag of an exclusive key replaces its others';
 
-CREATE FUNCTION cdp.untag(profile bigint, tag text, at timestamptz DEFAULT now()) RETURNS void
+CREATE FUNCTION cdp._untag_one(profile bigint, tag text, at timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	id bigint;
@@ -342,6 +342,10 @@ BEGIN
 	PERFORM cdp._set_tag_expiry(tag, id, NULL);
 END
 $$;
+COMMENT ON FUNCTION cdp._untag_one(bigint, text, timestamptz) IS 'untag of one profile, whatever the tag';
+
+CREATE FUNCTION cdp.untag(profile bigint, tag text, at timestamptz DEFAULT now()) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp_untag';
 COMMENT ON FUNCTION cdp.untag(bigint, text, timestamptz) IS 'takes a tag away from a profile';
 
 -- bulk changes

@@ -20,6 +20,8 @@
  *
  * Locks: a row of tag_own is taken before that of tag_pending, and by bulk
  * and single changes alike: so whoever comes last there has the last word.
+ * Single changes do not lock the row of a profile without rows here
+ * (tag_change.c): merging and undoing begin with _lock_tags.
  */
 
 CREATE TABLE cdp.tag_own (
@@ -121,6 +123,7 @@ DECLARE
 	name text;
 BEGIN
 	LOCK TABLE cdp.profile_merge IN ROW EXCLUSIVE MODE;
+	PERFORM cdp._lock_tags(ARRAY[survivor, merged]);
 	INSERT INTO cdp.tag_own (profile_id, after_merge, tag, present, expires_at)
 	SELECT x.id, 0, t.tag, true, e.expires_at
 	FROM unnest(ARRAY[survivor, merged]) AS x(id)
@@ -239,6 +242,7 @@ DECLARE
 	several bigint[];
 BEGIN
 	LOCK TABLE cdp.profile_merge IN ROW EXCLUSIVE MODE;
+	PERFORM cdp._lock_tags(leaves || was);
 	SELECT * INTO now FROM cdp._replay_tags(leaves, (SELECT k.expired_to FROM cdp.tag_clock k));
 	several := ARRAY(SELECT p.canonical_id FROM cdp.profile p WHERE p.profile_id = ANY (leaves) GROUP BY 1 HAVING count(*) > 1);
 

@@ -1,0 +1,345 @@
+/*-------------------------------------------------------------------------
+ *
+ * tag_change.c
+ *	  tag and untag of one profile.
+ *
+ * What nearly every call is (a tag of no special key, for good, on a profile
+ * that was never merged) is done here; everything else, and every refusal, is handed to
+ * _tag_one and _untag_one (30_tag.sql), which do the same in full.
+ *
+ * Copyright (c) 2026, marketing_cdp contributors
+ *
+ * IDENTIFICATION
+ *	  src/store/tag_change.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "nodes/value.h"
+#include "parser/parse_func.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "store/tag_point.h"
+
+#define MAX_TAG_BYTES		255
+
+PG_FUNCTION_INFO_V1(mcdp_tag);
+PG_FUNCTION_INFO_V1(mcdp_untag);
+
+typedef struct Statement
+{
+	const char *text;
+	int			nargs;
+	Oid			argtypes[4];
+	SPIPlanPtr	plan;
+} Statement;
+
+static Statement lock_profile_row = {
+	"SELECT p.canonical_id FROM cdp.profile p WHERE p.profile_id OPERATOR(pg_catalog.=) $1 FOR KEY SHARE",
+	1, {INT8OID}
+};
+static Statement insert_pending = {
+	"INSERT INTO cdp.tag_pending (tag, profile_id, present) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+	3, {TEXTOID, INT8OID, BOOLOID}
+};
+static Statement update_pending = {
+	"UPDATE cdp.tag_pending p SET present = $3"
+	" WHERE p.tag OPERATOR(pg_catalog.=) $1 AND p.profile_id OPERATOR(pg_catalog.=) $2 AND p.present OPERATOR(pg_catalog.<>) $3",
+	3, {TEXTOID, INT8OID, BOOLOID}
+};
+static Statement lock_pending = {
+	"SELECT p.present FROM cdp.tag_pending p"
+	" WHERE p.tag OPERATOR(pg_catalog.=) $1 AND p.profile_id OPERATOR(pg_catalog.=) $2 FOR UPDATE",
+	2, {TEXTOID, INT8OID}
+};
+static Statement trigger_journeys = {
+	"SELECT cdp._tag_trigger($1, $2, $3, $4)",
+	4, {TEXTOID, TEXTOID, INT8OID, TIMESTAMPTZOID}
+};
+static Statement forget_expiry = {
+	"DELETE FROM cdp.tag_expiry e"
+	" WHERE e.tag OPERATOR(pg_catalog.=) $1 AND e.profile_id OPERATOR(pg_catalog.=) $2",
+	2, {TEXTOID, INT8OID}
+};
+
+/* Returns how many rows. */
+static uint64
+execute(Statement *statement, Datum *args)
+{
+	int			rc;
+
+	if (statement->plan == NULL)
+	{
+		SPIPlanPtr	plan = SPI_prepare(statement->text, statement->nargs, statement->argtypes);
+
+		if (plan == NULL)
+			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+		if (SPI_keepplan(plan) != 0)
+			elog(ERROR, "SPI_keepplan failed");
+		statement->plan = plan;
+	}
+	rc = SPI_execute_plan(statement->plan, args, NULL, false, 0);
+	if (rc < 0)
+		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
+	return SPI_processed;
+}
+
+/* What there is now, for the next probes. */
+static void
+push_snapshot(void)
+{
+	PushCopiedSnapshot(GetTransactionSnapshot());
+	UpdateActiveSnapshotCommandId();
+}
+
+/* Is this beyond doubt a tag that a user may set?  See _check_tag. */
+static bool
+is_plain_tag(const char *tag, int len, int *key_len)
+{
+	static const char *const maintained[] = {
+		"lifecycle", "rfm", "segment", "consent", "journey", "held_out"
+	};
+	const char *colon = memchr(tag, ':', len);
+
+	*key_len = colon == NULL ? len : colon - tag;
+	if (len == 0 || len > MAX_TAG_BYTES || colon == tag || colon == tag + len - 1)
+		return false;
+	for (int i = 0; i < len; i++)
+		if ((unsigned char) tag[i] < ' ' || tag[i] == '\177')
+			return false;
+	if (colon != NULL)
+		for (int i = 0; i < lengthof(maintained); i++)
+			if (*key_len == (int) strlen(maintained[i]) && memcmp(tag, maintained[i], *key_len) == 0)
+				return false;
+	return true;
+}
+
+/* Is there a row in tag_key for it? */
+static bool
+is_special_key(const char *tag, int key_len)
+{
+	ScanKeyData key;
+	Probe	   *probe;
+	bool		result;
+
+	mcdp_probe_text_key(&key, 1, PointerGetDatum(cstring_to_text_with_len(tag, key_len)), C_COLLATION_OID);
+	probe = mcdp_probe_begin("tag_key", "tag_key_pkey", GetActiveSnapshot(), &key, 1);
+	result = mcdp_probe_next(probe);
+	mcdp_probe_end(probe);
+	return result;
+}
+
+static bool
+expires(Datum tag, int64 id)
+{
+	ScanKeyData keys[2];
+	Probe	   *probe;
+	bool		result;
+
+	mcdp_probe_text_key(&keys[0], 1, tag, C_COLLATION_OID);
+	mcdp_probe_id_key(&keys[1], 2, id);
+	probe = mcdp_probe_begin("tag_expiry", "tag_expiry_pkey", GetActiveSnapshot(), keys, 2);
+	result = mcdp_probe_next(probe);
+	mcdp_probe_end(probe);
+	return result;
+}
+
+/*
+ * The canonical profile, locked against merges; 0 when there is none.  Profiles
+ * without rows in tag_own are not part of a merge: the lock in memory is enough
+ * for them, and merges take it before they look.
+ */
+static int64
+lock_canonical(int64 profile)
+{
+	int64		id = mcdp_canonical_id(profile, GetActiveSnapshot());
+
+	while (id != 0)
+	{
+		int64		now = 0;
+
+		if (mcdp_tag_lock_profile(id))
+		{
+			Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
+
+			now = mcdp_canonical_id(profile, latest);
+			UnregisterSnapshot(latest);
+		}
+		else
+		{
+			Datum		arg = Int64GetDatum(id);
+			bool		isnull;
+
+			if (execute(&lock_profile_row, &arg) > 0)
+				now = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+		}
+		if (now == id)
+			return id;
+		if (IsolationUsesXactSnapshot())
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not serialize access due to concurrent merge")));
+		id = now;
+	}
+	return 0;
+}
+
+/*
+ * Take the pending row, or make one; was it a change?  Whoever changes the
+ * same tag of the same profile waits here, nobody else does.
+ */
+static bool
+set_pending(Datum tag, int64 id, bool present)
+{
+	Datum		args[3] = {tag, Int64GetDatum(id), BoolGetDatum(present)};
+
+	for (;;)
+	{
+		if (execute(&insert_pending, args) > 0)
+		{
+			bool		had;
+
+			push_snapshot();	/* a fold may have got in between */
+			had = mcdp_tag_probe_chunk(id, tag, GetActiveSnapshot());
+			PopActiveSnapshot();
+			return had != present;
+		}
+		if (execute(&update_pending, args) > 0)
+			return true;
+		/* As it should be, or being changed right now, or folded meanwhile. */
+		if (execute(&lock_pending, args) > 0)
+		{
+			bool		isnull;
+			bool		is = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0],
+														SPI_tuptable->tupdesc, 1, &isnull));
+
+			if (is == present)
+				return false;
+		}
+	}
+}
+
+/* Is it a merged profile, whose own tags are kept apart (30_tag_own)? */
+static bool
+has_own_tags(int64 id)
+{
+	ScanKeyData key;
+	Probe	   *probe;
+	bool		result;
+
+	mcdp_probe_id_key(&key, 1, id);
+	probe = mcdp_probe_begin("tag_own", "tag_own_pkey", GetActiveSnapshot(), &key, 1);
+	result = mcdp_probe_next(probe);
+	mcdp_probe_end(probe);
+	return result;
+}
+
+/* Does a journey wait for this? */
+static bool
+is_listened_to(Datum source, Datum tag)
+{
+	ScanKeyData keys[2];
+	Probe	   *probe;
+	bool		result;
+
+	mcdp_probe_text_key(&keys[0], 1, source, DEFAULT_COLLATION_OID);
+	mcdp_probe_text_key(&keys[1], 2, tag, DEFAULT_COLLATION_OID);
+	probe = mcdp_probe_begin("journey_listener", "journey_listener_pkey", GetActiveSnapshot(), keys, 2);
+	result = mcdp_probe_next(probe);
+	mcdp_probe_end(probe);
+	return result;
+}
+
+/* False when it is for _tag_one or _untag_one. */
+static bool
+change_tag(int64 profile, text *name, bool present, TimestampTz at)
+{
+	const char *tag = VARDATA_ANY(name);
+	int			key_len;
+	bool		special;
+	int64		id = 0;
+
+	if (!is_plain_tag(tag, VARSIZE_ANY_EXHDR(name), &key_len) || TIMESTAMP_NOT_FINITE(at))
+		return false;
+	push_snapshot();
+	special = is_special_key(tag, key_len);
+	if (!special)
+	{
+		if (SPI_connect() != SPI_OK_CONNECT)
+			elog(ERROR, "SPI_connect failed");
+		id = lock_canonical(profile);
+		PopActiveSnapshot();
+		push_snapshot();		/* no merge can come between any more */
+		if (id != 0 && has_own_tags(id))
+			id = 0;
+		if (id != 0)
+		{
+			Datum		args[4] = {CStringGetTextDatum(present ? "enters" : "leaves"),
+			PointerGetDatum(name), Int64GetDatum(id), TimestampTzGetDatum(at)};
+			bool		changed = set_pending(args[1], id, present);
+
+			PopActiveSnapshot();
+			push_snapshot();	/* the row is ours now */
+			if (changed && is_listened_to(args[0], args[1]))
+				execute(&trigger_journeys, args);
+			if (expires(args[1], id))
+				execute(&forget_expiry, args + 1);
+		}
+		if (SPI_finish() != SPI_OK_FINISH)
+			elog(ERROR, "SPI_finish failed");
+	}
+	PopActiveSnapshot();
+	return id != 0;
+}
+
+/* The same arguments to a function in SQL. */
+static void
+hand_over(FunctionCallInfo fcinfo, const char *name)
+{
+	FmgrInfo   *more = fcinfo->flinfo->fn_extra;
+	LOCAL_FCINFO(call, 4);
+
+	if (more == NULL)
+	{
+		Oid			types[4] = {INT8OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
+
+		more = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(FmgrInfo));
+		fmgr_info_cxt(LookupFuncName(list_make2(makeString("cdp"), makeString((char *) name)),
+									 PG_NARGS(), types, false),
+					  more, fcinfo->flinfo->fn_mcxt);
+		fcinfo->flinfo->fn_extra = more;
+	}
+	InitFunctionCallInfoData(*call, more, PG_NARGS(), InvalidOid, NULL, NULL);
+	for (int i = 0; i < PG_NARGS(); i++)
+		call->args[i] = fcinfo->args[i];
+	FunctionCallInvoke(call);
+}
+
+/* tag(profile, tag, expires_at, at) */
+Datum
+mcdp_tag(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || !PG_ARGISNULL(2) || PG_ARGISNULL(3) ||
+		!change_tag(PG_GETARG_INT64(0), PG_GETARG_TEXT_PP(1), true, PG_GETARG_TIMESTAMPTZ(3)))
+		hand_over(fcinfo, "_tag_one");
+	PG_RETURN_VOID();
+}
+
+/* untag(profile, tag, at) */
+Datum
+mcdp_untag(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2) ||
+		!change_tag(PG_GETARG_INT64(0), PG_GETARG_TEXT_PP(1), false, PG_GETARG_TIMESTAMPTZ(2)))
+		hand_over(fcinfo, "_untag_one");
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,116 @@
+/*-------------------------------------------------------------------------
+ *
+ * tag_lock.c
+ *	  Keeps changes of single tags and merges of profiles apart.
+ *
+ * A change of a tag belongs to the canonical profile.  A merge moves the tags
+ * it sees; a change it does not see yet, because its transaction is still
+ * under way, would stay behind.  Locking the row of the profile prevents that
+ * but writes to it: a page of WAL for the first lock after a checkpoint, more
+ * than everything else that a change of a tag writes.  So these are locks in
+ * memory: of a profile, shared by those who change its tags, exclusive for a
+ * merge; and one of "all", shared by the former.
+ *
+ * The table of locks is small.  A transaction that has changed the tags of
+ * MANY_PROFILES locks the further profiles' rows instead; one that has merged
+ * MANY_PROFILES takes "all" exclusively.  Both only cost time.
+ *
+ * In the order of locks these stand before tag_pending.  They carry a number
+ * of ours where the functions pg_advisory_lock have 1 and 2, so that nobody
+ * else takes them.
+ *
+ * Copyright (c) 2026, marketing_cdp contributors
+ *
+ * IDENTIFICATION
+ *	  src/store/tag_lock.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "utils/array.h"
+
+#include "store/tag_point.h"
+
+#define TAG_LOCK			0x6364	/* in place of 1 and 2 */
+#define MANY_PROFILES		250
+#define ALL_PROFILES		0
+
+PG_FUNCTION_INFO_V1(mcdp__lock_tags);
+
+/* How many this transaction has taken so far (more, after a ROLLBACK TO). */
+static int	num_changed = 0;
+static int	num_merged = 0;
+static bool registered = false;
+
+static void
+forget(XactEvent event, void *arg)
+{
+	num_changed = num_merged = 0;
+}
+
+static void
+lock_profile(int64 id, LOCKMODE mode)
+{
+	LOCKTAG		tag;
+
+	if (!registered)
+	{
+		RegisterXactCallback(forget, NULL);
+		registered = true;
+	}
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (id >> 32), (uint32) id, TAG_LOCK);
+	(void) LockAcquire(&tag, mode, false, false);
+}
+
+bool
+mcdp_tag_lock_profile(int64 id)
+{
+	if (num_changed >= MANY_PROFILES)
+		return false;
+	num_changed++;
+	lock_profile(ALL_PROFILES, ShareLock);
+	lock_profile(id, ShareLock);
+	return true;
+}
+
+/*
+ * _lock_tags(profiles bigint[]): nobody changes a single tag of these profiles
+ * until the end of this transaction; whoever is at it is waited for.  What he
+ * did is seen by the next statement.
+ */
+Datum
+mcdp__lock_tags(PG_FUNCTION_ARGS)
+{
+	Datum	   *ids;
+	bool	   *nulls;
+	int			n;
+
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
+					  TYPALIGN_DOUBLE, &ids, &nulls, &n);
+	if (num_merged + n > MANY_PROFILES)
+	{
+		lock_profile(ALL_PROFILES, ExclusiveLock);
+		PG_RETURN_VOID();
+	}
+	for (int64 last = -1;;)
+	{
+		int64		least = PG_INT64_MAX;
+
+		/* ascending, and there are few */
+		for (int i = 0; i < n; i++)
+			if (!nulls[i] && DatumGetInt64(ids[i]) > last)
+				least = Min(least, DatumGetInt64(ids[i]));
+		if (least == PG_INT64_MAX)
+			break;
+		lock_profile(least, ExclusiveLock);
+		num_merged++;
+		last = least;
+	}
+	PG_RETURN_VOID();
+}

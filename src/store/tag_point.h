@@ -1,0 +1,60 @@
+/*-------------------------------------------------------------------------
+ *
+ * tag_point.h
+ *	  One tag of one profile: asking and changing, without the executor where
+ *	  that is possible.
+ *
+ *		tag_point.c		probes of primary keys; has_tag
+ *		tag_change.c	tag and untag of one profile
+ *		tag_lock.c		keeps changes of single tags and merges apart
+ *
+ * Copyright (c) 2026, marketing_cdp contributors
+ *
+ * IDENTIFICATION
+ *	  src/store/tag_point.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MCDP_TAG_POINT_H
+#define MCDP_TAG_POINT_H
+
+#include "access/skey.h"
+#include "access/tupdesc.h"
+#include "utils/snapshot.h"
+
+/*
+ * ---- tag_point.c ----
+ *
+ * A probe finds the rows of one key through an index, with the snapshot given.
+ * The keys' sk_attno counts columns of the table.
+ */
+typedef struct Probe Probe;
+
+extern Probe *mcdp_probe_begin(const char *table, const char *index,
+							   Snapshot snapshot, ScanKey keys, int nkeys);
+extern bool mcdp_probe_next(Probe *probe);
+extern Datum mcdp_probe_value(Probe *probe, AttrNumber column);
+extern void mcdp_probe_end(Probe *probe);
+
+extern void mcdp_probe_text_key(ScanKey key, AttrNumber column, Datum value, Oid collation);
+extern void mcdp_probe_id_key(ScanKey key, AttrNumber column, int64 value);
+
+/* The canonical profile, or 0 when there is no such profile. */
+extern int64 mcdp_canonical_id(int64 profile, Snapshot snapshot);
+
+/* Does a canonical profile have the tag (a text), folded or not? */
+extern bool mcdp_tag_probe(int64 id, Datum tag, Snapshot snapshot);
+
+/* The folded side alone. */
+extern bool mcdp_tag_probe_chunk(int64 id, Datum tag, Snapshot snapshot);
+
+/*
+ * ---- tag_lock.c ----
+ *
+ * Whoever changes a single tag of a profile locks the profile against being
+ * merged, without a trace in the table.  False when this transaction has
+ * locked very many already: then the profile's row has to be locked.
+ */
+extern bool mcdp_tag_lock_profile(int64 id);
+
+#endif							/* MCDP_TAG_POINT_H */
