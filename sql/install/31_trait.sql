@@ -88,6 +88,11 @@ BEGIN
 	WHERE before.value IS DISTINCT FROM t.value
 	  AND NOT EXISTS (SELECT FROM trait_change c
 					  WHERE c.profile_id = leaf AND c.name = t.key AND c.at = _set_traits.at AND c.value = t.value);
+
+	-- Runs that wait for a date.
+	INSERT INTO journey_trigger (source, name, profile_id, at)
+	SELECT DISTINCT 'trait', l.name, leaf, _set_traits.at
+	FROM journey_listener l WHERE l.source = 'trait' AND traits ? l.name;
 END
 $$;
 COMMENT ON FUNCTION cdp._set_traits(bigint, jsonb, timestamptz, text) IS 'give a leaf profile these traits at this time';

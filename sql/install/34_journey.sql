@@ -30,8 +30,8 @@ CREATE TABLE cdp.journey_listener (
 	version		int NOT NULL,
 	purpose		text NOT NULL,
 	PRIMARY KEY (source, name, journey, version, purpose),
-	CONSTRAINT journey_listener_source_check CHECK (source IN ('event', 'enters', 'leaves')),
-	CONSTRAINT journey_listener_purpose_check CHECK (purpose IN ('entry', 'exit', 'goal', 'wait_for'))
+	CONSTRAINT journey_listener_source_check CHECK (source IN ('event', 'enters', 'leaves', 'trait')),
+	CONSTRAINT journey_listener_purpose_check CHECK (purpose IN ('entry', 'exit', 'goal', 'wait_for', 'wait_until'))
 );
 COMMENT ON TABLE cdp.journey_listener IS 'events and tags that active journeys wait for';
 
@@ -70,10 +70,14 @@ CREATE TABLE cdp.journey_state (
 	entry		jsonb NOT NULL DEFAULT '{}',
 	context		jsonb NOT NULL DEFAULT '{}',
 	owner_id	bigint,
+	arrived_at	timestamptz NOT NULL,
+	variant		text NOT NULL DEFAULT '',
 	CONSTRAINT journey_state_status_check CHECK (status IN ('active', 'ended', 'failed'))
 );
 COMMENT ON TABLE cdp.journey_state IS 'one row per run: where a profile stands in a journey';
 COMMENT ON COLUMN cdp.journey_state.owner_id IS 'the profile that entered, if a merge has moved the run to another; NULL = profile_id';
+COMMENT ON COLUMN cdp.journey_state.arrived_at IS 'when the run came to its present step';
+COMMENT ON COLUMN cdp.journey_state.variant IS 'the branches it took at splits; "holdout" and "control" did not take part';
 CREATE INDEX journey_state_due_at_idx ON cdp.journey_state (due_at) WHERE status = 'active';
 CREATE INDEX journey_state_profile_id_idx ON cdp.journey_state (profile_id, journey);
 -- At most one active run per profile, journey and key, under any concurrency.
@@ -153,9 +157,9 @@ END
 $$;
 COMMENT ON FUNCTION cdp._lock_journey(text) IS 'locks a journey for a change of its status';
 
--- Entries: of the active version while the journey is active.  Exits: of the
--- active version and of every version that somebody is still in.  Goals: of
--- every version, for they count after the end of a run too.
+-- Entries: of the active version while the journey is active.  Exits and what
+-- steps wait for: of the active version and of every version that somebody is
+-- still in.  Goals: of every version, for they count after the end of a run too.
 CREATE FUNCTION cdp._listen(of_journey text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
@@ -169,22 +173,25 @@ BEGIN
 	SELECT DISTINCT w.source, w.name, j.name, v.version, w.purpose
 	FROM cdp.journey_version v
 	CROSS JOIN LATERAL (
-		SELECT 'event' AS source, (cdp._event_ref(o #>> '{}')).event AS name, 'entry' AS purpose
-		FROM jsonb_array_elements(CASE jsonb_typeof(v.spec #> '{entry,on}')
-								  WHEN 'array' THEN v.spec #> '{entry,on}'
-								  WHEN 'string' THEN jsonb_build_array(v.spec #> '{entry,on}') END) o
+		SELECT 'event' AS source, r.event AS name, 'entry' AS purpose FROM cdp._event_refs(v.spec #> '{entry,on}') r
 		UNION ALL
 		SELECT k, v.spec -> 'entry' ->> k, 'entry' FROM unnest('{enters,leaves}'::text[]) k WHERE v.spec -> 'entry' ? k
 		UNION ALL
 		SELECT 'event', (cdp._event_ref(x ->> 'on')).event, 'exit' FROM jsonb_array_elements(v.spec -> 'exit') x WHERE x ? 'on'
 		UNION ALL
 		SELECT 'event', (cdp._event_ref(v.spec #>> '{goal,on}')).event, 'goal' WHERE v.spec ? 'goal'
+		UNION ALL
+		SELECT 'event', r.event, 'wait_for'
+		FROM jsonb_each(v.spec -> 'steps') e CROSS JOIN LATERAL cdp._event_refs(e.value #> '{wait_for,on}') r
+		UNION ALL
+		SELECT 'trait', e.value #>> '{wait_until,trait}', 'wait_until'
+		FROM jsonb_each(v.spec -> 'steps') e WHERE e.value #> '{wait_until,trait}' IS NOT NULL
 	) w
 	WHERE v.journey = j.name AND CASE w.purpose
 		WHEN 'entry' THEN v.version = j.active_version AND j.status = 'active'
-		WHEN 'exit' THEN v.version = j.active_version
-			OR v.version IN (SELECT s.version FROM cdp.journey_state s WHERE s.journey = j.name AND s.status = 'active')
-		ELSE v.version <= j.active_version END;
+		WHEN 'goal' THEN v.version <= j.active_version
+		ELSE v.version = j.active_version
+			OR v.version IN (SELECT s.version FROM cdp.journey_state s WHERE s.journey = j.name AND s.status = 'active') END;
 END
 $$;
 COMMENT ON FUNCTION cdp._listen(text) IS 'rewrites the listeners of a journey after its status or version changed';

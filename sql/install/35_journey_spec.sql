@@ -125,6 +125,16 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION cdp._event_ref(text) IS 'event and label that a journey listens to; bound: the label is that of the entry ([$]); all NULL when malformed';
 
+-- None when there is none.
+CREATE FUNCTION cdp._event_refs(reference jsonb) RETURNS TABLE (event text, label text, bound boolean)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT r.event, r.label, r.bound
+	FROM jsonb_array_elements(CASE jsonb_typeof(reference) WHEN 'array' THEN reference WHEN 'string' THEN jsonb_build_array(reference) END) o
+	CROSS JOIN LATERAL cdp._event_ref(o #>> '{}') r;
+END;
+COMMENT ON FUNCTION cdp._event_refs(jsonb) IS 'the same of one event or an array of events';
+
 CREATE FUNCTION cdp._spec_event(path text, value jsonb, may_bind boolean) RETURNS void
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
@@ -199,9 +209,193 @@ COMMENT ON FUNCTION cdp._spec_params(text, jsonb) IS 'checks the message paramet
 CREATE FUNCTION cdp._step_targets(step jsonb) RETURNS TABLE (key text, target text)
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT k, step ->> k FROM unnest('{next,then,else}'::text[]) k WHERE step ? k;
+	SELECT k, step ->> k FROM unnest('{next,then,else}'::text[]) k WHERE step ? k
+	UNION ALL
+	SELECT format('%s[%s].next', k, e.ordinality - 1), e.value ->> 'next'
+	FROM unnest('{split,switch}'::text[]) k
+	CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(step -> k) WHEN 'array' THEN step -> k END) WITH ORDINALITY e;
 END;
 COMMENT ON FUNCTION cdp._step_targets(jsonb) IS 'the steps that may follow this one';
+
+CREATE FUNCTION cdp._spec_name(path text, name text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	IF name = '' OR name ~ '[[:cntrl:]/]' OR length(name) > 100 THEN
+		PERFORM cdp._spec_error(path, 'invalid name');
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION cdp._spec_name(text, text) IS 'checks the name of a step or of a branch';
+
+-- One event or several.
+CREATE FUNCTION cdp._spec_events(path text, value jsonb, may_bind boolean) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	IF jsonb_typeof(value) IS DISTINCT FROM 'array' THEN
+		PERFORM cdp._spec_event(path, value, may_bind);
+	ELSIF value = '[]' THEN
+		PERFORM cdp._spec_error(path, 'must name an event');
+	ELSE
+		PERFORM cdp._spec_event(format('%s[%s]', path, e.n - 1), e.item, may_bind)
+		FROM jsonb_array_elements(value) WITH ORDINALITY e(item, n);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION cdp._spec_events(text, jsonb, boolean) IS 'checks an event, or an array of events, of a journey spec';
+
+-- "09:00", or an object: the next such time of day, weekday, or date of a trait.
+CREATE FUNCTION cdp._spec_wait_until(path text, value jsonb) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	day	record;
+BEGIN
+	IF jsonb_typeof(value) = 'string' THEN
+		value := jsonb_build_object('time', value);
+	END IF;
+	PERFORM cdp._spec_object(path, value, '{time,weekday,trait,offset,yearly}', '{}');
+	IF value ? 'time' AND cdp._spec_text(path || '.time', value -> 'time') !~ '^([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?$' THEN
+		PERFORM cdp._spec_error(path || '.time', format('invalid time of day "%s"', value ->> 'time'));
+	END IF;
+	FOR day IN SELECT e AS name
+			   FROM jsonb_array_elements(CASE jsonb_typeof(_spec_wait_until.value -> 'weekday') WHEN 'array' THEN _spec_wait_until.value -> 'weekday'
+										 ELSE jsonb_build_array(_spec_wait_until.value -> 'weekday') END) e
+			   WHERE _spec_wait_until.value ? 'weekday' LOOP
+		IF cdp._weekday(cdp._spec_text(path || '.weekday', day.name)) IS NULL THEN
+			PERFORM cdp._spec_error(path || '.weekday', format('unrecognized weekday "%s"', day.name #>> '{}'));
+		END IF;
+	END LOOP;
+	IF value -> 'weekday' = '[]' THEN
+		PERFORM cdp._spec_error(path || '.weekday', 'must name a day');
+	ELSIF value ? 'trait' THEN
+		PERFORM cdp._spec_text(path || '.trait', value -> 'trait');
+		IF value ? 'weekday' THEN
+			PERFORM cdp._spec_error(path, 'must not have both "trait" and "weekday"');
+		ELSIF value ? 'offset' AND cdp._journey_duration(ltrim(cdp._spec_text(path || '.offset', value -> 'offset'), '+-')) IS NULL THEN
+			PERFORM cdp._spec_error(path || '.offset', format('invalid duration "%s"', value ->> 'offset'));
+		ELSIF value ? 'yearly' AND jsonb_typeof(value -> 'yearly') <> 'boolean' THEN
+			PERFORM cdp._spec_error(path || '.yearly', 'must be true or false');
+		END IF;
+	ELSIF value ?| '{offset,yearly}' THEN
+		PERFORM cdp._spec_error(path, '"offset" and "yearly" need a "trait"');
+	ELSIF NOT value ?| '{time,weekday}' THEN
+		PERFORM cdp._spec_error(path, 'must have "time", "weekday" or "trait"');
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION cdp._spec_wait_until(text, jsonb) IS 'checks what a wait_until step waits for';
+
+CREATE FUNCTION cdp._spec_split(path text, value jsonb) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	branch	record;
+	sum_	numeric := 0;
+	names	text[] := '{}';
+BEGIN
+	IF jsonb_typeof(value) <> 'array' OR jsonb_array_length(value) < 2 THEN
+		PERFORM cdp._spec_error(path, 'must be an array of at least two branches');
+	END IF;
+	FOR branch IN SELECT format('%s[%s]', _spec_split.path, e.n - 1) AS path, e.item AS value
+				  FROM jsonb_array_elements(_spec_split.value) WITH ORDINALITY e(item, n) LOOP
+		PERFORM cdp._spec_object(branch.path, branch.value, '{share,next,name}', '{}');
+		IF jsonb_typeof(branch.value -> 'share') IS DISTINCT FROM 'number' OR (branch.value ->> 'share')::numeric NOT BETWEEN 0 AND 1 THEN
+			PERFORM cdp._spec_error(branch.path || '.share', 'must be a number from 0 to 1');
+		END IF;
+		sum_ := sum_ + (branch.value ->> 'share')::numeric;
+		IF branch.value ? 'name' THEN
+			PERFORM cdp._spec_name(branch.path || '.name', cdp._spec_text(branch.path || '.name', branch.value -> 'name'));
+		END IF;
+		names := names || coalesce(branch.value ->> 'name', branch.value ->> 'next');
+	END LOOP;
+	IF abs(sum_ - 1) > 0.000001 THEN
+		PERFORM cdp._spec_error(path, format('the shares must add up to 1, not %s', sum_));
+	ELSIF (SELECT count(DISTINCT n) FROM unnest(names) n) < cardinality(names) THEN
+		PERFORM cdp._spec_error(path, 'two branches have the same name');
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION cdp._spec_split(text, jsonb) IS 'checks the branches of a split step';
+
+CREATE FUNCTION cdp._spec_send(path text, send jsonb) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	PERFORM cdp._spec_object(path, send, '{channel,template,params,expires,to}', '{if_capped}');
+	IF jsonb_typeof(send -> 'channel') = 'array' THEN
+		PERFORM cdp._spec_error(path || '.channel', 'a list of channels is not supported', 'feature_not_supported');
+	END IF;
+	PERFORM cdp._spec_text(path || '.channel', send -> 'channel');
+	PERFORM cdp._spec_text(path || '.template', send -> 'template');
+	IF send ? 'to' AND send -> 'to' <> '"self"' THEN
+		PERFORM cdp._spec_error(path || '.to', 'only "self" is supported', 'feature_not_supported');
+	END IF;
+	IF send ? 'params' THEN
+		PERFORM cdp._spec_params(path || '.params', send -> 'params');
+	END IF;
+	IF send ? 'expires' THEN
+		PERFORM cdp._spec_duration(path || '.expires', send -> 'expires');
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION cdp._spec_send(text, jsonb) IS 'checks the message of a send step';
+
+-- By itself: that the targets exist is checked when all steps are known.
+CREATE FUNCTION cdp._check_step(path text, step jsonb, labelled boolean) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	verbs	text[] := '{wait,wait_until,wait_for,if,switch,split,send,tag,untag,set_trait,journey}';
+	verb	text;
+	branch	record;
+BEGIN
+	PERFORM cdp._spec_object(path, step, verbs || '{next,then,else,timeout}', '{}');
+	IF (SELECT count(*) FROM jsonb_object_keys(step) k WHERE k = ANY (verbs)) <> 1 THEN
+		PERFORM cdp._spec_error(path, 'must have exactly one of "' || array_to_string(verbs, '", "') || '"');
+	END IF;
+	SELECT k INTO STRICT verb FROM jsonb_object_keys(step) k WHERE k = ANY (verbs);
+	PERFORM cdp._spec_object(path, step, verb || CASE verb
+		WHEN 'if' THEN '{then,else}' WHEN 'switch' THEN '{else}' WHEN 'split' THEN '{}' WHEN 'wait_for' THEN '{timeout,next,else}'
+		ELSE '{next}'::text[] END, '{}');
+
+	CASE verb
+		WHEN 'wait' THEN
+			PERFORM cdp._spec_duration(path || '.wait', step -> 'wait');
+		WHEN 'wait_until' THEN
+			PERFORM cdp._spec_wait_until(path || '.wait_until', step -> 'wait_until');
+		WHEN 'wait_for' THEN
+			PERFORM cdp._spec_object(path || '.wait_for', step -> 'wait_for', '{on}', '{}');
+			PERFORM cdp._spec_events(path || '.wait_for.on', step #> '{wait_for,on}', labelled);
+			PERFORM cdp._spec_duration(path || '.timeout', step -> 'timeout');
+		WHEN 'if' THEN
+			PERFORM cdp._spec_criteria(path || '.if', step -> 'if', labelled);
+		WHEN 'switch' THEN
+			IF jsonb_typeof(step -> 'switch') <> 'array' OR step -> 'switch' = '[]' THEN
+				PERFORM cdp._spec_error(path || '.switch', 'must be an array of branches');
+			END IF;
+			FOR branch IN SELECT format('%s.switch[%s]', _check_step.path, e.ordinality - 1) AS path, e.value
+						  FROM jsonb_array_elements(step -> 'switch') WITH ORDINALITY e LOOP
+				PERFORM cdp._spec_object(branch.path, branch.value, '{when,next}', '{}');
+				PERFORM cdp._spec_criteria(branch.path || '.when', branch.value -> 'when', labelled);
+			END LOOP;
+		WHEN 'split' THEN
+			PERFORM cdp._spec_split(path || '.split', step -> 'split');
+		WHEN 'send' THEN
+			PERFORM cdp._spec_send(path || '.send', step -> 'send');
+		WHEN 'set_trait' THEN
+			IF jsonb_typeof(step -> 'set_trait') = 'object' AND step #> '{set_trait}' = '{}' THEN
+				PERFORM cdp._spec_error(path || '.set_trait', 'must name a trait');
+			END IF;
+			PERFORM cdp._spec_params(path || '.set_trait', step -> 'set_trait');
+		WHEN 'journey' THEN
+			PERFORM cdp._spec_text(path || '.journey', step -> 'journey');
+		ELSE
+			PERFORM cdp._spec_tag(path || '.' || verb, step -> verb, false);
+	END CASE;
+	FOREACH verb IN ARRAY CASE verb
+			WHEN 'if' THEN '{then,else}' WHEN 'switch' THEN '{else}' WHEN 'split' THEN '{}' WHEN 'wait_for' THEN '{next,else}'
+			ELSE '{next}'::text[] END LOOP
+		PERFORM cdp._spec_text(path || '.' || verb, step -> verb);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp._check_step(text, jsonb, boolean) IS 'checks one step of a journey spec';
 
 CREATE FUNCTION cdp._check_journey(spec jsonb) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
@@ -210,14 +404,13 @@ DECLARE
 	labelled boolean := jsonb_typeof(entry) = 'object' AND entry ?| '{on,manual}';	-- entries by a tag have no label
 	part	record;
 	key		text;
-	verb	text;
 	path	text;
 	step	jsonb;
 	found_	text;
 	number_	numeric;
 BEGIN
 	PERFORM cdp._spec_object('spec', spec,
-		'{entry,exit,goal,priority,purpose,campaign,kind,from,to,start,steps}', '{holdout}');
+		'{entry,exit,goal,priority,purpose,campaign,kind,from,to,start,steps,holdout,timezone}', '{}');
 
 	-- entry
 	PERFORM cdp._spec_object('entry', entry, '{on,enters,leaves,manual,when,reentry,cooldown,key}', '{due,before,every,at,who}');
@@ -225,16 +418,7 @@ BEGIN
 		PERFORM cdp._spec_error('entry', 'must have exactly one of "on", "enters", "leaves" and "manual"');
 	END IF;
 	IF entry ? 'on' THEN
-		IF jsonb_typeof(entry -> 'on') = 'array' THEN
-			IF entry -> 'on' = '[]' THEN
-				PERFORM cdp._spec_error('entry.on', 'must name an event');
-			END IF;
-			FOR part IN SELECT e.value, e.ordinality - 1 AS i FROM jsonb_array_elements(entry -> 'on') WITH ORDINALITY e LOOP
-				PERFORM cdp._spec_event(format('entry.on[%s]', part.i), part.value, false);
-			END LOOP;
-		ELSE
-			PERFORM cdp._spec_event('entry.on', entry -> 'on', false);
-		END IF;
+		PERFORM cdp._spec_events('entry.on', entry -> 'on', false);
 	ELSIF entry ? 'manual' THEN
 		IF entry -> 'manual' <> 'true' THEN
 			PERFORM cdp._spec_error('entry.manual', 'must be true');
@@ -293,6 +477,15 @@ BEGIN
 			PERFORM cdp._spec_error('priority', 'must be a whole number from 0 to 100');
 		END IF;
 	END IF;
+	IF spec ? 'holdout' THEN
+		number_ := CASE WHEN jsonb_typeof(spec -> 'holdout') = 'number' THEN (spec ->> 'holdout')::numeric END;
+		IF number_ IS NULL OR number_ < 0 OR number_ >= 1 THEN
+			PERFORM cdp._spec_error('holdout', 'must be a number from 0 to less than 1');
+		END IF;
+	END IF;
+	IF spec ? 'timezone' AND cdp._zone(cdp._spec_text('timezone', spec -> 'timezone'), NULL) IS NULL THEN
+		PERFORM cdp._spec_error('timezone', format('unrecognized time zone "%s"', spec ->> 'timezone'));
+	END IF;
 	FOREACH key IN ARRAY '{purpose,campaign,kind}'::text[] LOOP
 		IF spec ? key THEN
 			PERFORM cdp._spec_text(key, spec -> key);
@@ -324,45 +517,14 @@ BEGIN
 		path := 'steps.' || key;
 		IF key = 'end' THEN
 			PERFORM cdp._spec_error(path, '"end" is built in');
-		ELSIF key = '' OR key ~ '[[:cntrl:]/]' OR length(key) > 100 THEN
-			PERFORM cdp._spec_error(path, 'invalid step name');
 		END IF;
-		PERFORM cdp._spec_object(path, step, '{wait,if,send,tag,untag,next,then,else}',
-			'{split,switch,wait_until,wait_for,timeout,set_trait,journey}');
-		IF (SELECT count(*) FROM jsonb_object_keys(step) k WHERE k IN ('wait', 'if', 'send', 'tag', 'untag')) <> 1 THEN
-			PERFORM cdp._spec_error(path, 'must have exactly one of "wait", "if", "send", "tag" and "untag"');
-		END IF;
-		SELECT k INTO STRICT verb FROM jsonb_object_keys(step) k WHERE k IN ('wait', 'if', 'send', 'tag', 'untag');
-		PERFORM cdp._spec_object(path, step, CASE verb WHEN 'if' THEN '{if,then,else}' ELSE ARRAY[verb, 'next'] END, '{}');
-
-		CASE verb
-			WHEN 'wait' THEN
-				PERFORM cdp._spec_duration(path || '.wait', step -> 'wait');
-			WHEN 'if' THEN
-				PERFORM cdp._spec_criteria(path || '.if', step -> 'if', labelled);
-			WHEN 'send' THEN
-				PERFORM cdp._spec_object(path || '.send', step -> 'send', '{channel,template,params,expires,to}', '{if_capped}');
-				IF jsonb_typeof(step #> '{send,channel}') = 'array' THEN
-					PERFORM cdp._spec_error(path || '.send.channel', 'a list of channels is not supported', 'feature_not_supported');
-				END IF;
-				PERFORM cdp._spec_text(path || '.send.channel', step #> '{send,channel}');
-				PERFORM cdp._spec_text(path || '.send.template', step #> '{send,template}');
-				IF step -> 'send' ? 'to' AND step #> '{send,to}' <> '"self"' THEN
-					PERFORM cdp._spec_error(path || '.send.to', 'only "self" is supported', 'feature_not_supported');
-				END IF;
-				IF step -> 'send' ? 'params' THEN
-					PERFORM cdp._spec_params(path || '.send.params', step #> '{send,params}');
-				END IF;
-				IF step -> 'send' ? 'expires' THEN
-					PERFORM cdp._spec_duration(path || '.send.expires', step #> '{send,expires}');
-				END IF;
-			ELSE
-				PERFORM cdp._spec_tag(path || '.' || verb, step -> verb, false);
-		END CASE;
-
-		FOREACH found_ IN ARRAY CASE verb WHEN 'if' THEN '{then,else}' ELSE '{next}'::text[] END LOOP
-			IF cdp._spec_text(path || '.' || found_, step -> found_) <> 'end' AND NOT spec -> 'steps' ? (step ->> found_) THEN
-				PERFORM cdp._spec_error(path || '.' || found_, format('no such step "%s"', step ->> found_));
+		PERFORM cdp._spec_name(path, key);
+		PERFORM cdp._check_step(path, step, labelled);
+		FOR part IN SELECT t.key, t.target FROM cdp._step_targets(step) t LOOP
+			IF part.target IS NULL THEN
+				PERFORM cdp._spec_error(path || '.' || part.key, 'is missing');
+			ELSIF part.target <> 'end' AND NOT spec -> 'steps' ? part.target THEN
+				PERFORM cdp._spec_error(path || '.' || part.key, format('no such step "%s"', part.target));
 			END IF;
 		END LOOP;
 	END LOOP;
@@ -380,9 +542,10 @@ BEGIN
 	END IF;
 
 	-- Peel off steps that only lead to waits, the end and peeled ones; what
-	-- stays lies on a loop without a wait, or leads into one.
+	-- stays lies on a loop without a wait, or leads into one.  A wait_until may
+	-- be over at once.
 	DECLARE
-		left_	text[] := ARRAY(SELECT e.key FROM jsonb_each(spec -> 'steps') e WHERE NOT e.value ? 'wait' ORDER BY e.key COLLATE "C");
+		left_	text[] := ARRAY(SELECT e.key FROM jsonb_each(spec -> 'steps') e WHERE NOT e.value ?| '{wait,wait_for}' ORDER BY e.key COLLATE "C");
 		stay	text[];
 	BEGIN
 		LOOP

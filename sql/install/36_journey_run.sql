@@ -16,18 +16,18 @@
  * the same, the idempotency key is the same and the unique index stops it.
  */
 
--- The tag journey:NAME of profiles of which the caller holds the rows.  Goes
+-- The tag journey:NAME (or held_out:NAME) of profiles of which the caller holds the rows.  Goes
 -- to tag_pending, never to the chunks, so that sessions working on different
 -- profiles do not wait for each other.  Starts nothing: no journey may listen
 -- to it.
-CREATE FUNCTION cdp._mark_journey(of_journey text, profiles bigint[], present boolean) RETURNS void
+CREATE FUNCTION cdp._mark_journey(of_journey text, profiles bigint[], present boolean, key text DEFAULT 'journey') RETURNS void
 LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
 BEGIN ATOMIC
 	INSERT INTO cdp.tag_pending AS t (tag, profile_id, present)
-	SELECT 'journey:' || of_journey, p, _mark_journey.present FROM (SELECT DISTINCT unnest(profiles) AS p) AS x ORDER BY p
+	SELECT key || ':' || of_journey, p, _mark_journey.present FROM (SELECT DISTINCT unnest(profiles) AS p) AS x ORDER BY p
 	ON CONFLICT (tag, profile_id) DO UPDATE SET present = EXCLUDED.present;
 END;
-COMMENT ON FUNCTION cdp._mark_journey(text, bigint[], boolean) IS 'sets or takes away the tag journey:NAME';
+COMMENT ON FUNCTION cdp._mark_journey(text, bigint[], boolean, text) IS 'sets or takes away the tag journey:NAME, or another key''s';
 
 CREATE FUNCTION cdp._end_runs(runs bigint[], instants timestamptz[], with_outcome text, with_detail text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
@@ -91,6 +91,27 @@ END
 $$;
 COMMENT ON FUNCTION cdp._past_runs(bigint, text, text) IS 'what re-entry depends on: the runs of a canonical profile and all its leaves';
 
+-- Chance without dice: the same profile always draws the same number at the
+-- same place.
+CREATE FUNCTION cdp._draw(place text, profile bigint) RETURNS double precision
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN (hashint8extended(profile, hashtextextended(place, 0)) & 9007199254740991) / 9007199254740992.0::double precision;
+COMMENT ON FUNCTION cdp._draw(text, bigint) IS 'a number in [0, 1) that a profile draws at a named place';
+
+-- The control group stays out of everything that caps hold back; a holdout out
+-- of one journey.
+CREATE FUNCTION cdp._arm(of_journey text, spec jsonb, profile bigint) RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	RETURN CASE
+		WHEN coalesce((SELECT p.capped FROM cdp.purpose_effective p WHERE p.name = coalesce(spec ->> 'purpose', 'marketing')), true)
+			AND EXISTS (SELECT FROM cdp.control_group g WHERE cdp._draw('control/' || g.salt, profile) < g.share) THEN 'control'
+		WHEN cdp._draw('holdout/' || of_journey, profile) < (spec ->> 'holdout')::double precision THEN 'holdout'
+		ELSE '' END;
+END
+$$;
+COMMENT ON FUNCTION cdp._arm(text, jsonb, bigint) IS 'control, holdout, or empty for a profile that takes part in a journey';
+
 -- The caller holds the journey row FOR SHARE and the profile rows, names each
 -- profile once (canonical), and gives what started the entry:
 -- {"event": …, "label": …, "value": …}.
@@ -105,8 +126,8 @@ DECLARE
 	since	timestamptz := cdp._journey_time(spec ->> 'from');
 	until	timestamptz := cdp._journey_time(spec ->> 'to');
 	first	text := spec ->> 'start';
-	pause	interval := coalesce(cdp._journey_duration(spec #>> ARRAY['steps', spec ->> 'start', 'wait']), '0');
 	entered	bigint[];
+	kept	bigint[];
 BEGIN
 	WITH item AS (
 		SELECT i.profile_id, i.at, i.entry, i.entry ->> 'label' AS label,
@@ -130,19 +151,27 @@ BEGIN
 		JOIN cdp.profile p ON p.profile_id = i.profile_id
 		CROSS JOIN LATERAL cdp._past_runs(i.profile_id, j.name, i.key) past
 	), made AS (
-		INSERT INTO cdp.journey_state (profile_id, journey, version, key, step, entered_at, due_at, label, entry, context)
-		SELECT v.profile_id, j.name, j.active_version, v.key, first, v.at, v.at + pause, v.label, v.entry, with_context
-		FROM verdict v WHERE v.reason IS NULL ORDER BY v.profile_id
-		RETURNING run_id, profile_id
+		INSERT INTO cdp.journey_state (profile_id, journey, version, key, step, entered_at, arrived_at, due_at, label, entry, context,
+									   variant, status, outcome, ended_at)
+		SELECT v.profile_id, j.name, j.active_version, v.key, first, v.at, v.at,
+			   CASE WHEN a.arm = '' THEN cdp._due_at(spec, first, v.profile_id, v.at) END, v.label, v.entry, with_context,
+			   a.arm, CASE WHEN a.arm = '' THEN 'active' ELSE 'ended' END, CASE WHEN a.arm <> '' THEN 'held_out' END,
+			   CASE WHEN a.arm <> '' THEN v.at END
+		FROM verdict v CROSS JOIN LATERAL cdp._arm(j.name, spec, v.profile_id) AS a(arm)
+		WHERE v.reason IS NULL ORDER BY v.profile_id
+		RETURNING run_id, profile_id, variant
 	), logged AS (
 		INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
-		SELECT v.at, v.profile_id, j.name, j.active_version, m.run_id, CASE WHEN v.reason IS NULL THEN first END,
-			   CASE WHEN v.reason IS NULL THEN 'entered' ELSE 'refused' END, coalesce(v.reason, v.label)
+		SELECT v.at, v.profile_id, j.name, j.active_version, m.run_id, CASE WHEN m.variant = '' THEN first END,
+			   CASE WHEN v.reason IS NOT NULL THEN 'refused' WHEN m.variant = '' THEN 'entered' ELSE 'held_out' END,
+			   coalesce(v.reason, nullif(m.variant, ''), v.label)
 		FROM verdict v LEFT JOIN made m USING (profile_id) ORDER BY v.profile_id
 	)
-	SELECT array_agg(m.run_id ORDER BY m.run_id), array_agg(m.profile_id)
-	INTO entered, profiles FROM made m;
+	SELECT array_agg(m.run_id ORDER BY m.run_id), array_agg(m.profile_id) FILTER (WHERE m.variant = ''),
+		   array_agg(m.profile_id) FILTER (WHERE m.variant <> '')
+	INTO entered, profiles, kept FROM made m;
 	PERFORM cdp._mark_journey(j.name, profiles, true);
+	PERFORM cdp._mark_journey(j.name, kept, true, 'held_out');
 	RETURN coalesce(entered, '{}');
 END
 $$;
@@ -329,11 +358,24 @@ END
 $$;
 COMMENT ON FUNCTION cdp._tag_runs(text, boolean, bigint[]) IS 'does a tag or untag step';
 
+-- When the work of a step is to be done that a profile reaches at this instant.
+CREATE FUNCTION cdp._due_at(spec jsonb, of_step text, profile bigint, at timestamptz) RETURNS timestamptz
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	step	jsonb := spec #> ARRAY['steps', of_step];
+BEGIN
+	RETURN CASE
+		WHEN step ? 'wait' THEN at + cdp._journey_duration(step ->> 'wait')
+		WHEN step ? 'wait_for' THEN at + cdp._journey_duration(step ->> 'timeout')
+		WHEN step ? 'wait_until' THEN cdp._wait_until(step -> 'wait_until', profile, at, spec ->> 'timezone')
+		ELSE at END;
+END
+$$;
+COMMENT ON FUNCTION cdp._due_at(jsonb, text, bigint, timestamptz) IS 'when a profile that comes to a step at this instant is to leave it';
+
 -- Puts runs of one step on their way to the next; "end" is the end.
 CREATE FUNCTION cdp._go_on(spec jsonb, runs bigint[], next text, with_detail text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
-DECLARE
-	pause	interval := coalesce(cdp._journey_duration(spec #>> ARRAY['steps', next, 'wait']), '0');
 BEGIN
 	IF cardinality(runs) = 0 THEN
 		RETURN;
@@ -345,7 +387,8 @@ BEGIN
 		PERFORM cdp._end_runs(array_agg(s.run_id), array_agg(s.due_at), 'completed', NULL)
 		FROM cdp.journey_state s WHERE s.run_id = ANY (runs) HAVING count(*) > 0;
 	ELSE
-		UPDATE cdp.journey_state s SET step = next, visit = s.visit + 1, due_at = s.due_at + pause
+		UPDATE cdp.journey_state s SET step = next, visit = s.visit + 1, arrived_at = s.due_at,
+			due_at = cdp._due_at(spec, next, s.profile_id, s.due_at)
 		WHERE s.run_id = ANY (runs);
 	END IF;
 END
@@ -387,28 +430,21 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION cdp._idempotency_key(cdp.journey_state) IS 'what names the message of a run at its present step and visit';
 
--- Did the exit event happen after the entry, up to now?  Triggers end runs
--- during waits; this also sees events that no trigger has brought yet.
-CREATE FUNCTION cdp._exit_seen(run cdp.journey_state, reference text) RETURNS boolean
+-- Triggers end runs, and waits, at the instant of the event; this also sees
+-- events that no trigger has brought yet.
+CREATE FUNCTION cdp._event_seen(run cdp.journey_state, reference jsonb, since timestamptz) RETURNS boolean
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
-	ref		record;
-	past	cdp.timeline;
+	past	cdp.timeline := cdp.slice(cdp.timeline_of(run.profile_id), since + interval '1 microsecond', run.due_at + interval '1 microsecond');
 BEGIN
-	SELECT e.* INTO ref FROM cdp._event_ref(reference) e;
-	IF ref.bound AND run.label IS NULL THEN
-		RETURN false;
-	END IF;
-	past := cdp.slice(cdp.timeline_of(run.profile_id), run.entered_at + interval '1 microsecond', run.due_at + interval '1 microsecond');
-	IF ref.bound THEN
-		RETURN coalesce(cdp.num_events(past, ref.event, run.label) > 0, false);
-	ELSIF ref.label IS NOT NULL THEN
-		RETURN coalesce(cdp.num_events(past, ref.event, ref.label) > 0, false);
-	END IF;
-	RETURN coalesce(cdp.num_events(past, ref.event) > 0, false);
+	RETURN EXISTS (
+		SELECT FROM cdp._event_refs(reference) r
+		WHERE CASE WHEN r.bound THEN cdp.num_events(past, r.event, run.label)
+				   WHEN r.label IS NOT NULL THEN cdp.num_events(past, r.event, r.label)
+				   ELSE cdp.num_events(past, r.event) END > 0);
 END
 $$;
-COMMENT ON FUNCTION cdp._exit_seen(cdp.journey_state, text) IS 'whether an exit event lies between the entry of a run and its present step';
+COMMENT ON FUNCTION cdp._event_seen(cdp.journey_state, jsonb, timestamptz) IS 'whether one of these events lies after an instant and not after the present step of a run';
 
 -- A function of its own keeps the planner from asking an expensive question
 -- about every run there is before it looks at the run's id.
@@ -420,11 +456,88 @@ END
 $$;
 COMMENT ON FUNCTION cdp._runs(bigint[]) IS 'these runs';
 
+CREATE FUNCTION cdp._without(runs bigint[], gone bigint[]) RETURNS bigint[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT coalesce(array_agg(r ORDER BY n), '{}') FROM unnest(runs) WITH ORDINALITY u(r, n) WHERE r <> ALL (coalesce(gone, '{}'));
+END;
+COMMENT ON FUNCTION cdp._without(bigint[], bigint[]) IS 'the runs that are not gone';
+
+CREATE FUNCTION cdp._branch(spec jsonb, runs bigint[], when_ text, next text, with_detail text) RETURNS bigint[]
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	rule	cdp.criteria := when_::cdp.criteria;
+	taken	bigint[] := ARRAY(SELECT s.run_id FROM cdp._runs(runs) s WHERE cdp._matches(s.profile_id, rule, s.due_at, s.label));
+BEGIN
+	PERFORM cdp._go_on(spec, taken, next, with_detail);
+	RETURN cdp._without(runs, taken);
+END
+$$;
+COMMENT ON FUNCTION cdp._branch(jsonb, bigint[], text, text, text) IS 'puts the runs for which a rule holds on their way; returns the others';
+
+-- A profile that comes to the same split again goes the same way.
+CREATE FUNCTION cdp._split(spec jsonb, branches jsonb, runs bigint[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	b		record;
+	taken	bigint[];
+BEGIN
+	FOR b IN
+		SELECT e.value ->> 'next' AS next, coalesce(e.value ->> 'name', e.value ->> 'next') AS name,
+			   CASE WHEN e.ordinality = jsonb_array_length(branches) THEN 1	-- whatever the shares add up to
+					ELSE sum((e.value ->> 'share')::double precision) OVER (ORDER BY e.ordinality) END AS below
+		FROM jsonb_array_elements(branches) WITH ORDINALITY e ORDER BY e.ordinality
+	LOOP
+		WITH taking AS (
+			UPDATE cdp.journey_state s SET variant = CASE WHEN s.variant = '' THEN b.name
+														  WHEN b.name = ANY (string_to_array(s.variant, '/')) THEN s.variant
+														  ELSE s.variant || '/' || b.name END
+			WHERE s.run_id = ANY (runs) AND cdp._draw(s.journey || '/' || s.step, s.profile_id) < b.below
+			RETURNING s.run_id)
+		SELECT array_agg(t.run_id) INTO taken FROM taking t;
+		CONTINUE WHEN taken IS NULL;
+		PERFORM cdp._go_on(spec, taken, b.next, b.name);
+		runs := cdp._without(runs, taken);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp._split(jsonb, jsonb, bigint[]) IS 'deals runs out to the branches of a split, by the shares and by who it is';
+
+-- Runs of one profile (under different keys) enter one after the other.
+CREATE FUNCTION cdp._start_journey(other text, runs bigint[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	j	cdp.journey;
+	g	record;
+BEGIN
+	-- advance_journeys holds those that were active when it began; one that is
+	-- being changed right now counts as not active.
+	SELECT x.* INTO j FROM cdp.journey x WHERE x.name = other AND x.status = 'active' FOR SHARE SKIP LOCKED;
+	IF NOT FOUND THEN
+		INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
+		SELECT s.due_at, s.profile_id, s.journey, s.version, s.run_id, s.step, 'refused', format('journey "%s" is not active', other)
+		FROM cdp._runs(runs) s;
+		RETURN;
+	END IF;
+	FOR g IN
+		SELECT array_agg(x.profile_id ORDER BY x.profile_id) AS profiles, array_agg(x.due_at ORDER BY x.profile_id) AS instants,
+			   array_agg(x.entry ORDER BY x.profile_id) AS entries
+		FROM (SELECT s.profile_id, s.due_at, row_number() OVER (PARTITION BY s.profile_id ORDER BY s.run_id) AS turn,
+					 s.entry || jsonb_build_object('journey', s.journey) AS entry
+			  FROM cdp._runs(runs) s) x
+		GROUP BY x.turn ORDER BY x.turn
+	LOOP
+		PERFORM cdp._enter_each(j, g.profiles, g.instants, g.entries, '{}');
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp._start_journey(text, bigint[]) IS 'does a journey step: enters the profiles into another journey';
+
 CREATE FUNCTION cdp._do_step(of_journey text, of_version int, of_step text, runs bigint[]) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	spec	jsonb := (SELECT v.spec FROM cdp.journey_version v WHERE v.journey = of_journey AND v.version = of_version);
-	step	jsonb := spec #> ARRAY['steps', of_step];
+	todo	jsonb := spec #> ARRAY['steps', of_step];
 	rule	cdp.criteria;
 	gone	bigint[];
 	x		record;
@@ -441,7 +554,7 @@ BEGIN
 			gone := ARRAY(SELECT s.run_id FROM cdp.journey_state s JOIN cdp.profile p USING (profile_id)
 						  WHERE s.run_id = ANY (runs) AND (p.suppressed OR p.erased_at IS NOT NULL));
 		ELSIF x.on_event IS NOT NULL THEN
-			gone := ARRAY(SELECT s.run_id FROM cdp._runs(runs) s WHERE cdp._exit_seen(s, x.on_event));
+			gone := ARRAY(SELECT s.run_id FROM cdp._runs(runs) s WHERE cdp._event_seen(s, to_jsonb(x.on_event), s.entered_at));
 		ELSE
 			rule := x.when_::cdp.criteria;
 			gone := ARRAY(SELECT s.run_id FROM cdp._runs(runs) s WHERE cdp._matches(s.profile_id, rule, s.due_at, s.label));
@@ -450,24 +563,56 @@ BEGIN
 		PERFORM cdp._end_runs(array_agg(s.run_id), array_agg(s.due_at), CASE x.no WHEN 0 THEN 'suppressed' ELSE 'exited' END,
 							  coalesce(x.on_event, x.when_))
 		FROM cdp.journey_state s WHERE s.run_id = ANY (gone);
-		runs := ARRAY(SELECT r FROM unnest(runs) r WHERE r <> ALL (gone));
+		runs := cdp._without(runs, gone);
 	END LOOP;
 
 	IF cardinality(runs) = 0 THEN
 		RETURN;
-	ELSIF step ? 'if' THEN
-		rule := (step ->> 'if')::cdp.criteria;
-		gone := ARRAY(SELECT s.run_id FROM cdp._runs(runs) s WHERE cdp._matches(s.profile_id, rule, s.due_at, s.label));
-		PERFORM cdp._go_on(spec, gone, step ->> 'then', 'then');
-		PERFORM cdp._go_on(spec, ARRAY(SELECT r FROM unnest(runs) r WHERE r <> ALL (gone)), step ->> 'else', 'else');
-		RETURN;
 	END IF;
-	IF step ? 'send' THEN
-		PERFORM cdp._send(spec, of_step, runs);
-	ELSIF step ?| '{tag,untag}' THEN
-		PERFORM cdp._tag_runs(coalesce(step ->> 'tag', step ->> 'untag'), step ? 'tag', runs);
-	END IF;
-	PERFORM cdp._go_on(spec, runs, step ->> 'next', coalesce(step ->> 'wait', step ->> 'tag', step ->> 'untag', step #>> '{send,template}'));
+
+	-- Which way?
+	CASE
+		WHEN todo ? 'if' THEN
+			runs := cdp._branch(spec, runs, todo ->> 'if', todo ->> 'then', 'then');
+			PERFORM cdp._go_on(spec, runs, todo ->> 'else', 'else');
+		WHEN todo ? 'switch' THEN
+			FOR x IN SELECT e.value ->> 'when' AS when_, e.value ->> 'next' AS next FROM jsonb_array_elements(todo -> 'switch') WITH ORDINALITY e
+					 ORDER BY e.ordinality LOOP
+				runs := cdp._branch(spec, runs, x.when_, x.next, x.when_);
+			END LOOP;
+			PERFORM cdp._go_on(spec, runs, todo ->> 'else', 'else');
+		WHEN todo ? 'split' THEN
+			PERFORM cdp._split(spec, todo -> 'split', runs);
+		WHEN todo ? 'wait_for' THEN
+			gone := ARRAY(SELECT s.run_id FROM cdp._runs(runs) s WHERE cdp._event_seen(s, todo #> '{wait_for,on}', s.arrived_at));
+			PERFORM cdp._go_on(spec, gone, todo ->> 'next', 'next');
+			PERFORM cdp._go_on(spec, cdp._without(runs, gone), todo ->> 'else', 'timeout');
+		WHEN todo #> '{wait_until,trait}' IS NOT NULL THEN
+			-- The date may have moved away in the meantime.
+			WITH moved AS (
+				UPDATE cdp.journey_state s SET due_at = w.at
+				FROM (SELECT r.run_id, cdp._wait_until(todo -> 'wait_until', r.profile_id, r.arrived_at, spec ->> 'timezone') AS at
+					  FROM cdp._runs(runs) r) w
+				WHERE s.run_id = w.run_id AND w.at > s.due_at
+				RETURNING s.run_id)
+			SELECT array_agg(m.run_id) INTO gone FROM moved m;
+			PERFORM cdp._go_on(spec, cdp._without(runs, gone), todo ->> 'next', todo #>> '{wait_until,trait}');
+		ELSE
+			CASE
+				WHEN todo ? 'send' THEN
+					PERFORM cdp._send(spec, of_step, runs);
+				WHEN todo ?| '{tag,untag}' THEN
+					PERFORM cdp._tag_runs(coalesce(todo ->> 'tag', todo ->> 'untag'), todo ? 'tag', runs);
+				WHEN todo ? 'set_trait' THEN
+					PERFORM cdp._set_traits(s.profile_id, cdp._render_params(todo -> 'set_trait', s), s.due_at, 'journey')
+					FROM cdp._runs(runs) s;
+				WHEN todo ? 'journey' THEN
+					PERFORM cdp._start_journey(todo ->> 'journey', runs);
+				ELSE NULL;
+			END CASE;
+			PERFORM cdp._go_on(spec, runs, todo ->> 'next', coalesce(todo ->> 'wait', todo ->> 'tag', todo ->> 'untag',
+				todo #>> '{send,template}', todo ->> 'journey', todo #>> '{wait_until,time}', todo #>> '{wait_until}'));
+	END CASE;
 END
 $$;
 COMMENT ON FUNCTION cdp._do_step(text, int, text, bigint[]) IS 'does one step for runs that are due at it, each at its own instant';
@@ -543,6 +688,23 @@ BEGIN
 		PERFORM cdp._end_runs(g.runs, g.instants, 'exited', g.why);
 	END LOOP;
 
+	-- What runs wait for: their work at this step is due now.
+	UPDATE cdp.journey_state s SET due_at = w.at
+	FROM (SELECT o.run_id, CASE t.source WHEN 'event' THEN t.at
+								ELSE greatest(t.at, cdp._wait_until(step.wait_until, o.profile_id, o.arrived_at, v.spec ->> 'timezone')) END AS at
+		  FROM unnest(taken) t
+		  CROSS JOIN LATERAL (SELECT * FROM cdp.journey_state o
+							  WHERE o.profile_id = t.profile_id AND o.status = 'active' OFFSET 0) o
+		  JOIN cdp.journey_version v ON v.journey = o.journey AND v.version = o.version
+		  CROSS JOIN LATERAL (SELECT v.spec #> ARRAY['steps', o.step, 'wait_for', 'on'] AS wait_for,
+									 v.spec #> ARRAY['steps', o.step, 'wait_until'] AS wait_until) step
+		  WHERE CASE t.source
+				WHEN 'event' THEN o.arrived_at < t.at AND t.at < o.due_at AND EXISTS (
+										  SELECT FROM cdp._event_refs(step.wait_for) r
+										  WHERE r.event = t.name AND CASE WHEN r.bound THEN o.label = t.label ELSE r.label IS NULL OR r.label = t.label END)
+				WHEN 'trait' THEN step.wait_until ->> 'trait' = t.name END) w
+	WHERE s.run_id = w.run_id;
+
 	-- goals, once per run, also after its end
 	INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
 	SELECT e.at, e.profile_id, e.journey, e.version, e.run_id, e.step, 'goal', e.name
@@ -574,9 +736,7 @@ BEGIN
 			  JOIN cdp.journey_listener l ON l.source = t.source AND l.name = t.name AND l.purpose = 'entry'
 			  JOIN cdp.journey_version v ON v.journey = l.journey AND v.version = l.version
 			  WHERE t.source <> 'event' OR EXISTS (
-				SELECT FROM jsonb_array_elements(CASE jsonb_typeof(v.spec #> '{entry,on}')
-												 WHEN 'array' THEN v.spec #> '{entry,on}' ELSE jsonb_build_array(v.spec #> '{entry,on}') END) o
-				CROSS JOIN LATERAL cdp._event_ref(o #>> '{}') ref
+				SELECT FROM cdp._event_refs(v.spec #> '{entry,on}') ref
 				WHERE ref.event = t.name AND (ref.label IS NULL OR ref.label = t.label))) c
 		GROUP BY c.journey, c.turn ORDER BY c.journey, c.turn
 	LOOP
