@@ -1,4 +1,4 @@
-/* 17_count_each: counts position by position, for cohort tables
+/* 17_count_each: counts position by position, for funnels and cohort tables
  *
  * Toolkit: knows no tables.
  */
@@ -16,3 +16,40 @@ CREATE AGGREGATE cdp.count_each(flags boolean[]) (
 	PARALLEL = SAFE
 );
 COMMENT ON AGGREGATE cdp.count_each(boolean[]) IS 'for each position, in how many of the arrays there is true';
+
+-- what a function says of each timeline, counted in one step
+
+CREATE FUNCTION cdp._funnel_counts_add(bigint[], cdp.timeline, text[], interval) RETURNS bigint[]
+	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 30 AS 'MODULE_PATHNAME', 'mcdp_funnel_counts_add';
+COMMENT ON FUNCTION cdp._funnel_counts_add(bigint[], cdp.timeline, text[], interval) IS 'adds a timeline to the state of funnel_counts';
+CREATE FUNCTION cdp._funnel_counts_add(bigint[], cdp.timeline, text[], interval, text) RETURNS bigint[]
+	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 30 AS 'MODULE_PATHNAME', 'mcdp_funnel_counts_add';
+COMMENT ON FUNCTION cdp._funnel_counts_add(bigint[], cdp.timeline, text[], interval, text) IS 'adds a timeline to the state of funnel_counts';
+CREATE AGGREGATE cdp.funnel_counts(t cdp.timeline, steps text[], within interval) (
+	SFUNC = cdp._funnel_counts_add,
+	STYPE = bigint[],
+	COMBINEFUNC = cdp._count_each_merge,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE cdp.funnel_counts(cdp.timeline, text[], interval) IS 'for each step, how many timelines reached it, in order, within a window';
+CREATE AGGREGATE cdp.funnel_counts(t cdp.timeline, steps text[], within interval, mode text) (
+	SFUNC = cdp._funnel_counts_add,
+	STYPE = bigint[],
+	COMBINEFUNC = cdp._count_each_merge,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE cdp.funnel_counts(cdp.timeline, text[], interval, text) IS 'for each step, how many timelines reached it, in order, within a window, in a mode';
+
+CREATE FUNCTION cdp._retention_matrix_add(bigint[], cdp.timeline, text, text, timestamptz, int, int, interval) RETURNS bigint[]
+	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 30 AS 'MODULE_PATHNAME', 'mcdp_retention_matrix_add';
+COMMENT ON FUNCTION cdp._retention_matrix_add(bigint[], cdp.timeline, text, text, timestamptz, int, int, interval) IS 'adds a timeline to the state of retention_matrix';
+CREATE FUNCTION cdp._retention_matrix_merge(bigint[], bigint[]) RETURNS bigint[]
+	LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_retention_matrix_merge';
+COMMENT ON FUNCTION cdp._retention_matrix_merge(bigint[], bigint[]) IS 'adds two states of retention_matrix';
+CREATE AGGREGATE cdp.retention_matrix(t cdp.timeline, cohort text, returned text, since timestamptz, cohorts int, buckets int, bucket interval) (
+	SFUNC = cdp._retention_matrix_add,
+	STYPE = bigint[],
+	COMBINEFUNC = cdp._retention_matrix_merge,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE cdp.retention_matrix(cdp.timeline, text, text, timestamptz, int, int, interval) IS 'cohort table: for each period of the first cohort event, in how many timelines there was a return in that period and the following ones';

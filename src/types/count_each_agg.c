@@ -4,8 +4,6 @@
  *	  Aggregate count_each(boolean[]) -> bigint[]: for each position, in how
  *	  many arrays there is true.
  *
- * The state is the result, changed in place.  It grows to the longest array.
- *
  * Copyright (c) 2026, marketing_cdp contributors
  *
  * IDENTIFICATION
@@ -16,10 +14,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "types/state.h"
-#include "utils/array.h"
-
-#define COUNTS(a)	((int64 *) ARR_DATA_PTR(a))
+#include "types/counts.h"
 
 /* Number of elements of a one-dimensional array. */
 static int
@@ -49,12 +44,8 @@ make_counts(MemoryContext cx, int n)
 	return a;
 }
 
-/*
- * The state of argument 0 with room for n counts, as something that may be
- * changed: inside an aggregate the state itself, else a copy.
- */
-static ArrayType *
-get_counts(FunctionCallInfo fcinfo, int n)
+ArrayType *
+mcdp_get_counts(FunctionCallInfo fcinfo, int n)
 {
 	MemoryContext cx;
 	bool		aggregate = AggCheckCallContext(fcinfo, &cx);
@@ -93,7 +84,7 @@ mcdp_count_each_add(PG_FUNCTION_ARGS)
 		return mcdp_keep_state(fcinfo);
 	flags = PG_GETARG_ARRAYTYPE_P(1);
 	n = num_elements(flags);
-	counts = get_counts(fcinfo, n);
+	counts = mcdp_get_counts(fcinfo, n);
 	if (!ARR_HASNULL(flags))
 	{
 		const bool *flag = (const bool *) ARR_DATA_PTR(flags);
@@ -133,7 +124,7 @@ mcdp_count_each_merge(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("counts must not be NULL")));
-	counts = get_counts(fcinfo, n);
+	counts = mcdp_get_counts(fcinfo, n);
 	for (int i = 0; i < n; i++)
 		COUNTS(counts)[i] += COUNTS(more)[i];
 	PG_RETURN_POINTER(counts);

@@ -137,6 +137,11 @@ mcdp_timeline_open_empty(TimelineView *v)
 static inline void
 prefetch_next(const Timeline *t)
 {
+	static const Timeline *last = NULL; /* several questions to one value */
+
+	if (t == last)
+		return;
+	last = t;
 	for (int k = 1; k <= PREFETCH_LINES; k++)
 		__builtin_prefetch((const void *) ((uintptr_t) t - 64 * k));
 }
@@ -144,6 +149,8 @@ prefetch_next(const Timeline *t)
 void
 mcdp_timeline_open(TimelineView *v, const Timeline *t)
 {
+	const TimelineColumn *col = t->columns;
+
 	prefetch_next(t);
 	if (unlikely(t->version != TIMELINE_VERSION))
 		ereport(ERROR,
@@ -152,38 +159,35 @@ mcdp_timeline_open(TimelineView *v, const Timeline *t)
 						t->version, TIMELINE_VERSION)));
 
 	mcdp_timeline_open_empty(v);
+	if (t->ncolumns == 0)
+		return;
+
+	/* Events have times, codes and names, in this order. */
 	v->nevents = t->nevents;
 	v->base = t->base;
-	for (int i = 0; i < t->ncolumns; i++)
+	v->times = (const char *) t + col[0].offset;
+	v->time_width = col[0].encoding;
+	v->unit = units[col[0].detail];
+	v->events = (const char *) t + col[1].offset;
+	v->event_width = col[1].encoding;
+	open_dict(&v->event_dict, t, &col[2]);
+	for (int i = 3; i < t->ncolumns; i++)
 	{
-		const TimelineColumn *col = &t->columns[i];
-		const char *data = (const char *) t + col->offset;
+		const char *data = (const char *) t + col[i].offset;
 
-		switch (col->id)
+		switch (col[i].id)
 		{
-			case TIMELINE_COL_TIME:
-				v->times = data;
-				v->time_width = col->encoding;
-				v->unit = units[col->detail];
-				break;
-			case TIMELINE_COL_EVENT:
-				v->events = data;
-				v->event_width = col->encoding;
-				break;
-			case TIMELINE_COL_EVENT_DICT:
-				open_dict(&v->event_dict, t, col);
-				break;
 			case TIMELINE_COL_LABEL:
 				v->labels = data;
-				v->label_width = col->encoding;
+				v->label_width = col[i].encoding;
 				break;
 			case TIMELINE_COL_LABEL_DICT:
-				open_dict(&v->label_dict, t, col);
+				open_dict(&v->label_dict, t, &col[i]);
 				break;
 			case TIMELINE_COL_VALUE:
 				v->values = data;
-				v->value_encoding = col->encoding;
-				v->value_divisor = powers[col->detail];
+				v->value_encoding = col[i].encoding;
+				v->value_divisor = powers[col[i].detail];
 				break;
 			default:
 				v->unknown_columns++;

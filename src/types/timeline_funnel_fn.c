@@ -14,6 +14,7 @@
 
 #include "catalog/pg_type.h"
 #include "core/length.h"
+#include "types/counts.h"
 #include "types/timeline_datum.h"
 #include "types/timeline_match.h"
 #include "utils/array.h"
@@ -108,22 +109,20 @@ find_steps(const TimelineView *v, const FunnelSteps *steps, int *codes)
 	return n;
 }
 
-/* window_funnel(timeline, steps, within [, mode]) */
-PG_FUNCTION_INFO_V1(mcdp_window_funnel);
-Datum
-mcdp_window_funnel(PG_FUNCTION_ARGS)
+/* Of arguments (timeline, steps, within [, mode]), the first of which is "arg": how many steps are reached. */
+static int
+count_steps(FunctionCallInfo fcinfo, int arg, const FunnelSteps *steps)
 {
-	Timeline   *t = PG_GETARG_TIMELINE_P(0);
-	FunnelSteps *steps = get_steps(fcinfo, 1);
-	int64		within = mcdp_length_arg(PG_GETARG_INTERVAL_P(2), "window");
+	Timeline   *t = PG_GETARG_TIMELINE_P(arg);
+	int64		within = mcdp_length_arg(PG_GETARG_INTERVAL_P(arg + 2), "window");
 	int			mode = 0;
 	int			codes[TIMELINE_MAX_STEPS];
 	int			n;
 	TimelineView v;
 
-	if (PG_NARGS() > 3)
+	if (PG_NARGS() > arg + 3)
 	{
-		text	   *name = PG_GETARG_TEXT_PP(3);
+		text	   *name = PG_GETARG_TEXT_PP(arg + 3);
 
 		if (!mcdp_funnel_mode(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), &mode))
 			mcdp_funnel_mode_error(name);
@@ -132,8 +131,38 @@ mcdp_window_funnel(PG_FUNCTION_ARGS)
 	mcdp_timeline_open(&v, t);
 	n = find_steps(&v, steps, codes);
 	n = mcdp_timeline_funnel_mode(&v, n, codes, within, mode);
-	PG_FREE_IF_COPY(t, 0);
-	PG_RETURN_INT32(n);
+	PG_FREE_IF_COPY(t, arg);
+	return n;
+}
+
+/* window_funnel(timeline, steps, within [, mode]) */
+PG_FUNCTION_INFO_V1(mcdp_window_funnel);
+Datum
+mcdp_window_funnel(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(count_steps(fcinfo, 0, get_steps(fcinfo, 1)));
+}
+
+/* Transition of funnel_counts: (counts, timeline, steps, within [, mode]) */
+PG_FUNCTION_INFO_V1(mcdp_funnel_counts_add);
+Datum
+mcdp_funnel_counts_add(PG_FUNCTION_ARGS)
+{
+	FunnelSteps *steps;
+	ArrayType  *counts;
+	int			n;
+
+	for (int arg = 1; arg < PG_NARGS(); arg++)
+	{
+		if (PG_ARGISNULL(arg))
+			return mcdp_keep_state(fcinfo);
+	}
+	steps = get_steps(fcinfo, 2);
+	n = count_steps(fcinfo, 1, steps);
+	counts = mcdp_get_counts(fcinfo, steps->nsteps);
+	for (int k = 0; k < n; k++)
+		COUNTS(counts)[k]++;
+	PG_RETURN_POINTER(counts);
 }
 
 /* funnel_times(timeline, steps, within): when the steps were reached */

@@ -5,7 +5,8 @@
  *
  * Bucket k is [c0 + k * bucket, c0 + (k + 1) * bucket).  Events are in the
  * order of time, so the pass only compares with the end of the bucket that was
- * last marked; it divides once for each bucket it marks.
+ * last marked; it divides once for each bucket it marks (multiplies, when the
+ * numbers are small enough for that to be exact).
  *
  * Copyright (c) 2026, marketing_cdp contributors
  *
@@ -24,10 +25,26 @@ typedef struct Retention
 	uint64		since;			/* of bucket 0, from the base in microseconds;
 								 * modulo 2^64 */
 	uint64		bucket;
+	double		per_bucket;		/* 1 / bucket */
 	uint64		unit;
 	uint32		buckets;
 	bool	   *out;
 } Retention;
+
+/* x / bucket, rounded down */
+static inline uint64
+bucket_of(const Retention *r, uint64 x)
+{
+	uint64		k;
+
+	if (unlikely(x >= UINT64CONST(1) << 52))
+		return x / r->bucket;
+	/* a division takes longer than all the rest; this is off by one at most */
+	k = (uint64) (int64) ((double) (int64) x * r->per_bucket);
+	if (k * r->bucket > x)
+		return k - 1;
+	return k + (x - k * r->bucket >= r->bucket);
+}
 
 /*
  * Marks the bucket of an event "offset" units after the base; returns the
@@ -37,7 +54,7 @@ static uint64
 mark(const Retention *r, uint64 offset)
 {
 	/* unsigned: two events may be further apart than an int64 can tell */
-	uint64		k = (offset * r->unit - r->since) / r->bucket;
+	uint64		k = bucket_of(r, offset * r->unit - r->since);
 	uint64		end;
 
 	if (k >= r->buckets)
@@ -48,7 +65,7 @@ mark(const Retention *r, uint64 offset)
 	end += r->since;
 	if (end <= offset * r->unit)
 		return PG_UINT64_MAX;	/* it has wrapped round */
-	return end / r->unit + (end % r->unit != 0);
+	return r->unit == 1 ? end : end / r->unit + (end % r->unit != 0);
 }
 
 #define DEFINE_RETENTION(name, time_type, code_type) \
@@ -81,9 +98,8 @@ DEFINE_RETENTION(retention_16_32, uint16, uint32)
 DEFINE_RETENTION(retention_32_32, uint32, uint32)
 DEFINE_RETENTION(retention_64_32, uint64, uint32)
 
-/* Index of the first event with a code, nevents if none. */
-static uint32
-find_first(const TimelineView *v, uint32 code)
+uint32
+mcdp_timeline_first_of(const TimelineView *v, uint32 code)
 {
 	uint32		i = 0;
 
@@ -98,35 +114,16 @@ find_first(const TimelineView *v, uint32 code)
 	return i;
 }
 
-/*
- * Codes are of events, -1 for a name that does not occur; any: every event
- * counts as a return.  bucket > 0 in microseconds; out has "buckets" elements.
- */
 void
-mcdp_timeline_retention(const TimelineView *v, int cohort, int returned, bool any,
-						int buckets, int64 bucket, bool align_day, bool *out)
+mcdp_timeline_returns(const TimelineView *v, uint32 first, TimestampTz since,
+					  int returned, bool any, int buckets, int64 bucket, bool *out)
 {
-	Retention	r = {0, (uint64) bucket, (uint64) v->unit, (uint32) buckets, out};
-	uint32		first;
-	int64		since;
+	Retention	r = {0, (uint64) bucket, 1 / (double) bucket, (uint64) v->unit, (uint32) buckets, out};
 
 	memset(out, 0, buckets);
-	if (cohort < 0)
-		return;
-	first = find_first(v, (uint32) cohort);
-	if (first == v->nevents)
-		return;
 	out[0] = true;
 	if (returned < 0 && !any)
 		return;
-	since = timeline_at(v, first);
-	if (align_day)
-	{
-		int64		into_day = since % USECS_PER_DAY;
-
-		since -= into_day < 0 ? into_day + USECS_PER_DAY : into_day;
-		first = mcdp_timeline_first_from(v, since);
-	}
 	r.since = (uint64) since - (uint64) v->base;
 
 #define RUN(name)	name(&r, v->times, v->events, first, v->nevents, (uint32) returned, any)
@@ -169,4 +166,28 @@ mcdp_timeline_retention(const TimelineView *v, int cohort, int returned, bool an
 			RUN(retention_64_32);
 	}
 #undef RUN
+}
+
+void
+mcdp_timeline_retention(const TimelineView *v, int cohort, int returned, bool any,
+						int buckets, int64 bucket, bool align_day, bool *out)
+{
+	uint32		first = cohort < 0 ? v->nevents : mcdp_timeline_first_of(v, (uint32) cohort);
+	int64		since;
+
+	if (first == v->nevents)
+	{
+		memset(out, 0, buckets);
+		return;
+	}
+	since = timeline_at(v, first);
+	if (align_day)
+	{
+		int64		into_day = since % USECS_PER_DAY;
+
+		since -= into_day < 0 ? into_day + USECS_PER_DAY : into_day;
+		while (first > 0 && timeline_at(v, first - 1) >= since)
+			first--;
+	}
+	mcdp_timeline_returns(v, first, since, returned, any, buckets, bucket, out);
 }

@@ -28,6 +28,25 @@ text_is(const text * t, const char *s)
 	return VARSIZE_ANY_EXHDR(t) == strlen(s) && memcmp(VARDATA_ANY(t), s, strlen(s)) == 0;
 }
 
+static void
+check_buckets(int32 buckets, int64 bucket)
+{
+	if (buckets < 1 || buckets > MAX_BUCKETS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("number of buckets must be between 1 and %d, not %d", MAX_BUCKETS, buckets)));
+	if (bucket == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("bucket must not be empty")));
+}
+
+static int
+find_event(const TimelineView *v, const text * name)
+{
+	return mcdp_timeline_find_event(v, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
+}
+
 /* retention(timeline, cohort, returned, buckets, bucket, align) */
 PG_FUNCTION_INFO_V1(mcdp_retention);
 Datum
@@ -45,14 +64,7 @@ mcdp_retention(PG_FUNCTION_ARGS)
 	ArrayType  *result;
 	Size		size;
 
-	if (buckets < 1 || buckets > MAX_BUCKETS)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("number of buckets must be between 1 and %d, not %d", MAX_BUCKETS, buckets)));
-	if (bucket == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("bucket must not be empty")));
+	check_buckets(buckets, bucket);
 	if (!align_day && !text_is(align, "event"))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -67,9 +79,7 @@ mcdp_retention(PG_FUNCTION_ARGS)
 	result->elemtype = BOOLOID;
 	ARR_DIMS(result)[0] = buckets;
 	ARR_LBOUND(result)[0] = 1;
-	mcdp_timeline_retention(&v,
-							mcdp_timeline_find_event(&v, VARDATA_ANY(cohort), VARSIZE_ANY_EXHDR(cohort)),
-							any ? -1 : mcdp_timeline_find_event(&v, VARDATA_ANY(returned), VARSIZE_ANY_EXHDR(returned)),
+	mcdp_timeline_retention(&v, find_event(&v, cohort), any ? -1 : find_event(&v, returned),
 							any, buckets, bucket, align_day, (bool *) ARR_DATA_PTR(result));
 	PG_FREE_IF_COPY(t, 0);
 	PG_RETURN_ARRAYTYPE_P(result);
