@@ -165,6 +165,11 @@ BEGIN
 		SELECT n.profile_id, min(n.at), CASE WHEN n.backfill THEN 'backfill' ELSE 'event' END
 		FROM entry n
 		GROUP BY n.profile_id, n.backfill
+	), touched AS (
+		INSERT INTO cdp.segment_dirty (input, members, cause)
+		SELECT 'event', cdp.rb_build_agg(n.profile_id), CASE WHEN n.backfill THEN 'backfill' ELSE 'event' END
+		FROM entry n
+		GROUP BY n.backfill
 	), triggered AS (
 		INSERT INTO cdp.journey_trigger (source, name, profile_id, at, label, value, event_id)
 		SELECT 'event', n.event, n.profile_id, n.at, n.label, n.value, n.event_id
@@ -264,6 +269,7 @@ BEGIN
 		GROUP BY 1, 2
 	) s;
 	GET DIAGNOSTICS rebuilt = ROW_COUNT;
+	INSERT INTO cdp.segment_dirty (input, cause) VALUES ('event', 'policy');
 
 	INSERT INTO cdp.timeline_part (profile_id, part, timeline, sole)
 	SELECT p.profile_id, 0, '{}', false FROM cdp.profile p

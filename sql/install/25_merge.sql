@@ -110,6 +110,7 @@ BEGIN
 	PERFORM _merge_journeys(survivor, merged, _merge_profiles.at);
 	PERFORM _merge_lifecycle(survivor, merged, _merge_profiles.at);
 	PERFORM _merge_timelines(survivor, merged);
+	PERFORM _merge_segments(survivor, merged);
 	tags := _merge_tags(survivor, merged, id);
 
 	INSERT INTO profile_merge (merge_id, survivor, merged, at, cause, source, reason, evidence, members, tags, leaf_a, leaf_b, expired_to)
@@ -192,6 +193,7 @@ BEGIN
 	PERFORM _unmerge_journeys(leaves, _part_profiles.at);
 	PERFORM _unmerge_lifecycle(was, roots, _part_profiles.at);
 	PERFORM _unmerge_timelines(leaves);
+	PERFORM _unmerge_segments(was, roots);
 	PERFORM _unmerge_tags(was, leaves);
 	FOREACH root IN ARRAY roots LOOP
 		PERFORM _derive_consent(root);

@@ -10,6 +10,7 @@
  *		chr(1) || 'kind:person'		every canonical person in the universe
  *		chr(1) || 'merged'			canonical profiles with more than one leaf
  *									(a profile may be in it without need)
+ *		chr(1) || 'seen:' || tag	what 37_segment saw of a tag
  *
  * Locks, in this order: the key of an exclusive tag (advisory: single changes
  * share it, bulk changes do not), the profile against a merge (_lock_tags, or its
@@ -390,6 +391,12 @@ DECLARE
 	before cdp.bitmap;
 	c record;
 BEGIN
+	-- Segments see that a tag changed, not why.
+	IF NOT say THEN
+		INSERT INTO cdp.segment_dirty (input, members, cause)
+		SELECT 'tag:' || names[i], cdp.rb_or(coalesce(added[i], '{}'), coalesce(removed[i], '{}')), _change_tags.cause
+		FROM generate_subscripts(names, 1) i WHERE NOT starts_with(names[i], 'segment:');
+	END IF;
 	FOR i IN 1 .. cardinality(names) LOOP
 		changes := changes + coalesce(cdp.rb_cardinality(added[i]), 0) + coalesce(cdp.rb_cardinality(removed[i]), 0);
 	END LOOP;

@@ -133,7 +133,9 @@ BEGIN
 	INSERT INTO cdp.tag_own (profile_id, after_merge, tag, present) VALUES (survivor, _merge_tags.merge_id, chr(1), true);
 
 	SELECT coalesce(array_agg(t), '{}') INTO own FROM cdp._all_tags_of(survivor) t;
-	FOR name IN SELECT t COLLATE "C" FROM cdp._all_tags_of(merged) t UNION SELECT chr(1) || 'merged' ORDER BY 1 LOOP
+	FOR name IN SELECT t COLLATE "C" FROM cdp._all_tags_of(merged) t WHERE NOT starts_with(t, chr(1) || 'seen:')
+				UNION SELECT chr(1) || 'merged' ORDER BY 1
+	LOOP
 		PERFORM cdp._set_tag(name, merged, false);
 		IF name = chr(1) || 'merged' THEN
 			PERFORM cdp._set_tag(name, survivor, true);

@@ -69,6 +69,9 @@ BEGIN
 	ORDER BY t.key COLLATE "C"
 	ON CONFLICT (name, profile_id) DO UPDATE SET value = excluded.value, number = excluded.number, at = excluded.at
 	WHERE (excluded.at, excluded.value) > (v.at, v.value);
+	IF FOUND THEN
+		INSERT INTO segment_dirty (input, members, cause) VALUES ('trait', rb_build(ARRAY[leaf]), 'tag');
+	END IF;
 
 	-- Said again later than this, and not recorded because nothing stood
 	-- between: now something does.

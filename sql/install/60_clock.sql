@@ -30,7 +30,7 @@ COMMENT ON COLUMN cdp.task_state.last_error_at IS 'the "now" of the run that fai
 CREATE FUNCTION cdp._tasks() RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT ARRAY['fold_tags', 'expire_tags', 'extend_timelines', 'lifecycle', 'journeys', 'messages', 'partitions'];
+	SELECT ARRAY['fold_tags', 'expire_tags', 'extend_timelines', 'lifecycle', 'segments', 'journeys', 'messages', 'partitions'];
 END;
 COMMENT ON FUNCTION cdp._tasks() IS 'the tasks of the clock, in their order';
 
@@ -54,6 +54,8 @@ BEGIN
 			SELECT t.done, t.lag INTO done, lag FROM _fold_timelines(now, max_rows) t;
 		WHEN 'lifecycle' THEN
 			SELECT t.done, t.lag INTO done, lag FROM _advance_lifecycle(now, max_rows) t;
+		WHEN 'segments' THEN
+			SELECT t.done, t.lag INTO done, lag FROM _advance_segments(now, max_rows) t;
 		WHEN 'journeys' THEN
 			done := advance_journeys(now, max_rows);
 			lag := now - least((SELECT min(t.at) FROM journey_trigger t WHERE t.at <= now),
@@ -204,9 +206,9 @@ DECLARE
 BEGIN
 	IF what IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'what must not be null';
-	ELSIF what NOT IN ('all', 'timelines', 'lifecycle') THEN
+	ELSIF what NOT IN ('all', 'timelines', 'lifecycle', 'segments') THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('cannot rebuild "%s"', what),
-			HINT = 'Use "all", "timelines" or "lifecycle".';
+			HINT = 'Use "all", "timelines", "lifecycle" or "segments".';
 	END IF;
 	PERFORM _check_clock(now, '0');
 	lag := '0';
@@ -221,6 +223,13 @@ BEGIN
 		started := clock_timestamp();
 		task := 'lifecycle';
 		done := _rebuild_lifecycle(now);
+		took := clock_timestamp() - started;
+		RETURN NEXT;
+	END IF;
+	IF what IN ('all', 'segments') THEN
+		started := clock_timestamp();
+		task := 'segments';
+		done := _rebuild_segments(now);
 		took := clock_timestamp() - started;
 		RETURN NEXT;
 	END IF;
@@ -241,6 +250,9 @@ BEGIN
 	UNION ALL SELECT 'profiles to look at, oldest', coalesce(now - min(at), '0')::text FROM profile_queue WHERE at <= now
 	UNION ALL SELECT 'lifecycle stages due', count(*)::text FROM lifecycle_state WHERE due_at <= now
 	UNION ALL SELECT 'lifecycle stages due, oldest', coalesce(now - min(due_at), '0')::text FROM lifecycle_state WHERE due_at <= now
+	UNION ALL SELECT 'segments failing', count(*)::text FROM segment WHERE error IS NOT NULL
+	UNION ALL SELECT 'segments behind', count(*)::text FROM segment WHERE computed_at IS NULL OR computed_at + coalesce(refresh_every, '0') < now
+	UNION ALL SELECT 'segments behind, oldest', coalesce(greatest(max(now - computed_at - coalesce(refresh_every, '0')), '0'), '0')::text FROM segment
 	UNION ALL SELECT 'journey triggers', count(*)::text FROM journey_trigger WHERE at <= now
 	UNION ALL SELECT 'journey runs due', count(*)::text FROM journey_state WHERE status = 'active' AND due_at <= now
 	UNION ALL SELECT 'journey runs due, oldest', coalesce(now - min(due_at), '0')::text FROM journey_state WHERE status = 'active' AND due_at <= now

@@ -12,41 +12,203 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "store/audience.h"
+#include "store/audience_probe.h"
 #include "types/bitmap.h"
 #include "types/criteria_datum.h"
 
 PG_FUNCTION_INFO_V1(mcdp__audience_among);
+PG_FUNCTION_INFO_V1(mcdp__criteria_lookups);
+PG_FUNCTION_INFO_V1(mcdp__criteria_dated_traits);
+PG_FUNCTION_INFO_V1(mcdp__criteria_next);
 
-/* _audience_among(criteria, among bitmap, at, kind) */
+static void
+connect_spi(void)
+{
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+}
+
+static void
+finish_spi(void)
+{
+	if (SPI_finish() != SPI_OK_FINISH)
+		elog(ERROR, "SPI_finish failed");
+}
+
+/* _audience_among(criteria, among, at, kind); among NULL = everybody */
 Datum
 mcdp__audience_among(PG_FUNCTION_ARGS)
 {
-	MemoryContext cx = AllocSetContextCreate(CurrentMemoryContext, "audience",
-											 ALLOCSET_DEFAULT_SIZES);
-	CriteriaNode *rule = mcdp_criteria_open(PG_GETARG_CRITERIA_PP(0));
-	Rbuf	   *among = mcdp_bitmap_to_rbuf(cx, PG_GETARG_DATUM(1));
-	TimestampTz at = PG_GETARG_TIMESTAMPTZ(2);
-	char	   *kind = text_to_cstring(PG_GETARG_TEXT_PP(3));
+	MemoryContext cx;
+	CriteriaNode *rule;
+	TimestampTz at;
 	Rbuf	   *universe,
 			   *members;
 	Datum		result;
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	universe = mcdp_source_universe(cx, kind, at);
-	mcdp_rbuf_and(among, universe);
-	members = mcdp_audience_among(cx, rule, among, mcdp_rbuf_cardinality(universe), at,
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(2) || PG_ARGISNULL(3))
+		PG_RETURN_NULL();
+	cx = AllocSetContextCreate(CurrentMemoryContext, "audience", ALLOCSET_DEFAULT_SIZES);
+	rule = mcdp_criteria_open(PG_GETARG_CRITERIA_PP(0));
+	at = PG_GETARG_TIMESTAMPTZ(2);
+	if (mcdp_criteria_has_free_label(rule))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("label \"$\" of the rule is not bound"),
+				 errhint("Use it inside any(event: rule), or in the rules of a journey.")));
+
+	connect_spi();
+	universe = mcdp_source_universe(cx, text_to_cstring(PG_GETARG_TEXT_PP(3)), at);
+	if (PG_ARGISNULL(1))
+		members = universe;
+	else
+	{
+		members = mcdp_bitmap_to_rbuf(cx, PG_GETARG_DATUM(1));
+		mcdp_rbuf_and(members, universe);
+	}
+	members = mcdp_audience_among(cx, rule, members, mcdp_rbuf_cardinality(universe), at,
 								  get_func_rettype(fcinfo->flinfo->fn_oid));
-	if (SPI_finish() != SPI_OK_FINISH)
-		elog(ERROR, "SPI_finish failed");
+	finish_spi();
 	result = mcdp_rbuf_to_bitmap(members);
 	MemoryContextDelete(cx);
 	PG_RETURN_DATUM(result);
+}
+
+/* ---- when may a rule change by itself? ---- */
+
+/* _criteria_lookups(criteria): label sets and priors that the rule needs */
+Datum
+mcdp__criteria_lookups(PG_FUNCTION_ARGS)
+{
+	CriteriaNode *rule = mcdp_criteria_open(PG_GETARG_CRITERIA_PP(0));
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext old;
+	Datum		result;
+
+	connect_spi();
+	result = mcdp_source_lookups(rule);
+	old = MemoryContextSwitchTo(caller);
+	result = PointerGetDatum(PG_DETOAST_DATUM_COPY(result));
+	MemoryContextSwitchTo(old);
+	finish_spi();
+	PG_RETURN_DATUM(result);
+}
+
+typedef struct DatedTraits
+{
+	Datum	   *names;
+	int			n;
+	int			space;
+} DatedTraits;
+
+static void
+add_dated(const CriteriaNode *node, void *arg)
+{
+	DatedTraits *dated = arg;
+	bool		is_dated = false;
+
+	for (int i = 0; i < node->num_consts; i++)
+		if (node->consts[i].type == CRITERIA_LENGTH)
+			is_dated = true;
+	if (!is_dated)
+		return;
+	if (dated->n == dated->space)
+	{
+		dated->space = Max(16, 2 * dated->space);
+		dated->names = dated->names == NULL ? palloc(dated->space * sizeof(Datum)) :
+			repalloc(dated->names, dated->space * sizeof(Datum));
+	}
+	dated->names[dated->n++] = PointerGetDatum(cstring_to_text_with_len(node->name, node->name_len));
+}
+
+/* _criteria_dated_traits(criteria): traits compared with a length of time */
+Datum
+mcdp__criteria_dated_traits(PG_FUNCTION_ARGS)
+{
+	DatedTraits dated = {0};
+
+	mcdp_criteria_visit_traits(mcdp_criteria_open(PG_GETARG_CRITERIA_PP(0)), add_dated, &dated);
+	PG_RETURN_ARRAYTYPE_P(construct_array(dated.names, dated.n, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/* The rule and its lookups, kept for the next call from the same place. */
+typedef struct NextRun
+{
+	CriteriaNode *rule;
+	AudienceLookups lookups;
+	Jsonb	   *traits;			/* of the profile in hand, or NULL */
+} NextRun;
+
+static bool
+next_trait(void *arg, const CriteriaNode *node, CriteriaConst *out)
+{
+	NextRun    *run = arg;
+	JsonbValue	buffer;
+	JsonbValue *value;
+
+	if (run->traits == NULL || !JB_ROOT_IS_OBJECT(run->traits))
+		return false;
+	value = getKeyJsonValueFromContainer(&run->traits->root, node->name, node->name_len, &buffer);
+	return value != NULL && mcdp_criteria_from_json(value, out);
+}
+
+static bool
+next_label_set(void *arg, const char *set, const char *label, int len)
+{
+	return mcdp_lookups_label_set(&((NextRun *) arg)->lookups, set, label, len);
+}
+
+static void
+next_prior(void *arg, const char *event, const char *label, McdpPriorGap *out)
+{
+	mcdp_lookups_prior(&((NextRun *) arg)->lookups, event, label, out);
+}
+
+/*
+ * _criteria_next(rule, history, at, traits, lookups): the first instant after
+ * "at" at which the rule may answer differently if nothing happens.  rule and
+ * lookups must not change from call to call.
+ */
+Datum
+mcdp__criteria_next(PG_FUNCTION_ARGS)
+{
+	NextRun    *run = fcinfo->flinfo->fn_extra;
+	CriteriaEnv env = {.trait = next_trait,.label_set = next_label_set,.prior = next_prior};
+	TimelineView history;
+	TimestampTz next;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(2) || PG_ARGISNULL(4))
+		PG_RETURN_NULL();
+	if (run == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+
+		run = palloc(sizeof(NextRun));
+		run->rule = mcdp_criteria_open(PG_GETARG_CRITERIA_PP(0));
+		mcdp_lookups_init(&run->lookups, PointerGetDatum(PG_GETARG_JSONB_P_COPY(4)));
+		MemoryContextSwitchTo(old);
+		fcinfo->flinfo->fn_extra = run;
+	}
+	run->traits = PG_ARGISNULL(3) ? NULL : PG_GETARG_JSONB_P(3);
+	env.at = PG_GETARG_TIMESTAMPTZ(2);
+	env.arg = run;
+	if (!PG_ARGISNULL(1))
+	{
+		mcdp_timeline_open(&history, PG_GETARG_TIMELINE_P(1));
+		env.timeline = &history;
+	}
+	next = mcdp_criteria_next_change(run->rule, &env);
+	if (next == PG_INT64_MAX)
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ(next);
 }

@@ -1,0 +1,444 @@
+/* 37_segment_refresh: bringing segments up to date, at the cost of what changed
+ *
+ * 37_segment says how.  "at" only goes forward: a segment that is right for a
+ * later instant already is left alone.
+ *
+ * Causes.  A change has the cause of what touched the profile.  Merges,
+ * policies and backfilled events are silent, they start no journey.  A profile
+ * that was touched by one of these and by an event as well is looked at as of
+ * the refresh before: what the silent change had made of it then is silent,
+ * the rest is due to the event.
+ */
+
+-- what merges write
+
+CREATE FUNCTION cdp._gone_from_segments(id bigint) RETURNS void
+LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
+BEGIN ATOMIC
+	INSERT INTO cdp.segment_dirty (input, members, cause)
+	SELECT 'gone:' || substr(t, 9), cdp.rb_build(ARRAY[id]), 'merge'
+	FROM cdp._all_tags_of(id) t WHERE starts_with(t, 'segment:');
+END;
+COMMENT ON FUNCTION cdp._gone_from_segments(bigint) IS 'a profile is about to lose its tags: the next refresh shall record which segments it left';
+
+CREATE FUNCTION cdp._merge_segments(survivor bigint, merged bigint) RETURNS void
+LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
+BEGIN ATOMIC
+	INSERT INTO cdp.segment_dirty (input, members, cause) VALUES ('', cdp.rb_build(ARRAY[survivor, merged]), 'merge');
+	SELECT cdp._gone_from_segments(merged) WHERE EXISTS (SELECT FROM cdp.segment);
+END;
+COMMENT ON FUNCTION cdp._merge_segments(bigint, bigint) IS 'part of merge, before tags are moved: both are to be looked at';
+
+CREATE FUNCTION cdp._unmerge_segments(was bigint, roots bigint[]) RETURNS void
+LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
+BEGIN ATOMIC
+	INSERT INTO cdp.segment_dirty (input, members, cause) VALUES ('', cdp.rb_build(was || roots), 'merge');
+	SELECT cdp._gone_from_segments(was) WHERE was <> ALL (roots);
+END;
+COMMENT ON FUNCTION cdp._unmerge_segments(bigint, bigint[]) IS 'part of unmerge, before tags are given back: all of them are to be looked at';
+
+CREATE FUNCTION cdp._segments_touched() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	column_ text := TG_ARGV[1];
+BEGIN
+	IF TG_OP <> 'INSERT' THEN
+		INSERT INTO cdp.segment_dirty (input, cause) VALUES (TG_ARGV[0] || coalesce(to_jsonb(OLD) ->> column_, ''), 'policy');
+	END IF;
+	IF TG_OP <> 'DELETE' THEN
+		INSERT INTO cdp.segment_dirty (input, cause) VALUES (TG_ARGV[0] || coalesce(to_jsonb(NEW) ->> column_, ''), 'policy');
+	END IF;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION cdp._segments_touched() IS 'trigger: a row that rules depend on has changed; arguments: input, and the column that ends its name';
+CREATE TRIGGER label_set_segments AFTER INSERT OR UPDATE OR DELETE ON cdp.label_set
+	FOR EACH ROW EXECUTE FUNCTION cdp._segments_touched('labels:', 'name');
+CREATE TRIGGER trait_rule_segments AFTER INSERT OR UPDATE OR DELETE ON cdp.trait_rule
+	FOR EACH ROW EXECUTE FUNCTION cdp._segments_touched('trait', '');
+
+-- what a pass finds out by itself
+
+CREATE FUNCTION cdp._collect_segment_work(batch bigint, at timestamptz) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	wanted text[] := ARRAY(SELECT DISTINCT i FROM cdp.segment s, unnest(s.inputs) i);
+	everyone cdp.bitmap;
+	w record;
+	rest cdp.bitmap;
+	before cdp.bitmap;
+	present cdp.bitmap;
+	tag text;
+BEGIN
+	-- Tags.  Changes of segments are written by those who refresh them.
+	FOR tag IN SELECT substr(i, 5) FROM unnest(wanted) i WHERE starts_with(i, 'tag:') AND NOT starts_with(i, 'tag:segment:') ORDER BY 1 LOOP
+		present := cdp.tagged(tag);
+		before := cdp.tagged(cdp._seen_tag(tag));
+		CONTINUE WHEN cdp.rb_equals(present, before);
+		PERFORM cdp._write_chunks(cdp._seen_tag(tag), cdp.rb_andnot(present, before), cdp.rb_andnot(before, present));
+		IF starts_with(tag, chr(1) || 'kind:') THEN
+			rest := (SELECT cdp.rb_build_agg(p.profile_id) FROM cdp.profile p
+					 WHERE p.profile_id IN (SELECT cdp.rb_iterate(cdp.rb_andnot(before, present))) AND p.canonical_id <> p.profile_id);
+			INSERT INTO cdp.segment_work (batch, input, members, cause)
+			SELECT _collect_segment_work.batch, 'tag:' || tag, f.members, f.cause
+			FROM (VALUES (cdp.rb_andnot(present, before), 'first'), (rest, 'merge'),
+						 (cdp.rb_andnot(cdp.rb_andnot(before, present), coalesce(rest, '{}')), 'policy')) f(members, cause)
+			WHERE NOT cdp.rb_is_empty(f.members);
+		ELSE
+			INSERT INTO cdp.segment_work (batch, input, members, cause)
+			VALUES (_collect_segment_work.batch, 'tag:' || tag, cdp.rb_xor(present, before), 'tag');
+		END IF;
+	END LOOP;
+
+	-- Events that are not folded yet are seen by rules already.
+	IF 'event' = ANY (wanted) THEN
+		INSERT INTO cdp.segment_work (batch, input, members, cause)
+		SELECT _collect_segment_work.batch, 'event', cdp.rb_build_agg(p.canonical_id), CASE WHEN e.backfill THEN 'backfill' ELSE 'event' END
+		FROM cdp.event_tail t JOIN cdp.profile p ON p.profile_id = t.profile_id
+		CROSS JOIN LATERAL (SELECT r.backfill FROM cdp.event r
+							WHERE r.profile_id = t.owner_id AND r.event_id = t.event_id AND r.at = t.at LIMIT 1) e
+		GROUP BY e.backfill;
+	END IF;
+
+	-- What was written down.  Whoever changed a tag silently did so in one
+	-- transaction with the row that says so: rows are read after the tags.
+	SELECT coalesce(cdp.rb_or_agg(cdp.tagged(k)), '{}') INTO everyone FROM cdp._tags_of_key(chr(1) || 'kind') k;
+	FOR w IN
+		WITH gone AS (DELETE FROM cdp.segment_dirty d RETURNING d.input, d.members, d.cause)
+		SELECT g.input, g.cause, CASE WHEN bool_and(g.members IS NOT NULL) THEN cdp.rb_or_agg(g.members) END AS members
+		FROM gone g
+		WHERE g.input = '' OR starts_with(g.input, 'gone:') OR g.input = ANY (wanted)
+		GROUP BY g.input, g.cause
+	LOOP
+		-- leaves stand for their canonical profiles
+		rest := CASE WHEN NOT starts_with(w.input, 'gone:') THEN cdp.rb_andnot(w.members, everyone) END;
+		IF NOT cdp.rb_is_empty(rest) THEN
+			w.members := cdp.rb_or(w.members, coalesce((SELECT cdp.rb_build_agg(p.canonical_id) FROM cdp.profile p
+														WHERE p.profile_id IN (SELECT cdp.rb_iterate(rest))), '{}'));
+		END IF;
+		IF starts_with(w.input, 'tag:') THEN
+			UPDATE cdp.segment_work o SET members = cdp.rb_andnot(o.members, w.members)
+			WHERE o.batch = _collect_segment_work.batch AND o.input = w.input AND o.cause = 'tag';
+		END IF;
+		INSERT INTO cdp.segment_work (batch, input, members, cause) VALUES (_collect_segment_work.batch, w.input, w.members, w.cause);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp._collect_segment_work(bigint, timestamptz) IS 'first step of a pass: what changed since the last one becomes a batch of work';
+
+-- when to look again
+
+CREATE FUNCTION cdp._criteria_lookups(criteria cdp.criteria) RETURNS jsonb
+LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__criteria_lookups';
+COMMENT ON FUNCTION cdp._criteria_lookups(cdp.criteria) IS 'the label sets and priors that a rule needs';
+
+CREATE FUNCTION cdp._criteria_dated_traits(criteria cdp.criteria) RETURNS text[]
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__criteria_dated_traits';
+COMMENT ON FUNCTION cdp._criteria_dated_traits(cdp.criteria) IS 'the traits that a rule compares with a length of time';
+
+CREATE FUNCTION cdp._criteria_next(criteria cdp.criteria, history cdp.timeline, at timestamptz, traits jsonb, lookups jsonb) RETURNS timestamptz
+LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'mcdp__criteria_next';
+COMMENT ON FUNCTION cdp._criteria_next(cdp.criteria, cdp.timeline, timestamptz, jsonb, jsonb) IS 'the first instant after "at" at which a rule may answer differently if nothing happens, maybe too early; NULL = never';
+
+-- Histories and traits apart: the earlier of both is what counts, and both are noted.
+CREATE FUNCTION cdp._criteria_due(criteria cdp.criteria, touched cdp.bitmap, at timestamptz) RETURNS TABLE (profile_id bigint, due_at timestamptz)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+	lookups jsonb := cdp._criteria_lookups(criteria);
+	dated text[] := cdp._criteria_dated_traits(criteria);
+BEGIN
+	IF cdp._criteria_events(criteria) <> '{}' AND touched IS NULL THEN
+		RETURN QUERY
+		SELECT d.id, d.next_at
+		FROM (SELECT t.profile_id, cdp._criteria_next(_criteria_due.criteria, t.timeline, _criteria_due.at, NULL, lookups)
+			  FROM cdp.profile_timeline t) d(id, next_at) WHERE d.next_at IS NOT NULL;
+	ELSIF cdp._criteria_events(criteria) <> '{}' THEN
+		RETURN QUERY
+		SELECT d.id, d.next_at
+		FROM (SELECT t.profile_id, cdp._criteria_next(_criteria_due.criteria, t.timeline, _criteria_due.at, NULL, lookups)
+			  FROM cdp._timelines_of(touched) t) d(id, next_at) WHERE d.next_at IS NOT NULL;
+	END IF;
+	IF dated <> '{}' THEN
+		RETURN QUERY
+		SELECT d.id, d.next_at
+		FROM (SELECT c.id, cdp._criteria_next(_criteria_due.criteria, NULL, _criteria_due.at,
+											  (SELECT jsonb_object_agg(n, cdp.trait(c.id, n)) FROM unnest(dated) n), lookups)
+			  FROM (SELECT cdp.rb_iterate(touched) WHERE touched IS NOT NULL
+					UNION
+					SELECT l.canonical_id FROM cdp.trait_value v JOIN cdp.profile l ON l.profile_id = v.profile_id
+					WHERE touched IS NULL AND v.name = ANY (dated)) c(id)) d(id, next_at)
+		WHERE d.next_at IS NOT NULL;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION cdp._criteria_due(cdp.criteria, cdp.bitmap, timestamptz) IS 'when the rule is to be looked at again for each of these profiles (NULL = all), if ever';
+
+-- Earlier than due_at by at most a 32nd of the time until then, later than "at".
+CREATE FUNCTION cdp._due_bucket(due_at timestamptz, at timestamptz) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN CASE
+	WHEN due_at - at > interval '32 days' THEN date_bin('1 day', due_at, 'epoch')
+	WHEN due_at - at > interval '8 days' THEN date_bin('6 hours', due_at, 'epoch')
+	WHEN due_at - at > interval '32 hours' THEN date_bin('1 hour', due_at, 'epoch')
+	WHEN due_at - at > interval '32 minutes' THEN date_bin('1 minute', due_at, 'epoch')
+	WHEN due_at - at > interval '32 seconds' THEN date_bin('1 second', due_at, 'epoch')
+	ELSE due_at
+END;
+COMMENT ON FUNCTION cdp._due_bucket(timestamptz, timestamptz) IS 'the instant at which what may be due at due_at is looked at again';
+
+CREATE FUNCTION cdp._note_segment_due(s cdp.segment, touched cdp.bitmap, batch bigint, at timestamptz) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	INSERT INTO cdp.segment_due (segment, due_at, members)
+	SELECT s.name, cdp._due_bucket(d.due_at, _note_segment_due.at), cdp.rb_build_agg(d.profile_id)
+	FROM cdp._criteria_due(s.criteria, touched, _note_segment_due.at) d
+	GROUP BY 2;
+	-- Put rows of the same instant together now and then.
+	IF _note_segment_due.batch % 64 = 0 THEN
+		WITH gone AS (DELETE FROM cdp.segment_due d WHERE d.segment = s.name RETURNING d.due_at, d.members)
+		INSERT INTO cdp.segment_due (segment, due_at, members)
+		SELECT s.name, g.due_at, cdp.rb_or_agg(g.members) FROM gone g GROUP BY g.due_at;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION cdp._note_segment_due(cdp.segment, cdp.bitmap, bigint, timestamptz) IS 'writes down when these profiles, or with NULL all, are to be looked at again';
+
+-- one segment
+
+CREATE FUNCTION cdp._refresh_segment(s cdp.segment, batch bigint, at timestamptz, OUT entered bigint, OUT exited bigint) RETURNS record
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+	work record;
+	old cdp.bitmap := cdp.tagged(cdp._segment_tag(s.name));
+	new cdp.bitmap;
+	touched cdp.bitmap;			-- NULL = everybody
+	changed cdp.bitmap;
+	silent cdp.bitmap;
+	twofold cdp.bitmap;
+	by_cause cdp.bitmap[];
+	causes text[] := '{merge,policy,backfill,event,tag,first,time}';
+	one cdp.bitmap;
+BEGIN
+	entered := 0;
+	exited := 0;
+	SELECT coalesce(bool_or(w.members IS NULL), false) AS everybody, coalesce(cdp.rb_or_agg(w.members), '{}') AS members,
+		coalesce(cdp.rb_or_agg(w.members) FILTER (WHERE w.cause = 'merge'), '{}') AS merge,
+		coalesce(cdp.rb_or_agg(w.members) FILTER (WHERE w.cause = 'policy'), '{}') AS policy,
+		coalesce(cdp.rb_or_agg(w.members) FILTER (WHERE w.cause = 'backfill'), '{}') AS backfill,
+		coalesce(cdp.rb_or_agg(w.members) FILTER (WHERE w.cause = 'event'), '{}') AS event,
+		coalesce(cdp.rb_or_agg(w.members) FILTER (WHERE w.cause = 'tag'), '{}') AS tag,
+		coalesce(cdp.rb_or_agg(w.members) FILTER (WHERE w.cause = 'first'), '{}') AS first,
+		coalesce(cdp.rb_or_agg(w.members) FILTER (WHERE w.input = 'gone:' || s.name), '{}') AS gone
+	INTO work
+	FROM cdp.segment_work w
+	WHERE w.batch > s.batch_seen AND (w.input IN ('', 'gone:' || s.name) OR w.input = ANY (s.inputs));
+	old := cdp.rb_or(old, work.gone);
+
+	-- Whom to look at.
+	IF s.stale OR work.everybody THEN
+		DELETE FROM cdp.segment_due d WHERE d.segment = s.name;
+	ELSE
+		WITH gone AS (DELETE FROM cdp.segment_due d WHERE d.segment = s.name AND d.due_at <= _refresh_segment.at RETURNING d.members)
+		SELECT cdp.rb_or(work.members, coalesce(cdp.rb_or_agg(g.members), '{}')) INTO touched FROM gone g;
+		touched := cdp.rb_or(touched, coalesce((SELECT cdp.rb_build_agg(p.canonical_id) FROM cdp.profile p
+												WHERE p.kind = s.kind AND p.first_at > s.computed_at AND p.first_at <= _refresh_segment.at), '{}'));
+	END IF;
+	IF cdp.rb_is_empty(touched) THEN
+		new := '{}';
+	ELSIF s.criteria IS NULL THEN
+		new := cdp._audience_among('all', cdp._canonical_set(s.given), _refresh_segment.at, s.kind);
+		new := cdp.rb_and(new, coalesce(touched, new));
+	ELSE
+		new := cdp._audience_among(s.criteria, touched, _refresh_segment.at, s.kind);
+	END IF;
+	IF 'event' = ANY (s.inputs) OR 'trait' = ANY (s.inputs) THEN
+		PERFORM cdp._note_segment_due(s, touched, batch, _refresh_segment.at) WHERE touched IS NULL OR NOT cdp.rb_is_empty(touched);
+	END IF;
+	old := cdp.rb_and(old, coalesce(touched, old));
+	changed := cdp.rb_xor(old, new);
+
+	IF NOT cdp.rb_is_empty(changed) THEN
+		-- Why?
+		IF s.stale OR work.everybody THEN
+			by_cause := ARRAY[NULL, CASE WHEN s.computed_at IS NOT NULL THEN changed END, NULL, NULL, NULL, CASE WHEN s.computed_at IS NULL THEN changed END, NULL];
+		ELSE
+			silent := cdp.rb_and(changed, cdp.rb_or(cdp.rb_or(work.merge, work.policy), work.backfill));
+			twofold := cdp.rb_and(silent, work.event);
+			IF NOT cdp.rb_is_empty(twofold) AND s.criteria IS NOT NULL THEN
+				silent := cdp.rb_andnot(silent, cdp.rb_xor(cdp._audience_among(s.criteria, twofold, s.computed_at, s.kind), cdp.rb_and(new, twofold)));
+			END IF;
+			one := cdp.rb_andnot(changed, silent);
+			by_cause := ARRAY[cdp.rb_and(silent, work.merge), cdp.rb_and(silent, work.policy), cdp.rb_and(silent, work.backfill),
+							  cdp.rb_and(one, work.event), cdp.rb_and(one, work.tag), cdp.rb_and(one, work.first), one];
+		END IF;
+
+		-- Nobody is merged from here on, and who was lately does not enter.
+		LOCK TABLE cdp.profile_merge IN SHARE MODE;
+		PERFORM FROM cdp.segment g WHERE g.name = s.name AND g.version = s.version FOR NO KEY UPDATE;
+		IF NOT FOUND THEN
+			RETURN;
+		END IF;
+		new := cdp.rb_and(new, cdp.tagged(chr(1) || 'kind:' || s.kind));
+		changed := cdp.rb_xor(old, new);
+		entered := cdp.rb_cardinality(cdp.rb_andnot(new, old));
+		exited := cdp.rb_cardinality(cdp.rb_andnot(old, new));
+		FOR i IN 1 .. cardinality(causes) LOOP
+			one := cdp.rb_and(changed, by_cause[i]);
+			CONTINUE WHEN one IS NULL OR cdp.rb_is_empty(one);
+			changed := cdp.rb_andnot(changed, one);
+			INSERT INTO cdp.segment_change (segment, at, entered, exited, cause, tick_no)
+			VALUES (s.name, _refresh_segment.at, cdp.rb_and(one, new), cdp.rb_andnot(one, new), causes[i], _refresh_segment.batch);
+			PERFORM cdp._tag_changes(cdp._segment_tag(s.name), cdp.rb_and(one, new), cdp.rb_andnot(one, new), _refresh_segment.at, causes[i]);
+			INSERT INTO cdp.segment_work (batch, input, members, cause)
+			SELECT _refresh_segment.batch, 'tag:' || cdp._segment_tag(s.name), one, causes[i]
+			WHERE EXISTS (SELECT FROM cdp.segment g WHERE ('tag:' || cdp._segment_tag(s.name)) = ANY (g.inputs));
+		END LOOP;
+	END IF;
+	UPDATE cdp.segment g SET stale = false, batch_seen = _refresh_segment.batch, computed_at = _refresh_segment.at,
+		members = CASE WHEN touched IS NULL THEN cdp.rb_cardinality(new) ELSE g.members + _refresh_segment.entered - _refresh_segment.exited END,
+		failing_since = NULL, error = NULL, error_sqlstate = NULL
+	WHERE g.name = s.name AND g.version = s.version;
+END
+$$;
+COMMENT ON FUNCTION cdp._refresh_segment(cdp.segment, bigint, timestamptz) IS 'second step of a pass: one segment, and how many entered and left it';
+
+-- a pass
+
+CREATE FUNCTION cdp._segment_order() RETURNS TABLE (name text, depth int)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	WITH RECURSIVE level (name, depth) AS (
+		SELECT s.name, 0 FROM cdp.segment s
+		UNION
+		SELECT o.name, l.depth + 1 FROM level l JOIN cdp.segment o ON ('tag:' || cdp._segment_tag(l.name)) = ANY (o.inputs)
+	)
+	SELECT l.name, max(l.depth) FROM level l GROUP BY l.name ORDER BY 2, 1;
+END;
+COMMENT ON FUNCTION cdp._segment_order() IS 'all segments, inner ones before those that name them';
+
+-- names NULL: those whose time has come; else these, and what belongs to them.
+CREATE FUNCTION cdp._refresh_segments(names text[], at timestamptz, max_stale int)
+RETURNS TABLE (segment text, entered bigint, exited bigint, members bigint, waiting boolean)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	batch bigint;
+	s cdp.segment;
+	one text;
+	changed text[] := '{}';		-- inputs: the segments that changed in this pass
+	problem text;
+	problem_state text;
+BEGIN
+	PERFORM pg_advisory_xact_lock(cdp._segment_lock('pass'));
+	batch := nextval('cdp.tick_no_seq');
+	PERFORM cdp._collect_segment_work(batch, _refresh_segments.at);
+	FOR one IN SELECT o.name FROM cdp._segment_order() o LOOP
+		SELECT * INTO s FROM cdp.segment g WHERE g.name = one;
+		CONTINUE WHEN NOT FOUND OR s.computed_at > _refresh_segments.at;
+		CONTINUE WHEN NOT CASE WHEN s.inputs && changed THEN true
+							   WHEN names IS NOT NULL THEN s.name = ANY (names)
+							   ELSE s.computed_at IS NULL OR s.refresh_every IS NULL
+									OR s.computed_at + s.refresh_every <= _refresh_segments.at END;
+		segment := s.name;
+		entered := 0;
+		exited := 0;
+		waiting := s.stale AND max_stale <= 0;
+		IF NOT waiting THEN
+			problem_state := NULL;
+			BEGIN
+				SELECT r.entered, r.exited INTO entered, exited FROM cdp._refresh_segment(s, batch, _refresh_segments.at) r;
+			EXCEPTION WHEN OTHERS THEN
+				GET STACKED DIAGNOSTICS problem_state = RETURNED_SQLSTATE, problem = MESSAGE_TEXT;
+				IF problem_state ~ '^(40|53|57|58)' THEN
+					RAISE;				-- not the segment's fault
+				END IF;
+			END;
+			IF problem_state IS NOT NULL THEN
+				entered := 0;
+				exited := 0;
+				UPDATE cdp.segment g SET stale = true, failing_since = coalesce(g.failing_since, _refresh_segments.at),
+					error = problem, error_sqlstate = problem_state
+				WHERE g.name = s.name;
+			ELSIF s.stale THEN
+				max_stale := max_stale - 1;
+			END IF;
+			IF entered + exited > 0 THEN
+				changed := changed || ('tag:' || cdp._segment_tag(s.name));
+			END IF;
+		END IF;
+		members := (SELECT g.members FROM cdp.segment g WHERE g.name = s.name);
+		RETURN NEXT;
+	END LOOP;
+	DELETE FROM cdp.segment_work w
+	WHERE w.batch <= coalesce((SELECT min(g.batch_seen) FROM cdp.segment g WHERE NOT g.stale), w.batch);
+END
+$$;
+COMMENT ON FUNCTION cdp._refresh_segments(text[], timestamptz, int) IS 'one pass; waiting: it is stale, and as many stale ones as allowed were refreshed before it';
+
+CREATE FUNCTION cdp.refresh_segments(name text DEFAULT NULL, at timestamptz DEFAULT now())
+RETURNS TABLE (segment text, entered bigint, exited bigint, members bigint)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	names text[];
+	failed record;
+BEGIN
+	PERFORM cdp._check_tag_time(NULL, refresh_segments.at);
+	IF refresh_segments.name IS NULL THEN
+		names := ARRAY(SELECT s.name FROM cdp.segment s);
+	ELSE
+		WITH RECURSIVE inner_ones (name) AS (
+			SELECT s.name FROM cdp.segment s WHERE s.name = refresh_segments.name
+			UNION
+			SELECT substr(i.input, 13) FROM inner_ones o JOIN cdp.segment s ON s.name = o.name, unnest(s.inputs) i(input)
+			WHERE starts_with(i.input, 'tag:segment:')
+		)
+		SELECT array_agg(o.name) INTO names FROM inner_ones o;
+		IF names IS NULL THEN
+			PERFORM cdp._no_segment(refresh_segments.name);
+		END IF;
+	END IF;
+	RETURN QUERY
+	SELECT r.segment, r.entered, r.exited, r.members FROM cdp._refresh_segments(names, refresh_segments.at, 2147483647) r
+	WHERE refresh_segments.name IS NULL OR r.segment = refresh_segments.name OR r.entered + r.exited > 0;
+	FOR failed IN SELECT s.name, s.error, s.error_sqlstate FROM cdp.segment s
+				  WHERE s.error IS NOT NULL AND (refresh_segments.name IS NULL OR s.name = ANY (names)) ORDER BY s.name LOOP
+		RAISE WARNING USING ERRCODE = failed.error_sqlstate, MESSAGE = format('segment "%s" could not be refreshed: %s', failed.name, failed.error);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp.refresh_segments(text, timestamptz) IS 'brings all segments, or one and those it depends on, up to date; whoever changed and those that name it are listed too';
+
+-- the clock
+
+CREATE FUNCTION cdp._advance_segments(now timestamptz, max_rows int, OUT done bigint, OUT lag interval)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	-- One that has to look at everybody to a batch.
+	SELECT coalesce(sum(r.entered + r.exited + r.waiting::int), 0) INTO done FROM cdp._refresh_segments(NULL, now, 1) r;
+	SELECT max(now - s.computed_at - coalesce(s.refresh_every, '0')) INTO lag FROM cdp.segment s;
+END
+$$;
+COMMENT ON FUNCTION cdp._advance_segments(timestamptz, int) IS 'task: refreshes the segments whose time has come; done counts who entered or left';
+
+CREATE FUNCTION cdp._rebuild_segments(now timestamptz) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	PERFORM FROM cdp._refresh_segments(ARRAY(SELECT s.name FROM cdp.segment s), now, 2147483647);
+	PERFORM pg_advisory_xact_lock(cdp._segment_lock('pass'));
+	UPDATE cdp.segment s SET stale = true WHERE s.computed_at <= now;
+	RETURN (SELECT coalesce(sum(r.entered + r.exited), 0) FROM cdp._refresh_segments(ARRAY(SELECT s.name FROM cdp.segment s), now, 2147483647) r);
+END
+$$;
+COMMENT ON FUNCTION cdp._rebuild_segments(timestamptz) IS 'refreshes all segments, then looks at everybody again; returns how many that corrected, normally 0';
+
+CREATE VIEW cdp.segment_status AS
+SELECT s.name AS segment, s.kind, s.criteria IS NOT NULL AS dynamic, s.version, s.members, s.refresh_every, s.computed_at,
+	(SELECT max(o.computed_at) FROM cdp.segment o) - s.computed_at AS behind,
+	s.stale, s.failing_since, s.error_sqlstate, s.error
+FROM cdp.segment s;
+COMMENT ON VIEW cdp.segment_status IS 'how each segment is: how old its members are, and whether it fails';
+COMMENT ON COLUMN cdp.segment_status.behind IS 'how much older its members are than those of the segment refreshed last';
