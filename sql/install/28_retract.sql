@@ -158,6 +158,7 @@ BEGIN
 	-- "backfill": what follows is corrected, and starts no journey.
 	INSERT INTO profile_queue (profile_id, at, cause)
 	SELECT DISTINCT p.canonical_id, m.at, 'backfill' FROM profile p WHERE p.profile_id = ANY (leaves);
+	INSERT INTO segment_dirty (input, members, cause) VALUES ('event', rb_build(leaves), 'backfill');
 	RETURN true;
 END
 $$;
