@@ -360,6 +360,9 @@ BEGIN
 			FROM unnest(profiles) WITH ORDINALITY u (profile_id, n) LEFT JOIN facts f USING (profile_id);
 
 			PERFORM _lifecycle_batch(profiles, event_at, backfill_at, merge_at, now, false);
+			PERFORM _rescore_rfm(m.ids)
+			FROM (SELECT rb_build_agg(u.id) AS ids FROM unnest(profiles, merge_at) AS u (id, at) WHERE u.at IS NOT NULL) m
+			WHERE m.ids IS NOT NULL;
 			-- one that has no stages any more (its kind lost its policy) must not come up again
 			UPDATE lifecycle_state s SET due_at = NULL WHERE s.profile_id = ANY (profiles) AND s.due_at <= now;
 			done := cardinality(profiles);

@@ -30,7 +30,7 @@ COMMENT ON COLUMN cdp.task_state.last_error_at IS 'the "now" of the run that fai
 CREATE FUNCTION cdp._tasks() RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT ARRAY['fold_tags', 'expire_tags', 'extend_timelines', 'lifecycle', 'segments', 'journeys', 'messages', 'partitions'];
+	SELECT ARRAY['fold_tags', 'expire_tags', 'extend_timelines', 'lifecycle', 'rfm', 'segments', 'journeys', 'messages', 'partitions'];
 END;
 COMMENT ON FUNCTION cdp._tasks() IS 'the tasks of the clock, in their order';
 
@@ -54,6 +54,8 @@ BEGIN
 			SELECT t.done, t.lag INTO done, lag FROM _fold_timelines(now, max_rows) t;
 		WHEN 'lifecycle' THEN
 			SELECT t.done, t.lag INTO done, lag FROM _advance_lifecycle(now, max_rows) t;
+		WHEN 'rfm' THEN
+			SELECT t.done, t.lag INTO done, lag FROM _advance_rfm(now, max_rows) t;
 		WHEN 'segments' THEN
 			SELECT t.done, t.lag INTO done, lag FROM _advance_segments(now, max_rows) t;
 		WHEN 'journeys' THEN

@@ -1,0 +1,63 @@
+/*-------------------------------------------------------------------------
+ *
+ * rfm.c
+ *	  Recency, frequency and money of a timeline.
+ *
+ * Copyright (c) 2026, marketing_cdp contributors
+ *
+ * IDENTIFICATION
+ *	  src/types/rfm.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "miscadmin.h"
+
+#include "types/rfm.h"
+
+void
+mcdp_rfm_values_between(const TimelineView *v, int event, const bool *labels,
+				TimestampTz since, TimestampTz until, RfmValues *values)
+{
+	uint32		end = mcdp_timeline_first_after(v, until);
+	double		sum = 0,
+				lost = 0;
+
+	values->frequency = 0;
+	values->last = 0;
+	values->monetary = 0;
+	if (event < 0)
+		return;
+	for (uint32 i = mcdp_timeline_first_after(v, since); i < end; i++)
+	{
+		TimestampTz at;
+		double		value;
+
+		if ((i & 0xFFFF) == 0xFFFF)
+			CHECK_FOR_INTERRUPTS();
+		if (timeline_event_code(v, i) != (uint32) event)
+			continue;
+		if (labels != NULL)
+		{
+			uint32		label = timeline_label_code(v, i);
+
+			if (label == TIMELINE_NO_LABEL || !labels[label])
+				continue;
+		}
+		at = timeline_at(v, i);
+		if (values->frequency == 0 || at != values->last)
+			values->frequency++;
+		values->last = at;
+		if (timeline_value(v, i, &value))
+		{
+			double		total = sum + value;
+
+			lost += fabs(sum) >= fabs(value) ? (sum - total) + value : (value - total) + sum;
+			sum = total;
+		}
+	}
+	values->monetary = isfinite(sum) ? sum + lost : sum;
+}
