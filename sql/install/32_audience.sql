@@ -12,12 +12,21 @@ CREATE FUNCTION cdp.audience_count(criteria cdp.criteria, at timestamptz DEFAULT
 LANGUAGE c STABLE STRICT PARALLEL SAFE SET jit = off AS 'MODULE_PATHNAME', 'mcdp_audience_count';
 COMMENT ON FUNCTION cdp.audience_count(cdp.criteria, timestamptz, text) IS 'how many canonical profiles of a kind satisfy a rule';
 
+CREATE FUNCTION cdp._matches_support(internal) RETURNS internal
+LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_matches_support';
+COMMENT ON FUNCTION cdp._matches_support(internal) IS 'planner support: index conditions, selectivity and cost of matches';
+
+-- Volatile, so that the planner leaves it alone.
+CREATE FUNCTION cdp._matching_ids(criteria cdp.criteria, at timestamptz) RETURNS bigint[]
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE SUPPORT cdp._matches_support SET jit = off AS 'MODULE_PATHNAME', 'mcdp__matching_ids';
+COMMENT ON FUNCTION cdp._matching_ids(cdp.criteria, timestamptz) IS 'whom matches holds for, for index conditions';
+
 CREATE FUNCTION cdp.matches(profile bigint, criteria cdp.criteria, at timestamptz DEFAULT now()) RETURNS boolean
-LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_matches';
+LANGUAGE c STABLE STRICT PARALLEL SAFE COST 10000 SUPPORT cdp._matches_support AS 'MODULE_PATHNAME', 'mcdp_matches';
 COMMENT ON FUNCTION cdp.matches(bigint, cdp.criteria, timestamptz) IS 'does a profile satisfy a rule? False for whoever is in no audience';
 
 CREATE FUNCTION cdp._matches(profile bigint, rule cdp.criteria, at timestamptz, label text) RETURNS boolean
-LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__matches';
+LANGUAGE c STABLE PARALLEL SAFE COST 5000 AS 'MODULE_PATHNAME', 'mcdp__matches';
 COMMENT ON FUNCTION cdp._matches(bigint, cdp.criteria, timestamptz, text) IS 'matches, with [$] bound to a label';
 
 CREATE FUNCTION cdp._audience_among(criteria cdp.criteria, among cdp.bitmap, at timestamptz, kind text) RETURNS cdp.bitmap

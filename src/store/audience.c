@@ -24,7 +24,6 @@
 #include "store/audience.h"
 
 #define BATCH				1000	/* profiles with traits fetched together */
-#define MANY_CANDIDATES		20000	/* from here on, scan the whole trait */
 
 static Rbuf *eval(AudienceRun *run, const PlanNode *node, const Rbuf *candidates);
 
@@ -91,7 +90,7 @@ eval_trait(AudienceRun *run, const CriteriaNode *node, const Rbuf *candidates)
 	RbufIter	it;
 	int			n;
 
-	if (mcdp_rbuf_cardinality(candidates) >= MANY_CANDIDATES)
+	if (mcdp_rbuf_cardinality(candidates) >= AUDIENCE_MANY_CANDIDATES)
 	{
 		/* One scan serves all but those whose leaves have to be compared. */
 		scan.merged = get_tag(run, AUDIENCE_MERGED_TAG);

@@ -10,7 +10,10 @@
  *		audience_history.c	… and histories
  *		audience_probe_fn.c what is called for each history, maybe by workers
  *		audience_point.c	evaluation of a rule for one profile
- *		audience_fn.c		SQL-callable functions
+ *		audience_estimate.c what a plan is going to cost
+ *		audience_fn.c		SQL-callable functions about sets …
+ *		audience_match_fn.c … and about one profile
+ *		audience_support_fn.c	what the planner is told about matches()
  *		audience_next_fn.c	when time alone changes who satisfies a rule
  *
  * Words: candidates are the canonical profiles that are still in question;
@@ -48,6 +51,9 @@ extern Rbuf *mcdp_source_tagged(MemoryContext cx, const char *tag, TimestampTz a
 
 /* Whom rules range over. */
 extern Rbuf *mcdp_source_universe(MemoryContext cx, const char *kind, TimestampTz at);
+
+/* The kinds of profiles there are, as strings in that context. */
+extern List *mcdp_source_kinds(MemoryContext cx);
 
 /* Is this one profile in the universe of its own kind? */
 extern bool mcdp_source_in_universe(int64 id, TimestampTz at);
@@ -131,6 +137,17 @@ extern Rbuf *mcdp_audience(MemoryContext cx, CriteriaNode *rule,
 extern Rbuf *mcdp_audience_among(MemoryContext cx, CriteriaNode *rule,
 								 const Rbuf *candidates, uint64 universe,
 								 TimestampTz at, Oid bitmap_type);
+
+#define AUDIENCE_MANY_CANDIDATES	20000	/* from here on, scan a whole trait */
+#define AUDIENCE_SCAN_SHARE			0.125	/* of all profiles: scan all histories */
+
+/* ---- audience_fn.c ---- */
+
+/* Raises an error if there is a free [$]. */
+extern void mcdp_audience_check_rule(const CriteriaNode *rule);
+
+/* Everybody of any kind who satisfies a rule.  Connects to SPI itself. */
+extern Rbuf *mcdp_audience_of_all_kinds(MemoryContext cx, CriteriaNode *rule, TimestampTz at);
 
 /* ---- audience_history.c, for audience.c ---- */
 

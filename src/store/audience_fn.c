@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * audience_fn.c
- *	  SQL-callable functions: audience, matches.
+ *	  SQL-callable functions: audience, audience_count, _matching_ids.
  *
  * Copyright (c) 2026, marketing_cdp contributors
  *
@@ -15,6 +15,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/syscache.h"
 #include "utils/memutils.h"
@@ -23,57 +24,27 @@
 #include "store/audience.h"
 #include "store/chunk_scan.h"
 #include "types/bitmap.h"
+#include "types/criteria_datum.h"
 
 PG_FUNCTION_INFO_V1(mcdp_audience_set);
 PG_FUNCTION_INFO_V1(mcdp_audience_count);
-PG_FUNCTION_INFO_V1(mcdp_matches);
-PG_FUNCTION_INFO_V1(mcdp__matches);
+PG_FUNCTION_INFO_V1(mcdp__matching_ids);
 
-/* A rule that was opened, kept for the next call from the same place. */
-typedef struct OpenRule
+void
+mcdp_audience_check_rule(const CriteriaNode *rule)
 {
-	MemoryContext cx;
-	Criteria   *stored;
-	CriteriaNode *rule;
-} OpenRule;
-
-static void
-check_rule(const CriteriaNode *rule, bool label_bound)
-{
-	if (!label_bound && mcdp_criteria_has_free_label(rule))
+	if (mcdp_criteria_has_free_label(rule))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("label \"$\" of the rule is not bound"),
 				 errhint("Use it inside any(event: rule), or in the rules of a journey.")));
 }
 
-static CriteriaNode *
-open_rule(FunctionCallInfo fcinfo, int arg, bool label_bound)
+static Oid
+bitmap_type(void)
 {
-	OpenRule   *open = fcinfo->flinfo->fn_extra;
-	Criteria   *stored = (Criteria *) PG_GETARG_VARLENA_P(arg);
-	MemoryContext old;
-
-	if (open == NULL || open->stored == NULL ||
-		VARSIZE(open->stored) != VARSIZE(stored) ||
-		memcmp(open->stored, stored, VARSIZE(stored)) != 0)
-	{
-		if (open == NULL)
-		{
-			open = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(OpenRule));
-			open->cx = AllocSetContextCreate(fcinfo->flinfo->fn_mcxt, "criteria",
-											 ALLOCSET_SMALL_SIZES);
-			fcinfo->flinfo->fn_extra = open;
-		}
-		open->stored = NULL;
-		MemoryContextReset(open->cx);
-		old = MemoryContextSwitchTo(open->cx);
-		open->rule = mcdp_criteria_open(stored);
-		open->stored = (Criteria *) PG_DETOAST_DATUM_COPY(PointerGetDatum(stored));
-		MemoryContextSwitchTo(old);
-	}
-	check_rule(open->rule, label_bound);
-	return open->rule;
+	return GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("bitmap"),
+						   ObjectIdGetDatum(get_namespace_oid("cdp", false)));
 }
 
 static void
@@ -95,11 +66,8 @@ finish_spi(void)
  * everybody of a kind, are evaluated where the tags are stored.
  */
 static uint64
-eval_audience(FunctionCallInfo fcinfo, MemoryContext cx, Rbuf **members)
+eval_audience(CriteriaNode *rule, TimestampTz at, const char *kind, MemoryContext cx, Rbuf **members)
 {
-	CriteriaNode *rule = open_rule(fcinfo, 0, false);
-	TimestampTz at = PG_GETARG_TIMESTAMPTZ(1);
-	char	   *kind = text_to_cstring(PG_GETARG_TEXT_PP(2));
 	uint64		count = 0;
 	Rbuf	   *found;
 
@@ -111,15 +79,43 @@ eval_audience(FunctionCallInfo fcinfo, MemoryContext cx, Rbuf **members)
 									members == NULL ? NULL : *members);
 	}
 	connect_spi();
-	found = mcdp_audience(cx, rule, mcdp_source_universe(cx, kind, at), at,
-						  GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("bitmap"),
-										  ObjectIdGetDatum(get_namespace_oid("cdp", false))));
+	found = mcdp_audience(cx, rule, mcdp_source_universe(cx, kind, at), at, bitmap_type());
 	finish_spi();
 	if (members != NULL)
 		*members = found;
 	else
 		count = mcdp_rbuf_cardinality(found);
 	return count;
+}
+
+static uint64
+call_audience(FunctionCallInfo fcinfo, MemoryContext cx, Rbuf **members)
+{
+	CriteriaNode *rule = mcdp_criteria_open(PG_GETARG_CRITERIA_PP(0));
+
+	mcdp_audience_check_rule(rule);
+	return eval_audience(rule, PG_GETARG_TIMESTAMPTZ(1), text_to_cstring(PG_GETARG_TEXT_PP(2)), cx, members);
+}
+
+Rbuf *
+mcdp_audience_of_all_kinds(MemoryContext cx, CriteriaNode *rule, TimestampTz at)
+{
+	Rbuf	   *result = mcdp_rbuf_create(cx);
+	List	   *kinds;
+	ListCell   *kind;
+
+	connect_spi();
+	kinds = mcdp_source_kinds(cx);
+	finish_spi();
+	foreach(kind, kinds)
+	{
+		Rbuf	   *members;
+
+		eval_audience(rule, at, lfirst(kind), cx, &members);
+		mcdp_rbuf_or(result, members);
+		mcdp_rbuf_free(members);
+	}
+	return result;
 }
 
 /* audience(criteria, at, kind) */
@@ -131,7 +127,7 @@ mcdp_audience_set(PG_FUNCTION_ARGS)
 	Rbuf	   *members;
 	Datum		result;
 
-	eval_audience(fcinfo, cx, &members);
+	call_audience(fcinfo, cx, &members);
 	result = mcdp_rbuf_to_bitmap(members);
 	MemoryContextDelete(cx);
 	PG_RETURN_DATUM(result);
@@ -143,46 +139,37 @@ mcdp_audience_count(PG_FUNCTION_ARGS)
 {
 	MemoryContext cx = AllocSetContextCreate(CurrentMemoryContext, "audience",
 											 ALLOCSET_DEFAULT_SIZES);
-	uint64		count = eval_audience(fcinfo, cx, NULL);
+	uint64		count = call_audience(fcinfo, cx, NULL);
 
 	MemoryContextDelete(cx);
 	PG_RETURN_INT64((int64) count);
 }
 
-static bool
-matches(FunctionCallInfo fcinfo, CriteriaNode *rule, const char *label)
+/* _matching_ids(criteria, at) */
+Datum
+mcdp__matching_ids(PG_FUNCTION_ARGS)
 {
-	MemoryContext cx = AllocSetContextCreate(CurrentMemoryContext, "matches",
-											 ALLOCSET_SMALL_SIZES);
-	int64		id = PG_GETARG_INT64(0);
-	TimestampTz at = PG_GETARG_TIMESTAMPTZ(2);
-	bool		result;
+	MemoryContext cx = AllocSetContextCreate(CurrentMemoryContext, "audience",
+											 ALLOCSET_DEFAULT_SIZES);
+	CriteriaNode *rule = mcdp_criteria_open(PG_GETARG_CRITERIA_PP(0));
+	Rbuf	   *members;
+	Datum	   *ids;
+	ArrayType  *result;
+	RbufIter	it;
+	uint64		id;
+	uint64		n = 0;
 
-	connect_spi();
-	result = mcdp_source_in_universe(id, at) &&
-		mcdp_audience_matches(cx, rule, id, at, label);
-	finish_spi();
+	mcdp_audience_check_rule(rule);
+	members = mcdp_audience_of_all_kinds(cx, rule, PG_GETARG_TIMESTAMPTZ(1));
+	if (mcdp_rbuf_cardinality(members) > MaxAllocSize / sizeof(Datum) / 2)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("too many profiles for an array")));
+	ids = MemoryContextAllocHuge(cx, (mcdp_rbuf_cardinality(members) + 1) * sizeof(Datum));
+	mcdp_rbuf_iter_init(&it, members);
+	while (mcdp_rbuf_iter_next(&it, &id))
+		ids[n++] = Int64GetDatum((int64) id);
+	result = construct_array(ids, (int) n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
 	MemoryContextDelete(cx);
-	return result;
-}
-
-/* matches(profile, criteria, at) */
-Datum
-mcdp_matches(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_BOOL(matches(fcinfo, open_rule(fcinfo, 1, false), NULL));
-}
-
-/*
- * _matches(profile, criteria, at, label): [$] is the label.  NULL, for somebody
- * whose journey began with an event without one, is no event's label: stored
- * labels are never empty.
- */
-Datum
-mcdp__matches(PG_FUNCTION_ARGS)
-{
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
-		PG_RETURN_NULL();
-	PG_RETURN_BOOL(matches(fcinfo, open_rule(fcinfo, 1, true),
-						   PG_ARGISNULL(3) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(3))));
+	PG_RETURN_ARRAYTYPE_P(result);
 }

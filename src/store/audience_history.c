@@ -35,7 +35,7 @@
 #include "types/bitmap.h"
 #include "types/criteria_datum.h"
 
-#define FEW_HISTORIES	1000	/* by index, whatever form they are stored in */
+#define FEW_HISTORIES	200		/* by index, whatever form they are stored in */
 #define BATCH			256		/* histories with the rows of their events */
 
 #define PROBE "SELECT cdp.rb_build_agg(cdp._audience_probe($1, $2, $3, $4, p.profile_id, p.timeline)) FROM "
@@ -265,7 +265,7 @@ mcdp_audience_histories(AudienceRun *run, Rbuf *result, Rbuf *seen)
 		sole = mcdp_rbuf_copy(run->cx, candidates);
 		mcdp_rbuf_andnot(sole, split);
 		/* One scan of all is cheaper than looking up many; it needs to know whom to skip. */
-		if (mcdp_rbuf_cardinality(sole) > run->universe / 8)
+		if (mcdp_rbuf_cardinality(sole) > run->universe * AUDIENCE_SCAN_SHARE)
 		{
 			run->sets[0] = sole;
 			probe.values[2] = sets_array(run);

@@ -59,6 +59,12 @@ static SourceQuery in_universe = {
 	" FROM cdp.profile p WHERE p.profile_id = $1",
 	2, {INT8OID, TIMESTAMPTZOID}
 };
+static SourceQuery kinds = {
+	"SELECT pg_catalog.substr(k.tag, 7) FROM ("
+	"SELECT c.tag FROM cdp.tag_chunk c WHERE c.tag >= pg_catalog.chr(1) || 'kind:' AND c.tag < pg_catalog.chr(1) || 'kind;'"
+	" UNION SELECT n.tag FROM cdp.tag_pending n WHERE n.tag >= pg_catalog.chr(1) || 'kind:' AND n.tag < pg_catalog.chr(1) || 'kind;') k",
+	0
+};
 static SourceQuery has_tag = {
 	"SELECT " HAS_TAG("$1", "$2"),
 	2, {INT8OID, TEXTOID}
@@ -85,9 +91,10 @@ static SourceQuery timeline = {
 };
 
 static SourceQuery split_histories = {
-	"SELECT cdp.rb_build_agg(l.canonical_id) FROM cdp.profile l WHERE l.profile_id IN ("
-	"SELECT p.profile_id FROM cdp.timeline_part p WHERE NOT p.sole"
-	" UNION SELECT t.profile_id FROM cdp.event_tail t)",
+	"SELECT cdp.rb_build_agg(x.id) FROM ("
+	"SELECT p.profile_id AS id FROM cdp.timeline_part p WHERE NOT p.sole"
+	" UNION ALL SELECT l.canonical_id FROM cdp.profile l"
+	"  WHERE l.profile_id IN (SELECT t.profile_id FROM cdp.event_tail t)) x",
 	0
 };
 
@@ -172,6 +179,25 @@ mcdp_source_universe(MemoryContext cx, const char *kind, TimestampTz at)
 	members = mcdp_bitmap_to_rbuf(cx, get_value(0, 1, &isnull));
 	SPI_freetuptable(SPI_tuptable);
 	return members;
+}
+
+List *
+mcdp_source_kinds(MemoryContext cx)
+{
+	List	   *result = NIL;
+
+	run_query(&kinds, NULL);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+		Datum		kind = get_value(i, 1, &isnull);
+		MemoryContext old = MemoryContextSwitchTo(cx);
+
+		result = lappend(result, TextDatumGetCString(kind));
+		MemoryContextSwitchTo(old);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return result;
 }
 
 bool
@@ -312,16 +338,23 @@ mcdp_source_all_traits(const char *name, SourceTakeTrait take, void *arg)
 	stream_traits(&all_traits, &value, take, arg);
 }
 
+/* A part of a leaf that was merged says so under the leaf's own id. */
 Rbuf *
 mcdp_source_split_histories(MemoryContext cx)
 {
-	Rbuf	   *result;
+	Rbuf	   *result = mcdp_chunk_members(cx, AUDIENCE_MERGED_TAG);
 	Datum		value;
 	bool		isnull;
 
 	run_query(&split_histories, NULL);
 	value = get_value(0, 1, &isnull);
-	result = isnull ? mcdp_rbuf_create(cx) : mcdp_bitmap_to_rbuf(cx, value);
+	if (!isnull)
+	{
+		Rbuf	   *others = mcdp_bitmap_to_rbuf(cx, value);
+
+		mcdp_rbuf_or(result, others);
+		mcdp_rbuf_free(others);
+	}
 	SPI_freetuptable(SPI_tuptable);
 	return result;
 }

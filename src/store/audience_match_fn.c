@@ -1,0 +1,207 @@
+/*-------------------------------------------------------------------------
+ *
+ * audience_match_fn.c
+ *	  SQL-callable functions: matches, _matches.
+ *
+ * One call asks about one profile.  A query that asks about many, one after
+ * the other, soon is cheaper off with the whole audience: when the single
+ * answers have cost as much as that would, it is made, and further calls look
+ * into it.  It counts as long as the same rule is asked at the same instant
+ * under the same snapshot.
+ *
+ * Copyright (c) 2026, marketing_cdp contributors
+ *
+ * IDENTIFICATION
+ *	  src/store/audience_match_fn.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "store/audience.h"
+#include "store/audience_estimate.h"
+#include "types/criteria_datum.h"
+
+PG_FUNCTION_INFO_V1(mcdp_matches);
+PG_FUNCTION_INFO_V1(mcdp__matches);
+
+#define FIRST_CALLS		32		/* before costs are thought about */
+
+/* What a snapshot sees: the same, if all of this is. */
+typedef struct Seen
+{
+	TransactionId xmin;
+	TransactionId xmax;
+	CommandId	curcid;
+	SubTransactionId subxact;	/* a rolled back one takes its changes along */
+	bool		suboverflowed;
+	int			nxids;
+	TransactionId *xids;
+} Seen;
+
+/* A rule that was opened, kept for the next call from the same place. */
+typedef struct OpenRule
+{
+	MemoryContext cx;
+	Criteria   *stored;
+	CriteriaNode *rule;
+
+	/* whom it was asked about, and under which circumstances */
+	MemoryContext set_cx;
+	TimestampTz at;
+	Seen		seen;
+	double		calls;
+	double		enough;			/* calls after which a set is made */
+	Rbuf	   *set;
+} OpenRule;
+
+static OpenRule *
+open_rule(FunctionCallInfo fcinfo)
+{
+	OpenRule   *open = fcinfo->flinfo->fn_extra;
+	Criteria   *stored = PG_GETARG_CRITERIA_PP(1);
+	MemoryContext old;
+
+	if (open != NULL && open->stored != NULL &&
+		VARSIZE_ANY_EXHDR(open->stored) == VARSIZE_ANY_EXHDR(stored) &&
+		memcmp(VARDATA_ANY(open->stored), VARDATA_ANY(stored), VARSIZE_ANY_EXHDR(stored)) == 0)
+		return open;
+	if (open == NULL)
+	{
+		open = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(OpenRule));
+		open->cx = AllocSetContextCreate(fcinfo->flinfo->fn_mcxt, "criteria",
+										 ALLOCSET_SMALL_SIZES);
+		fcinfo->flinfo->fn_extra = open;
+	}
+	open->stored = NULL;
+	open->calls = 0;
+	open->set = NULL;
+	open->set_cx = NULL;
+	MemoryContextReset(open->cx);
+	old = MemoryContextSwitchTo(open->cx);
+	open->rule = mcdp_criteria_open(stored);
+	open->stored = palloc(VARSIZE_ANY(stored));
+	memcpy(open->stored, stored, VARSIZE_ANY(stored));
+	MemoryContextSwitchTo(old);
+	return open;
+}
+
+/* ---- many calls ---- */
+
+static void
+take_snapshot(Seen *seen, Snapshot snapshot)
+{
+	seen->xmin = snapshot->xmin;
+	seen->xmax = snapshot->xmax;
+	seen->curcid = snapshot->curcid;
+	seen->subxact = GetCurrentSubTransactionId();
+	seen->suboverflowed = snapshot->suboverflowed;
+	seen->nxids = snapshot->xcnt + Max(snapshot->subxcnt, 0);
+	seen->xids = palloc((seen->nxids + 1) * sizeof(TransactionId));
+	memcpy(seen->xids, snapshot->xip, snapshot->xcnt * sizeof(TransactionId));
+	if (snapshot->subxcnt > 0)
+		memcpy(seen->xids + snapshot->xcnt, snapshot->subxip, snapshot->subxcnt * sizeof(TransactionId));
+}
+
+static bool
+is_seen(const Seen *seen, Snapshot snapshot)
+{
+	return seen->xmin == snapshot->xmin && seen->xmax == snapshot->xmax &&
+		seen->curcid == snapshot->curcid && seen->subxact == GetCurrentSubTransactionId() &&
+		seen->suboverflowed == snapshot->suboverflowed &&
+		seen->nxids == snapshot->xcnt + Max(snapshot->subxcnt, 0) &&
+		memcmp(seen->xids, snapshot->xip, snapshot->xcnt * sizeof(TransactionId)) == 0 &&
+		(snapshot->subxcnt <= 0 ||
+		 memcmp(seen->xids + snapshot->xcnt, snapshot->subxip, snapshot->subxcnt * sizeof(TransactionId)) == 0);
+}
+
+/* The audience, if by now it pays to have it. */
+static const Rbuf *
+get_set(OpenRule *open, TimestampTz at)
+{
+	Snapshot	snapshot = GetActiveSnapshot();
+	MemoryContext old;
+
+	if (open->calls == 0 || at != open->at || !is_seen(&open->seen, snapshot))
+	{
+		if (open->set_cx == NULL)
+			open->set_cx = AllocSetContextCreate(open->cx, "audience", ALLOCSET_DEFAULT_SIZES);
+		MemoryContextReset(open->set_cx);
+		open->set = NULL;
+		open->at = at;
+		open->calls = 0;
+		open->enough = FIRST_CALLS;
+		old = MemoryContextSwitchTo(open->set_cx);
+		take_snapshot(&open->seen, snapshot);
+		MemoryContextSwitchTo(old);
+	}
+	open->calls++;
+	if (open->calls == FIRST_CALLS)
+	{
+		AudienceEstimate estimate;
+
+		old = MemoryContextSwitchTo(open->set_cx);
+		mcdp_audience_estimate(mcdp_plan_make(open->rule), "person", &estimate, NULL);
+		open->enough = FIRST_CALLS + 1 + estimate.set_ms / estimate.point_ms;
+		MemoryContextSwitchTo(old);
+	}
+	if (open->set == NULL && open->calls > open->enough)
+		open->set = mcdp_audience_of_all_kinds(open->set_cx, open->rule, at);
+	return open->set;
+}
+
+/* ---- functions ---- */
+
+static bool
+matches(CriteriaNode *rule, int64 id, TimestampTz at, const char *label)
+{
+	MemoryContext cx = AllocSetContextCreate(CurrentMemoryContext, "matches",
+											 ALLOCSET_SMALL_SIZES);
+	bool		result;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	result = mcdp_source_in_universe(id, at) &&
+		mcdp_audience_matches(cx, rule, id, at, label);
+	if (SPI_finish() != SPI_OK_FINISH)
+		elog(ERROR, "SPI_finish failed");
+	MemoryContextDelete(cx);
+	return result;
+}
+
+/* matches(profile, criteria, at) */
+Datum
+mcdp_matches(PG_FUNCTION_ARGS)
+{
+	OpenRule   *open = open_rule(fcinfo);
+	int64		id = PG_GETARG_INT64(0);
+	TimestampTz at = PG_GETARG_TIMESTAMPTZ(2);
+	const Rbuf *set;
+
+	mcdp_audience_check_rule(open->rule);
+	set = get_set(open, at);
+	if (set != NULL)
+		PG_RETURN_BOOL(id >= 0 && mcdp_rbuf_contains(set, (uint64) id));
+	PG_RETURN_BOOL(matches(open->rule, id, at, NULL));
+}
+
+/*
+ * _matches(profile, criteria, at, label): [$] is the label.  NULL, for somebody
+ * whose journey began with an event without one, is no event's label: stored
+ * labels are never empty.
+ */
+Datum
+mcdp__matches(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
+		PG_RETURN_NULL();
+	PG_RETURN_BOOL(matches(open_rule(fcinfo)->rule, PG_GETARG_INT64(0), PG_GETARG_TIMESTAMPTZ(2),
+						   PG_ARGISNULL(3) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(3))));
+}
