@@ -318,14 +318,25 @@ COMMENT ON FUNCTION cdp._spec_split(text, jsonb) IS 'checks the branches of a sp
 CREATE FUNCTION cdp._spec_send(path text, send jsonb) RETURNS void
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
-	PERFORM cdp._spec_object(path, send, '{channel,template,params,expires,to}', '{if_capped}');
-	IF jsonb_typeof(send -> 'channel') = 'array' THEN
-		PERFORM cdp._spec_error(path || '.channel', 'a list of channels is not supported', 'feature_not_supported');
+	PERFORM cdp._spec_object(path, send, '{channel,template,params,expires,to,if_capped}', '{}');
+	IF jsonb_typeof(send -> 'channel') IS DISTINCT FROM 'array' THEN
+		PERFORM cdp._spec_text(path || '.channel', send -> 'channel');
+	ELSIF send -> 'channel' = '[]' THEN
+		PERFORM cdp._spec_error(path || '.channel', 'must name a channel');
+	ELSE
+		PERFORM cdp._spec_text(format('%s.channel[%s]', path, e.n - 1), e.item)
+		FROM jsonb_array_elements(send -> 'channel') WITH ORDINALITY e(item, n);
 	END IF;
-	PERFORM cdp._spec_text(path || '.channel', send -> 'channel');
 	PERFORM cdp._spec_text(path || '.template', send -> 'template');
 	IF send ? 'to' AND send -> 'to' <> '"self"' THEN
-		PERFORM cdp._spec_error(path || '.to', 'only "self" is supported', 'feature_not_supported');
+		IF jsonb_typeof(send -> 'to') <> 'object' THEN
+			PERFORM cdp._spec_error(path || '.to', 'must be "self" or {"relation": name}');
+		END IF;
+		PERFORM cdp._spec_object(path || '.to', send -> 'to', '{relation}', '{}');
+		PERFORM cdp._spec_text(path || '.to.relation', send #> '{to,relation}');
+	END IF;
+	IF send ? 'if_capped' AND cdp._spec_text(path || '.if_capped', send -> 'if_capped') NOT IN ('skip', 'wait', 'exit') THEN
+		PERFORM cdp._spec_error(path || '.if_capped', 'must be "skip", "wait" or "exit"');
 	END IF;
 	IF send ? 'params' THEN
 		PERFORM cdp._spec_params(path || '.params', send -> 'params');

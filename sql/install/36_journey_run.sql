@@ -323,24 +323,6 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION cdp._render_params(jsonb, cdp.journey_state) IS 'fills the placeholders of all message parameters';
 
--- There is no table of channels yet: email and sms know their namespace.
-CREATE FUNCTION cdp._address(of_profile bigint, of_channel text) RETURNS text
-LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
-DECLARE
-	space	text := CASE of_channel WHEN 'email' THEN 'email' WHEN 'sms' THEN 'phone' END;
-	members	bigint[];
-BEGIN
-	IF space IS NULL THEN
-		RETURN NULL;
-	END IF;
-	members := ARRAY(SELECT p.profile_id FROM cdp.profile p WHERE p.canonical_id = of_profile);
-	RETURN (SELECT cdp.value(l.identifier) FROM cdp.identifier_link l
-			WHERE l.profile_id = ANY (members) AND cdp.namespace(l.identifier) = space
-			ORDER BY l.at DESC, l.identifier LIMIT 1);
-END
-$$;
-COMMENT ON FUNCTION cdp._address(bigint, text) IS 'the newest email address (channel email) or phone number (channel sms) of a canonical profile';
-
 -- Each at its own instant: other journeys may begin there.
 CREATE FUNCTION cdp._tag_runs(of_tag text, present boolean, runs bigint[]) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
@@ -394,34 +376,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION cdp._go_on(jsonb, bigint[], text, text) IS 'logs a step and moves its runs on; a wait begins at once, from the run''s own clock';
-
-CREATE FUNCTION cdp._send(spec jsonb, of_step text, runs bigint[]) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
-DECLARE
-	send	jsonb := spec #> ARRAY['steps', of_step, 'send'];
-	expires	interval := cdp._journey_duration(send ->> 'expires');
-BEGIN
-	PERFORM cdp._record_events(array_agg(
-		ROW(nextval('cdp.event_id_seq'), s.due_at, s.due_at, s.profile_id, NULL, '{}', 'message_sent',
-			jsonb_strip_nulls(jsonb_build_object('journey', s.journey, 'campaign', spec ->> 'campaign', 'channel', send ->> 'channel',
-				'template', send ->> 'template', 'step', s.step, 'run_id', s.run_id)),
-			'{}', 'journey', 'message:' || cdp._idempotency_key(s), false)::cdp.event ORDER BY s.profile_id, s.run_id))
-	FROM cdp.journey_state s WHERE s.run_id = ANY (runs) HAVING count(*) > 0;
-
-	INSERT INTO cdp.outbox (idempotency_key, profile_id, recipient_id, address, channel, purpose, template, params,
-							campaign, journey, version, run_id, step, priority, due_at, expires_at)
-	SELECT cdp._idempotency_key(s), s.profile_id, s.profile_id, cdp._address(s.profile_id, send ->> 'channel'),
-		   send ->> 'channel', coalesce(spec ->> 'purpose', 'marketing'), send ->> 'template',
-		   cdp._render_params(send -> 'params', s), spec ->> 'campaign', s.journey, s.version, s.run_id, s.step,
-		   coalesce((spec ->> 'priority')::int, 50), s.due_at, s.due_at + expires
-	FROM cdp.journey_state s WHERE s.run_id = ANY (runs) ORDER BY s.profile_id, s.run_id;
-
-	INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
-	SELECT s.due_at, s.profile_id, s.journey, s.version, s.run_id, s.step, 'sent', send ->> 'channel'
-	FROM cdp.journey_state s WHERE s.run_id = ANY (runs) ORDER BY s.profile_id, s.run_id;
-END
-$$;
-COMMENT ON FUNCTION cdp._send(jsonb, text, bigint[]) IS 'writes the messages of a send step, and each as an event message_sent[journey]';
 
 CREATE FUNCTION cdp._idempotency_key(run cdp.journey_state) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
@@ -600,7 +554,7 @@ BEGIN
 		ELSE
 			CASE
 				WHEN todo ? 'send' THEN
-					PERFORM cdp._send(spec, of_step, runs);
+					runs := cdp._send(spec, of_step, runs);
 				WHEN todo ?| '{tag,untag}' THEN
 					PERFORM cdp._tag_runs(coalesce(todo ->> 'tag', todo ->> 'untag'), todo ? 'tag', runs);
 				WHEN todo ? 'set_trait' THEN
@@ -759,7 +713,10 @@ BEGIN
 		CROSS JOIN LATERAL (SELECT o.* FROM cdp.journey_state o
 							WHERE o.profile_id = w.profile_id AND o.status = 'active' AND o.due_at + interval '0' = w.at OFFSET 0) s
 		JOIN cdp.journey j ON j.name = s.journey AND j.status = 'active'
-		GROUP BY s.journey, s.version, s.step ORDER BY s.journey, s.version, s.step
+		JOIN cdp.journey_version v ON v.journey = s.journey AND v.version = s.version
+		GROUP BY s.journey, s.version, s.step, v.spec ->> 'priority'
+		-- who competes for a message that a cap allows
+		ORDER BY coalesce((v.spec ->> 'priority')::int, 50) DESC, s.journey, s.version, s.step
 	LOOP
 		PERFORM cdp._do_step_each(g.journey, g.version, g.step, g.runs);
 		done := done + cardinality(g.runs);

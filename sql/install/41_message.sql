@@ -1,0 +1,136 @@
+/* 41_message: whether a send step sends, to whom, how and when
+ *
+ * The caller of _send holds the row of each run's profile, so caps are counted
+ * under it: of two sessions that write to one profile the second sees what the
+ * first has written.  A message to a related profile (its representative …) is
+ * no message to a customer: caps and quiet hours leave it alone.
+ */
+
+CREATE FUNCTION cdp._address(of_profile bigint, of_channel text) RETURNS text
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	space	text := (SELECT c.namespace FROM cdp.channel_effective c WHERE c.name = of_channel);
+	members	bigint[];
+BEGIN
+	IF space IS NULL THEN
+		RETURN NULL;
+	END IF;
+	members := ARRAY(SELECT p.profile_id FROM cdp.profile p WHERE p.canonical_id = of_profile);
+	RETURN (SELECT cdp.value(l.identifier) FROM cdp.identifier_link l
+			WHERE l.profile_id = ANY (members) AND cdp.namespace(l.identifier) = space
+			ORDER BY l.at DESC, l.identifier LIMIT 1);
+END
+$$;
+COMMENT ON FUNCTION cdp._address(bigint, text) IS 'the newest identifier of a canonical profile in the namespace of a channel';
+
+-- The first channel that is reachable and not held back.  A single channel is
+-- taken without an address, too: its sender may know one.
+CREATE FUNCTION cdp._choose_channel(spec jsonb, send jsonb, profile bigint, at timestamptz,
+	OUT recipient bigint, OUT channel text, OUT address text, OUT due_at timestamptz, OUT reason text, OUT free_at timestamptz)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	purpose	text := coalesce(spec ->> 'purpose', 'marketing');
+	lapses	timestamptz := at + cdp._journey_duration(send ->> 'expires');
+	option	text;
+	slot	record;
+BEGIN
+	IF jsonb_typeof(send -> 'to') = 'object' THEN
+		recipient := (SELECT r FROM cdp.related(profile, send #>> '{to,relation}', at) r LIMIT 1);
+		IF recipient IS NULL THEN
+			reason := format('nobody is related as "%s"', send #>> '{to,relation}');
+			RETURN;
+		END IF;
+	ELSE
+		recipient := profile;
+	END IF;
+
+	FOR option IN SELECT jsonb_array_elements_text(CASE jsonb_typeof(send -> 'channel') WHEN 'array' THEN send -> 'channel'
+												   ELSE jsonb_build_array(send -> 'channel') END) LOOP
+		address := cdp._address(recipient, option);
+		IF address IS NULL AND jsonb_typeof(send -> 'channel') = 'array' THEN
+			reason := coalesce(reason, 'no address for ' || option);
+			CONTINUE;
+		END IF;
+		IF recipient <> profile THEN
+			due_at := at;
+		ELSE
+			SELECT s.due_at, s.capped_by INTO slot FROM cdp._sendable_at(profile, purpose, option, at) s;
+			IF slot.capped_by IS NOT NULL THEN
+				reason := coalesce(reason, 'capped: ' || slot.capped_by);
+				free_at := least(free_at, slot.due_at);
+				CONTINUE;
+			ELSIF slot.due_at = 'infinity' OR slot.due_at >= lapses THEN
+				reason := coalesce(reason, CASE slot.due_at WHEN 'infinity' THEN 'quiet at all hours' ELSE 'quiet until it has expired' END);
+				CONTINUE;
+			END IF;
+			due_at := slot.due_at;
+		END IF;
+		channel := option;
+		reason := NULL;
+		RETURN;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp._choose_channel(jsonb, jsonb, bigint, timestamptz) IS 'how and when a message may go out; else channel is NULL, with the reason and when a cap would let it';
+
+-- Two runs of one profile send one after the other: the second counts the
+-- message of the first.
+CREATE FUNCTION cdp._send(spec jsonb, of_step text, runs bigint[]) RETURNS bigint[]
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	send		jsonb := spec #> ARRAY['steps', of_step, 'send'];
+	if_capped	text := coalesce(send ->> 'if_capped', 'skip');
+	expires		interval := cdp._journey_duration(send ->> 'expires');
+	batch		bigint[];
+	held		bigint[];
+	stay		bigint[];
+BEGIN
+	FOR batch IN
+		SELECT array_agg(x.run_id) FROM (SELECT s.run_id, row_number() OVER (PARTITION BY s.profile_id ORDER BY s.run_id) AS turn FROM cdp._runs(runs) s) x
+		GROUP BY x.turn ORDER BY x.turn
+	LOOP
+		WITH choice AS MATERIALIZED (
+			SELECT s.*, c.recipient, c.channel, c.address, c.due_at AS goes_at, c.reason, c.free_at
+			FROM cdp._runs(batch) s CROSS JOIN LATERAL cdp._choose_channel(spec, send, s.profile_id, s.due_at) c
+		), message AS (
+			INSERT INTO cdp.outbox (idempotency_key, profile_id, recipient_id, address, channel, purpose, template, params,
+									campaign, journey, version, run_id, step, variant, priority, due_at, expires_at)
+			SELECT cdp._idempotency_key(s), s.profile_id, c.recipient, c.address, c.channel, coalesce(spec ->> 'purpose', 'marketing'),
+				   send ->> 'template', cdp._render_params(send -> 'params', s), spec ->> 'campaign', s.journey, s.version, s.run_id, s.step,
+				   nullif(s.variant, ''), coalesce((spec ->> 'priority')::int, 50), c.goes_at, c.due_at + expires
+			FROM choice c JOIN cdp.journey_state s USING (run_id)
+			WHERE c.channel IS NOT NULL ORDER BY s.profile_id
+		), event AS (
+			SELECT cdp._record_events(array_agg(
+				ROW(nextval('cdp.event_id_seq'), s.due_at, s.due_at, s.profile_id, NULL, '{}', 'message_sent',
+					jsonb_strip_nulls(jsonb_build_object('journey', s.journey, 'campaign', spec ->> 'campaign', 'channel', c.channel,
+						'template', send ->> 'template', 'step', s.step, 'run_id', s.run_id, 'variant', nullif(s.variant, ''))),
+					'{}', 'journey', 'message:' || cdp._idempotency_key(s), false)::cdp.event ORDER BY s.profile_id))
+			FROM choice c JOIN cdp.journey_state s USING (run_id)
+			WHERE c.channel IS NOT NULL HAVING count(*) > 0
+		), waiting AS (
+			UPDATE cdp.journey_state s SET due_at = c.free_at
+			FROM choice c
+			WHERE s.run_id = c.run_id AND c.channel IS NULL AND c.free_at < 'infinity' AND if_capped = 'wait'
+			RETURNING s.run_id
+		), logged AS (
+			INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
+			SELECT c.due_at, c.profile_id, c.journey, c.version, c.run_id, c.step,
+				   CASE WHEN c.channel IS NOT NULL THEN 'sent' WHEN w.run_id IS NOT NULL THEN 'waiting' ELSE 'refused' END,
+				   coalesce(c.channel, c.reason)
+			FROM choice c LEFT JOIN waiting w USING (run_id), (SELECT count(*) FROM event) e
+			ORDER BY c.profile_id
+		)
+		SELECT array_agg(c.run_id) FILTER (WHERE w.run_id IS NOT NULL),
+			   array_agg(c.run_id) FILTER (WHERE c.channel IS NULL AND c.free_at IS NOT NULL AND if_capped = 'exit')
+		INTO stay, held
+		FROM choice c LEFT JOIN waiting w USING (run_id);
+		IF held IS NOT NULL THEN
+			PERFORM cdp._end_runs(array_agg(s.run_id), array_agg(s.due_at), 'capped', NULL) FROM cdp.journey_state s WHERE s.run_id = ANY (held);
+		END IF;
+		runs := cdp._without(cdp._without(runs, stay), held);
+	END LOOP;
+	RETURN runs;
+END
+$$;
+COMMENT ON FUNCTION cdp._send(jsonb, text, bigint[]) IS 'does a send step: writes messages, each also as an event message_sent[journey]; returns the runs that go on';
