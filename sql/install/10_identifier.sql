@@ -48,6 +48,10 @@ CREATE FUNCTION cdp.identifier(namespace text, value text) RETURNS cdp.identifie
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_identifier_of';
 COMMENT ON FUNCTION cdp.identifier(text, text) IS 'the identifier with this namespace and value, normalised';
 
+CREATE FUNCTION cdp.phone_identifier(number text, region text) RETURNS cdp.identifier
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_phone_identifier';
+COMMENT ON FUNCTION cdp.phone_identifier(text, text) IS 'the phone: identifier of a number as it is written in this region (ISO 3166), with its country code';
+
 CREATE FUNCTION cdp.namespace(cdp.identifier) RETURNS text
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_namespace';
 COMMENT ON FUNCTION cdp.namespace(cdp.identifier) IS 'what comes before the first colon';
@@ -55,6 +59,21 @@ COMMENT ON FUNCTION cdp.namespace(cdp.identifier) IS 'what comes before the firs
 CREATE FUNCTION cdp.value(cdp.identifier) RETURNS text
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_value';
 COMMENT ON FUNCTION cdp.value(cdp.identifier) IS 'what comes after the first colon';
+
+-- Aliases are the provider's affair, so the type itself does not fold them.
+CREATE FUNCTION cdp.email_identifier(address text, fold_aliases boolean DEFAULT false) RETURNS cdp.identifier
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT CASE
+		WHEN NOT fold_aliases OR p.name = '' THEN cdp.identifier('email', address)
+		WHEN p.domain IN ('gmail.com', 'googlemail.com') AND replace(p.name, '.', '') <> ''
+			THEN cdp.identifier('email', replace(p.name, '.', '') || '@gmail.com')
+		ELSE cdp.identifier('email', p.name || '@' || p.domain) END
+	FROM (SELECT split_part(split_part(v, '@', 1), '+', 1) AS name, split_part(v, '@', 2) AS domain
+		  FROM cdp.value(cdp.identifier('email', address)) v) p;
+END;
+COMMENT ON FUNCTION cdp.email_identifier(text, boolean)
+	IS 'the email: identifier of an address; fold_aliases: without +tag, and at Gmail without dots';
 
 -- identifier casts
 

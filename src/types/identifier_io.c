@@ -33,6 +33,7 @@ PG_FUNCTION_INFO_V1(mcdp_identifier_recv);
 PG_FUNCTION_INFO_V1(mcdp_identifier_send);
 PG_FUNCTION_INFO_V1(mcdp_identifier);
 PG_FUNCTION_INFO_V1(mcdp_identifier_of);
+PG_FUNCTION_INFO_V1(mcdp_phone_identifier);
 PG_FUNCTION_INFO_V1(mcdp_namespace);
 PG_FUNCTION_INFO_V1(mcdp_value);
 
@@ -135,6 +136,33 @@ mcdp_identifier_of(PG_FUNCTION_ARGS)
 	memcpy(in + ns_len + 1, VARDATA_ANY(value), value_len);
 	PG_RETURN_IDENTIFIER_P(make_identifier(in, (size_t) ns_len + 1 + value_len,
 										   ERRCODE_INVALID_TEXT_REPRESENTATION));
+}
+
+/* phone_identifier(number text, region text) */
+Datum
+mcdp_phone_identifier(PG_FUNCTION_ARGS)
+{
+	text	   *number = PG_GETARG_TEXT_PP(0);
+	char	   *region = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	int			number_len = VARSIZE_ANY_EXHDR(number);
+	char	   *in = palloc((Size) number_len + 6);
+	struct varlena *id;
+	char		buf[MCDP_IDENTIFIER_MAX + MCDP_PHONE_PREFIX_MAX];
+	size_t		len;
+
+	memcpy(in, "phone:", 6);
+	memcpy(in + 6, VARDATA_ANY(number), number_len);
+	id = make_identifier(in, (size_t) number_len + 6, ERRCODE_INVALID_TEXT_REPRESENTATION);
+	len = VARSIZE_ANY_EXHDR(id) - 6;
+	memcpy(buf, VARDATA_ANY(id), len + 6);
+	for (char *c = region; *c != '\0'; c++)
+		*c = pg_ascii_toupper((unsigned char) *c);
+	if (!mcdp_phone_international(buf + 6, &len, region))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unrecognized region: \"%s\"", region),
+				 errhint("A region is two letters of ISO 3166, such as \"DE\". A number with its country code needs none of the list: cast it.")));
+	PG_RETURN_IDENTIFIER_P(make_identifier(buf, len + 6, ERRCODE_INVALID_TEXT_REPRESENTATION));
 }
 
 /* Where the namespace of a stored identifier ends. */

@@ -6,7 +6,7 @@
  * Input is "namespace:value".  The namespace is everything before the first
  * colon: ASCII letters (folded to lower case), digits, "_", "." and "-".  The
  * value is everything after it, without the white space around it; it is not
- * empty and has no control characters.  Two namespaces have rules of their
+ * empty and has no control characters.  Some namespaces have rules of their
  * own:
  *
  *		email	the whole address is folded to lower case (ASCII letters; the
@@ -14,7 +14,13 @@
  *				exactly one @ with something on both sides, no blanks inside
  *		phone	blanks, ".", "-", "(" and ")" are dropped and a leading "00"
  *				becomes "+"; digits are left, with "+" before them when the
- *				country code was given
+ *				country code was given; then "(0)", the trunk prefix for callers
+ *				from within the country, is dropped
+ *		device_id, idfa, idfv, gaid, android.*, ios.*
+ *				a UUID is folded to lower case: platforms differ in how they
+ *				write it
+ *		*.md5, *.sha1, *.sha256
+ *				a value of hexadecimal digits is folded to lower case
  *
  * All other values stay as they are.  Only ASCII is looked at: in every
  * server encoding the bytes of other characters have the high bit set, so the
@@ -96,7 +102,13 @@ normalise_phone(char *value, size_t *len, McdpBadInput *bad, size_t offset)
 	for (size_t i = 0; i < *len; i++)
 	{
 		char		c = value[i];
+		bool		international = n > 0 && (value[0] == '+' || (n >= 2 && value[0] == '0' && value[1] == '0'));
 
+		if (international && *len - i >= 3 && memcmp(value + i, "(0)", 3) == 0)
+		{
+			i += 2;
+			continue;
+		}
 		if (is_blank(c) || c == '.' || c == '-' || c == '(' || c == ')')
 			continue;
 		if (!is_digit(c) && !(c == '+' && n == 0))
@@ -115,6 +127,68 @@ normalise_phone(char *value, size_t *len, McdpBadInput *bad, size_t offset)
 		return refuse(bad, "A telephone number has at least one digit.", offset);
 	*len = n;
 	return true;
+}
+
+static inline bool
+is_hex(unsigned char c)
+{
+	c = to_lower(c);
+	return is_digit(c) || (c >= 'a' && c <= 'f');
+}
+
+/* Eight, four, four, four and twelve hexadecimal digits with dashes between. */
+static bool
+is_uuid(const char *value, size_t len)
+{
+	if (len != 36)
+		return false;
+	for (size_t i = 0; i < len; i++)
+		if (i == 8 || i == 13 || i == 18 || i == 23 ? value[i] != '-' : !is_hex(value[i]))
+			return false;
+	return true;
+}
+
+static bool
+is_all_hex(const char *value, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (!is_hex(value[i]))
+			return false;
+	return true;
+}
+
+static bool
+namespace_is(const char *ns, size_t ns_len, const char *name)
+{
+	return ns_len == strlen(name) && memcmp(ns, name, ns_len) == 0;
+}
+
+static bool
+namespace_starts(const char *ns, size_t ns_len, const char *name)
+{
+	return ns_len > strlen(name) && memcmp(ns, name, strlen(name)) == 0;
+}
+
+static bool
+namespace_ends(const char *ns, size_t ns_len, const char *name)
+{
+	return ns_len > strlen(name) && memcmp(ns + ns_len - strlen(name), name, strlen(name)) == 0;
+}
+
+static bool
+names_device(const char *ns, size_t ns_len)
+{
+	return namespace_is(ns, ns_len, "device_id") ||
+		namespace_is(ns, ns_len, "idfa") || namespace_is(ns, ns_len, "idfv") ||
+		namespace_is(ns, ns_len, "gaid") ||
+		namespace_starts(ns, ns_len, "android.") || namespace_starts(ns, ns_len, "ios.");
+}
+
+static bool
+names_hash(const char *ns, size_t ns_len)
+{
+	return namespace_ends(ns, ns_len, ".md5") || namespace_ends(ns, ns_len, ".sha1") ||
+		namespace_ends(ns, ns_len, ".sha256");
 }
 
 /*
@@ -180,15 +254,21 @@ mcdp_identifier_normalise(const char *in, size_t len,
 		value[i] = (char) c;
 	}
 
-	if (ns_len == 5 && memcmp(out, "email", 5) == 0)
+	if (namespace_is(out, ns_len, "email"))
 	{
 		if (!normalise_email(value, value_len, bad, value_start))
 			return false;
 	}
-	else if (ns_len == 5 && memcmp(out, "phone", 5) == 0)
+	else if (namespace_is(out, ns_len, "phone"))
 	{
 		if (!normalise_phone(value, &value_len, bad, value_start))
 			return false;
+	}
+	else if ((names_device(out, ns_len) && is_uuid(value, value_len)) ||
+			 (names_hash(out, ns_len) && is_all_hex(value, value_len)))
+	{
+		for (size_t i = 0; i < value_len; i++)
+			value[i] = (char) to_lower(value[i]);
 	}
 
 	*out_len = ns_len + 1 + value_len;

@@ -26,8 +26,35 @@ FROM (VALUES
 	('User_ID:A', 'user_id:A'),
 	('x.y-z:1', 'x.y-z:1'),
 	('store:上海', 'store:上海'),
-	('a::', 'a::')
+	('a::', 'a::'),
+	('phone:+49 (0)30 123', 'phone:+4930123'),
+	('phone:0049(0)30 123', 'phone:+4930123'),
+	('phone:+44(0) 20 (0)7', 'phone:+44207'),
+	('phone:(0)30 (0)1', 'phone:03001'),
+	('device_id:B5372DB0-C21E-11E4-8DFC-AA07A5B093DB', 'device_id:b5372db0-c21e-11e4-8dfc-aa07a5b093db'),
+	('ios.idfa:7A3CBEA0-BDF5-11E4-8DFC-AA07A5B093DB', 'ios.idfa:7a3cbea0-bdf5-11e4-8dfc-aa07a5b093db'),
+	('device_id:NoUUID-C21E', 'device_id:NoUUID-C21E'),
+	('device_id:B5372DB0-C21E-11E4-8DFC-AA07A5B093DX', 'device_id:B5372DB0-C21E-11E4-8DFC-AA07A5B093DX'),
+	('user_id:B5372DB0-C21E-11E4-8DFC-AA07A5B093DB', 'user_id:B5372DB0-C21E-11E4-8DFC-AA07A5B093DB'),
+	('email.sha256:ABCDEF01', 'email.sha256:abcdef01'),
+	('email.sha256:XYZ', 'email.sha256:XYZ'),
+	('.md5:AB', '.md5:AB')
 ) v (i, canonical);
+
+-- numbers of a country; those that say theirs keep it
+SELECT number, region, phone_identifier(number, region)
+FROM (VALUES ('030 1234567', 'DE'), ('(0)30 1234567', 'de'), ('+44 20 7946 0000', 'DE'), ('0044 (0)20 7946 0000', 'DE'), ('138 0013 8000', 'CN'), ('010-12345678', 'CN'),
+	('06 1 234 5678', 'HU'), ('06 6982', 'IT'), ('8 916 123-45-67', 'RU'), ('(512) 555-0100', 'US'), ('1 512 555 0100', 'CA'), ('011 49 30 1234567', 'US'), ('0', 'DE'), ('612 345 678', 'ES')) v (number, region);
+SELECT phone_identifier('1', 'XX');
+SELECT phone_identifier('1', '');
+SELECT phone_identifier('call me', 'DE');
+SELECT phone_identifier(repeat('1', 506), 'DE');
+SELECT phone_identifier(NULL, 'DE') IS NULL AND phone_identifier('1', NULL) IS NULL AS nothing;
+-- aliases are folded on request only
+SELECT a, email_identifier(a) AS plain, email_identifier(a, true) AS folded
+FROM unnest(ARRAY['Ada.Byron+news@GoogleMail.com', 'ada.byron+a+b@example.com', '+x@example.com', '...@gmail.com', '.+x@gmail.com']) a;
+SELECT email_identifier('ada', true);
+SELECT email_identifier(NULL) IS NULL AS nothing;
 
 -- what is not an identifier, and why
 \set VERBOSITY default
