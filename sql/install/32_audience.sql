@@ -81,3 +81,46 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION cdp._event_rows(bigint[], text[], timestamptz, timestamptz) IS 'the timeline entries with these names that stored events in [since, until] gave these canonical profiles, with their properties, in the order of timelines';
+
+-- explaining
+
+CREATE FUNCTION cdp.audience_explain(criteria cdp.criteria, at timestamptz DEFAULT now(), kind text DEFAULT 'person') RETURNS text
+LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_audience_explain';
+COMMENT ON FUNCTION cdp.audience_explain(cdp.criteria, timestamptz, text) IS 'how an audience is going to be found: the terms in order, with estimates';
+
+CREATE FUNCTION cdp._outside(profile bigint, at timestamptz) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT CASE WHEN cdp.matches(profile, 'all', at) THEN NULL
+		ELSE coalesce((SELECT CASE WHEN p.canonical_id <> p.profile_id THEN 'merged into ' || p.canonical_id
+								   WHEN p.erased_at IS NOT NULL THEN 'erased'
+								   WHEN p.suppressed THEN 'suppressed'
+								   WHEN NOT EXISTS (SELECT FROM cdp.profile l WHERE l.canonical_id = p.profile_id AND l.first_at <= at) THEN 'first seen later'
+								   ELSE 'excluded' END
+					   FROM cdp.profile p WHERE p.profile_id = profile), 'no such profile') END;
+END;
+COMMENT ON FUNCTION cdp._outside(bigint, timestamptz) IS 'why a profile is in no audience; NULL when it may be in one';
+
+CREATE FUNCTION cdp._explain_match(profile bigint, criteria cdp.criteria, at timestamptz, outside text, OUT term text, OUT value text, OUT holds boolean, OUT depth int) RETURNS SETOF record
+LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__explain_match';
+COMMENT ON FUNCTION cdp._explain_match(bigint, cdp.criteria, timestamptz, text) IS 'explain_match of a profile that is outside of all audiences for this reason, or NULL';
+
+CREATE FUNCTION cdp.explain_match(profile bigint, criteria cdp.criteria, at timestamptz DEFAULT now())
+	RETURNS TABLE (term text, value text, holds boolean, depth int)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT e.term, e.value, e.holds, e.depth
+	FROM cdp._explain_match(profile, criteria, at, cdp._outside(profile, at)) e;
+END;
+COMMENT ON FUNCTION cdp.explain_match(bigint, cdp.criteria, timestamptz) IS 'why a profile is in an audience, or not: the rule and then each of its terms, with what was measured';
+
+CREATE FUNCTION cdp._matching_labels(profile bigint, criteria cdp.criteria, at timestamptz) RETURNS text[]
+LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__matching_labels';
+COMMENT ON FUNCTION cdp._matching_labels(bigint, cdp.criteria, timestamptz) IS 'matching_labels of a profile that may be in an audience';
+
+CREATE FUNCTION cdp.matching_labels(profile bigint, criteria cdp.criteria, at timestamptz DEFAULT now()) RETURNS text[]
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT CASE WHEN cdp.matches(profile, 'all', at) THEN cdp._matching_labels(profile, criteria, at) ELSE '{}' END;
+END;
+COMMENT ON FUNCTION cdp.matching_labels(bigint, cdp.criteria, timestamptz) IS 'the labels with which [$] makes the rule hold, or, if any() binds it, those that make the any() hold';

@@ -273,6 +273,14 @@ typedef struct CriteriaEnv
 /* Two-valued, exactly the semantics of the language.  env is unchanged afterwards. */
 extern bool mcdp_criteria_holds(const CriteriaNode *node, CriteriaEnv *env);
 
+/*
+ * Call visit for each distinct label of the events up to env->at, in bytewise
+ * order, until it returns true; and so does this then.  The label is visit's.
+ */
+typedef bool (*CriteriaVisitLabel) (void *arg, const char *label);
+extern bool mcdp_criteria_visit_labels(const CriteriaEvent *event, const CriteriaEnv *env,
+									   CriteriaVisitLabel visit, void *arg);
+
 /* The value a COMPARE node compares; false = nothing (no such event, no such trait). */
 extern bool mcdp_criteria_value(const CriteriaNode *node, CriteriaEnv *env, CriteriaConst *out);
 

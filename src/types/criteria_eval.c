@@ -19,39 +19,63 @@
 
 #include "types/criteria_eval.h"
 
-/* Does the operand hold with [$] = some label of the matching events? */
-static bool
-any_label_holds(const CriteriaNode *node, CriteriaEnv *env)
+bool
+mcdp_criteria_visit_labels(const CriteriaEvent *event, const CriteriaEnv *env,
+						   CriteriaVisitLabel visit, void *arg)
 {
 	static const CriteriaWindow always = {CRITERIA_ALWAYS};
-	const char *outer = env->label;
-	bool		holds = false;
-	uint32	   *counts;
 	CriteriaScan s;
+	uint32	   *counts;
+	bool		stop = false;
 
-	if (!mcdp_criteria_scan_begin(&s, &node->event, &always, env))
+	if (!mcdp_criteria_scan_begin(&s, event, &always, env))
 		return false;
 	counts = mcdp_criteria_count_labels(&s);
 	mcdp_criteria_scan_end(&s);
 	if (counts == NULL)
 		return false;
-	for (uint32 code = 0; code < s.v->label_dict.count && !holds; code++)
+	for (uint32 code = 0; code < s.v->label_dict.count && !stop; code++)
 	{
 		const char *name;
-		char	   *label;
 		int			len;
 
 		if (counts[code] == 0)
 			continue;
 		CHECK_FOR_INTERRUPTS();
 		name = mcdp_timeline_label_name(s.v, code, &len);
-		label = pnstrdup(name, len);
-		env->label = label;
-		holds = mcdp_criteria_holds(node->child, env);
-		pfree(label);
+		stop = visit(arg, pnstrdup(name, len));
 	}
-	env->label = outer;
 	pfree(counts);
+	return stop;
+}
+
+typedef struct AnyLabel
+{
+	const CriteriaNode *operand;
+	CriteriaEnv *env;
+} AnyLabel;
+
+static bool
+holds_with_label(void *arg, const char *label)
+{
+	AnyLabel   *any = arg;
+	bool		holds;
+
+	any->env->label = label;
+	holds = mcdp_criteria_holds(any->operand, any->env);
+	pfree(unconstify(char *, label));
+	return holds;
+}
+
+/* Does the operand hold with [$] = some label of the matching events? */
+static bool
+any_label_holds(const CriteriaNode *node, CriteriaEnv *env)
+{
+	const char *outer = env->label;
+	AnyLabel	any = {node->child, env};
+	bool		holds = mcdp_criteria_visit_labels(&node->event, env, holds_with_label, &any);
+
+	env->label = outer;
 	return holds;
 }
 
