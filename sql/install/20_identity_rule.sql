@@ -69,6 +69,15 @@ CREATE TRIGGER keep_seeded BEFORE UPDATE OR DELETE ON cdp.namespace_rule
 CREATE TRIGGER keep_seeded BEFORE UPDATE OR DELETE ON cdp.blocked_value
 	FOR EACH ROW WHEN (OLD.seeded) EXECUTE FUNCTION cdp._keep_seeded();
 
+-- Sessions keep both tables in memory (src/store/identity_rules.c).
+CREATE FUNCTION cdp._identity_rules_changed() RETURNS trigger
+LANGUAGE C PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__identity_rules_changed';
+COMMENT ON FUNCTION cdp._identity_rules_changed() IS 'tells all sessions that rules have changed';
+CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON cdp.namespace_rule
+	FOR EACH STATEMENT EXECUTE FUNCTION cdp._identity_rules_changed();
+CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON cdp.blocked_value
+	FOR EACH STATEMENT EXECUTE FUNCTION cdp._identity_rules_changed();
+
 -- No limits are seeded: what is shared, and how far, differs between companies.
 INSERT INTO cdp.namespace_rule (namespace, kind, priority, seeded) VALUES
 	('user_id',			'person',		100,	true),

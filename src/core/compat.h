@@ -23,4 +23,13 @@
 #define pg_noreturn pg_attribute_noreturn()
 #endif
 
+/* Speculative insertion into indexes; needs executor/executor.h. */
+#if PG_VERSION_NUM >= 160000
+#define mcdp_insert_index_tuples(info, slot, estate, conflict) \
+	ExecInsertIndexTuples(info, slot, estate, false, true, conflict, NIL, false)
+#else
+#define mcdp_insert_index_tuples(info, slot, estate, conflict) \
+	ExecInsertIndexTuples(info, slot, estate, false, true, conflict, NIL)
+#endif
+
 #endif							/* MCDP_COMPAT_H */

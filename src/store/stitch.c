@@ -5,15 +5,13 @@
  *
  * Nearly every call names identifiers that are known and belong together.
  * _stitch answers those straight from the primary keys: one probe per
- * identifier, profile and piece of evidence.  When anything has to be
- * written (or refused) it hands over to _stitch_new (21_identity.sql).
+ * identifier, profile and piece of evidence.  What is new is written by
+ * stitch_write.c where that is plain; when profiles have to be merged or a
+ * rule has a say, _stitch hands over to _stitch_new (21_identity.sql).
  *
  * Plans of SQL statements depend on statistics, and these say nothing about
  * a table that was empty a moment ago; a first bulk load would read it from
  * end to end for each call.  Hence index scans, and no choice.
- *
- * The columns are known by position: they keep it for ever, new ones are
- * added at the end.
  *
  * Copyright (c) 2026, marketing_cdp contributors
  *
@@ -44,62 +42,18 @@
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 
+#include "core/compat.h"
+#include "store/stitch.h"
 #include "types/identifier.h"
-
-/* identifier_link, profile, identity_edge, namespace_rule: positions */
-#define LINK_IDENTIFIER 1
-#define LINK_PROFILE_ID 2
-#define LINK_AT 3
-#define PROFILE_PROFILE_ID 1
-#define PROFILE_KIND 2
-#define PROFILE_CANONICAL_ID 3
-#define EDGE_A 1
-#define EDGE_B 2
-#define EDGE_AT 3
-#define RULE_NAMESPACE 1
-#define RULE_KIND 2
-#define RULE_PRIORITY 3
-#define RULE_SEEDED 7
-
-#define DEFAULT_PRIORITY 50
 
 /* of _stitch and _stitch_new */
 #define STITCH_ARGS 5
 
-/* a table and its primary key */
-typedef struct Keyed
-{
-	Relation	rel;
-	Oid			index;
-} Keyed;
-
-typedef struct Lookup
-{
-	Oid			schema;
-	Snapshot	snapshot;
-	TypeCacheEntry *type;		/* of identifier */
-	Keyed		link;
-	Keyed		profile;
-	Keyed		rule;
-} Lookup;
-
-/* what is known about one identifier */
-typedef struct Known
-{
-	Datum		identifier;
-	bool		linked;			/* the next four are set */
-	int64		leaf;
-	TimestampTz at;
-	int64		root;
-	text	   *kind;			/* of the profile or else the namespace, or NULL */
-	int32		priority;
-} Known;
-
 PG_FUNCTION_INFO_V1(mcdp__look_up);
 PG_FUNCTION_INFO_V1(mcdp__stitch);
 
-static Keyed
-open_keyed(Oid schema, const char *table, const char *index)
+Keyed
+mcdp_open_keyed(Oid schema, const char *table, const char *index)
 {
 	Keyed		k;
 	Oid			relid = get_relname_relid(table, schema);
@@ -118,30 +72,32 @@ lookup_begin(Lookup *lk, Oid identifier_type)
 	/* of its own, so that it sees what this transaction has just done */
 	lk->snapshot = RegisterSnapshot(GetTransactionSnapshot());
 	lk->type = lookup_type_cache(identifier_type, TYPECACHE_EQ_OPR_FINFO | TYPECACHE_CMP_PROC_FINFO);
-	lk->link = open_keyed(lk->schema, "identifier_link", "identifier_link_pkey");
-	lk->profile = open_keyed(lk->schema, "profile", "profile_pkey");
-	lk->rule = open_keyed(lk->schema, "namespace_rule", "namespace_rule_pkey");
+	lk->link = mcdp_open_keyed(lk->schema, "identifier_link", "identifier_link_pkey");
+	lk->profile = mcdp_open_keyed(lk->schema, "profile", "profile_pkey");
+	lk->edge.rel = NULL;
+	lk->rules = mcdp_identity_rules(lk->schema);
 }
 
 static void
 lookup_end(Lookup *lk)
 {
-	table_close(lk->rule.rel, AccessShareLock);
+	if (lk->edge.rel)
+		table_close(lk->edge.rel, AccessShareLock);
 	table_close(lk->profile.rel, AccessShareLock);
 	table_close(lk->link.rel, AccessShareLock);
 	UnregisterSnapshot(lk->snapshot);
 }
 
 /* Key for an equality with an identifier. */
-static void
-identifier_key(Lookup *lk, ScanKey key, AttrNumber column, Datum identifier)
+void
+mcdp_identifier_key(Lookup *lk, ScanKey key, AttrNumber column, Datum identifier)
 {
 	ScanKeyEntryInitializeWithInfo(key, 0, column, BTEqualStrategyNumber, InvalidOid,
 								   InvalidOid, &lk->type->eq_opr_finfo, identifier);
 }
 
-static Datum
-get_column(HeapTuple tuple, Keyed *k, AttrNumber column)
+Datum
+mcdp_get_column(HeapTuple tuple, Keyed *k, AttrNumber column)
 {
 	bool		isnull;
 	Datum		result = heap_getattr(tuple, column, RelationGetDescr(k->rel), &isnull);
@@ -162,14 +118,14 @@ find_link(Lookup *lk, Known *known)
 
 	known->linked = false;
 	known->kind = NULL;
-	identifier_key(lk, &key, LINK_IDENTIFIER, known->identifier);
+	mcdp_identifier_key(lk, &key, LINK_IDENTIFIER, known->identifier);
 	scan = systable_beginscan(lk->link.rel, lk->link.index, true, lk->snapshot, 1, &key);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 	{
 		known->linked = true;
-		known->leaf = DatumGetInt64(get_column(tuple, &lk->link, LINK_PROFILE_ID));
-		known->at = DatumGetTimestampTz(get_column(tuple, &lk->link, LINK_AT));
+		known->leaf = DatumGetInt64(mcdp_get_column(tuple, &lk->link, LINK_PROFILE_ID));
+		known->at = DatumGetTimestampTz(mcdp_get_column(tuple, &lk->link, LINK_AT));
 	}
 	systable_endscan(scan);
 	if (!known->linked)
@@ -182,8 +138,8 @@ find_link(Lookup *lk, Known *known)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("profile %lld of an identifier does not exist", (long long) known->leaf)));
-	known->root = DatumGetInt64(get_column(tuple, &lk->profile, PROFILE_CANONICAL_ID));
-	known->kind = DatumGetTextPCopy(get_column(tuple, &lk->profile, PROFILE_KIND));
+	known->root = DatumGetInt64(mcdp_get_column(tuple, &lk->profile, PROFILE_CANONICAL_ID));
+	known->kind = DatumGetTextPCopy(mcdp_get_column(tuple, &lk->profile, PROFILE_KIND));
 	systable_endscan(scan);
 }
 
@@ -193,28 +149,20 @@ find_rule(Lookup *lk, Known *known)
 {
 	struct varlena *id = DatumGetIdentifierPP(known->identifier);
 	char	   *colon = memchr(VARDATA_ANY(id), ':', VARSIZE_ANY_EXHDR(id));
-	text	   *kind = NULL;
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
+	const NamespaceRule *rule;
 
-	known->priority = DEFAULT_PRIORITY;
 	if (colon == NULL)
 		elog(ERROR, "identifier has no namespace");
-	ScanKeyEntryInitialize(&key, 0, RULE_NAMESPACE, BTEqualStrategyNumber, InvalidOid,
-						   DEFAULT_COLLATION_OID, F_TEXTEQ,
-						   PointerGetDatum(cstring_to_text_with_len(VARDATA_ANY(id), colon - VARDATA_ANY(id))));
-	scan = systable_beginscan(lk->rule.rel, lk->rule.index, true, lk->snapshot, 1, &key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		known->priority = DatumGetInt32(get_column(tuple, &lk->rule, RULE_PRIORITY));
-		kind = DatumGetTextPCopy(get_column(tuple, &lk->rule, RULE_KIND));
-		if (!DatumGetBool(get_column(tuple, &lk->rule, RULE_SEEDED)))
-			break;				/* a user's row overrides the seeded one */
-	}
-	systable_endscan(scan);
+	rule = mcdp_namespace_rule(lk->rules, VARDATA_ANY(id), colon - VARDATA_ANY(id));
+	known->priority = rule ? rule->priority : DEFAULT_PRIORITY;
 	if (!known->linked)
-		known->kind = kind;
+		known->kind = rule ? rule->kind : NULL;
+}
+
+int
+mcdp_compare_identifiers(Lookup *lk, Datum a, Datum b)
+{
+	return DatumGetInt32(FunctionCall2(&lk->type->cmp_proc_finfo, a, b));
 }
 
 static bool
@@ -266,6 +214,23 @@ look_up_all(Lookup *lk, ArrayType *array, Known **result)
 	return num;
 }
 
+/* Highest priority first, then as given.  Insertion sort: there are few. */
+static Known **
+by_priority(Known *known, int num)
+{
+	Known	  **order = palloc(sizeof(Known *) * Max(num, 1));
+
+	for (int i = 0; i < num; i++)
+	{
+		int			j;
+
+		for (j = i; j > 0 && order[j - 1]->priority < known[i].priority; j--)
+			order[j] = order[j - 1];
+		order[j] = &known[i];
+	}
+	return order;
+}
+
 /*
  * _look_up(identifiers, at): arrays with an element for each identifier,
  * highest priority first, then as given: identifiers, kinds (NULL: neither
@@ -298,17 +263,7 @@ mcdp__look_up(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("identifiers must not be null")));
 
-	/* Insertion sort: stable, and there are few. */
-	order = palloc(sizeof(Known *) * Max(num, 1));
-	for (int i = 0; i < num; i++)
-	{
-		int			j;
-
-		for (j = i; j > 0 && order[j - 1]->priority < known[i].priority; j--)
-			order[j] = order[j - 1];
-		order[j] = &known[i];
-	}
-
+	order = by_priority(known, num);
 	for (int c = 0; c < 4; c++)
 	{
 		elems[c] = palloc0(sizeof(Datum) * Max(num, 1));
@@ -343,30 +298,33 @@ mcdp__look_up(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, isnull)));
 }
 
-/* Has one call named both by this time? */
-static bool
-edge_exists(Lookup *lk, Keyed *edge, Datum a, Datum b, TimestampTz at)
+bool
+mcdp_find_edge(Lookup *lk, Datum a, Datum b, TimestampTz at, bool *holds)
 {
 	ScanKeyData key[2];
 	SysScanDesc scan;
 	HeapTuple	tuple;
-	bool		result = false;
+	bool		found;
 
-	if (DatumGetInt32(FunctionCall2(&lk->type->cmp_proc_finfo, a, b)) > 0)
+	if (lk->edge.rel == NULL)
+		lk->edge = mcdp_open_keyed(lk->schema, "identity_edge", "identity_edge_pkey");
+	if (mcdp_compare_identifiers(lk, a, b) > 0)
 	{
 		Datum		swap = a;
 
 		a = b;
 		b = swap;
 	}
-	identifier_key(lk, &key[0], EDGE_A, a);
-	identifier_key(lk, &key[1], EDGE_B, b);
-	scan = systable_beginscan(edge->rel, edge->index, true, lk->snapshot, 2, key);
+	mcdp_identifier_key(lk, &key[0], EDGE_A, a);
+	mcdp_identifier_key(lk, &key[1], EDGE_B, b);
+	scan = systable_beginscan(lk->edge.rel, lk->edge.index, true, lk->snapshot, 2, key);
 	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-		result = DatumGetTimestampTz(get_column(tuple, edge, EDGE_AT)) <= at;
+	found = HeapTupleIsValid(tuple);
+	*holds = found &&
+		heap_attisnull(tuple, EDGE_INACTIVE_AT, RelationGetDescr(lk->edge.rel)) &&
+		DatumGetTimestampTz(mcdp_get_column(tuple, &lk->edge, EDGE_AT)) <= at;
 	systable_endscan(scan);
-	return result;
+	return found;
 }
 
 /*
@@ -400,14 +358,10 @@ nothing_new(Lookup *lk, Known *known, int num, text *kind, TimestampTz at, Known
 			return false;
 	}
 
-	if (num > 1)
+	for (int i = 0; i < num && result; i++)
 	{
-		Keyed		edge = open_keyed(lk->schema, "identity_edge", "identity_edge_pkey");
-
-		for (int i = 0; i < num && result; i++)
-			result = &known[i] == first ||
-				edge_exists(lk, &edge, first->identifier, known[i].identifier, at);
-		table_close(edge.rel, AccessShareLock);
+		if (&known[i] != first)
+			(void) mcdp_find_edge(lk, first->identifier, known[i].identifier, at, &result);
 	}
 	*owner = first;
 	return result;
@@ -424,16 +378,29 @@ mcdp__stitch(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(0) && !PG_ARGISNULL(2) && !TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(2)))
 	{
 		ArrayType  *array = PG_GETARG_ARRAYTYPE_P(0);
+		StitchCall	stitch;
+		Stitched	who;
 		Lookup		lk;
 		Known	   *known;
 		Known	   *owner;
 		int			num;
 		bool		done;
 
+		stitch.kind = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1);
+		stitch.at = PG_GETARG_TIMESTAMPTZ(2);
+		stitch.source = PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3);
+		stitch.message_id = PG_ARGISNULL(4) ? NULL : PG_GETARG_TEXT_PP(4);
 		lookup_begin(&lk, ARR_ELEMTYPE(array));
 		num = look_up_all(&lk, array, &known);
-		done = nothing_new(&lk, known, num, PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1),
-						   PG_GETARG_TIMESTAMPTZ(2), &owner);
+		done = nothing_new(&lk, known, num, stitch.kind, stitch.at, &owner);
+		if (done)
+		{
+			who.leaf = owner->leaf;
+			who.root = owner->root;
+			who.via = owner->identifier;
+		}
+		else if (num > 0)
+			done = mcdp_stitch_plain(&lk, by_priority(known, num), num, &stitch, &who);
 		lookup_end(&lk);
 		if (done)
 		{
@@ -443,9 +410,9 @@ mcdp__stitch(PG_FUNCTION_ARGS)
 
 			if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 				elog(ERROR, "return type must be a row type");
-			values[0] = Int64GetDatum(owner->leaf);
-			values[1] = Int64GetDatum(owner->root);
-			values[2] = owner->identifier;
+			values[0] = Int64GetDatum(who.leaf);
+			values[1] = Int64GetDatum(who.root);
+			values[2] = who.via;
 			PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, isnull)));
 		}
 	}

@@ -1,0 +1,110 @@
+/*-------------------------------------------------------------------------
+ *
+ * stitch.h
+ *	  From identifiers to a profile.
+ *
+ * Which file defines what: stitch.c looks identifiers up and is what SQL
+ * calls, stitch_write.c writes what is new in the plain cases,
+ * identity_rules.c knows the rules.  All other cases are _stitch_new's
+ * (21_identity.sql).
+ *
+ * The columns are known by position: they keep it for ever, new ones are
+ * added at the end.
+ *
+ * Copyright (c) 2026, marketing_cdp contributors
+ *
+ * IDENTIFICATION
+ *	  src/store/stitch.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MCDP_STITCH_H
+#define MCDP_STITCH_H
+
+#include "access/skey.h"
+#include "datatype/timestamp.h"
+#include "utils/relcache.h"
+#include "utils/snapshot.h"
+#include "utils/typcache.h"
+
+#include "store/identity_rules.h"
+
+/* identifier_link, profile, identity_edge, quarantined_identifier: positions */
+#define LINK_IDENTIFIER 1
+#define LINK_PROFILE_ID 2
+#define LINK_AT 3
+#define LINK_SOURCE 4
+#define LINK_COLUMNS 4
+#define PROFILE_PROFILE_ID 1
+#define PROFILE_KIND 2
+#define PROFILE_CANONICAL_ID 3
+#define EDGE_A 1
+#define EDGE_B 2
+#define EDGE_AT 3
+#define EDGE_SOURCE 4
+#define EDGE_MESSAGE_ID 5
+#define EDGE_CAUSE 6
+#define EDGE_INACTIVE_AT 7
+#define EDGE_COLUMNS 7
+#define QUARANTINED_IDENTIFIER 1
+
+/* a table and its primary key */
+typedef struct Keyed
+{
+	Relation	rel;
+	Oid			index;
+} Keyed;
+
+typedef struct Lookup
+{
+	Oid			schema;
+	Snapshot	snapshot;
+	TypeCacheEntry *type;		/* of identifier */
+	const IdentityRules *rules;
+	Keyed		link;
+	Keyed		profile;
+	Keyed		edge;
+} Lookup;
+
+/* what is known about one identifier */
+typedef struct Known
+{
+	Datum		identifier;
+	bool		linked;			/* the next four are set */
+	int64		leaf;
+	TimestampTz at;
+	int64		root;
+	text	   *kind;			/* of the profile or else the namespace, or NULL */
+	int32		priority;
+} Known;
+
+/* one call of _stitch: texts may be NULL */
+typedef struct StitchCall
+{
+	text	   *kind;
+	TimestampTz at;
+	text	   *source;
+	text	   *message_id;
+} StitchCall;
+
+/* and its answer */
+typedef struct Stitched
+{
+	int64		leaf;
+	int64		root;
+	Datum		via;
+} Stitched;
+
+/* stitch.c */
+extern Keyed mcdp_open_keyed(Oid schema, const char *table, const char *index);
+extern void mcdp_identifier_key(Lookup *lk, ScanKey key, AttrNumber column, Datum identifier);
+extern Datum mcdp_get_column(HeapTuple tuple, Keyed *k, AttrNumber column);
+extern int	mcdp_compare_identifiers(Lookup *lk, Datum a, Datum b);
+
+/* whether there is a row for the pair (in any order), and if so, whether it says all */
+extern bool mcdp_find_edge(Lookup *lk, Datum a, Datum b, TimestampTz at, bool *holds);
+
+/* stitch_write.c */
+extern bool mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, Stitched *result);
+
+#endif							/* MCDP_STITCH_H */

@@ -1,0 +1,417 @@
+/*-------------------------------------------------------------------------
+ *
+ * stitch_write.c
+ *	  What is new in a call, written where that is plain.
+ *
+ * Plain is: identifiers of one kind, of at most one profile between them, no
+ * rule that has a say, nothing that was known later than the call.  Then a call
+ * gives its unknown identifiers to the leaf of the first known one, or to a
+ * new profile, and records the evidence.  This does what _stitch_new
+ * (21_identity.sql) does, with the same locks in the same order, without a
+ * query; the rest is left to it, as is every race.
+ *
+ * Rows are inserted as ON CONFLICT DO NOTHING does it (speculatively): of two
+ * sessions that insert the same identifier one finds out, takes back what it
+ * has claimed and lets _stitch_new wait for the other.
+ *
+ * Nothing here is done for somebody who might not do it in SQL, nor past
+ * triggers or row security: see writable.
+ *
+ * Copyright (c) 2026, marketing_cdp contributors
+ *
+ * IDENTIFICATION
+ *	  src/store/stitch_write.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "executor/executor.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "nodes/execnodes.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/rls.h"
+#include "utils/snapmgr.h"
+
+#include "core/compat.h"
+#include "store/stitch.h"
+#include "types/identifier.h"
+
+/* a table that rows are inserted into */
+typedef struct Target
+{
+	Relation	rel;
+	EState	   *estate;
+	ResultRelInfo *info;
+	TupleTableSlot *slot;
+} Target;
+
+/* May this user insert into the table, and does nothing else happen then? */
+static bool
+writable(Relation rel)
+{
+	TriggerDesc *triggers = rel->trigdesc;
+
+	return pg_class_aclcheck(RelationGetRelid(rel), GetUserId(), ACL_INSERT | ACL_SELECT) == ACLCHECK_OK &&
+		check_enable_rls(RelationGetRelid(rel), InvalidOid, true) == RLS_NONE &&
+		!(triggers && (triggers->trig_insert_before_row || triggers->trig_insert_after_row ||
+					   triggers->trig_insert_instead_row || triggers->trig_insert_before_statement ||
+					   triggers->trig_insert_after_statement || triggers->trig_insert_new_table)) &&
+		!rel->rd_rel->relhasrules;
+}
+
+/* Ready to insert; not if there are columns that we do not know. */
+static bool
+target_open(Target *t, Relation rel, int columns)
+{
+	if (RelationGetDescr(rel)->natts != columns || !writable(rel))
+		return false;
+	t->rel = table_open(RelationGetRelid(rel), RowExclusiveLock);
+	t->estate = CreateExecutorState();
+	t->info = makeNode(ResultRelInfo);
+	InitResultRelInfo(t->info, t->rel, 1, NULL, 0);
+	ExecOpenIndices(t->info, true);
+	t->slot = table_slot_create(t->rel, NULL);
+	return true;
+}
+
+static void
+target_close(Target *t)
+{
+	if (t->rel == NULL)
+		return;
+	ExecDropSingleTupleTableSlot(t->slot);
+	ExecCloseIndices(t->info);
+	FreeExecutorState(t->estate);
+	table_close(t->rel, NoLock);	/* the lock stays until the end of the transaction */
+}
+
+/* Insert the row of the slot; false if there is one with its key, or may be. */
+static bool
+insert_row(Target *t)
+{
+	CommandId	command = GetCurrentCommandId(true);
+	uint32		token;
+	bool		conflict = false;
+
+	t->slot->tts_tableOid = RelationGetRelid(t->rel);
+	ExecMaterializeSlot(t->slot);
+	token = SpeculativeInsertionLockAcquire(GetCurrentTransactionId());
+	table_tuple_insert_speculative(t->rel, t->slot, command, 0, NULL, token);
+	mcdp_insert_index_tuples(t->info, t->slot, t->estate, &conflict);
+	table_tuple_complete_speculative(t->rel, t->slot, token, !conflict);
+	SpeculativeInsertionLockRelease(GetCurrentTransactionId());
+	ResetPerTupleExprContext(t->estate);
+	return !conflict;
+}
+
+static void
+set_text(TupleTableSlot *slot, AttrNumber column, text *value)
+{
+	slot->tts_isnull[column - 1] = value == NULL;
+	slot->tts_values[column - 1] = PointerGetDatum(value);
+}
+
+static void
+clear(Target *t)
+{
+	ExecClearTuple(t->slot);
+	memset(t->slot->tts_isnull, true, sizeof(bool) * RelationGetDescr(t->rel)->natts);
+}
+
+static void
+set(Target *t, AttrNumber column, Datum value)
+{
+	t->slot->tts_values[column - 1] = value;
+	t->slot->tts_isnull[column - 1] = false;
+}
+
+static bool
+insert_link(Target *t, Datum identifier, int64 leaf, const StitchCall *call)
+{
+	clear(t);
+	set(t, LINK_IDENTIFIER, identifier);
+	set(t, LINK_PROFILE_ID, Int64GetDatum(leaf));
+	set(t, LINK_AT, TimestampTzGetDatum(call->at));
+	set_text(t->slot, LINK_SOURCE, call->source);
+	ExecStoreVirtualTuple(t->slot);
+	return insert_row(t);
+}
+
+static bool
+insert_edge(Lookup *lk, Target *t, Datum a, Datum b, const StitchCall *call)
+{
+	bool		swap = mcdp_compare_identifiers(lk, a, b) > 0;
+
+	clear(t);
+	set(t, EDGE_A, swap ? b : a);
+	set(t, EDGE_B, swap ? a : b);
+	set(t, EDGE_AT, TimestampTzGetDatum(call->at));
+	set_text(t->slot, EDGE_SOURCE, call->source);
+	set_text(t->slot, EDGE_MESSAGE_ID, call->message_id);
+	set(t, EDGE_CAUSE, CStringGetTextDatum("call"));
+	ExecStoreVirtualTuple(t->slot);
+	return insert_row(t);
+}
+
+/*
+ * Lock the canonical profile of a leaf, if nobody else holds it and it still
+ * is.  Anything else is for _lock_profiles.
+ */
+static bool
+lock_root(Lookup *lk, const Known *known)
+{
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	ItemPointerData tid;
+	TupleTableSlot *slot;
+	TM_FailureData failure;
+	bool		ok = false;
+	bool		isnull;
+
+	ScanKeyInit(&key, PROFILE_PROFILE_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(known->root));
+	scan = systable_beginscan(lk->profile.rel, lk->profile.index, true, lk->snapshot, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		tid = tuple->t_self;
+	else
+		ItemPointerSetInvalid(&tid);
+	systable_endscan(scan);
+	if (!ItemPointerIsValid(&tid))
+		return false;
+
+	slot = table_slot_create(lk->profile.rel, NULL);
+	if (table_tuple_lock(lk->profile.rel, &tid, lk->snapshot, slot, GetCurrentCommandId(true),
+						 LockTupleExclusive, LockWaitSkip, 0, &failure) == TM_Ok)
+		ok = DatumGetInt64(slot_getattr(slot, PROFILE_CANONICAL_ID, &isnull)) == known->root;
+	ExecDropSingleTupleTableSlot(slot);
+
+	/* The leaf may have got another one between the look-up and the lock. */
+	if (ok && known->leaf != known->root)
+	{
+		Snapshot	now = RegisterSnapshot(GetLatestSnapshot());
+
+		ScanKeyInit(&key, PROFILE_PROFILE_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(known->leaf));
+		scan = systable_beginscan(lk->profile.rel, lk->profile.index, true, now, 1, &key);
+		tuple = systable_getnext(scan);
+		ok = HeapTupleIsValid(tuple) &&
+			DatumGetInt64(mcdp_get_column(tuple, &lk->profile, PROFILE_CANONICAL_ID)) == known->root;
+		systable_endscan(scan);
+		UnregisterSnapshot(now);
+	}
+	return ok;
+}
+
+/* Is one of these in quarantine, or was it ever? */
+static bool
+any_quarantined(Lookup *lk, Known **known, int num)
+{
+	Keyed		table = mcdp_open_keyed(lk->schema, "quarantined_identifier", "quarantined_identifier_pkey");
+	bool		result = false;
+
+	if (RelationGetNumberOfBlocks(table.rel) > 0)
+	{
+		for (int i = 0; i < num && !result; i++)
+		{
+			ScanKeyData key;
+			SysScanDesc scan;
+
+			mcdp_identifier_key(lk, &key, QUARANTINED_IDENTIFIER, known[i]->identifier);
+			scan = systable_beginscan(table.rel, table.index, true, lk->snapshot, 1, &key);
+			result = HeapTupleIsValid(systable_getnext(scan));
+			systable_endscan(scan);
+		}
+	}
+	table_close(table.rel, AccessShareLock);
+	return result;
+}
+
+static bool
+same_text(text *a, text *b)
+{
+	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
+		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
+
+/*
+ * Is it a plain case?  Finds the kind it is about and the first one that is
+ * known, NULL if none is.  "known" has the highest priority first.
+ */
+static bool
+is_plain(Lookup *lk, Known **known, int num, const StitchCall *call, text **kind, Known **owner)
+{
+	text	   *asked = call->kind;
+	text	   *first = NULL;
+	bool		any_kind = false;	/* a namespace without a rule follows the call */
+
+	*owner = NULL;
+	for (int i = 0; i < num; i++)
+	{
+		if (known[i]->linked)
+		{
+			if (known[i]->at > call->at || (*owner && known[i]->root != (*owner)->root))
+				return false;
+			if (*owner == NULL)
+				*owner = known[i];
+		}
+		if (known[i]->kind == NULL)
+			any_kind = true;
+		else if (first == NULL)
+			first = known[i]->kind;
+		else if (!same_text(first, known[i]->kind))
+			return false;
+	}
+	if (first == NULL)
+		*kind = asked ? asked : cstring_to_text("person");
+	else if (asked == NULL || same_text(asked, first))
+		*kind = first;
+	else if (!any_kind && VARSIZE_ANY_EXHDR(asked) == 6 && memcmp(VARDATA_ANY(asked), "person", 6) == 0)
+		*kind = first;			/* nobody has to say "person" */
+	else
+		return false;
+
+	if (num > 1 && (lk->rules->limits || lk->rules->quarantines))
+		return false;
+	for (int i = 0; i < num; i++)
+	{
+		struct varlena *id = DatumGetIdentifierPP(known[i]->identifier);
+		char	   *start = VARDATA_ANY(id);
+		char	   *colon = memchr(start, ':', VARSIZE_ANY_EXHDR(id));
+
+		if (mcdp_is_blocked(lk->rules, start, colon - start, colon + 1, start + VARSIZE_ANY_EXHDR(id) - colon - 1))
+			return false;
+	}
+	return num == 1 || !any_quarantined(lk, known, num);
+}
+
+/* Take back what was claimed, so that it can be looked at again. */
+static void
+delete_rows(Target *t, ItemPointerData *tids, int num)
+{
+	if (num == 0)
+		return;
+	CommandCounterIncrement();	/* or the rows would be of this very command */
+	for (int i = 0; i < num; i++)
+		simple_table_tuple_delete(t->rel, &tids[i], InvalidSnapshot);
+	CommandCounterIncrement();
+}
+
+static void
+make_profile(int64 id, text *kind, TimestampTz at)
+{
+	static SPIPlanPtr plan = NULL;
+	Oid			types[3] = {INT8OID, TEXTOID, TIMESTAMPTZOID};
+	Datum		values[3] = {Int64GetDatum(id), PointerGetDatum(kind), TimestampTzGetDatum(at)};
+
+	SPI_connect();
+	if (plan == NULL)
+	{
+		plan = SPI_prepare("SELECT cdp._new_profile($1, $2, $3)", 3, types);
+		if (plan == NULL || SPI_keepplan(plan) != 0)
+			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	}
+	if (SPI_execute_plan(plan, values, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "SPI_execute_plan failed");
+	SPI_finish();
+}
+
+/*
+ * Write what is new in the call.  "known" has the highest priority first.
+ * Returns false when it is not a plain case, with nothing left behind.
+ */
+bool
+mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, Stitched *result)
+{
+	Known	  **by_bytes;
+	ItemPointerData *claimed;
+	int			num_claimed = 0;
+	bool		unknown = false;
+	bool	   *evidence;		/* is there some for known[0] and this one? */
+	bool		new_evidence = false;
+	Known	   *owner;
+	text	   *kind;
+	Target		link = {NULL};
+	Target		edge = {NULL};
+	int64		leaf;
+	bool		ok = true;
+
+	if (XactReadOnly || IsInParallelMode() || IsolationUsesXactSnapshot() ||
+		!is_plain(lk, known, num, call, &kind, &owner))
+		return false;
+
+	/* in the order of the locks */
+	by_bytes = palloc(num * sizeof(Known *));
+	claimed = palloc(num * sizeof(ItemPointerData));
+	evidence = palloc0(num * sizeof(bool));
+	for (int i = 0; i < num; i++)
+	{
+		int			j;
+
+		for (j = i; j > 0 && mcdp_compare_identifiers(lk, by_bytes[j - 1]->identifier, known[i]->identifier) > 0; j--)
+			by_bytes[j] = by_bytes[j - 1];
+		by_bytes[j] = known[i];
+		unknown |= !known[i]->linked;
+		/* a row that is overruled, or of a later call, would have to be changed */
+		if (i > 0 && mcdp_find_edge(lk, known[0]->identifier, known[i]->identifier, call->at, &evidence[i]) && !evidence[i])
+			return false;
+		new_evidence |= i > 0 && !evidence[i];
+	}
+
+	if ((unknown && !target_open(&link, lk->link.rel, LINK_COLUMNS)) ||
+		(new_evidence && !target_open(&edge, lk->edge.rel, EDGE_COLUMNS)))
+	{
+		target_close(&link);
+		return false;
+	}
+	leaf = owner ? owner->leaf : nextval_internal(get_relname_relid("profile_id_seq", lk->schema), true);
+	for (int i = 0; i < num && ok; i++)
+	{
+		if (by_bytes[i]->linked)
+			continue;
+		ok = insert_link(&link, by_bytes[i]->identifier, leaf, call);
+		if (ok)
+			claimed[num_claimed++] = link.slot->tts_tid;
+	}
+	if (owner && unknown)
+		ok = ok && lock_root(lk, owner);
+	for (int i = 0; i < num && ok; i++)
+	{
+		int			k;
+
+		for (k = 0; known[k] != by_bytes[i]; k++)
+			;
+		if (k > 0 && !evidence[k])
+			ok = insert_edge(lk, &edge, known[0]->identifier, known[k]->identifier, call);
+	}
+	if (!ok)
+		delete_rows(&link, claimed, num_claimed);
+	target_close(&link);
+	target_close(&edge);
+	if (!ok)
+		return false;
+	if (owner == NULL)
+		make_profile(leaf, kind, call->at);
+	CommandCounterIncrement();
+
+	result->leaf = known[0]->linked ? known[0]->leaf : leaf;
+	result->root = owner ? owner->root : leaf;
+	result->via = known[0]->identifier;
+	return true;
+}
