@@ -109,6 +109,7 @@ BEGIN
 	-- In lock order, and what is the system's own goes before tags are moved.
 	PERFORM _merge_journeys(survivor, merged, _merge_profiles.at);
 	PERFORM _merge_lifecycle(survivor, merged, _merge_profiles.at);
+	PERFORM _merge_purchase_due(merged);
 	PERFORM _merge_rfm(survivor, merged, _merge_profiles.at);
 	PERFORM _merge_timelines(survivor, merged);
 	PERFORM _merge_segments(survivor, merged);

@@ -63,6 +63,7 @@ CREATE TABLE cdp.label_set (
 	PRIMARY KEY (name, label)
 );
 COMMENT ON TABLE cdp.label_set IS 'named sets of labels (categories, brands …) for rules: count(purchase[@diapers]); writable';
+CREATE INDEX label_set_label_idx ON cdp.label_set (label);
 
 
 -- chunks: src/core/chunk.h describes the bytes

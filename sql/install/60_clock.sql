@@ -30,7 +30,7 @@ COMMENT ON COLUMN cdp.task_state.last_error_at IS 'the "now" of the run that fai
 CREATE FUNCTION cdp._tasks() RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT ARRAY['fold_tags', 'expire_tags', 'extend_timelines', 'lifecycle', 'rfm', 'segments', 'journeys', 'messages', 'partitions'];
+	SELECT ARRAY['fold_tags', 'expire_tags', 'extend_timelines', 'lifecycle', 'repurchase', 'rfm', 'segments', 'journeys', 'messages', 'partitions'];
 END;
 COMMENT ON FUNCTION cdp._tasks() IS 'the tasks of the clock, in their order';
 
@@ -54,6 +54,8 @@ BEGIN
 			SELECT t.done, t.lag INTO done, lag FROM _fold_timelines(now, max_rows) t;
 		WHEN 'lifecycle' THEN
 			SELECT t.done, t.lag INTO done, lag FROM _advance_lifecycle(now, max_rows) t;
+		WHEN 'repurchase' THEN
+			SELECT t.done, t.lag INTO done, lag FROM _advance_repurchase(now, max_rows) t;
 		WHEN 'rfm' THEN
 			SELECT t.done, t.lag INTO done, lag FROM _advance_rfm(now, max_rows) t;
 		WHEN 'segments' THEN
@@ -208,9 +210,9 @@ DECLARE
 BEGIN
 	IF what IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'what must not be null';
-	ELSIF what NOT IN ('all', 'timelines', 'lifecycle', 'segments') THEN
+	ELSIF what NOT IN ('all', 'timelines', 'lifecycle', 'purchase_due', 'segments') THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('cannot rebuild "%s"', what),
-			HINT = 'Use "all", "timelines", "lifecycle" or "segments".';
+			HINT = 'Use "all", "timelines", "lifecycle", "purchase_due" or "segments".';
 	END IF;
 	PERFORM _check_clock(now, '0');
 	lag := '0';
@@ -225,6 +227,13 @@ BEGIN
 		started := clock_timestamp();
 		task := 'lifecycle';
 		done := _rebuild_lifecycle(now);
+		took := clock_timestamp() - started;
+		RETURN NEXT;
+	END IF;
+	IF what IN ('all', 'purchase_due') THEN
+		started := clock_timestamp();
+		task := 'purchase_due';
+		done := _rebuild_purchase_due(now);
 		took := clock_timestamp() - started;
 		RETURN NEXT;
 	END IF;

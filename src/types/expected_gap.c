@@ -149,6 +149,21 @@ mcdp_gaps_median(const McdpGaps *g, int64 *median)
 	return true;
 }
 
+double
+mcdp_gaps_dispersion(const McdpGaps *g)
+{
+	int64		median;
+	double		sum = 0;
+
+	if (!mcdp_gaps_median(g, &median))
+		return 0;
+	for (uint32 i = 0; i < g->low.count; i++)
+		sum += fabs((double) ~g->low.items[i] - (double) median);
+	for (uint32 i = 0; i < g->high.count; i++)
+		sum += fabs((double) g->high.items[i] - (double) median);
+	return sum / mcdp_gaps_count(g) / Max(median, 1);
+}
+
 bool
 mcdp_shrink_gap(uint32 n, int64 median, const McdpPriorGap *prior, int64 *gap)
 {

@@ -82,6 +82,12 @@ mcdp_gaps_count(const McdpGaps *g)
  */
 extern bool mcdp_gaps_median(const McdpGaps *g, int64 *median);
 
+/*
+ * How irregular they are: the mean distance from the median, as a share of the
+ * median (the coefficient of dispersion); 0 without gaps.
+ */
+extern double mcdp_gaps_dispersion(const McdpGaps *g);
+
 /* The expected gap in microseconds; false = there is none. */
 extern bool mcdp_gaps_expected(const McdpGaps *g, const McdpPriorGap *prior, int64 *gap);
 
