@@ -94,9 +94,11 @@ CREATE TABLE cdp.journey_log (
 	run_id		bigint,
 	step		text,
 	what		text NOT NULL,
-	detail		text
+	detail		text,
+	value		double precision
 );
 COMMENT ON TABLE cdp.journey_log IS 'everything journeys decided, refusals with their reason';
+COMMENT ON COLUMN cdp.journey_log.value IS 'of a goal: the value of its event';
 CREATE INDEX journey_log_profile_id_idx ON cdp.journey_log (profile_id, journey);
 CREATE INDEX journey_log_run_id_idx ON cdp.journey_log (run_id);
 

@@ -660,9 +660,9 @@ BEGIN
 	WHERE s.run_id = w.run_id;
 
 	-- goals, once per run, also after its end
-	INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
-	SELECT e.at, e.profile_id, e.journey, e.version, e.run_id, e.step, 'goal', e.name
-	FROM (SELECT DISTINCT ON (s.run_id) s.run_id, t.at, t.profile_id, s.journey, s.version, s.step, t.name
+	INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail, value)
+	SELECT e.at, e.profile_id, e.journey, e.version, e.run_id, e.step, 'goal', e.name, e.value
+	FROM (SELECT DISTINCT ON (s.run_id) s.run_id, t.at, t.profile_id, s.journey, s.version, s.step, t.name, t.value
 		  FROM unnest(taken) t
 		  JOIN cdp.journey_listener l ON l.source = t.source AND l.name = t.name AND l.purpose = 'goal'
 		  CROSS JOIN LATERAL (SELECT p.profile_id FROM cdp.profile p WHERE p.canonical_id = t.profile_id OFFSET 0) m
@@ -805,23 +805,3 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION cdp.advance_journeys(timestamptz, int) IS 'consumes triggers and does the steps due at or before this instant; returns how many of both';
-
-CREATE FUNCTION cdp.journey_stats(name text)
-RETURNS TABLE (step text, entered bigint, waiting bigint, left_step bigint, messages bigint, goals bigint)
-LANGUAGE sql STABLE STRICT PARALLEL SAFE
-BEGIN ATOMIC
-	SELECT st.step,
-		   coalesce(r.at_step, 0) + coalesce(l.left_step, 0), coalesce(r.waiting, 0), coalesce(l.left_step, 0),
-		   coalesce(l.messages, 0), coalesce(l.goals, 0)
-	FROM (SELECT DISTINCT k AS step FROM cdp.journey_version v, jsonb_object_keys(v.spec -> 'steps') AS k
-		  WHERE v.journey = journey_stats.name) AS st
-	LEFT JOIN (SELECT s.step, count(*) FILTER (WHERE s.outcome IS DISTINCT FROM 'completed') AS at_step,
-					  count(*) FILTER (WHERE s.status = 'active') AS waiting
-			   FROM cdp.journey_state s WHERE s.journey = journey_stats.name GROUP BY s.step) AS r ON r.step = st.step
-	LEFT JOIN (SELECT g.step, count(*) FILTER (WHERE g.what = 'step') AS left_step,
-					  count(*) FILTER (WHERE g.what = 'sent') AS messages, count(*) FILTER (WHERE g.what = 'goal') AS goals
-			   FROM cdp.journey_log g WHERE g.journey = journey_stats.name GROUP BY g.step) AS l ON l.step = st.step
-	ORDER BY st.step COLLATE "C";
-END;
-COMMENT ON FUNCTION cdp.journey_stats(text) IS 'how many runs came to each step, stand there and left it, all versions together';
-

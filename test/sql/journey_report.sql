@@ -1,0 +1,57 @@
+-- What journeys have done, and why.
+SET client_min_messages = warning; DROP EXTENSION IF EXISTS marketing_cdp CASCADE; CREATE EXTENSION marketing_cdp; RESET client_min_messages; SET search_path = public, cdp; SET timezone = 'UTC';
+\set VERBOSITY terse
+
+SELECT create_journey('cart', '{"entry": {"on": "cart", "when": "!vip", "key": "label"}, "exit": [{"on": "purchase[$]"}], "goal": {"on": "purchase", "within": "7d"}, "holdout": 0.2, "start": "hour",
+	"steps": {"hour": {"wait": "1h", "next": "ab"}, "ab": {"split": [{"share": 0.5, "next": "mail", "name": "mail"}, {"share": 0.5, "next": "text", "name": "text"}]},
+		"mail": {"send": {"channel": "email", "template": "coupon"}, "next": "hold"}, "text": {"send": {"channel": "push", "template": "\"hi\""}, "next": "hold"},
+		"hold": {"wait_for": {"on": "call"}, "timeout": "3d", "next": "won", "else": "end"}, "won": {"tag": "won", "next": "end"}}}');
+SELECT journey_diagram('cart');
+
+CREATE TEMP TABLE who AS SELECT g, track(ARRAY['user_id:p' || g]::identifier[], 'cart', '{"product_id": "x"}', timestamptz '2026-02-01Z' + g * interval '1 min') AS id FROM generate_series(1, 200) g;
+SELECT count(track(ARRAY['user_id:p' || g]::identifier[], 'purchase', jsonb_build_object('product_id', 'x', 'value', 10 + g % 3), timestamptz '2026-02-02Z' + g * interval '1 min')) FROM generate_series(1, 200, 3) g;
+SELECT tag(id, 'vip') FROM who WHERE g = 7;
+
+-- a simulation on what has happened, of a journey that is not active: changes nothing
+CREATE TEMP TABLE before AS SELECT (SELECT count(*) FROM journey_state) AS runs, (SELECT count(*) FROM outbox) AS messages, (SELECT count(*) FROM journey_log) AS log, (SELECT count(*) FROM journey_trigger) AS triggers, (SELECT count(*) FROM event) AS events, (SELECT status FROM journey) AS status;
+CREATE TEMP TABLE simulated AS SELECT * FROM simulate_journey('cart', '2026-01-31Z', '10 days');
+SELECT b.* = a.* AS unchanged FROM before b, (SELECT (SELECT count(*) FROM journey_state) AS runs, (SELECT count(*) FROM outbox) AS messages, (SELECT count(*) FROM journey_log) AS log, (SELECT count(*) FROM journey_trigger) AS triggers, (SELECT count(*) FROM event) AS events, (SELECT status FROM journey) AS status) a;
+
+SELECT activate_journey('cart');
+-- the real thing does what was simulated
+SELECT count(*) > 0 AS ticked FROM generate_series(timestamptz '2026-01-31Z', '2026-02-10Z', '1 day') t, tick(t);
+SELECT s.*, l.passed, l.sent FROM simulated s FULL JOIN (SELECT step, count(*) FILTER (WHERE what = 'step') AS passed, count(*) FILTER (WHERE what = 'sent') AS sent FROM journey_log WHERE journey = 'cart' AND step IS NOT NULL GROUP BY step) l USING (step)
+WHERE (s.entered, s.messages) IS DISTINCT FROM (coalesce(l.passed, 0), coalesce(l.sent, 0));
+SELECT step, entered > 50 AS many, messages > 50 AS sent FROM simulated ORDER BY step;
+
+-- results against the log
+SELECT r.variant, r.profiles = x.profiles AS profiles, r.messaged = x.messaged AS messaged, r.converted = x.converted AS converted, r.value = x.value AS value, r.converted > 3 AS some
+FROM journey_results('cart') r FULL JOIN (
+	SELECT coalesce(nullif(s.variant, ''), 'all') AS variant, count(*) AS profiles, count(o.id) AS messaged,
+		count(g.g) AS converted, coalesce(sum(10 + g.g % 3), 0) AS value
+	FROM journey_state s LEFT JOIN outbox o USING (run_id) LEFT JOIN who w ON w.id = s.profile_id
+	LEFT JOIN generate_series(1, 200, 3) AS g(g) ON g.g = w.g
+	GROUP BY 1) x USING (variant) ORDER BY 1;
+SELECT variant, round(baseline_rate::numeric, 3) = (SELECT round(converted::numeric / profiles, 3) FROM journey_results('cart') WHERE variant = 'holdout') AS baseline, lift = rate / baseline_rate - 1 AS lift, abs(z) < 4 AS z FROM journey_lift('cart') ORDER BY 1;
+SELECT * FROM journey_lift('cart', 'nobody');
+SELECT * FROM journey_results('nowhere');
+
+-- why, why not
+CREATE TEMP TABLE one AS SELECT min(o.id) AS id, min(o.profile_id) AS profile_id FROM outbox o WHERE channel = 'push' AND profile_id NOT IN (SELECT w.id FROM who w WHERE w.g % 3 = 1);
+SELECT m.id = one.id AS claimed, ack_message(m.id, 'failed', 'no such device', '2026-02-11Z') FROM one, claim_messages('push', 1, at => '2026-02-11Z') m;
+SELECT what, regexp_replace(detail, '2026-\S+', '…', 'g') AS detail FROM one, why_message(one.id);
+SELECT w.what, regexp_replace(w.detail, '2026-\S+', '…', 'g') AS detail FROM why_no_message((SELECT id FROM who WHERE g = 7), 'cart', '2026-02-10Z') w;
+SELECT what, detail FROM why_no_message((SELECT min(profile_id) FROM journey_state WHERE variant = 'holdout'), 'cart', '2026-02-10Z') LIMIT 1;
+SELECT what, count(*) FROM who w, why_no_message(w.id, 'cart', '2026-02-10Z') y WHERE w.g IN (1, 4, 10) GROUP BY what ORDER BY what;
+SELECT identify(ARRAY['user_id:stranger']::identifier[], at => '2026-01-01Z') > 0 AS made;
+SELECT what, detail FROM why_no_message(resolve('user_id:stranger'), 'cart', '2026-02-10Z');
+SELECT pause_journey('cart');
+SELECT what, detail FROM why_no_message(resolve('user_id:stranger'), 'cart', '2026-02-10Z');
+SELECT why_no_message(1, 'nowhere', '2026-02-10Z');
+SELECT why_no_message(99999, 'cart', '2026-02-10Z');
+SELECT count(*) FROM why_message(99999);
+SELECT step, what, detail FROM journey_path((SELECT run_id FROM outbox JOIN one USING (id)));
+SELECT simulate_journey('nowhere', '2026-01-01Z');
+SELECT simulate_journey('cart', '2026-01-01Z', '-1 day');
+SELECT archive_journey('cart', '2026-02-11Z');
+SELECT simulate_journey('cart', '2026-01-01Z');
