@@ -190,16 +190,13 @@ CREATE FUNCTION cdp._part_profiles(was bigint, leaves bigint[], at timestamptz) 
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	roots	bigint[] := ARRAY(SELECT DISTINCT p.canonical_id FROM profile p WHERE p.profile_id = ANY (leaves) ORDER BY p.canonical_id);
-	root	bigint;
 BEGIN
 	PERFORM _unmerge_journeys(leaves, _part_profiles.at);
 	PERFORM _unmerge_lifecycle(was, roots, _part_profiles.at);
 	PERFORM _unmerge_timelines(leaves);
 	PERFORM _unmerge_segments(was, roots);
 	PERFORM _unmerge_tags(was, leaves);
-	FOREACH root IN ARRAY roots LOOP
-		PERFORM _derive_consent(root);
-	END LOOP;
+	PERFORM _unmerge_consent(roots, leaves);
 END
 $$;
 COMMENT ON FUNCTION cdp._part_profiles(bigint, bigint[], timestamptz)

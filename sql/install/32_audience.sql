@@ -29,9 +29,19 @@ CREATE FUNCTION cdp._matches(profile bigint, rule cdp.criteria, at timestamptz, 
 LANGUAGE c STABLE PARALLEL SAFE COST 5000 AS 'MODULE_PATHNAME', 'mcdp__matches';
 COMMENT ON FUNCTION cdp._matches(bigint, cdp.criteria, timestamptz, text) IS 'matches, with [$] bound to a label';
 
-CREATE FUNCTION cdp._audience_among(criteria cdp.criteria, among cdp.bitmap, at timestamptz, kind text) RETURNS cdp.bitmap
+-- whoever asks for them by name
+
+CREATE FUNCTION cdp.audience_with_suppressed(criteria cdp.criteria, at timestamptz DEFAULT now(), kind text DEFAULT 'person') RETURNS cdp.bitmap
+LANGUAGE c STABLE STRICT PARALLEL SAFE SET jit = off AS 'MODULE_PATHNAME', 'mcdp_audience_with_suppressed';
+COMMENT ON FUNCTION cdp.audience_with_suppressed(cdp.criteria, timestamptz, text) IS 'audience, with those whom rules of table suppression keep out';
+
+CREATE FUNCTION cdp.matches_with_suppressed(profile bigint, criteria cdp.criteria, at timestamptz DEFAULT now()) RETURNS boolean
+LANGUAGE c STABLE STRICT PARALLEL SAFE COST 10000 AS 'MODULE_PATHNAME', 'mcdp_matches_with_suppressed';
+COMMENT ON FUNCTION cdp.matches_with_suppressed(bigint, cdp.criteria, timestamptz) IS 'matches, for those whom rules of table suppression keep out too';
+
+CREATE FUNCTION cdp._audience_among(criteria cdp.criteria, among cdp.bitmap, at timestamptz, kind text, include_suppressed boolean DEFAULT false) RETURNS cdp.bitmap
 LANGUAGE c STABLE PARALLEL SAFE SET jit = off AS 'MODULE_PATHNAME', 'mcdp__audience_among';
-COMMENT ON FUNCTION cdp._audience_among(cdp.criteria, cdp.bitmap, timestamptz, text) IS 'who of these profiles (NULL = all) is in the audience; costs follow their number';
+COMMENT ON FUNCTION cdp._audience_among(cdp.criteria, cdp.bitmap, timestamptz, text, boolean) IS 'who of these profiles (NULL = all) is in the audience; costs follow their number';
 
 CREATE FUNCTION cdp._overlap(tags text[], at timestamptz, kind text, OUT a int, OUT b int, OUT in_both bigint) RETURNS SETOF record
 LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__overlap';

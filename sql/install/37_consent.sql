@@ -10,7 +10,8 @@
  *		enough; but a decision made after two of them had become one is about
  *		both, so it overrules what either had said before.
  *
- * Order of arrival makes no difference.  The tags "consent:purpose.channel"
+ * Purpose and channel "*" are those of 37_suppression.  Order of arrival makes
+ * no difference.  The tags "consent:purpose.channel"
  * are derived from it: whose decision in force is a grant.
  *
  * Locks: the purpose and channel (advisory: single decisions share it, bulk
@@ -237,7 +238,7 @@ DECLARE
 BEGIN
 	FOR t IN
 		SELECT coalesce(d.tag, o.tag) COLLATE "C" AS tag, coalesce(d.granted, false) AS granted
-		FROM (SELECT 'consent:' || f.purpose || '.' || f.channel AS tag, f.granted FROM cdp._consent_in_force(id, 'infinity') f) d
+		FROM (SELECT 'consent:' || f.purpose || '.' || f.channel AS tag, f.granted FROM cdp._consent_in_force(id, 'infinity') f WHERE f.purpose <> '*') d
 		FULL JOIN (SELECT a FROM cdp._all_tags_of(id) a WHERE starts_with(a, 'consent:')) o (tag) ON o.tag = d.tag
 		ORDER BY 1
 	LOOP
@@ -252,7 +253,24 @@ LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, c
 BEGIN
 	IF EXISTS (SELECT FROM cdp.consent_log l WHERE l.profile_id = ANY (members)) THEN
 		PERFORM cdp._derive_consent(survivor);
+		PERFORM cdp._derive_suppressed(survivor, NULL);
 	END IF;
 END
 $$;
 COMMENT ON FUNCTION cdp._merge_consent(bigint, bigint[]) IS 'the survivor after these leaves have joined it';
+
+CREATE FUNCTION cdp._unmerge_consent(roots bigint[], leaves bigint[]) RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	root bigint;
+	by_decision boolean := EXISTS (SELECT FROM cdp.consent_log l WHERE l.profile_id = ANY (leaves) AND l.purpose = '*');
+BEGIN
+	FOREACH root IN ARRAY roots LOOP
+		PERFORM cdp._derive_consent(root);
+		IF by_decision THEN
+			PERFORM cdp._derive_suppressed(root, false);
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp._unmerge_consent(bigint[], bigint[]) IS 'the canonical profiles that these leaves are now';

@@ -111,6 +111,13 @@ CREATE TABLE cdp.segment_work (
 COMMENT ON TABLE cdp.segment_work IS 'what passes have taken from segment_dirty or found themselves, until every segment has seen it';
 CREATE INDEX segment_work_batch_idx ON cdp.segment_work (batch);
 
+CREATE TABLE cdp.segment_pass (
+	tail		cdp.bitmap NOT NULL,
+	only_row	boolean PRIMARY KEY DEFAULT true,
+	CONSTRAINT segment_pass_only_row_check CHECK (only_row)
+);
+COMMENT ON TABLE cdp.segment_pass IS 'what the last pass has seen of event_tail: ids of events';
+
 CREATE TABLE cdp.segment_due (
 	segment	text COLLATE "C" NOT NULL,
 	due_at	timestamptz NOT NULL,

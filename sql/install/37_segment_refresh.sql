@@ -59,11 +59,19 @@ CREATE TRIGGER trait_rule_segments AFTER INSERT OR UPDATE OR DELETE ON cdp.trait
 
 -- what a pass finds out by itself
 
+CREATE FUNCTION cdp._suppression_inputs(kind text, include_suppressed boolean) RETURNS text[]
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	RETURN CASE WHEN include_suppressed THEN '{}' ELSE coalesce(cdp._criteria_inputs(cdp._suppression(kind)), '{}') END;
+END
+$$;
+COMMENT ON FUNCTION cdp._suppression_inputs(text, boolean) IS 'the inputs that matter because of suppression rules';
+
 CREATE FUNCTION cdp._collect_segment_work(batch bigint, at timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-	wanted text[] := ARRAY(SELECT DISTINCT i FROM cdp.segment s, unnest(s.inputs) i);
+	wanted text[] := ARRAY(SELECT DISTINCT i FROM cdp.segment s, unnest(s.inputs || cdp._suppression_inputs(s.kind, s.include_suppressed)) i);
 	everyone cdp.bitmap;
 	w record;
 	rest cdp.bitmap;
@@ -93,12 +101,18 @@ BEGIN
 
 	-- Events that are not folded yet are seen by rules already.
 	IF 'event' = ANY (wanted) THEN
+		before := coalesce((SELECT p.tail FROM cdp.segment_pass p), '{}');
+		SELECT coalesce(cdp.rb_build_agg(t.event_id), '{}') INTO present FROM cdp.event_tail t;
 		INSERT INTO cdp.segment_work (batch, input, members, cause)
 		SELECT _collect_segment_work.batch, 'event', cdp.rb_build_agg(p.canonical_id), CASE WHEN e.backfill THEN 'backfill' ELSE 'event' END
 		FROM cdp.event_tail t JOIN cdp.profile p ON p.profile_id = t.profile_id
 		CROSS JOIN LATERAL (SELECT r.backfill FROM cdp.event r
 							WHERE r.profile_id = t.owner_id AND r.event_id = t.event_id AND r.at = t.at LIMIT 1) e
+		WHERE cdp.rb_andnot(present, before) OPERATOR(cdp.@>) t.event_id
 		GROUP BY e.backfill;
+		IF NOT cdp.rb_equals(present, before) THEN
+			INSERT INTO cdp.segment_pass (tail) VALUES (present) ON CONFLICT (only_row) DO UPDATE SET tail = excluded.tail;
+		END IF;
 	END IF;
 
 	-- What was written down.  Whoever changed a tag silently did so in one
@@ -142,7 +156,7 @@ LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'mcdp__criteri
 COMMENT ON FUNCTION cdp._criteria_next(cdp.criteria, cdp.timeline, timestamptz, jsonb, jsonb) IS 'the first instant after "at" at which a rule may answer differently if nothing happens, maybe too early; NULL = never';
 
 -- Histories and traits apart: the earlier of both is what counts, and both are noted.
-CREATE FUNCTION cdp._criteria_due(criteria cdp.criteria, touched cdp.bitmap, at timestamptz) RETURNS TABLE (profile_id bigint, due_at timestamptz)
+CREATE FUNCTION cdp._criteria_dues(criteria cdp.criteria, touched cdp.bitmap, at timestamptz) RETURNS TABLE (profile_id bigint, due_at timestamptz)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
@@ -152,18 +166,18 @@ BEGIN
 	IF cdp._criteria_events(criteria) <> '{}' AND touched IS NULL THEN
 		RETURN QUERY
 		SELECT d.id, d.next_at
-		FROM (SELECT t.profile_id, cdp._criteria_next(_criteria_due.criteria, t.timeline, _criteria_due.at, NULL, lookups)
+		FROM (SELECT t.profile_id, cdp._criteria_next(_criteria_dues.criteria, t.timeline, _criteria_dues.at, NULL, lookups)
 			  FROM cdp.profile_timeline t) d(id, next_at) WHERE d.next_at IS NOT NULL;
 	ELSIF cdp._criteria_events(criteria) <> '{}' THEN
 		RETURN QUERY
 		SELECT d.id, d.next_at
-		FROM (SELECT t.profile_id, cdp._criteria_next(_criteria_due.criteria, t.timeline, _criteria_due.at, NULL, lookups)
+		FROM (SELECT t.profile_id, cdp._criteria_next(_criteria_dues.criteria, t.timeline, _criteria_dues.at, NULL, lookups)
 			  FROM cdp._timelines_of(touched) t) d(id, next_at) WHERE d.next_at IS NOT NULL;
 	END IF;
 	IF dated <> '{}' THEN
 		RETURN QUERY
 		SELECT d.id, d.next_at
-		FROM (SELECT c.id, cdp._criteria_next(_criteria_due.criteria, NULL, _criteria_due.at,
+		FROM (SELECT c.id, cdp._criteria_next(_criteria_dues.criteria, NULL, _criteria_dues.at,
 											  (SELECT jsonb_object_agg(n, cdp.trait(c.id, n)) FROM unnest(dated) n), lookups)
 			  FROM (SELECT cdp.rb_iterate(touched) WHERE touched IS NOT NULL
 					UNION
@@ -173,7 +187,7 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION cdp._criteria_due(cdp.criteria, cdp.bitmap, timestamptz) IS 'when the rule is to be looked at again for each of these profiles (NULL = all), if ever';
+COMMENT ON FUNCTION cdp._criteria_dues(cdp.criteria, cdp.bitmap, timestamptz) IS 'when the rule is to be looked at again for each of these profiles (NULL = all), if ever';
 
 -- Earlier than due_at by at most a 32nd of the time until then, later than "at".
 CREATE FUNCTION cdp._due_bucket(due_at timestamptz, at timestamptz) RETURNS timestamptz
@@ -193,7 +207,9 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_
 BEGIN
 	INSERT INTO cdp.segment_due (segment, due_at, members)
 	SELECT s.name, cdp._due_bucket(d.due_at, _note_segment_due.at), cdp.rb_build_agg(d.profile_id)
-	FROM cdp._criteria_due(s.criteria, touched, _note_segment_due.at) d
+	FROM (VALUES (s.criteria), (CASE WHEN NOT s.include_suppressed THEN cdp._suppression(s.kind) END)) c(rule),
+		LATERAL cdp._criteria_dues(c.rule, touched, _note_segment_due.at) d
+	WHERE c.rule IS NOT NULL
 	GROUP BY 2;
 	-- Put rows of the same instant together now and then.
 	IF _note_segment_due.batch % 64 = 0 THEN
@@ -219,6 +235,7 @@ DECLARE
 	silent cdp.bitmap;
 	twofold cdp.bitmap;
 	by_cause cdp.bitmap[];
+	inputs text[] := s.inputs || cdp._suppression_inputs(s.kind, s.include_suppressed);
 	causes text[] := '{merge,policy,backfill,event,tag,first,time}';
 	one cdp.bitmap;
 BEGIN
@@ -234,7 +251,7 @@ BEGIN
 		coalesce(cdp.rb_or_agg(w.members) FILTER (WHERE w.input = 'gone:' || s.name), '{}') AS gone
 	INTO work
 	FROM cdp.segment_work w
-	WHERE w.batch > s.batch_seen AND (w.input IN ('', 'gone:' || s.name) OR w.input = ANY (s.inputs));
+	WHERE w.batch > s.batch_seen AND (w.input IN ('', 'gone:' || s.name) OR w.input = ANY (inputs));
 	old := cdp.rb_or(old, work.gone);
 
 	-- Whom to look at.
@@ -249,12 +266,12 @@ BEGIN
 	IF cdp.rb_is_empty(touched) THEN
 		new := '{}';
 	ELSIF s.criteria IS NULL THEN
-		new := cdp._audience_among('all', cdp._canonical_set(s.given), _refresh_segment.at, s.kind);
+		new := cdp._audience_among('all', cdp._canonical_set(s.given), _refresh_segment.at, s.kind, s.include_suppressed);
 		new := cdp.rb_and(new, coalesce(touched, new));
 	ELSE
-		new := cdp._audience_among(s.criteria, touched, _refresh_segment.at, s.kind);
+		new := cdp._audience_among(s.criteria, touched, _refresh_segment.at, s.kind, s.include_suppressed);
 	END IF;
-	IF 'event' = ANY (s.inputs) OR 'trait' = ANY (s.inputs) THEN
+	IF 'event' = ANY (inputs) OR 'trait' = ANY (inputs) THEN
 		PERFORM cdp._note_segment_due(s, touched, batch, _refresh_segment.at) WHERE touched IS NULL OR NOT cdp.rb_is_empty(touched);
 	END IF;
 	old := cdp.rb_and(old, coalesce(touched, old));
@@ -268,7 +285,7 @@ BEGIN
 			silent := cdp.rb_and(changed, cdp.rb_or(cdp.rb_or(work.merge, work.policy), work.backfill));
 			twofold := cdp.rb_and(silent, work.event);
 			IF NOT cdp.rb_is_empty(twofold) AND s.criteria IS NOT NULL THEN
-				silent := cdp.rb_andnot(silent, cdp.rb_xor(cdp._audience_among(s.criteria, twofold, s.computed_at, s.kind), cdp.rb_and(new, twofold)));
+				silent := cdp.rb_andnot(silent, cdp.rb_xor(cdp._audience_among(s.criteria, twofold, s.computed_at, s.kind, s.include_suppressed), cdp.rb_and(new, twofold)));
 			END IF;
 			one := cdp.rb_andnot(changed, silent);
 			by_cause := ARRAY[cdp.rb_and(silent, work.merge), cdp.rb_and(silent, work.policy), cdp.rb_and(silent, work.backfill),

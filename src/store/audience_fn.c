@@ -23,10 +23,12 @@
 
 #include "store/audience.h"
 #include "store/chunk_scan.h"
+#include "store/suppression.h"
 #include "types/bitmap.h"
 #include "types/criteria_datum.h"
 
 PG_FUNCTION_INFO_V1(mcdp_audience_set);
+PG_FUNCTION_INFO_V1(mcdp_audience_with_suppressed);
 PG_FUNCTION_INFO_V1(mcdp_audience_count);
 PG_FUNCTION_INFO_V1(mcdp__matching_ids);
 
@@ -66,11 +68,22 @@ finish_spi(void)
  * everybody of a kind, are evaluated where the tags are stored.
  */
 static uint64
-eval_audience(CriteriaNode *rule, TimestampTz at, const char *kind, MemoryContext cx, Rbuf **members)
+eval_audience(CriteriaNode *rule, TimestampTz at, const char *kind, bool suppress,
+			  MemoryContext cx, Rbuf **members)
 {
 	uint64		count = 0;
 	Rbuf	   *found;
 
+	if (suppress)
+	{
+		MemoryContext old;
+
+		connect_spi();
+		old = MemoryContextSwitchTo(cx);
+		rule = mcdp_suppression_apply(rule, kind);
+		MemoryContextSwitchTo(old);
+		finish_spi();
+	}
 	if (mcdp_chunk_rule_is(rule) && mcdp_universe_is_tag(kind, at))
 	{
 		if (members != NULL)
@@ -89,12 +102,13 @@ eval_audience(CriteriaNode *rule, TimestampTz at, const char *kind, MemoryContex
 }
 
 static uint64
-call_audience(FunctionCallInfo fcinfo, MemoryContext cx, Rbuf **members)
+call_audience(FunctionCallInfo fcinfo, bool suppress, MemoryContext cx, Rbuf **members)
 {
 	CriteriaNode *rule = mcdp_criteria_open(PG_GETARG_CRITERIA_PP(0));
 
 	mcdp_audience_check_rule(rule);
-	return eval_audience(rule, PG_GETARG_TIMESTAMPTZ(1), text_to_cstring(PG_GETARG_TEXT_PP(2)), cx, members);
+	return eval_audience(rule, PG_GETARG_TIMESTAMPTZ(1), text_to_cstring(PG_GETARG_TEXT_PP(2)),
+						 suppress, cx, members);
 }
 
 Rbuf *
@@ -111,10 +125,24 @@ mcdp_audience_of_all_kinds(MemoryContext cx, CriteriaNode *rule, TimestampTz at)
 	{
 		Rbuf	   *members;
 
-		eval_audience(rule, at, lfirst(kind), cx, &members);
+		eval_audience(rule, at, lfirst(kind), true, cx, &members);
 		mcdp_rbuf_or(result, members);
 		mcdp_rbuf_free(members);
 	}
+	return result;
+}
+
+static Datum
+audience(FunctionCallInfo fcinfo, bool suppress)
+{
+	MemoryContext cx = AllocSetContextCreate(CurrentMemoryContext, "audience",
+											 ALLOCSET_DEFAULT_SIZES);
+	Rbuf	   *members;
+	Datum		result;
+
+	call_audience(fcinfo, suppress, cx, &members);
+	result = mcdp_rbuf_to_bitmap(members);
+	MemoryContextDelete(cx);
 	return result;
 }
 
@@ -122,15 +150,14 @@ mcdp_audience_of_all_kinds(MemoryContext cx, CriteriaNode *rule, TimestampTz at)
 Datum
 mcdp_audience_set(PG_FUNCTION_ARGS)
 {
-	MemoryContext cx = AllocSetContextCreate(CurrentMemoryContext, "audience",
-											 ALLOCSET_DEFAULT_SIZES);
-	Rbuf	   *members;
-	Datum		result;
+	PG_RETURN_DATUM(audience(fcinfo, true));
+}
 
-	call_audience(fcinfo, cx, &members);
-	result = mcdp_rbuf_to_bitmap(members);
-	MemoryContextDelete(cx);
-	PG_RETURN_DATUM(result);
+/* audience_with_suppressed(criteria, at, kind) */
+Datum
+mcdp_audience_with_suppressed(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(audience(fcinfo, false));
 }
 
 /* audience_count(criteria, at, kind) */
@@ -139,7 +166,7 @@ mcdp_audience_count(PG_FUNCTION_ARGS)
 {
 	MemoryContext cx = AllocSetContextCreate(CurrentMemoryContext, "audience",
 											 ALLOCSET_DEFAULT_SIZES);
-	uint64		count = call_audience(fcinfo, cx, NULL);
+	uint64		count = call_audience(fcinfo, true, cx, NULL);
 
 	MemoryContextDelete(cx);
 	PG_RETURN_INT64((int64) count);

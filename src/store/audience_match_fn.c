@@ -27,9 +27,11 @@
 
 #include "store/audience.h"
 #include "store/audience_estimate.h"
+#include "store/suppression.h"
 #include "types/criteria_datum.h"
 
 PG_FUNCTION_INFO_V1(mcdp_matches);
+PG_FUNCTION_INFO_V1(mcdp_matches_with_suppressed);
 PG_FUNCTION_INFO_V1(mcdp__matches);
 
 #define FIRST_CALLS		32		/* before costs are thought about */
@@ -160,7 +162,7 @@ get_set(OpenRule *open, TimestampTz at)
 /* ---- functions ---- */
 
 static bool
-matches(CriteriaNode *rule, int64 id, TimestampTz at, const char *label)
+matches(CriteriaNode *rule, int64 id, TimestampTz at, const char *label, bool suppress)
 {
 	MemoryContext cx = AllocSetContextCreate(CurrentMemoryContext, "matches",
 											 ALLOCSET_SMALL_SIZES);
@@ -168,8 +170,10 @@ matches(CriteriaNode *rule, int64 id, TimestampTz at, const char *label)
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	result = mcdp_source_in_universe(id, at) &&
-		mcdp_audience_matches(cx, rule, id, at, label);
+	result = mcdp_source_in_universe(id, at);
+	if (result && suppress)
+		rule = mcdp_suppression_apply_to(rule, id);
+	result = result && mcdp_audience_matches(cx, rule, id, at, label);
 	if (SPI_finish() != SPI_OK_FINISH)
 		elog(ERROR, "SPI_finish failed");
 	MemoryContextDelete(cx);
@@ -189,7 +193,17 @@ mcdp_matches(PG_FUNCTION_ARGS)
 	set = get_set(open, at);
 	if (set != NULL)
 		PG_RETURN_BOOL(id >= 0 && mcdp_rbuf_contains(set, (uint64) id));
-	PG_RETURN_BOOL(matches(open->rule, id, at, NULL));
+	PG_RETURN_BOOL(matches(open->rule, id, at, NULL, true));
+}
+
+/* matches_with_suppressed(profile, criteria, at) */
+Datum
+mcdp_matches_with_suppressed(PG_FUNCTION_ARGS)
+{
+	OpenRule   *open = open_rule(fcinfo);
+
+	mcdp_audience_check_rule(open->rule);
+	PG_RETURN_BOOL(matches(open->rule, PG_GETARG_INT64(0), PG_GETARG_TIMESTAMPTZ(2), NULL, false));
 }
 
 /*
@@ -203,5 +217,5 @@ mcdp__matches(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
 		PG_RETURN_NULL();
 	PG_RETURN_BOOL(matches(open_rule(fcinfo)->rule, PG_GETARG_INT64(0), PG_GETARG_TIMESTAMPTZ(2),
-						   PG_ARGISNULL(3) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(3))));
+						   PG_ARGISNULL(3) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(3)), true));
 }

@@ -23,6 +23,7 @@
 
 #include "store/audience.h"
 #include "store/audience_probe.h"
+#include "store/suppression.h"
 #include "types/bitmap.h"
 #include "types/criteria_datum.h"
 
@@ -45,22 +46,24 @@ finish_spi(void)
 		elog(ERROR, "SPI_finish failed");
 }
 
-/* _audience_among(criteria, among, at, kind); among NULL = everybody */
+/* _audience_among(criteria, among, at, kind, include_suppressed); among NULL = everybody */
 Datum
 mcdp__audience_among(PG_FUNCTION_ARGS)
 {
 	MemoryContext cx;
 	CriteriaNode *rule;
 	TimestampTz at;
+	char	   *kind;
 	Rbuf	   *universe,
 			   *members;
 	Datum		result;
 
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(2) || PG_ARGISNULL(3))
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(2) || PG_ARGISNULL(3) || PG_ARGISNULL(4))
 		PG_RETURN_NULL();
 	cx = AllocSetContextCreate(CurrentMemoryContext, "audience", ALLOCSET_DEFAULT_SIZES);
 	rule = mcdp_criteria_open(PG_GETARG_CRITERIA_PP(0));
 	at = PG_GETARG_TIMESTAMPTZ(2);
+	kind = text_to_cstring(PG_GETARG_TEXT_PP(3));
 	if (mcdp_criteria_has_free_label(rule))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -68,7 +71,9 @@ mcdp__audience_among(PG_FUNCTION_ARGS)
 				 errhint("Use it inside any(event: rule), or in the rules of a journey.")));
 
 	connect_spi();
-	universe = mcdp_source_universe(cx, text_to_cstring(PG_GETARG_TEXT_PP(3)), at);
+	if (!PG_GETARG_BOOL(4))
+		rule = mcdp_suppression_apply(rule, kind);
+	universe = mcdp_source_universe(cx, kind, at);
 	if (PG_ARGISNULL(1))
 		members = universe;
 	else
