@@ -552,21 +552,6 @@ COMMENT ON FUNCTION cdp._add_edges(cdp.identifier, cdp.identifier[], timestamptz
 
 CREATE FUNCTION cdp.identify(identifiers cdp.identifier[], traits jsonb DEFAULT '{}', at timestamptz DEFAULT now(),
 							 source text DEFAULT NULL, kind text DEFAULT 'person') RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
-DECLARE
-	who	record;
-BEGIN
-	IF traits IS NULL THEN
-		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'traits must not be null';
-	ELSIF jsonb_typeof(traits) <> 'object' THEN
-		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'traits must be a JSON object';
-	END IF;
-	SELECT * INTO who FROM _stitch(identifiers, identify.kind, identify.at, identify.source);
-	IF traits <> '{}' THEN
-		PERFORM _set_traits(who.leaf_id, traits, identify.at, identify.source);
-	END IF;
-	RETURN who.canonical_id;
-END
-$$;
+LANGUAGE C AS 'MODULE_PATHNAME', 'mcdp_identify';
 COMMENT ON FUNCTION cdp.identify(cdp.identifier[], jsonb, timestamptz, text, text)
 	IS 'these identifiers belong to one profile, and it has these traits; returns the canonical profile id';

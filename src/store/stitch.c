@@ -29,6 +29,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
+#include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -36,6 +37,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -51,6 +53,7 @@
 
 PG_FUNCTION_INFO_V1(mcdp__look_up);
 PG_FUNCTION_INFO_V1(mcdp__stitch);
+PG_FUNCTION_INFO_V1(mcdp_identify);
 
 Keyed
 mcdp_open_keyed(Oid schema, const char *table, const char *index)
@@ -367,72 +370,125 @@ nothing_new(Lookup *lk, Known *known, int num, text *kind, TimestampTz at, Known
 	return result;
 }
 
+/* Call _stitch_new(identifiers, kind, at, source, message_id) with the arguments of args. */
+static Datum
+stitch_new(FmgrInfo *flinfo, Oid array_type, NullableDatum *args)
+{
+	LOCAL_FCINFO(call, STITCH_ARGS);
+	FmgrInfo   *more = flinfo->fn_extra;
+	Datum		result;
+
+	if (more == NULL)
+	{
+		Oid			types[STITCH_ARGS] = {array_type, TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID};
+		List	   *name = list_make2(makeString("cdp"), makeString("_stitch_new"));
+
+		more = MemoryContextAlloc(flinfo->fn_mcxt, sizeof(FmgrInfo));
+		fmgr_info_cxt(LookupFuncName(name, STITCH_ARGS, types, false), more, flinfo->fn_mcxt);
+		flinfo->fn_extra = more;
+	}
+	InitFunctionCallInfoData(*call, more, STITCH_ARGS, InvalidOid, NULL, NULL);
+	for (int i = 0; i < STITCH_ARGS; i++)
+		call->args[i] = args[i];
+	result = FunctionCallInvoke(call);
+	if (call->isnull)
+		elog(ERROR, "function %u returned NULL", more->fn_oid);
+	return result;
+}
+
+/* What can be done without it; false when it is left to _stitch_new. */
+static bool
+stitch_here(NullableDatum *args, Stitched *who)
+{
+	ArrayType  *array;
+	StitchCall	call;
+	Lookup		lk;
+	Known	   *known;
+	Known	   *owner;
+	int			num;
+	bool		done;
+
+	if (args[0].isnull || args[2].isnull || TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(args[2].value)))
+		return false;			/* an error */
+	array = DatumGetArrayTypeP(args[0].value);
+	call.kind = args[1].isnull ? NULL : DatumGetTextPP(args[1].value);
+	call.at = DatumGetTimestampTz(args[2].value);
+	call.source = args[3].isnull ? NULL : DatumGetTextPP(args[3].value);
+	call.message_id = args[4].isnull ? NULL : DatumGetTextPP(args[4].value);
+
+	lookup_begin(&lk, ARR_ELEMTYPE(array));
+	num = look_up_all(&lk, array, &known);
+	done = nothing_new(&lk, known, num, call.kind, call.at, &owner);
+	if (done)
+	{
+		who->leaf = owner->leaf;
+		who->root = owner->root;
+		who->via = owner->identifier;
+	}
+	else if (num > 0)
+		done = mcdp_stitch_plain(&lk, by_priority(known, num), num, &call, who);
+	lookup_end(&lk);
+	return done;
+}
+
 /* _stitch(identifiers, kind, at, source, message_id, OUT leaf_id, OUT canonical_id, OUT via) */
 Datum
 mcdp__stitch(PG_FUNCTION_ARGS)
 {
-	LOCAL_FCINFO(call, STITCH_ARGS);
-	FmgrInfo   *more = fcinfo->flinfo->fn_extra;
-	Datum		result;
+	Stitched	who;
+	Datum		values[3];
+	bool		isnull[3] = {false, false, false};
+	TupleDesc	desc;
 
-	if (!PG_ARGISNULL(0) && !PG_ARGISNULL(2) && !TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(2)))
+	if (!stitch_here(fcinfo->args, &who))
+		return stitch_new(fcinfo->flinfo, get_fn_expr_argtype(fcinfo->flinfo, 0), fcinfo->args);
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	values[0] = Int64GetDatum(who.leaf);
+	values[1] = Int64GetDatum(who.root);
+	values[2] = who.via;
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, isnull)));
+}
+
+static void
+set_traits(int64 leaf, Datum traits, NullableDatum at, NullableDatum source)
+{
+	Oid			types[4] = {INT8OID, JSONBOID, TIMESTAMPTZOID, TEXTOID};
+	Datum		values[4] = {Int64GetDatum(leaf), traits, at.value, source.value};
+	char		nulls[5] = {' ', ' ', ' ', source.isnull ? 'n' : ' ', 0};
+
+	static SPIPlanPtr plan = NULL;
+
+	mcdp_run("SELECT cdp._set_traits($1, $2, $3, $4)", &plan, 4, types, values, nulls);
+}
+
+/* identify(identifiers, traits, at, source, kind) */
+Datum
+mcdp_identify(PG_FUNCTION_ARGS)
+{
+	NullableDatum args[STITCH_ARGS] = {fcinfo->args[0], fcinfo->args[4], fcinfo->args[2], fcinfo->args[3], {0, true}};
+	Stitched	who;
+	Jsonb	   *traits;
+
+	if (PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("traits must not be null")));
+	traits = PG_GETARG_JSONB_P(1);
+	if (!JB_ROOT_IS_OBJECT(traits))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("traits must be a JSON object")));
+
+	if (!stitch_here(args, &who))
 	{
-		ArrayType  *array = PG_GETARG_ARRAYTYPE_P(0);
-		StitchCall	stitch;
-		Stitched	who;
-		Lookup		lk;
-		Known	   *known;
-		Known	   *owner;
-		int			num;
-		bool		done;
+		HeapTupleHeader row = DatumGetHeapTupleHeader(stitch_new(fcinfo->flinfo, get_fn_expr_argtype(fcinfo->flinfo, 0), args));
+		bool		isnull;
 
-		stitch.kind = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1);
-		stitch.at = PG_GETARG_TIMESTAMPTZ(2);
-		stitch.source = PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3);
-		stitch.message_id = PG_ARGISNULL(4) ? NULL : PG_GETARG_TEXT_PP(4);
-		lookup_begin(&lk, ARR_ELEMTYPE(array));
-		num = look_up_all(&lk, array, &known);
-		done = nothing_new(&lk, known, num, stitch.kind, stitch.at, &owner);
-		if (done)
-		{
-			who.leaf = owner->leaf;
-			who.root = owner->root;
-			who.via = owner->identifier;
-		}
-		else if (num > 0)
-			done = mcdp_stitch_plain(&lk, by_priority(known, num), num, &stitch, &who);
-		lookup_end(&lk);
-		if (done)
-		{
-			Datum		values[3];
-			bool		isnull[3] = {false, false, false};
-			TupleDesc	desc;
-
-			if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-				elog(ERROR, "return type must be a row type");
-			values[0] = Int64GetDatum(who.leaf);
-			values[1] = Int64GetDatum(who.root);
-			values[2] = who.via;
-			PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, isnull)));
-		}
+		who.leaf = DatumGetInt64(GetAttributeByNum(row, 1, &isnull));
+		who.root = DatumGetInt64(GetAttributeByNum(row, 2, &isnull));
 	}
-
-	if (more == NULL)
-	{
-		Oid			types[STITCH_ARGS];
-		List	   *name = list_make2(makeString("cdp"), makeString("_stitch_new"));
-
-		for (int i = 0; i < STITCH_ARGS; i++)
-			types[i] = get_fn_expr_argtype(fcinfo->flinfo, i);
-		more = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(FmgrInfo));
-		fmgr_info_cxt(LookupFuncName(name, STITCH_ARGS, types, false), more, fcinfo->flinfo->fn_mcxt);
-		fcinfo->flinfo->fn_extra = more;
-	}
-	InitFunctionCallInfoData(*call, more, STITCH_ARGS, InvalidOid, NULL, NULL);
-	for (int i = 0; i < STITCH_ARGS; i++)
-		call->args[i] = fcinfo->args[i];
-	result = FunctionCallInvoke(call);
-	if (call->isnull)
-		elog(ERROR, "function %u returned NULL", more->fn_oid);
-	PG_RETURN_DATUM(result);
+	if (JB_ROOT_COUNT(traits) > 0)
+		set_traits(who.leaf, PG_GETARG_DATUM(1), fcinfo->args[2], fcinfo->args[3]);
+	PG_RETURN_INT64(who.root);
 }

@@ -23,6 +23,7 @@
 
 #include "access/skey.h"
 #include "datatype/timestamp.h"
+#include "executor/spi.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
 #include "utils/typcache.h"
@@ -105,6 +106,7 @@ extern int	mcdp_compare_identifiers(Lookup *lk, Datum a, Datum b);
 extern bool mcdp_find_edge(Lookup *lk, Datum a, Datum b, TimestampTz at, bool *holds);
 
 /* stitch_write.c */
+extern void mcdp_run(const char *sql, SPIPlanPtr *plan, int num, Oid *types, Datum *values, const char *nulls);
 extern bool mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, Stitched *result);
 
 #endif							/* MCDP_STITCH_H */

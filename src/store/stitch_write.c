@@ -313,6 +313,24 @@ delete_rows(Target *t, ItemPointerData *tids, int num)
 	CommandCounterIncrement();
 }
 
+/* Run a SELECT of ours; the plan is kept for the session. */
+void
+mcdp_run(const char *sql, SPIPlanPtr *plan, int num, Oid *types, Datum *values, const char *nulls)
+{
+	SPI_connect();
+	if (*plan == NULL)
+	{
+		SPIPlanPtr	made = SPI_prepare(sql, num, types);
+
+		if (made == NULL || SPI_keepplan(made) != 0)
+			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+		*plan = made;
+	}
+	if (SPI_execute_plan(*plan, values, nulls, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "SPI_execute_plan failed: %s", sql);
+	SPI_finish();
+}
+
 static void
 make_profile(int64 id, text *kind, TimestampTz at)
 {
@@ -320,16 +338,7 @@ make_profile(int64 id, text *kind, TimestampTz at)
 	Oid			types[3] = {INT8OID, TEXTOID, TIMESTAMPTZOID};
 	Datum		values[3] = {Int64GetDatum(id), PointerGetDatum(kind), TimestampTzGetDatum(at)};
 
-	SPI_connect();
-	if (plan == NULL)
-	{
-		plan = SPI_prepare("SELECT cdp._new_profile($1, $2, $3)", 3, types);
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-	}
-	if (SPI_execute_plan(plan, values, NULL, false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "SPI_execute_plan failed");
-	SPI_finish();
+	mcdp_run("SELECT cdp._new_profile($1, $2, $3)", &plan, 3, types, values, NULL);
 }
 
 /*
