@@ -122,7 +122,7 @@ BEGIN ATOMIC
 		JOIN cdp.profile leaf ON leaf.canonical_id = me.canonical_id
 		JOIN cdp.relation r ON r.a = leaf.profile_id
 		JOIN cdp.profile other ON other.profile_id = r.b
-	WHERE me.profile_id = related.profile AND r.relation = related.relation
+	WHERE me.profile_id = related.profile AND r.relation = related.relation AND other.canonical_id <> me.canonical_id
 	  AND r.since <= related.at AND (r.until IS NULL OR r.until > related.at)
 	ORDER BY other.canonical_id;
 END;
