@@ -95,9 +95,14 @@ check-shell:
 	@shellcheck -x -s sh tools/install-deps tools/build-deb debian/tests/installcheck test/run-private test/run-job test/run-majors test/run-coverage test/run-asan test/check-includes test/check-exports test/check-docs test/server-conf tools/private-server demo/run bench/server bench/*.sh .ci/run
 
 # --- heavier checks, each a target of its own -------------------------------
-.PHONY: fuzz test-asan test-majors coverage
+.PHONY: fuzz test-asan test-majors coverage test-oracle
 fuzz:
 	@$(MAKE) -s -C test/fuzz run
+# the tests that compare random histories with a brute-force definition, on many more of them
+ORACLE_TESTS      = funnel_random sequence_random event_state_random timeline_random timeline_session retention
+ORACLE_HISTORIES ?= 100000
+test-oracle:
+	@ORACLE_HISTORIES=$(ORACLE_HISTORIES) $(MAKE) -s test TESTS=regress REGRESS='$(ORACLE_TESTS)'
 test-asan:
 	@MAKE='$(MAKE)' TESTS='$(TESTS)' sh test/run-asan
 coverage:

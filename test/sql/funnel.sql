@@ -21,6 +21,7 @@ INSERT INTO example(history, steps, within, why) VALUES
 	('A1 B2 C3 B4 D5', '{A,B,C,D}', '9 s', 'a repeat of B'),
 	('A1 A2 B3', '{A,B}', '9 s', 'a repeat of A begins another chain'),
 	('A1 B2 A3 C4', '{A,B,C}', '9 s', 'which here reaches less'),
+	('A1 B2 B3 C4', '{A,B,C}', '9 s', 'the second B can be the one that counts'),
 	('A1 B2 A3', '{A,B,A}', '9 s', 'the next step is no repeat'),
 	('A1 B2 D3 C4', '{A,B,C,D}', '9 s', 'D comes between'),
 	('A1 B2 X3 C4', '{A,B,C}', '9 s', 'so does what is no step'),
