@@ -373,12 +373,12 @@ BEGIN
 			events := events || e;
 		ELSIF m.type = 'identify' THEN
 			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source, m.message_id);
-			PERFORM cdp._set_traits(owner.leaf_id, coalesce(nullif(m.payload -> 'traits', 'null'), '{}'), m.at, m.source);
+			PERFORM cdp._take_traits(owner.leaf_id, coalesce(nullif(m.payload -> 'traits', 'null'), '{}'), m.at, m.source, m.payload, m.received_at);
 		ELSIF m.type = 'group' THEN
 			SELECT * INTO STRICT other
 			FROM cdp._stitch(ARRAY[cdp.identifier('account', cdp._json_id(m.payload -> 'groupId'))], NULL, m.at, m.source);
 			owner := other;
-			PERFORM cdp._set_traits(other.leaf_id, coalesce(nullif(m.payload -> 'traits', 'null'), '{}'), m.at, m.source);
+			PERFORM cdp._take_traits(other.leaf_id, coalesce(nullif(m.payload -> 'traits', 'null'), '{}'), m.at, m.source, m.payload, m.received_at);
 			IF m.identifiers IS NOT NULL THEN
 				SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source, m.message_id);
 				PERFORM cdp._relate_kinds(owner.leaf_id, other.leaf_id, 'member', m.at, m.source);

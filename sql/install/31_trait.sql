@@ -51,17 +51,55 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION cdp._number(jsonb) IS 'a JSON number as double precision; NULL for anything else and for numbers beyond it';
 
+-- types
+
+CREATE FUNCTION cdp._is_date(value text) RETURNS boolean
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__is_date';
+COMMENT ON FUNCTION cdp._is_date(text) IS 'would rules read the text as a date or an instant?';
+
+CREATE FUNCTION cdp._fits_type(value jsonb, type text) RETURNS boolean
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN CASE jsonb_typeof(value)
+	WHEN 'null' THEN true
+	WHEN 'number' THEN type IN ('number', 'json')
+	WHEN 'boolean' THEN type IN ('boolean', 'json')
+	WHEN 'string' THEN type IN ('text', 'json') OR type = 'date' AND cdp._is_date(value #>> '{}')
+	ELSE type = 'json'
+END;
+COMMENT ON FUNCTION cdp._fits_type(jsonb, text) IS 'can a trait of that type have this value? Null, which removes it, always';
+
+CREATE FUNCTION cdp._misfits(traits jsonb) RETURNS TABLE (name text, type text, value jsonb)
+LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 1
+BEGIN ATOMIC
+	SELECT r.name, r.type, traits -> r.name FROM cdp.trait_rule r
+	WHERE r.type <> 'json' AND traits ? r.name AND NOT cdp._fits_type(traits -> r.name, r.type);
+END;
+COMMENT ON FUNCTION cdp._misfits(jsonb) IS 'those of some traits that are not what trait_rule says they are';
+
+CREATE FUNCTION cdp._misfit(name text, type text, value jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN format('trait "%s" must be a %s, not %s', name, type, left(value::text, 100));
+COMMENT ON FUNCTION cdp._misfit(text, text, jsonb) IS 'the message for a value that does not fit';
+
+-- setting
+
 -- The latest "at" wins, ties go to the greater value: the same in any order
 -- of arrival.  A value that was so already is not written to trait_change
 -- again; only trait_value remembers when it was last said.
 CREATE FUNCTION cdp._set_traits(leaf bigint, traits jsonb, at timestamptz, source text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	misfit	record;
 BEGIN
 	IF jsonb_typeof(traits) <> 'object' THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'traits must be a JSON object';
 	ELSIF traits ? '' THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'a trait needs a name';
 	END IF;
+	FOR misfit IN SELECT f.* FROM _misfits(traits) f ORDER BY f.name LOOP
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = _misfit(misfit.name, misfit.type, misfit.value),
+			HINT = 'See table trait_rule.';
+	END LOOP;
 
 	INSERT INTO trait_value AS v (name, profile_id, value, number, at)
 	SELECT t.key, leaf, t.value, _number(t.value), _set_traits.at
@@ -100,6 +138,25 @@ END
 $$;
 COMMENT ON FUNCTION cdp._set_traits(bigint, jsonb, timestamptz, text) IS 'give a leaf profile these traits at this time';
 
+CREATE FUNCTION cdp._take_traits(leaf bigint, traits jsonb, at timestamptz, source text, message jsonb, received_at timestamptz) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	misfit	record;
+BEGIN
+	IF jsonb_typeof(traits) = 'object' THEN
+		FOR misfit IN SELECT f.* FROM _misfits(traits) f ORDER BY f.name LOOP
+			traits := traits - misfit.name;
+			INSERT INTO rejected (payload, reason, sqlstate, at)
+			VALUES (jsonb_set(message, '{traits}', jsonb_build_object(misfit.name, misfit.value)),
+					_misfit(misfit.name, misfit.type, misfit.value), '22023', received_at);
+		END LOOP;
+	END IF;
+	PERFORM _set_traits(leaf, traits, at, source);
+END
+$$;
+COMMENT ON FUNCTION cdp._take_traits(bigint, jsonb, timestamptz, text, jsonb, timestamptz)
+	IS 'the traits of a message: those that do not fit are put aside in table rejected, in a message like this one with nothing else';
+
 CREATE FUNCTION cdp.set_trait(profile bigint, name text, value jsonb, at timestamptz DEFAULT now()) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
@@ -127,8 +184,13 @@ BEGIN ATOMIC
 	FROM cdp.profile me
 		JOIN cdp.profile leaf ON leaf.canonical_id = me.canonical_id
 		JOIN cdp.trait_value v ON v.profile_id = leaf.profile_id
+		LEFT JOIN cdp.trait_rule r ON r.name = v.name AND r.survivorship <> 'latest'
 	WHERE me.profile_id = trait.profile AND v.name = trait.name
-	ORDER BY v.at DESC, v.value DESC
+	ORDER BY r.name IS NOT NULL AND v.value = 'null',
+		CASE r.survivorship WHEN 'first' THEN v.at END,
+		CASE r.survivorship WHEN 'min' THEN v.value END,
+		CASE r.survivorship WHEN 'max' THEN v.value END DESC,
+		v.at DESC, v.value DESC
 	LIMIT 1;
 END;
 COMMENT ON FUNCTION cdp.trait(bigint, text) IS 'the present value of a trait, over all that was merged into the profile; NULL if it has none';

@@ -69,16 +69,24 @@ static SourceQuery has_tag = {
 	"SELECT " HAS_TAG("$1", "$2"),
 	2, {INT8OID, TEXTOID}
 };
+/* Which of several leaves' values is the profile's: as in cdp.trait. */
+#define LEAF_VALUES \
+	" FROM cdp.profile l" \
+	" JOIN cdp.trait_value v ON v.name = $2 AND v.profile_id = l.profile_id" \
+	" LEFT JOIN cdp.trait_rule r ON r.name = v.name AND r.survivorship <> 'latest'"
+#define BEST_VALUE \
+	" r.name IS NOT NULL AND v.value = 'null'," \
+	" CASE r.survivorship WHEN 'first' THEN v.at END," \
+	" CASE r.survivorship WHEN 'min' THEN v.value END," \
+	" CASE r.survivorship WHEN 'max' THEN v.value END DESC, v.at DESC, v.value DESC"
+
 static SourceQuery trait = {
-	"SELECT v.value FROM cdp.profile l"
-	" JOIN cdp.trait_value v ON v.name = $2 AND v.profile_id = l.profile_id"
-	" WHERE l.canonical_id = $1 ORDER BY v.at DESC, v.value DESC LIMIT 1",
+	"SELECT v.value" LEAF_VALUES " WHERE l.canonical_id = $1 ORDER BY" BEST_VALUE " LIMIT 1",
 	2, {INT8OID, TEXTOID}
 };
 static SourceQuery traits = {
-	"SELECT DISTINCT ON (l.canonical_id) l.canonical_id, v.value FROM cdp.profile l"
-	" JOIN cdp.trait_value v ON v.name = $2 AND v.profile_id = l.profile_id"
-	" WHERE l.canonical_id = ANY ($1) ORDER BY l.canonical_id, v.at DESC, v.value DESC",
+	"SELECT DISTINCT ON (l.canonical_id) l.canonical_id, v.value" LEAF_VALUES
+	" WHERE l.canonical_id = ANY ($1) ORDER BY l.canonical_id," BEST_VALUE,
 	2, {INT8ARRAYOID, TEXTOID}
 };
 static SourceQuery all_traits = {

@@ -94,3 +94,38 @@ SELECT arrive('at DESC, value DESC');
 SET client_min_messages = warning;
 DROP FUNCTION arrive;
 DROP TABLE said;
+
+-- rules: types
+SELECT identify(ARRAY['user_id:typed'], at => '2026-01-01') AS q \gset
+INSERT INTO trait_rule (name, type) VALUES ('age', 'number'), ('born', 'date'), ('nick', 'text'), ('vip', 'boolean'), ('any', 'json');
+SELECT set_trait(:q, 'age', '"old"');
+SELECT set_trait(:q, 'born', '"1990-02-30"');
+SELECT set_trait(:q, 'born', '19900101');
+SELECT set_trait(:q, 'nick', '1');
+SELECT set_trait(:q, 'vip', '"true"');
+SELECT identify(ARRAY['user_id:u1'], '{"nick": "a", "age": [1]}');
+SELECT set_trait(:q, 'age', '41', '2027-01-01'), set_trait(:q, 'born', '"1990-02-28"'), set_trait(:q, 'born', '"1990-02-28T10:00:00Z"', '2027-01-01'), set_trait(:q, 'nick', '"x"'),
+	set_trait(:q, 'vip', 'false'), set_trait(:q, 'any', '[1]'), set_trait(:q, 'vip', 'null', '2027-01-01');
+SELECT n, trait(:q, n) FROM unnest('{age,born,nick,vip,any}'::text[]) n;
+-- in a message the rest goes in, and nothing is lost
+SELECT ingest('{"type": "identify", "userId": "mixed", "messageId": "m1", "timestamp": "2026-01-01", "traits": {"age": "x", "born": "soon", "city": "Ulm", "nick": "m"}}');
+SELECT n, trait(resolve('user_id:mixed'), n) FROM unnest('{age,born,city,nick}'::text[]) n;
+SELECT payload -> 'traits' AS traits, payload ->> 'userId' AS who, reason, sqlstate FROM rejected ORDER BY reason;
+INSERT INTO trait_rule (name, type, searchable) VALUES ('blob', 'json', true);
+INSERT INTO trait_rule (name, type) VALUES ('x', 'money');
+INSERT INTO trait_rule (name, survivorship) VALUES ('x', 'best');
+INSERT INTO trait_rule (name) VALUES ('');
+
+-- rules: which of the values of merged profiles counts, for one and for all alike
+SELECT array_agg(identify(ARRAY['user_id:s' || g], jsonb_build_object('l', g % 3, 'f', g % 3, 'hi', g % 3, 'lo', g % 3), '2026-01-01'::timestamptz + (g * 7 % 5) * interval '1 day')) AS p
+FROM generate_series(1, 4) g \gset
+SELECT (:'p'::bigint[])[1] AS p1, (:'p'::bigint[])[2] AS p2, (:'p'::bigint[])[3] AS p3, (:'p'::bigint[])[4] AS p4 \gset
+INSERT INTO trait_rule (name, survivorship) VALUES ('l', 'latest'), ('f', 'first'), ('hi', 'max'), ('lo', 'min');
+SELECT v.name, v.profile_id - :p1 AS leaf, v.value, v.at::date FROM trait_value v WHERE v.profile_id >= :p1 AND v.name = 'l' ORDER BY 2;
+SELECT merge(:p1, :p2) > 0, merge(:p1, :p3) > 0, merge(:p1, :p4) > 0;
+SELECT n, trait(:p1, n), audience(format('%s = %s', quote_ident(n), trait(:p1, n))::criteria, 'infinity') @> :p1 AS audience, matches(:p1, format('%s = %s', n, trait(:p1, n))::criteria, 'infinity') AS matches,
+	audience(format('%s != %s', n, trait(:p1, n))::criteria, 'infinity') @> :p1 AS audience_not
+FROM unnest('{l,f,hi,lo}'::text[]) n;
+-- a removed value counts only where the latest does
+SELECT set_trait(:p1, n, 'null', '2026-02-01') FROM unnest('{l,f,hi,lo}'::text[]) n;
+SELECT n, trait(:p1, n), matches(:p1, format('%s >= 0', n)::criteria, 'infinity'), audience(format('%s >= 0', n)::criteria, 'infinity') @> :p1 AS audience FROM unnest('{l,f,hi,lo}'::text[]) n;
