@@ -314,6 +314,10 @@ BEGIN
 			canonical_id := own_roots[1];
 			via := own[1];
 			IF cardinality(own) > 1 THEN
+				-- They may be several by now, after an unmerge or a split.
+				CONTINUE WHEN _lock_profiles(own_leaves) <> ARRAY[canonical_id] OR EXISTS (
+					SELECT FROM unnest(own, own_leaves) u (identifier, leaf) JOIN identifier_link l ON l.identifier = u.identifier
+					WHERE u.leaf <> l.profile_id);
 				PERFORM _add_edges(via, own, _stitch_new.at, source, message_id);
 			END IF;
 			IF cardinality(own) < cardinality(ids) THEN

@@ -284,7 +284,7 @@ BEGIN
 			WHERE NOT EXISTS (SELECT FROM cdp.identity_edge e
 							  WHERE e.a OPERATOR(cdp.=) CASE WHEN o.id OPERATOR(cdp.<) known.ids[1] THEN o.id ELSE known.ids[1] END
 								AND e.b OPERATOR(cdp.=) CASE WHEN o.id OPERATOR(cdp.<) known.ids[1] THEN known.ids[1] ELSE o.id END
-								AND e.at <= _tells_news.at)) THEN
+								AND e.at <= _tells_news.at AND e.inactive_at IS NULL)) THEN
 		RETURN true;
 	ELSIF cardinality(participants) > 0 THEN
 		SELECT * INTO known FROM cdp._look_up(participants, at);

@@ -175,12 +175,25 @@ COMMENT ON FUNCTION cdp.merge(bigint, bigint, text, timestamptz)
 -- sides are looked up, so that an index by the first of an edge is enough.
 CREATE FUNCTION cdp._overrule_edges(leaves bigint[], at timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	tied bigint[];
 BEGIN
 	UPDATE identity_edge e SET inactive_at = _overrule_edges.at
 	FROM profile p JOIN identifier_link l ON l.profile_id = p.profile_id,
 		 profile q JOIN identifier_link k ON k.profile_id = q.profile_id
 	WHERE p.profile_id = ANY (leaves) AND e.a = l.identifier AND e.inactive_at IS NULL
 	  AND k.identifier = e.b AND q.canonical_id <> p.canonical_id;
+	-- A split may have taken away what else held them together: identifiers of
+	-- one leaf, then of one profile.
+	IF EXISTS (SELECT FROM identifier_split s WHERE s.from_profile = ANY (leaves)) THEN
+		FOR tied IN
+			SELECT array_agg(p.profile_id) FROM profile p
+			WHERE p.profile_id = ANY (leaves)
+			GROUP BY GROUPING SETS (p.profile_id, p.canonical_id) ORDER BY count(*), min(p.profile_id)
+		LOOP
+			PERFORM _bind_together(tied, _overrule_edges.at);
+		END LOOP;
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION cdp._overrule_edges(bigint[], timestamptz) IS 'evidence between profiles that were one links them no more';

@@ -23,6 +23,7 @@ CREATE TABLE cdp.identifier_split (
 	PRIMARY KEY (identifier, split_id)
 );
 COMMENT ON TABLE cdp.identifier_split IS 'every identifier that a split took from one leaf profile to another';
+CREATE INDEX identifier_split_from_profile_idx ON cdp.identifier_split (from_profile);
 CREATE INDEX identifier_split_to_profile_idx ON cdp.identifier_split (to_profile);
 
 -- Takes entries out of the open parts of a leaf's timeline; false if they are
@@ -104,7 +105,8 @@ END
 $$;
 COMMENT ON FUNCTION cdp._move_events(bigint, bigint, cdp.identifier[]) IS 'gives the events of a leaf that came by these identifiers to another leaf; returns how many';
 
--- Identifiers that stay together although their link has left get an edge.
+-- Identifiers that stay together although what linked them has left get an
+-- edge.
 CREATE FUNCTION cdp._bind_together(leaves bigint[], at timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
@@ -186,8 +188,6 @@ BEGIN
 	-- So that a session with an older snapshot is told.
 	UPDATE profile p SET canonical_id = p.canonical_id WHERE p.profile_id = was[1];
 	PERFORM _overrule_edges(leaves || id, split.at);
-	PERFORM _bind_together(leaves, split.at);
-	PERFORM _bind_together(ARRAY[id], split.at);
 	FOR leaf IN SELECT DISTINCT s FROM unnest(sources) s ORDER BY s LOOP
 		PERFORM _move_events(leaf, id, ids);
 	END LOOP;

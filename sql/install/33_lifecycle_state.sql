@@ -204,7 +204,7 @@ BEGIN
 					ELSE false
 			   END AS is_moved,
 			   p.moved_by IS NULL AND p.was IS NOT NULL AND p.was <> p.was_really AS is_corrected,
-			   coalesce(w.since, CASE WHEN p.walk_from = p.known AND p.kept_since IS NOT NULL THEN p.kept_since ELSE p.first_at END) AS since
+			   coalesce(w.since, CASE WHEN p.walk_from > p.first_at AND p.kept_since IS NOT NULL THEN p.kept_since ELSE p.first_at END) AS since
 		FROM placed p LEFT JOIN (SELECT profile_id, max(at) AS since FROM walked GROUP BY profile_id) w USING (profile_id)
 	), change AS MATERIALIZED (
 		-- a profile not seen before

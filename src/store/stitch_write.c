@@ -398,7 +398,8 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 		if (ok)
 			claimed[num_claimed++] = link.slot->tts_tid;
 	}
-	if (owner && unknown)
+	/* evidence, too, is of one profile: an unmerge may part them right now */
+	if (owner && (unknown || new_evidence))
 		ok = ok && lock_root(lk, owner);
 	for (int i = 0; i < num && ok; i++)
 	{

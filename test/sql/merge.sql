@@ -25,7 +25,7 @@ CREATE FUNCTION look() RETURNS TABLE (id bigint, leaves bigint[], tags text[], k
 LANGUAGE sql SET search_path = public, cdp AS $$
 	SELECT p.profile_id, ARRAY(SELECT l.profile_id FROM profile l WHERE l.canonical_id = p.profile_id ORDER BY 1),
 		tags_of(p.profile_id) || ARRAY(SELECT e.tag || ' ' || e.expires_at::date FROM tag_expiry e WHERE e.profile_id = p.profile_id ORDER BY 1),
-		ARRAY(SELECT replace(t, chr(1), '*') FROM _all_tags_of(p.profile_id) t WHERE _is_maintained(t) ORDER BY t COLLATE "C"),
+		ARRAY(SELECT replace(t, chr(1), '*') FROM _all_tags_of(p.profile_id) t WHERE _is_maintained(t) AND NOT starts_with(t, 'rfm:') ORDER BY t COLLATE "C"),
 		trait(p.profile_id, 'name'), trait(p.profile_id, 'age'), s.stage, num_events(timeline_of(p.profile_id)),
 		ARRAY(SELECT r.run_id || ' ' || r.status || coalesce(' ' || r.outcome, '') || ' ' || r.due_at::date FROM journey_state r WHERE r.profile_id = p.profile_id ORDER BY r.run_id)
 	FROM profile p LEFT JOIN lifecycle_state s USING (profile_id)
