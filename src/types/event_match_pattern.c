@@ -197,7 +197,7 @@ find_ends(const MatchPattern *p, const MatchEvent *events, size_t n, int64 at)
 			if (next[i] != MATCH_NEVER && (gap == MATCH_NO_GAP || between(now, next[i]) <= (uint64) gap))
 				may_end[first] = false;
 			if (gap != MATCH_NO_GAP && at != MATCH_AT_THE_END && between(now, at) < (uint64) gap)
-				may_end[first] = false;	/* too early to tell */
+				may_end[first] = false; /* too early to tell */
 			if (mask & BIT(p->trailing[i].bit))
 				next[i] = now;
 		}

@@ -99,6 +99,12 @@ typedef struct TimelineView
 /* The trusted, stored value; raises an error if its version is not ours. */
 extern void mcdp_timeline_open(TimelineView *v, const Timeline *t);
 
+/*
+ * Asks memory for the value that a scan will bring next (timeline_codec.c).
+ * Opening does so by itself.
+ */
+extern void mcdp_timeline_prefetch_next(const Timeline *t);
+
 /* A view of a timeline without events. */
 extern void mcdp_timeline_open_empty(TimelineView *v);
 

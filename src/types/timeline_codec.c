@@ -134,8 +134,8 @@ mcdp_timeline_open_empty(TimelineView *v)
  */
 #define PREFETCH_LINES		12
 
-static inline void
-prefetch_next(const Timeline *t)
+void
+mcdp_timeline_prefetch_next(const Timeline *t)
 {
 	static const Timeline *last = NULL; /* several questions to one value */
 
@@ -151,7 +151,7 @@ mcdp_timeline_open(TimelineView *v, const Timeline *t)
 {
 	const TimelineColumn *col = t->columns;
 
-	prefetch_next(t);
+	mcdp_timeline_prefetch_next(t);
 	if (unlikely(t->version != TIMELINE_VERSION))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),

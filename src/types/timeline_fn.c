@@ -196,7 +196,10 @@ get_head(Datum d)
 	const Timeline *t;
 
 	if (VARATT_IS_4B_U(DatumGetPointer(d)))
+	{
 		t = (const Timeline *) DatumGetPointer(d);
+		mcdp_timeline_prefetch_next(t);
+	}
 	else
 		t = (const Timeline *) PG_DETOAST_DATUM_SLICE(d, 0, offsetof(Timeline, columns) - VARHDRSZ);
 	if (unlikely(t->version != TIMELINE_VERSION))
