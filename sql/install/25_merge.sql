@@ -215,13 +215,47 @@ $$;
 COMMENT ON FUNCTION cdp._part_profiles(bigint, bigint[], timestamptz)
 	IS 'leaves that were one profile and are several now: each gets what is its own';
 
+-- The caller holds the profile that these merges are of.
+CREATE FUNCTION cdp._undo_merges(was bigint, merge_ids bigint[], keep_apart boolean, reason text, at timestamptz) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	leaves	bigint[] := ARRAY(SELECT p.profile_id FROM profile p WHERE p.canonical_id = was ORDER BY p.profile_id);
+BEGIN
+	UPDATE profile_merge x SET undone_at = _undo_merges.at, undone_reason = _undo_merges.reason, kept_apart = _undo_merges.keep_apart
+	WHERE x.merge_id = ANY (merge_ids);
+	IF _undo_merges.keep_apart THEN
+		INSERT INTO never_merge (profile_a, profile_b, reason, at)
+		SELECT least(x.leaf_a, x.leaf_b), greatest(x.leaf_a, x.leaf_b),
+			   coalesce(_undo_merges.reason, format('merge %s was undone', x.merge_id)), _undo_merges.at
+		FROM profile_merge x WHERE x.merge_id = ANY (merge_ids) ORDER BY x.merge_id
+		ON CONFLICT DO NOTHING;
+	END IF;
+
+	UPDATE profile_merge x SET survivor = r.survivor, merged = r.merged, members = r.members
+	FROM _replay_merges(leaves) r
+	WHERE x.merge_id = r.merge_id AND (x.survivor, x.merged, x.members) IS DISTINCT FROM (r.survivor, r.merged, r.members);
+	-- The last merge that took a leaf along says where it is.
+	UPDATE profile p SET canonical_id = coalesce(n.survivor, p.profile_id)
+	FROM unnest(leaves) u (leaf)
+	LEFT JOIN (SELECT DISTINCT ON (t.leaf) t.leaf, x.survivor
+			   FROM profile_merge x CROSS JOIN LATERAL unnest(x.members) t (leaf)
+			   WHERE x.leaf_a = ANY (leaves) AND x.undone_at IS NULL
+			   ORDER BY t.leaf, x.merge_id DESC) n USING (leaf)
+	WHERE p.profile_id = u.leaf AND (p.canonical_id <> coalesce(n.survivor, p.profile_id) OR p.profile_id = was);
+	PERFORM _overrule_edges(leaves, _undo_merges.at);
+	PERFORM _part_profiles(was, leaves, _undo_merges.at);
+END
+$$;
+COMMENT ON FUNCTION cdp._undo_merges(bigint, bigint[], boolean, text, timestamptz)
+	IS 'undo some merges of one profile at once: see unmerge';
+
 CREATE FUNCTION cdp.unmerge(merge_id bigint, keep_apart boolean DEFAULT true, reason text DEFAULT NULL, at timestamptz DEFAULT now()) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
 	m		profile_merge;
 	was		bigint;
-	leaves	bigint[];
 BEGIN
 	IF unmerge.merge_id IS NULL OR unmerge.keep_apart IS NULL OR unmerge.at IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'merge_id, keep_apart and at must not be null';
@@ -239,30 +273,7 @@ BEGIN
 			MESSAGE = format('merge %s is undone already', unmerge.merge_id);
 	END IF;
 	SELECT p.canonical_id INTO was FROM profile p WHERE p.profile_id = m.leaf_a;
-	leaves := ARRAY(SELECT p.profile_id FROM profile p WHERE p.canonical_id = was ORDER BY p.profile_id);
-
-	UPDATE profile_merge x SET undone_at = unmerge.at, undone_reason = unmerge.reason, kept_apart = unmerge.keep_apart
-	WHERE x.merge_id = unmerge.merge_id;
-	IF unmerge.keep_apart THEN
-		INSERT INTO never_merge (profile_a, profile_b, reason, at)
-		VALUES (least(m.leaf_a, m.leaf_b), greatest(m.leaf_a, m.leaf_b),
-				coalesce(unmerge.reason, format('merge %s was undone', unmerge.merge_id)), unmerge.at)
-		ON CONFLICT DO NOTHING;
-	END IF;
-
-	UPDATE profile_merge x SET survivor = r.survivor, merged = r.merged, members = r.members
-	FROM _replay_merges(leaves) r
-	WHERE x.merge_id = r.merge_id AND (x.survivor, x.merged, x.members) IS DISTINCT FROM (r.survivor, r.merged, r.members);
-	-- The last merge that took a leaf along says where it is.
-	UPDATE profile p SET canonical_id = coalesce(n.survivor, p.profile_id)
-	FROM unnest(leaves) u (leaf)
-	LEFT JOIN (SELECT DISTINCT ON (t.leaf) t.leaf, x.survivor
-			   FROM profile_merge x CROSS JOIN LATERAL unnest(x.members) t (leaf)
-			   WHERE x.leaf_a = ANY (leaves) AND x.undone_at IS NULL
-			   ORDER BY t.leaf, x.merge_id DESC) n USING (leaf)
-	WHERE p.profile_id = u.leaf AND (p.canonical_id <> coalesce(n.survivor, p.profile_id) OR p.profile_id = was);
-	PERFORM _overrule_edges(leaves, unmerge.at);
-	PERFORM _part_profiles(was, leaves, unmerge.at);
+	PERFORM _undo_merges(was, ARRAY[unmerge.merge_id], unmerge.keep_apart, unmerge.reason, unmerge.at);
 END
 $$;
 COMMENT ON FUNCTION cdp.unmerge(bigint, boolean, text, timestamptz)

@@ -36,12 +36,15 @@ BEGIN ATOMIC
 		UNION
 		SELECT e.a, e.b, e.at, e.source, e.message_id, e.cause, e.inactive_at FROM link l JOIN cdp.identity_edge e ON e.b OPERATOR(cdp.=) l.identifier
 		WHERE e.inactive_at IS NOT NULL
-	), merge AS (
+	), merge AS MATERIALIZED (
 		SELECT m.leaf_a, m.leaf_b, m.merge_id, m.cause, m.reason, m.source, m.at, m.undone_at
 		FROM leaf JOIN cdp.profile_merge m ON m.leaf_a = leaf.profile_id
 		UNION
 		SELECT m.leaf_a, m.leaf_b, m.merge_id, m.cause, m.reason, m.source, m.at, m.undone_at
 		FROM leaf JOIN cdp.profile_merge m ON m.leaf_b = leaf.profile_id
+	), node AS MATERIALIZED (
+		SELECT n.leaf, cdp._node_of_leaf(n.leaf) AS id
+		FROM (SELECT profile_id FROM leaf UNION SELECT m.leaf_a FROM merge m UNION SELECT m.leaf_b FROM merge m) n (leaf)
 	)
 	SELECT e.a::text, e.b::text,
 		   CASE e.cause WHEN 'alias' THEN 'alias' WHEN 'split' THEN 'left together by split' ELSE 'named together' END
@@ -49,15 +52,15 @@ BEGIN ATOMIC
 		   e.at, e.inactive_at IS NULL, 1
 	FROM edge e
 	UNION ALL
-	SELECT cdp._node_of_leaf(m.leaf_a), cdp._node_of_leaf(m.leaf_b),
+	SELECT a.id, b.id,
 		   format('merge %s%s%s', m.merge_id, CASE m.cause WHEN 'manual' THEN ' by hand' ELSE '' END, ': ' || m.reason)
 			|| coalesce(', source "' || m.source || '"', ''),
 		   m.at, m.undone_at IS NULL, CASE m.cause WHEN 'manual' THEN 1 ELSE 2 END
-	FROM merge m
+	FROM merge m JOIN node a ON a.leaf = m.leaf_a JOIN node b ON b.leaf = m.leaf_b
 	UNION ALL
-	SELECT n.node, l.identifier::text, format('linked to profile %s', l.profile_id) || coalesce(', source "' || l.source || '"', ''), l.at, true, 2
-	FROM link l JOIN (SELECT leaf.profile_id, cdp._node_of_leaf(leaf.profile_id) AS node FROM leaf) n ON n.profile_id = l.profile_id
-	WHERE l.identifier::text <> n.node;
+	SELECT n.id, l.identifier::text, format('linked to profile %s', l.profile_id) || coalesce(', source "' || l.source || '"', ''), l.at, true, 2
+	FROM link l JOIN node n ON n.leaf = l.profile_id
+	WHERE l.identifier::text <> n.id;
 END;
 COMMENT ON FUNCTION cdp._identity_edges(bigint) IS 'everything that holds a canonical profile together, or did';
 

@@ -309,6 +309,7 @@ DECLARE
 	whys	text[];
 	edges_a	identifier[];
 	edges_b	identifier[];
+	merges	bigint[];
 	one		record;
 	a		bigint;
 	b		bigint;
@@ -334,16 +335,15 @@ BEGIN
 		JOIN unnest(ids, grps) y (identifier, grp) ON y.identifier = e.b AND y.grp = x.grp
 	WHERE e.inactive_at IS NULL;
 
-	FOR one IN
+	merges := ARRAY(
 		SELECT m.merge_id
 		FROM unnest(leaves, ids, grps) x (leaf, identifier, grp)
 			JOIN profile_merge m ON m.leaf_a = x.leaf AND m.undone_at IS NULL
 			JOIN unnest(leaves, ids, grps) y (leaf, identifier, grp) ON y.leaf = m.leaf_b AND y.identifier IS NULL
-		WHERE x.identifier IS NULL AND x.grp <> y.grp
-		ORDER BY m.merge_id DESC
-	LOOP
-		PERFORM unmerge(one.merge_id, false, 'apply_rules', _part_by_rules.at);
-	END LOOP;
+		WHERE x.identifier IS NULL AND x.grp <> y.grp);
+	IF merges <> '{}' THEN
+		PERFORM _undo_merges(root, merges, false, 'apply_rules', _part_by_rules.at);
+	END IF;
 
 	FOR one IN
 		SELECT array_agg(x.identifier ORDER BY x.identifier) AS identifiers
