@@ -21,7 +21,8 @@
  *
  * The functions here expect an open SPI connection.  They read with the
  * snapshot that is active when they are called, so however many queries an
- * evaluation takes, it sees one state of the tables.
+ * evaluation takes, it sees one state of the tables.  Like all SPI calls they
+ * may leave the context of the connection behind as the current one.
  *
  * Copyright (c) 2026, marketing_cdp contributors
  *

@@ -198,6 +198,8 @@ mcdp__explain_match(PG_FUNCTION_ARGS)
 	old = MemoryContextSwitchTo(cx);
 	point = open_point(fcinfo, cx, NULL);
 	mcdp_audience_check_rule(point->rule);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
 	if (!PG_ARGISNULL(3))
 	{
 		terms = list_make1(palloc0(sizeof(ExplainedTerm)));
@@ -205,14 +207,8 @@ mcdp__explain_match(PG_FUNCTION_ARGS)
 	}
 	else
 	{
-		if (SPI_connect() != SPI_OK_CONNECT)
-			elog(ERROR, "SPI_connect failed");
-		MemoryContextSwitchTo(cx);
 		mcdp_audience_point_history(point);
 		(void) explain(point, point->rule, 0, &terms);
-		if (SPI_finish() != SPI_OK_FINISH)
-			elog(ERROR, "SPI_finish failed");
-		MemoryContextSwitchTo(cx);
 	}
 	whole = linitial(terms);
 	whole->term = mcdp_criteria_print(point->rule);
@@ -229,6 +225,8 @@ mcdp__explain_match(PG_FUNCTION_ARGS)
 		values[3] = Int32GetDatum(term->depth);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
+	if (SPI_finish() != SPI_OK_FINISH)	/* takes the terms along */
+		elog(ERROR, "SPI_finish failed");
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(cx);
 	return (Datum) 0;
@@ -269,7 +267,6 @@ mcdp__matching_labels(PG_FUNCTION_ARGS)
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	MemoryContextSwitchTo(cx);
 	mcdp_audience_point_history(point);
 	if (mcdp_criteria_has_free_label(point->rule))
 		distinct = labels_that_hold(point, NULL, point->rule);
@@ -283,10 +280,10 @@ mcdp__matching_labels(PG_FUNCTION_ARGS)
 				distinct = lappend(distinct, lfirst(lc));
 		}
 	}
-	if (SPI_finish() != SPI_OK_FINISH)
-		elog(ERROR, "SPI_finish failed");
 	MemoryContextSwitchTo(caller);
 	result = label_array(distinct);
+	if (SPI_finish() != SPI_OK_FINISH)	/* takes the labels along */
+		elog(ERROR, "SPI_finish failed");
 	MemoryContextDelete(cx);
 	PG_RETURN_DATUM(result);
 }

@@ -174,9 +174,9 @@ property_prior(void *arg, const char *event, const char *label, McdpPriorGap *ou
 }
 
 static void
-decide_batch(Probe *probe, PropertyRun *run, const int64 *ids, int n)
+decide_batch(Probe *probe, PropertyRun *run, MemoryContext cx, const int64 *ids, int n)
 {
-	Rbuf	   *batch = mcdp_rbuf_create(CurrentMemoryContext);
+	Rbuf	   *batch = mcdp_rbuf_create(cx);
 	Datum		value;
 	SPITupleTable *rows;
 	uint64		nrows;
@@ -190,6 +190,7 @@ decide_batch(Probe *probe, PropertyRun *run, const int64 *ids, int n)
 	rows = SPI_tuptable;		/* fetching the events overwrites it */
 	nrows = SPI_processed;
 	mcdp_conditions_fetch(run->conditions, ids, n);
+	MemoryContextSwitchTo(cx);	/* SPI has left it */
 	for (uint64 i = 0; i < nrows; i++)
 	{
 		TimelineView view;
@@ -236,7 +237,7 @@ decide_by_properties(Probe *probe)
 		if (n == BATCH || (!more && n > 0))
 		{
 			old = MemoryContextSwitchTo(batch_cx);
-			decide_batch(probe, &properties, ids, n);
+			decide_batch(probe, &properties, batch_cx, ids, n);
 			MemoryContextSwitchTo(old);
 			MemoryContextReset(batch_cx);
 			n = 0;
