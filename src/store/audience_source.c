@@ -110,11 +110,23 @@ static SourceQuery in_label_set = {
 	"SELECT true FROM cdp.label_set s WHERE s.name = $1 AND s.label = $2",
 	2, {TEXTOID, TEXTOID}
 };
-static SourceQuery label_sets = {
-	"SELECT pg_catalog.jsonb_build_object('label_sets', pg_catalog.jsonb_object_agg(x.name, x.labels))"
-	" FROM (SELECT s.name, pg_catalog.jsonb_object_agg(s.label, true) AS labels"
-	"  FROM cdp.label_set s WHERE s.name = ANY ($1) GROUP BY s.name) x",
-	1, {TEXTARRAYOID}
+/* microseconds; a label's prior, else the event's */
+#define PRIOR_GAP \
+	" (1000000 * extract(epoch FROM cdp._shrink_gap(0, NULL, p.gap, 1)))::bigint"
+static SourceQuery prior = {
+	"SELECT" PRIOR_GAP ", p.weight FROM cdp.repurchase_prior p"
+	" WHERE p.event = $1 AND p.label IN ($2, '') ORDER BY p.label = '' LIMIT 1",
+	2, {TEXTOID, TEXTOID}
+};
+static SourceQuery lookups = {
+	"SELECT pg_catalog.jsonb_build_object('label_sets',"
+	" (SELECT pg_catalog.jsonb_object_agg(x.name, x.labels)"
+	"  FROM (SELECT s.name, pg_catalog.jsonb_object_agg(s.label, true) AS labels"
+	"   FROM cdp.label_set s WHERE s.name = ANY ($1) GROUP BY s.name) x),"
+	" 'priors', (SELECT pg_catalog.jsonb_object_agg(x.event, x.labels)"
+	"  FROM (SELECT p.event, pg_catalog.jsonb_object_agg(p.label, pg_catalog.jsonb_build_array(" PRIOR_GAP ", p.weight)) AS labels"
+	"   FROM cdp.repurchase_prior p WHERE p.event = ANY ($2) GROUP BY p.event) x))",
+	2, {TEXTARRAYOID, TEXTARRAYOID}
 };
 static SourceQuery first_at = {
 	"SELECT pg_catalog.min(l.first_at) FROM cdp.profile l WHERE l.canonical_id = $1",
@@ -380,39 +392,62 @@ mcdp_source_in_label_set(const char *set, const char *label, int len)
 void
 mcdp_source_prior(const char *event, const char *label, McdpPriorGap *out)
 {
+	Datum		args[2] = {CStringGetTextDatum(event), CStringGetTextDatum(label == NULL ? "" : label)};
+	bool		isnull;
+
+	run_query(&prior, args);
+	if (SPI_processed > 0)
+	{
+		out->exists = true;
+		out->gap = DatumGetInt64(get_value(0, 1, &isnull));
+		out->weight = DatumGetFloat8(get_value(0, 2, &isnull));
+	}
+	SPI_freetuptable(SPI_tuptable);
 }
 
-typedef struct SetNames
+typedef struct LookupNames
 {
-	Datum	   *names;
-	int			n;
-} SetNames;
+	List	   *sets;
+	List	   *events;			/* of due() */
+} LookupNames;
 
 static void
-list_set(const CriteriaEvent *event, const CriteriaNode *node, void *arg)
+list_lookup(const CriteriaEvent *event, const CriteriaNode *node, void *arg)
 {
-	SetNames   *sets = arg;
+	LookupNames *names = arg;
 
-	if (event->label_type != CRITERIA_LABEL_SET)
-		return;
-	sets->names = sets->names == NULL ? palloc(sizeof(Datum)) :
-		repalloc(sets->names, (sets->n + 1) * sizeof(Datum));
-	sets->names[sets->n++] = CStringGetTextDatum(event->label);
+	if (event->label_type == CRITERIA_LABEL_SET)
+		names->sets = lappend(names->sets, unconstify(char *, event->label));
+	if (node->op == CRITERIA_COMPARE && node->measure == CRITERIA_DUE && event->name != NULL)
+		names->events = lappend(names->events, unconstify(char *, event->name));
+}
+
+static Datum
+text_array(List *strings)
+{
+	Datum	   *elems = palloc((list_length(strings) + 1) * sizeof(Datum));
+	ListCell   *lc;
+	int			n = 0;
+
+	foreach(lc, strings)
+		elems[n++] = CStringGetTextDatum(lfirst(lc));
+	return PointerGetDatum(construct_array(elems, n, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
 Datum
 mcdp_source_lookups(const CriteriaNode *rule)
 {
-	SetNames	sets = {NULL, 0};
+	LookupNames names = {NIL, NIL};
+	Datum		args[2];
 	Datum		result;
-	Datum		arg;
 	bool		isnull;
 
-	mcdp_criteria_visit_events(rule, list_set, &sets);
-	if (sets.n == 0)
+	mcdp_criteria_visit_events(rule, list_lookup, &names);
+	if (names.sets == NIL && names.events == NIL)
 		return DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
-	arg = PointerGetDatum(construct_array(sets.names, sets.n, TEXTOID, -1, false, TYPALIGN_INT));
-	run_query(&label_sets, &arg);
+	args[0] = text_array(names.sets);
+	args[1] = text_array(names.events);
+	run_query(&lookups, args);
 	result = get_value(0, 1, &isnull);
 	result = SPI_datumTransfer(result, false, -1);
 	SPI_freetuptable(SPI_tuptable);

@@ -265,7 +265,7 @@ typedef struct CriteriaEnv
 	 */
 	const uint8 *(*conditions) (void *arg, const CriteriaEvent *event);
 
-	/* Prior of due(event) or due(event[label]); *out says "none" before. */
+	/* Prior of due(event), due(event[label]), due(event[@set]) as "@set"; *out says "none" before. */
 	void		(*prior) (void *arg, const char *event, const char *label, struct McdpPriorGap *out);
 	void	   *arg;
 } CriteriaEnv;

@@ -182,12 +182,17 @@ void
 mcdp_criteria_prior(const CriteriaEvent *event, const CriteriaEnv *env, McdpPriorGap *prior)
 {
 	const char *label = NULL;
+	char	   *key = NULL;
 	int			len = 0;
 
 	memset(prior, 0, sizeof(*prior));
 	if (env->prior == NULL || event->name == NULL)
 		return;
-	if (!wanted_label(event, env, &label, &len))
-		label = NULL;
-	env->prior(env->arg, event->name, label == NULL ? NULL : pnstrdup(label, len), prior);
+	if (event->label_type == CRITERIA_LABEL_SET)
+		key = psprintf("@%s", event->label);
+	else if (wanted_label(event, env, &label, &len) && len > 0 && label[0] != '@')
+		key = pnstrdup(label, len);
+	env->prior(env->arg, event->name, key, prior);
+	if (key != NULL)
+		pfree(key);
 }

@@ -24,6 +24,7 @@ $$ SELECT choices[1 + pg_temp.r(step, what, cardinality(choices))] $$;
 
 -- ---- a world: fifty people and eight stores, merges, some of it folded
 INSERT INTO label_set VALUES ('dear', 's3'), ('dear', 's4'), ('some', 's1'), ('some', 's2'), ('some', '会员');
+INSERT INTO repurchase_prior (event, label, gap, weight) VALUES ('view', '', '10 days', 2), ('view', 's1', '99 hours', 1.5), ('purchase', '@some', '5 days 3 hours', 3), ('item', 's4', '4 days', 0);
 INSERT INTO event_role (event, as_event, label_key, value_key) VALUES ('Visit', 'view', 'page', 'seconds');
 DO $$
 DECLARE
@@ -223,7 +224,13 @@ BEGIN
 	source := format('FROM ev e WHERE e.id = p.id AND %s AND %s', ev[2], win[2]);
 	IF m IN ('first', 'last', 'due') THEN
 		value := format(CASE m WHEN 'first' THEN '(SELECT NOW - min(e.at) %s)' WHEN 'last' THEN '(SELECT NOW - max(e.at) %s)'
-			ELSE '(SELECT max(x.at) + percentile_cont(0.5) WITHIN GROUP (ORDER BY x.gap) - NOW FROM (SELECT i.at, i.at - lag(i.at) OVER (ORDER BY i.at) AS gap FROM (SELECT DISTINCT e.at %s) i) x)' END, source);
+			ELSE '(SELECT g.last - NOW + CASE WHEN g.n = 0 THEN r.gap WHEN r.gap IS NULL THEN g.median
+	ELSE g.median + round((1000000 * extract(epoch FROM r.gap - g.median))::float8 * (r.weight / (g.n + r.weight))) * interval ''1 us'' END
+	FROM (SELECT max(x.at) AS last, count(x.gap) AS n, percentile_cont(0.5) WITHIN GROUP (ORDER BY x.gap) AS median
+		FROM (SELECT i.at, i.at - lag(i.at) OVER (ORDER BY i.at) AS gap FROM (SELECT DISTINCT e.at %s) i) x) g
+	LEFT JOIN LATERAL (SELECT CASE WHEN p.weight > 0 THEN p.gap END AS gap, p.weight FROM repurchase_prior p
+		WHERE p.event = ' || quote_literal(split_part(split_part(ev[1], '[', 1), '{', 1)) || ' AND p.label IN (' || CASE
+			WHEN ev[1] ~ '\[\$\]' THEN bound ELSE quote_literal(coalesce(substring(ev[1] FROM '\[([^]]*)\]'), '')) END || ', '''') ORDER BY p.label = '''' LIMIT 1) r ON true)' END, source);
 		RETURN ARRAY[format('%s(%s) %s', m, ev[1], pg_temp.comparison(op, a::int * 8 || 'd', b::int * 12 || 'd')),
 			pg_temp.compared(op, value, format('interval ''%s h''', a::int * 8 * 24), format('interval ''%s h''', b::int * 12 * 24))];
 	ELSIF m ~ 'label$' THEN
