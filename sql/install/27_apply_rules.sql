@@ -405,8 +405,9 @@ BEGIN
 	), done AS (
 		INSERT INTO quarantined_identifier (identifier, at, degree, reason)
 		SELECT d.identifier, apply_rules.at, d.degree, d.reason FROM due d ORDER BY d.identifier ON CONFLICT DO NOTHING
+		RETURNING identifier
 	)
-	SELECT d.root, format('puts %s into quarantine: %s', d.identifier, d.reason) FROM due d ORDER BY 1, d.identifier;
+	SELECT d.root, format('puts %s into quarantine: %s', d.identifier, d.reason) FROM due d JOIN done USING (identifier) ORDER BY 1, d.identifier;
 
 	-- Identifiers first, then profiles, as everybody does; and look again.
 	SELECT coalesce(array_agg(o.identifier), '{}') INTO outs FROM _linked_outs() o;

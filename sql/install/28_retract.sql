@@ -51,37 +51,6 @@ $$;
 COMMENT ON FUNCTION cdp._remove_entry(bigint, timestamptz, text, text, double precision)
 	IS 'take one entry out of a leaf''s stored timeline; false if it is not there';
 
--- From the stored events, without the sealed parts: for what does not have
--- its entries as they would be made today (event_role has changed since).
-CREATE FUNCTION cdp._rebuild_leaf(leaf bigint) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
-DECLARE
-	was_sole boolean := (SELECT bool_or(p.sole) FROM timeline_part p WHERE p.profile_id = leaf AND p.part = 0);
-BEGIN
-	DELETE FROM timeline_part p WHERE p.profile_id = leaf AND NOT p.sealed;
-	INSERT INTO timeline_part (profile_id, part, timeline, sole)
-	SELECT leaf, coalesce((SELECT max(p.part) + 1 FROM timeline_part p WHERE p.profile_id = leaf), 0) + s.piece, s.timeline, false
-	FROM (
-		SELECT n.nr / _timeline_part_events() AS piece, timeline_agg(n.at, n.event, n.label, n.value) AS timeline
-		FROM (
-			SELECT n.*, row_number() OVER (ORDER BY n.at, n.event, n.label, n.value) - 1 AS nr
-			FROM event e CROSS JOIN LATERAL _event_entries(e.at, e.event, e.source, e.properties) n
-			WHERE (e.profile_id = leaf OR leaf = ANY (e.participants))
-			  AND NOT EXISTS (SELECT FROM event_tail t WHERE t.profile_id = leaf AND t.event_id = e.event_id)
-		) n
-		GROUP BY 1
-	) s;
-	IF NOT was_sole THEN
-		INSERT INTO timeline_part (profile_id, part, timeline, sole) VALUES (leaf, 0, '{}', false) ON CONFLICT DO NOTHING;
-	ELSE
-		UPDATE timeline_part p SET sole = true
-		WHERE p.profile_id = leaf AND p.part = 0
-		  AND NOT EXISTS (SELECT FROM timeline_part o WHERE o.profile_id = leaf AND o.part <> 0);
-	END IF;
-END
-$$;
-COMMENT ON FUNCTION cdp._rebuild_leaf(bigint) IS 'work out the parts of one leaf that are not sealed from the stored events again';
-
 CREATE FUNCTION cdp.retract(message_id text, reason text, at timestamptz DEFAULT now()) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 #variable_conflict use_column
@@ -131,7 +100,8 @@ BEGIN
 				missing := NOT _remove_entry(leaf, entry.at, entry.event, entry.label, entry.value) OR missing;
 			END LOOP;
 			IF missing THEN
-				PERFORM _rebuild_leaf(leaf);
+				-- event_role has changed since it was folded
+				PERFORM _rebuild_timelines(leaf);
 			END IF;
 		ELSE
 			-- Its partition is gone: what stands at its instant is it, if that
