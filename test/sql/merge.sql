@@ -33,6 +33,14 @@ LANGUAGE sql SET search_path = public, cdp AS $$
 $$;
 SELECT * FROM look();
 CREATE TEMP TABLE before AS SELECT * FROM look();
+SELECT set_trait(1, 'shoe', '40', '2026-01-03Z'), set_trait(2, 'shoe', '41', '2025-01-01Z');
+SELECT * FROM simulate_merge(1, 2);
+SELECT * FROM simulate_merge(2, 1);
+SELECT * FROM simulate_merge(1, 1);
+SELECT * FROM simulate_merge(1, 99);
+SELECT * FROM simulate_merge(1, NULL);
+-- nothing of it has happened
+SELECT * FROM look() EXCEPT SELECT * FROM before;
 SELECT identify('{email:a@example.com,email:b@example.com}', at => '2026-01-08Z');
 SELECT * FROM look();
 SELECT resolve('email:b@example.com'), resolve('email:b@example.com', '2026-01-07Z'), resolve('email:b@example.com', '2026-01-08Z');
@@ -45,5 +53,59 @@ SELECT merge_id, survivor, merged, at, cause, undone_at, kept_apart FROM profile
 SELECT profile_a, profile_b, reason, at FROM never_merge;
 SELECT a, b, at, inactive_at FROM identity_edge;
 SELECT resolve('email:b@example.com'), resolve('email:b@example.com', '2026-01-08Z'), resolve('email:b@example.com', '2026-01-09Z');
-SELECT * FROM tag_own;
+SELECT count(*) AS own_tags FROM tag_own;
 SELECT profile_id, part, sole FROM timeline_part ORDER BY 1, 2;
+
+-- the same evidence once more: refused, and recorded
+SELECT identify('{email:a@example.com,email:b@example.com}', at => '2026-01-10Z');
+SELECT identifiers, reason FROM identity_refusal;
+SELECT merge(1, 2);
+SELECT * FROM simulate_merge(1, 2) WHERE what = 'refused';
+-- unless it need not be kept apart
+DELETE FROM never_merge;
+SELECT identify('{email:a@example.com,email:b@example.com}', at => '2026-01-11Z'), unmerge(2, false, 'by mistake', '2026-01-12Z');
+SELECT merge_id, survivor, merged, undone_at, kept_apart, undone_reason FROM profile_merge WHERE merge_id = 2;
+SELECT identify('{email:a@example.com,email:b@example.com}', at => '2026-01-13Z');
+SELECT a, b, at, inactive_at FROM identity_edge;
+SELECT resolve('email:b@example.com', t) FROM generate_series('2026-01-10Z'::timestamptz, '2026-01-13Z', '1 day') t;
+
+-- An inner merge is undone while an outer one stands: c was linked with b, so
+-- it goes with b.  What calls named 1 for meanwhile stays with 1.
+SELECT identify('{email:b@example.com,email:c@example.com}', at => '2026-01-14Z');
+SELECT merge_id, survivor, merged, members, leaf_a, leaf_b, tags FROM profile_merge WHERE undone_at IS NULL;
+SELECT tag(2, 'city:z'), tag(3, 'late'), tag('{2}'::bitmap, 'all'), untag(1, 'c'), set_trait(3, 'n', '1', '2026-01-14Z');
+SELECT unmerge(3, at => '2026-01-15Z');
+SELECT id, leaves, tags, name, events, runs FROM look();
+SELECT trait(1, 'n'), trait(2, 'n');
+SELECT merge_id, survivor, merged, members, leaf_a, leaf_b, tags FROM profile_merge WHERE undone_at IS NULL;
+SELECT resolve('email:c@example.com', t) FROM generate_series('2026-01-13Z'::timestamptz, '2026-01-15Z', '1 day') t;
+
+-- wrong input
+SELECT unmerge(3);
+SELECT unmerge(99);
+SELECT unmerge(NULL);
+SELECT unmerge(4, NULL);
+SELECT unmerge(4, at => 'infinity');
+
+-- Raw events that are gone make no difference.
+SELECT identify('{email:d@example.com}', at => '2026-02-01Z') AS d, identify('{email:e@example.com}', at => '2026-02-01Z') AS e \gset
+SELECT track('{email:d@example.com}', 'view', at => '2026-02-02Z'), track('{email:e@example.com}', 'purchase', '{"value": 7}', '2026-02-03Z'),
+	   merge(:d, :e, at => '2026-02-04Z') AS m \gset
+SELECT track('{email:e@example.com}', 'view', at => '2026-02-05Z') = :d AS of_d;
+SELECT count(*) > 0 AS ticked FROM tick('2026-02-06Z');
+UPDATE timeline_part SET sealed = true;
+DROP TABLE cdp.event_2026_02;
+SELECT unmerge(:m, at => '2026-02-07Z');
+SELECT timeline_of(:d) AS d, timeline_of(:e) AS e;
+SELECT count(*) > 0 AS ticked FROM tick('2026-02-08Z');
+SELECT s.profile_id = :d AS d, s.stage, s.since, p.sole, p.sealed FROM lifecycle_state s JOIN timeline_part p USING (profile_id) WHERE s.profile_id IN (:d, :e) ORDER BY 1 DESC;
+
+-- Merges by hand the other way round: who survives follows from what is left.
+SELECT identify('{x:1}', at => '2026-03-01Z') AS x1, identify('{x:2}', at => '2026-03-01Z') AS x2, identify('{x:3}', at => '2026-03-01Z') AS x3 \gset
+SELECT merge(:x3, :x1, at => '2026-03-02Z') AS first \gset
+SELECT identify('{x:1,x:2}', at => '2026-03-03Z') = :x2 AS into_2;
+SELECT tag(:x3, 'named 3, of 2'), enter_journey('cart', :x1, '{}', '2026-03-03Z') > 0 AS run;
+SELECT unmerge(:first, at => '2026-03-04Z');
+SELECT resolve('x:1') = :x1 AS x1, resolve('x:2') = :x1 AS x2, resolve('x:3') = :x3 AS x3, tags_of(:x1), tags_of(:x3);
+SELECT profile_id = :x1 AS of_1, owner_id = :x2 AS by_2 FROM journey_state WHERE entered_at = '2026-03-03Z';
+SELECT what, detail FROM journey_log WHERE run_id IN (SELECT run_id FROM journey_state WHERE entered_at = '2026-03-03Z') ORDER BY log_id;
