@@ -81,6 +81,7 @@ SELECT merge_id, survivor, merged, members, leaf_a, leaf_b, tags FROM profile_me
 SELECT resolve('email:c@example.com', t) FROM generate_series('2026-01-13Z'::timestamptz, '2026-01-15Z', '1 day') t;
 
 -- wrong input
+\set SHOW_CONTEXT never
 SELECT unmerge(3);
 SELECT unmerge(99);
 SELECT unmerge(NULL);

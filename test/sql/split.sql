@@ -83,6 +83,7 @@ SELECT split('{z:2}', 'test', '2026-05-06Z') AS z \gset
 SELECT suppressed, matches(:z, 'all', '2026-06-01Z') FROM profile WHERE profile_id = :z;
 
 -- wrong input
+\set SHOW_CONTEXT never
 SELECT split(NULL, 'x');
 SELECT split('{}', 'x');
 SELECT split('{x:1,NULL}', 'x');
