@@ -1,0 +1,68 @@
+SET client_min_messages = warning;
+DROP EXTENSION IF EXISTS marketing_cdp CASCADE;
+CREATE EXTENSION marketing_cdp;
+SET search_path = public, cdp;
+SET timezone = 'UTC';
+
+-- After any sequence of identify, merge, split and unmerge, with and without
+-- rules, the profiles are the connected components of the evidence that
+-- stands, none of it leads from one profile to another, and no rule is broken.
+CREATE FUNCTION rnd(seed text, below int) RETURNS int LANGUAGE sql IMMUTABLE
+	RETURN ((hashtextextended(seed, 0) % below + below) % below)::int;
+CREATE FUNCTION one_of(seed text) RETURNS identifier LANGUAGE sql SET search_path = public, cdp, pg_temp AS $$
+	SELECT l.identifier FROM identifier_link l ORDER BY md5(seed || l.identifier::text) LIMIT 1 $$;
+CREATE FUNCTION play(seed text, OUT many boolean, OUT merges int, OUT splits int, OUT unmerges int, OUT wrong_pairs bigint, OUT outside bigint, OUT broken bigint)
+LANGUAGE plpgsql SET search_path = public, cdp, pg_temp SET client_min_messages = error AS $$
+DECLARE
+	what	int;
+	now		timestamptz;
+	ids		identifier[];
+	mid		bigint;
+BEGIN
+	TRUNCATE profile, profile_queue, identifier_link, identity_edge, profile_merge, never_merge, relation, tag_pending, tag_chunk, identity_refusal, identifier_split, quarantined_identifier;
+	merges := 0; splits := 0; unmerges := 0;
+	FOR n IN 1 .. 150 LOOP
+		what := rnd(format('%s what %s', seed, n), 12);
+		now := '2026-01-01'::timestamptz + rnd(format('%s at %s', seed, n), 150) * interval '1 hour';
+		BEGIN
+			IF what < 8 THEN
+				PERFORM identify(ARRAY(SELECT format((ARRAY['email:u%s@x.org', 'phone:+49%s', 'user_id:u%s', 'cookie:c%s'])[1 + rnd(format('%s ns %s %s', seed, n, k), 4)],
+										100 + rnd(format('%s value %s %s', seed, n, k), 30))::identifier FROM generate_series(0, rnd(format('%s size %s', seed, n), 3)) k), at => now);
+			ELSIF what < 9 THEN
+				PERFORM merge(resolve(one_of(seed || n)), resolve(one_of(n || seed)), at => now);
+				merges := merges + 1;
+			ELSIF what < 10 THEN
+				SELECT merge_id INTO mid FROM profile_merge WHERE undone_at IS NULL ORDER BY md5(seed || n || merge_id) LIMIT 1;
+				PERFORM unmerge(mid, rnd(seed || n, 2) = 0, at => now);
+				unmerges := unmerges + 1;
+			ELSE
+				ids := ARRAY(SELECT l.identifier FROM identifier_link l WHERE resolve(l.identifier) = resolve(one_of(seed || n))
+							 ORDER BY md5(n || l.identifier::text) LIMIT 1 + rnd(format('%s split %s', seed, n), 2));
+				PERFORM split(ids, 'test', at => now);
+				splits := splits + 1;
+			END IF;
+		EXCEPTION
+			-- a rule against a merge; nothing to merge or to undo yet; a split that would leave nothing behind
+			WHEN object_not_in_prerequisite_state OR null_value_not_allowed OR invalid_parameter_value THEN
+				NULL;
+		END;
+	END LOOP;
+	CREATE TEMP TABLE truth AS
+		SELECT node, component FROM connected_components($q$
+			SELECT a::text, b::text FROM cdp.identity_edge WHERE inactive_at IS NULL
+			UNION ALL SELECT cdp._node_of_leaf(leaf_a), cdp._node_of_leaf(leaf_b) FROM cdp.profile_merge WHERE cause = 'manual' AND undone_at IS NULL
+			UNION ALL SELECT identifier::text, identifier::text FROM cdp.identifier_link $q$);
+	SELECT count(*) > 1000, count(*) FILTER (WHERE (c.component = d.component) <> (resolve(x.identifier) = resolve(y.identifier))) INTO many, wrong_pairs
+	FROM identifier_link x JOIN truth c ON c.node = x.identifier::text, identifier_link y JOIN truth d ON d.node = y.identifier::text
+	WHERE x.identifier < y.identifier;
+	DROP TABLE truth;
+	SELECT count(*) INTO outside FROM identity_edge WHERE inactive_at IS NULL AND resolve(a) <> resolve(b);
+	SELECT count(*) INTO broken FROM simulate_rules();
+END
+$$;
+SELECT n AS seed, p.* FROM generate_series(1, 4) n, play('seed ' || n) p;
+INSERT INTO namespace_rule (namespace, priority, max_per_profile, within, never_merge_if_different) VALUES
+	('user_id', 100, NULL, NULL, true), ('email', 80, 2, NULL, false), ('cookie', 1, 2, '2 days', false);
+SELECT n AS seed, p.* FROM generate_series(5, 8) n, play('seed ' || n) p;
+
+DROP FUNCTION rnd, one_of, play;
