@@ -80,6 +80,9 @@ extern Datum mcdp_source_lookups(const CriteriaNode *rule);
 extern bool mcdp_source_trait(MemoryContext cx, int64 id, const char *name,
 							  CriteriaConst *out);
 
+/* Add all leaves of these canonical profiles to a set. */
+extern void mcdp_source_leaves(const int64 *ids, int n, Rbuf *result);
+
 /* NULL when the profile has no events. */
 extern Timeline *mcdp_source_timeline(MemoryContext cx, int64 id);
 

@@ -93,6 +93,10 @@ static SourceQuery all_traits = {
 	"SELECT v.profile_id, v.value FROM cdp.trait_value v WHERE v.name = $1",
 	1, {TEXTOID}
 };
+static SourceQuery leaves = {
+	"SELECT l.profile_id FROM cdp.profile l WHERE l.canonical_id = ANY ($1)",
+	1, {INT8ARRAYOID}
+};
 static SourceQuery timeline = {
 	"SELECT cdp.timeline_of($1)",
 	1, {INT8OID}
@@ -337,6 +341,19 @@ id_array(const int64 *ids, int n)
 	array = construct_array(elems, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
 	pfree(elems);
 	return PointerGetDatum(array);
+}
+
+void
+mcdp_source_leaves(const int64 *ids, int n, Rbuf *result)
+{
+	Datum		arg = id_array(ids, n);
+	bool		isnull;
+
+	run_query(&leaves, &arg);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		mcdp_rbuf_add(result, (uint64) DatumGetInt64(get_value(i, 1, &isnull)));
+	SPI_freetuptable(SPI_tuptable);
+	pfree(DatumGetPointer(arg));
 }
 
 void

@@ -34,13 +34,14 @@
 #include "store/chunk_scan.h"
 #include "types/chunk.h"
 
-/* tag_chunk, tag_pending: positions; the first two are the key */
-#define CHUNK_TAG 1
-#define CHUNK_CHUNK 2
-#define CHUNK_MEMBERS 3
-#define PENDING_TAG 1
+/*
+ * tag_chunk (tag, chunk, members), trait_slice (trait, slice, chunk, members),
+ * tag_pending (tag, profile_id, present): positions of columns
+ */
 #define PENDING_PROFILE_ID 2
 #define PENDING_PRESENT 3
+#define CHUNK_COLUMN(cursor) ((cursor)->nkeys + 1)
+#define MEMBERS_COLUMN(cursor) ((cursor)->nkeys + 2)
 
 /* Skipping so many chunks row by row costs as much as a new descent. */
 #define MANY_STEPS			4
@@ -73,19 +74,31 @@ mcdp_chunk_reader_begin(ChunkReader *reader, MemoryContext cx)
 }
 
 void
+mcdp_slice_reader_begin(ChunkReader *reader, MemoryContext cx)
+{
+	reader->cx = cx;
+	reader->snapshot = GetActiveSnapshot();
+	reader->chunks = open_table(get_namespace_oid("cdp", false), "trait_slice", "trait_slice_pkey",
+								&reader->chunks_index);
+	reader->pending = NULL;
+}
+
+void
 mcdp_chunk_reader_end(ChunkReader *reader)
 {
 	index_close(reader->chunks_index, AccessShareLock);
 	table_close(reader->chunks, AccessShareLock);
+	if (reader->pending == NULL)
+		return;
 	index_close(reader->pending_index, AccessShareLock);
 	table_close(reader->pending, AccessShareLock);
 }
 
 static void
-key_of_tag(ScanKey key, struct varlena *tag)
+key_of_name(ScanKey key, const char *name)
 {
-	ScanKeyEntryInitialize(key, 0, CHUNK_TAG, BTEqualStrategyNumber, InvalidOid,
-						   C_COLLATION_OID, F_TEXTEQ, PointerGetDatum(tag));
+	ScanKeyEntryInitialize(key, 0, 1, BTEqualStrategyNumber, InvalidOid,
+						   C_COLLATION_OID, F_TEXTEQ, CStringGetTextDatum(name));
 }
 
 /* The changes that wait, in order of profiles. */
@@ -96,11 +109,9 @@ read_waiting(ChunkCursor *cursor)
 	TupleTableSlot *slot = table_slot_create(reader->pending, NULL);
 	IndexScanDesc scan = index_beginscan(reader->pending, reader->pending_index,
 										 reader->snapshot, 1, 0);
-	ScanKeyData key;
 	uint32		max = 0;
 
-	key_of_tag(&key, cursor->tag);
-	index_rescan(scan, &key, 1, NULL, 0);
+	index_rescan(scan, cursor->keys, 1, NULL, 0);
 	while (index_getnext_slot(scan, ForwardScanDirection, slot))
 	{
 		bool		isnull;
@@ -112,7 +123,7 @@ read_waiting(ChunkCursor *cursor)
 		{
 			max = Max(64, 2 * max);
 			cursor->waiting = cursor->waiting == NULL ?
-				MemoryContextAllocHuge(reader->cx, max * sizeof(int64)) :
+				MemoryContextAllocHuge(cursor->cx, max * sizeof(int64)) :
 				repalloc_huge(cursor->waiting, max * sizeof(int64));
 		}
 		cursor->waiting[cursor->num_waiting++] = (int64) ((uint64) id << 1 | present);
@@ -143,12 +154,12 @@ next_stored(ChunkCursor *cursor)
 		cursor->stored_chunk = CHUNK_NONE;
 		return;
 	}
-	cursor->stored_chunk = DatumGetInt64(slot_getattr(cursor->slot, CHUNK_CHUNK, &isnull));
-	members = slot_getattr(cursor->slot, CHUNK_MEMBERS, &isnull);
+	cursor->stored_chunk = DatumGetInt64(slot_getattr(cursor->slot, CHUNK_COLUMN(cursor), &isnull));
+	members = slot_getattr(cursor->slot, MEMBERS_COLUMN(cursor), &isnull);
 	value = (struct varlena *) DatumGetPointer(members);
 	if (VARATT_IS_COMPRESSED(value) || VARATT_IS_EXTERNAL(value))
 	{
-		MemoryContext old = MemoryContextSwitchTo(cursor->reader->cx);
+		MemoryContext old = MemoryContextSwitchTo(cursor->cx);
 
 		value = cursor->detoasted = detoast_attr(value);
 		MemoryContextSwitchTo(old);
@@ -160,43 +171,75 @@ next_stored(ChunkCursor *cursor)
 static void
 start_stored(ChunkCursor *cursor, int64 from)
 {
-	ScanKeyData keys[2];
-
-	key_of_tag(&keys[0], cursor->tag);
-	ScanKeyInit(&keys[1], CHUNK_CHUNK, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(from));
-	index_rescan(cursor->scan, keys, 2, NULL, 0);
+	if (cursor->scan == NULL)
+	{
+		cursor->stored_chunk = CHUNK_NONE;
+		return;
+	}
+	ScanKeyInit(&cursor->keys[cursor->nkeys], CHUNK_COLUMN(cursor), BTGreaterEqualStrategyNumber,
+				F_INT8GE, Int64GetDatum(from));
+	index_rescan(cursor->scan, cursor->keys, cursor->nkeys + 1, NULL, 0);
 	next_stored(cursor);
+}
+
+static ChunkCursor *
+create_cursor(ChunkReader *reader, MemoryContext cx, const char *name, int nkeys)
+{
+	MemoryContext old = MemoryContextSwitchTo(cx);
+	ChunkCursor *cursor = palloc0(sizeof(ChunkCursor));
+
+	cursor->reader = reader;
+	cursor->cx = cx;
+	cursor->nkeys = nkeys;
+	key_of_name(&cursor->keys[0], name);
+	if (reader != NULL)
+	{
+		cursor->slot = table_slot_create(reader->chunks, NULL);
+		cursor->scan = index_beginscan(reader->chunks, reader->chunks_index, reader->snapshot,
+									   nkeys + 1, 0);
+	}
+	cursor->buffer = palloc(CHUNK_BITS_BYTES);
+	cursor->chunk = -1;
+	cursor->stored_chunk = -1;
+	MemoryContextSwitchTo(old);
+	return cursor;
 }
 
 ChunkCursor *
 mcdp_chunk_cursor_begin(ChunkReader *reader, const char *tag)
 {
-	MemoryContext old = MemoryContextSwitchTo(reader->cx);
-	ChunkCursor *cursor = palloc0(sizeof(ChunkCursor));
+	ChunkCursor *cursor = create_cursor(reader, reader->cx, tag, 1);
 
-	cursor->reader = reader;
-	cursor->tag = cstring_to_text(tag);
-	cursor->slot = table_slot_create(reader->chunks, NULL);
-	cursor->scan = index_beginscan(reader->chunks, reader->chunks_index, reader->snapshot, 2, 0);
-	cursor->buffer = palloc(CHUNK_BITS_BYTES);
 	read_waiting(cursor);
-	MemoryContextSwitchTo(old);
-	cursor->chunk = -1;
-	cursor->stored_chunk = -1;
+	return cursor;
+}
+
+ChunkCursor *
+mcdp_slice_cursor_begin(ChunkReader *reader, MemoryContext cx, const char *trait, int slice,
+						int64 *waiting, uint32 num_waiting)
+{
+	ChunkCursor *cursor = create_cursor(reader, cx, trait, 2);
+
+	ScanKeyInit(&cursor->keys[1], 2, BTEqualStrategyNumber, F_INT2EQ, Int16GetDatum(slice));
+	cursor->waiting = waiting;
+	cursor->num_waiting = num_waiting;
 	return cursor;
 }
 
 void
 mcdp_chunk_cursor_end(ChunkCursor *cursor)
 {
-	index_endscan(cursor->scan);
-	ExecDropSingleTupleTableSlot(cursor->slot);
+	if (cursor->scan != NULL)
+	{
+		index_endscan(cursor->scan);
+		ExecDropSingleTupleTableSlot(cursor->slot);
+	}
 	if (cursor->detoasted != NULL)
 		pfree(cursor->detoasted);
 	if (cursor->waiting != NULL)
 		pfree(cursor->waiting);
 	pfree(cursor->buffer);
-	pfree(cursor->tag);
+	pfree(DatumGetPointer(cursor->keys[0].sk_argument));
 	pfree(cursor);
 }
 

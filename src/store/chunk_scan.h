@@ -27,6 +27,7 @@
 
 #include "datatype/timestamp.h"
 #include "access/genam.h"
+#include "access/skey.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
 
@@ -43,18 +44,20 @@ typedef struct ChunkReader
 	Snapshot	snapshot;
 	Relation	chunks;
 	Relation	chunks_index;
-	Relation	pending;
+	Relation	pending;		/* NULL: a cursor is told what waits */
 	Relation	pending_index;
 } ChunkReader;
 
 typedef struct ChunkCursor
 {
 	ChunkReader *reader;
-	struct varlena *tag;		/* text */
+	MemoryContext cx;
 	int64		chunk;			/* the present one, or CHUNK_NONE */
 
-	/* the stored side */
-	IndexScanDesc scan;
+	/* the stored side; the key without the chunk, which is the last column of it */
+	ScanKeyData keys[3];
+	int			nkeys;
+	IndexScanDesc scan;			/* NULL: there is none */
 	struct TupleTableSlot *slot;
 	int64		stored_chunk;	/* at or after "chunk"; CHUNK_NONE at the end */
 	const uint8 *bytes;			/* of the stored chunk */
@@ -73,8 +76,18 @@ typedef struct ChunkCursor
 extern void mcdp_chunk_reader_begin(ChunkReader *reader, MemoryContext cx);
 extern void mcdp_chunk_reader_end(ChunkReader *reader);
 
+/* The same for slices of traits (trait_index.h): tag stands for trait there. */
+extern void mcdp_slice_reader_begin(ChunkReader *reader, MemoryContext cx);
+
 /* Stands before the first chunk. */
 extern ChunkCursor *mcdp_chunk_cursor_begin(ChunkReader *reader, const char *tag);
+
+/*
+ * Of one slice; waiting changes (ascending id << 1 | present), which the cursor
+ * frees, override what is stored.  With reader NULL nothing is.
+ */
+extern ChunkCursor *mcdp_slice_cursor_begin(ChunkReader *reader, MemoryContext cx, const char *trait,
+											int slice, int64 *waiting, uint32 num_waiting);
 extern void mcdp_chunk_cursor_end(ChunkCursor *cursor);
 
 /*

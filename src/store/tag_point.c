@@ -97,6 +97,12 @@ mcdp_probe_text_key(ScanKey key, AttrNumber column, Datum value, Oid collation)
 }
 
 void
+mcdp_probe_int2_key(ScanKey key, AttrNumber column, int16 value)
+{
+	ScanKeyInit(key, column, BTEqualStrategyNumber, F_INT2EQ, Int16GetDatum(value));
+}
+
+void
 mcdp_probe_id_key(ScanKey key, AttrNumber column, int64 value)
 {
 	ScanKeyInit(key, column, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(value));

@@ -37,6 +37,7 @@ extern Datum mcdp_probe_value(Probe *probe, AttrNumber column);
 extern void mcdp_probe_end(Probe *probe);
 
 extern void mcdp_probe_text_key(ScanKey key, AttrNumber column, Datum value, Oid collation);
+extern void mcdp_probe_int2_key(ScanKey key, AttrNumber column, int16 value);
 extern void mcdp_probe_id_key(ScanKey key, AttrNumber column, int64 value);
 
 /* The canonical profile, or 0 when there is no such profile. */

@@ -1,0 +1,162 @@
+/*-------------------------------------------------------------------------
+ *
+ * trait_queue_fn.c
+ *	  Triggers that note whose indexed traits may have changed.
+ *
+ * They do next to nothing while no trait is indexed.  Which are is read with
+ * the latest snapshot: a transaction with an old one must not miss an index
+ * that was begun meanwhile.
+ *
+ * A pending row that exists is locked, not written: a fold that has not seen
+ * this change must not take it away.
+ *
+ * Copyright (c) 2026, marketing_cdp contributors
+ *
+ * IDENTIFICATION
+ *	  src/store/trait_queue_fn.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "storage/bufmgr.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+PG_FUNCTION_INFO_V1(mcdp__queue_traits);
+PG_FUNCTION_INFO_V1(mcdp__queue_merged_traits);
+
+#define ON_CONFLICT \
+	" ON CONFLICT (trait, profile_id) DO UPDATE SET profile_id = excluded.profile_id WHERE false"
+
+static const char changed_query[] =
+"INSERT INTO cdp.trait_pending (trait, profile_id)"
+" SELECT DISTINCT c.name COLLATE \"C\", c.profile_id FROM changed c"
+" WHERE c.name OPERATOR(pg_catalog.=) ANY ($1) ORDER BY 1, 2" ON_CONFLICT;
+static const char merged_query[] =
+"INSERT INTO cdp.trait_pending (trait, profile_id)"
+" SELECT DISTINCT v.name COLLATE \"C\", p.id FROM cdp.trait_value v,"
+" (VALUES ($2), ($3), ($4)) AS p(id)"
+" WHERE v.profile_id OPERATOR(pg_catalog.=) $2 AND v.name OPERATOR(pg_catalog.=) ANY ($1) ORDER BY 1, 2" ON_CONFLICT;
+
+static SPIPlanPtr changed_plan;
+static SPIPlanPtr merged_plan;
+
+/* The indexed traits, text[]; NULL when there are none. */
+static ArrayType *
+indexed_traits(void)
+{
+	Oid			relid = get_relname_relid("trait_index", get_namespace_oid("cdp", false));
+	Relation	rel = table_open(relid, AccessShareLock);
+	ArrayType  *result = NULL;
+
+	if (RelationGetNumberOfBlocks(rel) > 0)
+	{
+		Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+		SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
+		HeapTuple	tuple;
+		Datum	   *names = palloc(sizeof(Datum) * 16);
+		int			n = 0;
+		int			max = 16;
+
+		while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		{
+			bool		isnull;
+
+			if (n == max)
+			{
+				max *= 2;
+				names = repalloc(names, sizeof(Datum) * max);
+			}
+			names[n++] = PointerGetDatum(DatumGetTextPCopy(heap_getattr(tuple, 1, RelationGetDescr(rel), &isnull)));
+		}
+		systable_endscan(scan);
+		UnregisterSnapshot(snapshot);
+		if (n > 0)
+			result = construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT);
+	}
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+static void
+queue(TriggerData *trigger, SPIPlanPtr *plan, const char *query, int nargs, Datum *args)
+{
+	static Oid	types[4] = {TEXTARRAYOID, INT8OID, INT8OID, INT8OID};
+	int			rc;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (SPI_register_trigger_data(trigger) < 0)
+		elog(ERROR, "SPI_register_trigger_data failed");
+	if (*plan == NULL)
+	{
+		SPIPlanPtr	new = SPI_prepare(query, nargs, types);
+
+		if (new == NULL)
+			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+		if (SPI_keepplan(new) != 0)
+			elog(ERROR, "SPI_keepplan failed");
+		*plan = new;
+	}
+	rc = SPI_execute_plan(*plan, args, NULL, false, 0);
+	if (rc < 0)
+		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
+	if (SPI_finish() != SPI_OK_FINISH)
+		elog(ERROR, "SPI_finish failed");
+}
+
+/* After statements that change trait_value; the transition table is "changed". */
+Datum
+mcdp__queue_traits(PG_FUNCTION_ARGS)
+{
+	ArrayType  *traits;
+	Datum		arg;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		elog(ERROR, "not called by trigger manager");
+	traits = indexed_traits();
+	if (traits != NULL)
+	{
+		arg = PointerGetDatum(traits);
+		queue((TriggerData *) fcinfo->context, &changed_plan, changed_query, 1, &arg);
+	}
+	PG_RETURN_POINTER(NULL);
+}
+
+/* After a profile was given another canonical profile. */
+Datum
+mcdp__queue_merged_traits(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	ArrayType  *traits;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		elog(ERROR, "not called by trigger manager");
+	traits = indexed_traits();
+	if (traits != NULL)
+	{
+		TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
+		bool		isnull;
+		Datum		args[4];
+
+		/* profile: profile_id is the first column, canonical_id the third */
+		args[0] = PointerGetDatum(traits);
+		args[1] = heap_getattr(trigger->tg_newtuple, 1, desc, &isnull);
+		args[2] = heap_getattr(trigger->tg_trigtuple, 3, desc, &isnull);
+		args[3] = heap_getattr(trigger->tg_newtuple, 3, desc, &isnull);
+		queue(trigger, &merged_plan, merged_query, 4, args);
+	}
+	PG_RETURN_POINTER(NULL);
+}
