@@ -30,7 +30,7 @@ COMMENT ON COLUMN cdp.task_state.last_error_at IS 'the "now" of the run that fai
 CREATE FUNCTION cdp._tasks() RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT ARRAY['fold_tags', 'expire_tags', 'extend_timelines', 'lifecycle', 'repurchase', 'rfm', 'segments', 'journeys', 'messages', 'partitions'];
+	SELECT ARRAY['fold_tags', 'expire_tags', 'fold_traits', 'extend_timelines', 'lifecycle', 'repurchase', 'rfm', 'segments', 'journeys', 'messages', 'partitions', 'tag_sizes'];
 END;
 COMMENT ON FUNCTION cdp._tasks() IS 'the tasks of the clock, in their order';
 
@@ -50,6 +50,8 @@ BEGIN
 			SELECT t.done, t.lag INTO done, lag FROM _fold_tags(now, max_rows) t;
 		WHEN 'expire_tags' THEN
 			SELECT t.done, t.lag INTO done, lag FROM _expire_tags(now, max_rows) t;
+		WHEN 'fold_traits' THEN
+			SELECT t.done, t.lag INTO done, lag FROM _fold_traits(now, max_rows) t;
 		WHEN 'extend_timelines' THEN
 			SELECT t.done, t.lag INTO done, lag FROM _fold_timelines(now, max_rows) t;
 		WHEN 'lifecycle' THEN
@@ -68,6 +70,8 @@ BEGIN
 			SELECT t.done, t.lag INTO done, lag FROM _release_messages(now, max_rows) t;
 		WHEN 'partitions' THEN
 			SELECT t.done, t.lag INTO done, lag FROM _make_partitions(now) t;
+		WHEN 'tag_sizes' THEN
+			done := _note_tag_sizes(now);
 	END CASE;
 	done := coalesce(done, 0);
 	lag := greatest(coalesce(lag, '0'), '0');
@@ -257,6 +261,7 @@ BEGIN
 	UNION ALL SELECT 'events to fold, oldest', coalesce(now - min(at), '0')::text FROM event_tail WHERE at <= now
 	UNION ALL SELECT 'tag changes to fold', count(*)::text FROM tag_pending
 	UNION ALL SELECT 'tags to expire', count(*)::text FROM tag_expiry WHERE expires_at <= now
+	UNION ALL SELECT 'trait changes to fold', count(*)::text FROM trait_pending
 	UNION ALL SELECT 'profiles to look at', count(*)::text FROM profile_queue WHERE at <= now
 	UNION ALL SELECT 'profiles to look at, oldest', coalesce(now - min(at), '0')::text FROM profile_queue WHERE at <= now
 	UNION ALL SELECT 'lifecycle stages due', count(*)::text FROM lifecycle_state WHERE due_at <= now

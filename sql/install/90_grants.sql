@@ -4,7 +4,7 @@
  */
 
 -- Every table and sequence is data: pg_dump must keep all of them, and of a
--- table with seeded rows only the users' ones.
+-- table with seeded rows only the users' ones; slices of traits are made anew.
 DO $$
 DECLARE
 	rel record;
@@ -16,7 +16,9 @@ BEGIN
 		WHERE c.relnamespace = 'cdp'::regnamespace AND c.relkind IN ('r', 'p', 'S')
 		ORDER BY c.oid
 	LOOP
-		PERFORM pg_extension_config_dump(rel.oid::regclass, CASE WHEN rel.has_seeds THEN 'WHERE NOT seeded' ELSE '' END);
+		PERFORM pg_extension_config_dump(rel.oid::regclass, CASE WHEN rel.has_seeds THEN 'WHERE NOT seeded'
+			WHEN rel.oid IN ('cdp.trait_index'::regclass, 'cdp.trait_slice'::regclass, 'cdp.trait_pending'::regclass) THEN 'WHERE false'
+			ELSE '' END);
 	END LOOP;
 END
 $$;

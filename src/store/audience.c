@@ -22,6 +22,7 @@
 #include "miscadmin.h"
 
 #include "store/audience.h"
+#include "store/trait_index.h"
 
 #define BATCH				1000	/* profiles with traits fetched together */
 
