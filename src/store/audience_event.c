@@ -28,6 +28,7 @@
 
 #include "store/audience.h"
 #include "types/criteria_datum.h"
+#include "types/criteria_eval.h"
 
 typedef struct Wanted
 {
@@ -62,7 +63,7 @@ window_begin(const CriteriaNode *node, TimestampTz at)
 
 	/* a sequence's duration is not counted from "at", and any() has no window */
 	if (window->type == CRITERIA_AGO || (window->type == CRITERIA_WITHIN && node->op == CRITERIA_COMPARE))
-		return at - Min(window->older, at - DT_NOBEGIN - 1);
+		return mcdp_criteria_before(at, window->older);
 	return window->type == CRITERIA_DATES ? window->since : DT_NOBEGIN;
 }
 
