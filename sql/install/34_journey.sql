@@ -30,10 +30,10 @@ CREATE TABLE cdp.journey_listener (
 	version		int NOT NULL,
 	purpose		text NOT NULL,
 	PRIMARY KEY (source, name, journey, version, purpose),
-	CONSTRAINT journey_listener_source_check CHECK (source IN ('event', 'enters', 'leaves', 'trait')),
+	CONSTRAINT journey_listener_source_check CHECK (source IN ('event', 'enters', 'leaves', 'trait', 'due', 'schedule')),
 	CONSTRAINT journey_listener_purpose_check CHECK (purpose IN ('entry', 'exit', 'goal', 'wait_for', 'wait_until'))
 );
-COMMENT ON TABLE cdp.journey_listener IS 'events and tags that active journeys wait for';
+COMMENT ON TABLE cdp.journey_listener IS 'what active journeys wait for: events, tags, traits; due dates and schedules under the journey''s own name';
 
 -- Work rows: something happened that a listener waits for.
 CREATE SEQUENCE cdp.trigger_id_seq;
@@ -169,6 +169,7 @@ DECLARE
 BEGIN
 	DELETE FROM cdp.journey_listener l WHERE l.journey = of_journey;
 	IF j.status IN ('draft', 'archived') THEN
+		PERFORM cdp._plan_journey(of_journey);
 		RETURN;
 	END IF;
 	INSERT INTO cdp.journey_listener (source, name, journey, version, purpose)
@@ -178,6 +179,8 @@ BEGIN
 		SELECT 'event' AS source, r.event AS name, 'entry' AS purpose FROM cdp._event_refs(v.spec #> '{entry,on}') r
 		UNION ALL
 		SELECT k, v.spec -> 'entry' ->> k, 'entry' FROM unnest('{enters,leaves}'::text[]) k WHERE v.spec -> 'entry' ? k
+		UNION ALL
+		SELECT CASE k WHEN 'who' THEN 'schedule' ELSE k END, j.name, 'entry' FROM unnest('{due,who}'::text[]) k WHERE v.spec -> 'entry' ? k
 		UNION ALL
 		SELECT 'event', (cdp._event_ref(x ->> 'on')).event, 'exit' FROM jsonb_array_elements(v.spec -> 'exit') x WHERE x ? 'on'
 		UNION ALL
@@ -194,6 +197,7 @@ BEGIN
 		WHEN 'goal' THEN v.version <= j.active_version
 		ELSE v.version = j.active_version
 			OR v.version IN (SELECT s.version FROM cdp.journey_state s WHERE s.journey = j.name AND s.status = 'active') END;
+	PERFORM cdp._plan_journey(of_journey);
 END
 $$;
 COMMENT ON FUNCTION cdp._listen(text) IS 'rewrites the listeners of a journey after its status or version changed';

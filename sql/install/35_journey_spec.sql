@@ -412,7 +412,7 @@ CREATE FUNCTION cdp._check_journey(spec jsonb) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	entry	jsonb := spec -> 'entry';
-	labelled boolean := jsonb_typeof(entry) = 'object' AND entry ?| '{on,manual}';	-- entries by a tag have no label
+	labelled boolean := jsonb_typeof(entry) = 'object' AND entry ?| '{on,due,manual}';	-- the others have no label
 	part	record;
 	key		text;
 	path	text;
@@ -424,15 +424,32 @@ BEGIN
 		'{entry,exit,goal,priority,purpose,campaign,kind,from,to,start,steps,holdout,timezone}', '{}');
 
 	-- entry
-	PERFORM cdp._spec_object('entry', entry, '{on,enters,leaves,manual,when,reentry,cooldown,key}', '{due,before,every,at,who}');
-	IF (SELECT count(*) FROM jsonb_object_keys(entry) k WHERE k IN ('on', 'enters', 'leaves', 'manual')) <> 1 THEN
-		PERFORM cdp._spec_error('entry', 'must have exactly one of "on", "enters", "leaves" and "manual"');
+	PERFORM cdp._spec_object('entry', entry, '{on,enters,leaves,due,before,every,at,who,manual,when,reentry,cooldown,key}', '{}');
+	IF (SELECT count(*) FROM jsonb_object_keys(entry) k WHERE k IN ('on', 'enters', 'leaves', 'due', 'who', 'manual')) <> 1 THEN
+		PERFORM cdp._spec_error('entry', 'must have exactly one of "on", "enters", "leaves", "due", "who" and "manual"');
+	ELSIF entry ? 'before' AND NOT entry ? 'due' THEN
+		PERFORM cdp._spec_error('entry.before', 'needs "due"');
+	ELSIF entry ?| '{every,at}' <> entry ? 'who' THEN
+		PERFORM cdp._spec_error('entry', '"who" needs "every" or "at", and they need "who"');
 	END IF;
 	IF entry ? 'on' THEN
 		PERFORM cdp._spec_events('entry.on', entry -> 'on', false);
 	ELSIF entry ? 'manual' THEN
 		IF entry -> 'manual' <> 'true' THEN
 			PERFORM cdp._spec_error('entry.manual', 'must be true');
+		END IF;
+	ELSIF entry ? 'due' THEN
+		IF (cdp._due_ref(cdp._spec_text('entry.due', entry -> 'due'))).event IS NULL THEN
+			PERFORM cdp._spec_error('entry.due', format('invalid event "%s"', entry ->> 'due'));
+		END IF;
+		PERFORM cdp._spec_duration('entry.before', entry -> 'before');
+	ELSIF entry ? 'who' THEN
+		PERFORM cdp._spec_criteria('entry.who', entry -> 'who', false);
+		IF entry ? 'every' THEN
+			PERFORM cdp._spec_duration('entry.every', entry -> 'every');
+		END IF;
+		IF entry ? 'at' AND cdp._journey_time(cdp._spec_text('entry.at', entry -> 'at')) IS NULL THEN
+			PERFORM cdp._spec_error('entry.at', format('invalid time "%s"', entry ->> 'at'));
 		END IF;
 	ELSIF entry ? 'enters' THEN
 		PERFORM cdp._spec_tag('entry.enters', entry -> 'enters', true);
@@ -453,8 +470,8 @@ BEGIN
 	IF entry ? 'key' THEN
 		IF cdp._spec_text('entry.key', entry -> 'key') <> 'label' THEN
 			PERFORM cdp._spec_error('entry.key', 'must be "label"');
-		ELSIF NOT entry ?| '{on,manual}' THEN
-			PERFORM cdp._spec_error('entry.key', 'a tag has no label');
+		ELSIF NOT entry ?| '{on,due,manual}' THEN
+			PERFORM cdp._spec_error('entry.key', 'this entry has no label');
 		END IF;
 	END IF;
 

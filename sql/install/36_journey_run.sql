@@ -761,6 +761,7 @@ BEGIN
 		  ORDER BY key) k
 	WHERE k.key IS NOT NULL;
 
+	PERFORM cdp._start_schedules(advance_journeys.at);
 	WHILE done < max_runs LOOP
 		-- The profiles with the oldest work that nobody else is at.
 		batch := ARRAY(

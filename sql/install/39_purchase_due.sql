@@ -194,6 +194,13 @@ BEGIN
 		RETURNING 1
 	)
 	SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM written) INTO changed;
+
+	-- What has been told in advance comes up when its time has come.
+	INSERT INTO profile_queue (profile_id, at, cause)
+	SELECT n.profile_id, n.at, 'event'
+	FROM (SELECT t.profile_id, first_at(slice(t.timeline, _update_purchase_due.at + interval '1 microsecond', NULL)) AS at
+		  FROM _timelines_of(rb_build(profiles)) t WHERE last_at(t.timeline) > _update_purchase_due.at) n
+	WHERE NOT EXISTS (SELECT FROM profile_queue q WHERE q.profile_id = n.profile_id AND q.at = n.at AND q.cause = 'event');
 	RETURN changed;
 END
 $$;

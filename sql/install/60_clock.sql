@@ -22,8 +22,8 @@ CREATE TABLE cdp.task_state (
 	last_sqlstate	text,
 	last_error_at	timestamptz
 );
-COMMENT ON TABLE cdp.task_state IS 'what run last did for each task, and the last error of each';
-COMMENT ON COLUMN cdp.task_state.last_at IS 'the "now" of the last run that finished the task';
+COMMENT ON TABLE cdp.task_state IS 'what run or tick last did for each task, and the last error of each';
+COMMENT ON COLUMN cdp.task_state.last_at IS 'the "now" of the last run or tick that finished the task';
 COMMENT ON COLUMN cdp.task_state.failing IS 'the last run could not finish the task';
 COMMENT ON COLUMN cdp.task_state.last_error_at IS 'the "now" of the run that failed';
 
@@ -124,6 +124,7 @@ BEGIN
 		END LOOP;
 		EXIT WHEN NOT worked OR clock_timestamp() >= deadline;
 	END LOOP;
+	PERFORM _note_task(u.task, now, u.done, u.lag, NULL, NULL) FROM unnest(tasks, dones, lags) u(task, done, lag);
 	RETURN QUERY SELECT u.* FROM unnest(tasks, dones, lags, tooks) u;
 END
 $$;
