@@ -22,6 +22,11 @@ SELECT * FROM simulate_rules();
 SELECT * FROM apply_rules('2026-01-10');
 SELECT identifier, resolve(identifier) = resolve('email:p1@x.org') AS p1, resolve(identifier) = resolve('email:p2@x.org') AS p2, resolve(identifier) = resolve('user_id:u3') AS u3 FROM identifier_link ORDER BY 1;
 SELECT i, timeline_of(resolve(i)) FROM unnest('{email:p1@x.org,email:p2@x.org,user_id:u3,device_id:kiosk}'::identifier[]) i;
+-- exactly what the events say
+CREATE TEMP TABLE before AS SELECT l.identifier, timeline_of(l.profile_id) AS t FROM identifier_link l;
+SELECT count(*) > 0 AS rebuilt FROM rebuild('timelines');
+SELECT count(*) FILTER (WHERE b.t IS DISTINCT FROM timeline_of(l.profile_id)) AS different, count(*) FROM before b JOIN identifier_link l USING (identifier);
+SELECT tags_of(resolve('user_id:u3')) AS stays_with_the_leaf, trait(resolve('email:p1@x.org'), 'age') AS age;
 SELECT identifier, at, degree, reason FROM quarantined_identifier;
 SELECT identifiers, reason FROM identity_refusal ORDER BY refusal_id;
 -- the same evidence again links nobody, and is refused
@@ -50,6 +55,18 @@ SELECT canonical_id(:b) = :b AS free, canonical_id(:c) = :a AS stays;
 SELECT * FROM apply_rules(NULL);
 SELECT * FROM apply_rules('infinity');
 \set VERBOSITY default
+
+-- a preview: the rule is gone with the transaction, for later calls as well
+SELECT identify('{email:v1@x.org,phone:+494}', at => '2026-04-01') = identify('{email:v1@x.org,phone:+495}', at => '2026-04-01') AS one;
+BEGIN;
+UPDATE namespace_rule SET max_per_profile = 1 WHERE namespace = 'phone';
+SELECT change FROM simulate_rules();
+SELECT identify('{email:v2@x.org,phone:+496}', at => '2026-04-01') = identify('{email:v2@x.org,phone:+497}', at => '2026-04-01') AS one;
+SELECT reason FROM identity_refusal WHERE at = '2026-04-01';
+ROLLBACK;
+SELECT count(*) FROM simulate_rules();
+SELECT identify('{email:v2@x.org,phone:+496}', at => '2026-04-01') = identify('{email:v2@x.org,phone:+497}', at => '2026-04-01') AS one;
+SELECT count(*) AS refusals, resolve('phone:+496') = resolve('phone:+497') AS linked FROM identity_refusal WHERE at = '2026-04-01';
 
 -- Random calls without rules, then every rule at once: the groups are those of
 -- a brute force that only knows the definition, whatever was merged by hand
@@ -118,8 +135,12 @@ BEGIN
 									100 + rnd(format('%s value %s %s', seed, n, k), 14))::identifier FROM generate_series(0, rnd(format('%s size %s', seed, n), 3)) k),
 			at => '2026-01-01'::timestamptz + rnd(format('%s at %s', seed, n), 800) * interval '1 hour');
 		IF n % 20 = 0 THEN
-			PERFORM merge(a.profile_id, b.profile_id, at => '2026-02-10') FROM
-				(SELECT profile_id FROM profile ORDER BY md5(seed || n || profile_id) LIMIT 1) a, (SELECT profile_id FROM profile ORDER BY md5(seed || profile_id || n) LIMIT 1) b;
+			BEGIN
+				PERFORM merge(a.profile_id, b.profile_id, at => '2026-02-10') FROM
+					(SELECT profile_id FROM profile ORDER BY md5(seed || n || profile_id) LIMIT 1) a, (SELECT profile_id FROM profile ORDER BY md5(seed || profile_id || n) LIMIT 1) b;
+			EXCEPTION WHEN object_not_in_prerequisite_state THEN		-- kept apart by the unmerge
+				NULL;
+			END;
 		ELSIF n = 70 THEN
 			PERFORM unmerge((SELECT merge_id FROM profile_merge WHERE undone_at IS NULL ORDER BY md5(seed || merge_id) LIMIT 1), at => '2026-02-11');
 		END IF;

@@ -105,6 +105,9 @@ SELECT (SELECT count(*) FROM event_retraction WHERE reason = 'random') > 40 AS m
 	count(*) FILTER (WHERE (s.stage, s.due_at) IS DISTINCT FROM (t.stage, t.due_at)) AS stages
 FROM identifier_link a JOIN identifier_link b ON b.identifier::text = regexp_replace(a.identifier::text, ':a', ':b') AND a.identifier <> b.identifier
 	LEFT JOIN lifecycle_state s ON s.profile_id = a.profile_id LEFT JOIN lifecycle_state t ON t.profile_id = b.profile_id;
+SELECT count(*) > 0 AS due_ones, count(*) FILTER (WHERE n <> 2) AS different
+FROM (SELECT count(*) AS n FROM purchase_due d JOIN identifier_link l USING (profile_id) WHERE l.identifier::text ~ ':[ab][0-9]'
+	  GROUP BY regexp_replace(l.identifier::text, ':[ab]', ':'), d.event, d.label, d.orders, d.last_at, d.gaps, d.own_gap, d.due_at) x;
 -- and rebuilding changes nothing
 CREATE TABLE before AS SELECT l.identifier, timeline_of(l.profile_id) AS t FROM identifier_link l WHERE l.identifier::text ~ ':a[0-9]';
 SELECT count(*) > 0 AS rebuilt FROM rebuild('timelines');
