@@ -116,12 +116,18 @@ open_dict(TimelineDict *d, const Timeline *t, const TimelineColumn *col)
 	d->bytes = p + sizeof(uint32) + ((size_t) d->count << d->width);
 }
 
-void
-mcdp_timeline_open_empty(TimelineView *v)
+static inline void
+open_empty(TimelineView *v)
 {
 	memset(v, 0, sizeof(*v));
 	v->unit = 1;
 	v->value_divisor = 1;
+}
+
+void
+mcdp_timeline_open_empty(TimelineView *v)
+{
+	open_empty(v);
 }
 
 /*
@@ -158,7 +164,7 @@ mcdp_timeline_open(TimelineView *v, const Timeline *t)
 				 errmsg("stored timeline has format version %d, expected %d",
 						t->version, TIMELINE_VERSION)));
 
-	mcdp_timeline_open_empty(v);
+	open_empty(v);
 	if (t->ncolumns == 0)
 		return;
 

@@ -83,4 +83,11 @@ SELECT count(*) FILTER (WHERE score <> tile) AS wrong, count(*) FROM (
 	SELECT quantile_score(k, e) AS score, ntile(5) OVER (ORDER BY k) AS tile FROM (SELECT pg_temp.dice(i, 1, 1000000) * 10000 + i AS k FROM generate_series(1, 5000) i) n, (
 		SELECT quantile_edges(pg_temp.dice(i, 1, 1000000) * 10000 + i, '{0.2,0.4,0.6,0.8}') AS e FROM generate_series(1, 5000) i) q) s;
 SELECT x, quantile_score(x, (SELECT quantile_edges(y, '{0.2,0.4,0.6,0.8}') FROM unnest('{1,1,1,1,1,1,2,3,4,5}'::float8[]) y)) AS score FROM unnest('{1,2,3,4,5}'::float8[]) x;
+-- edges as a row holds them: short, plain, compressed
+CREATE TEMP TABLE edge AS SELECT n, array_agg(i::float8 ORDER BY i) AS e FROM unnest('{0,1,4,12,13,14,100,3000}'::int[]) n, generate_series(1, n) i GROUP BY n;
+INSERT INTO edge VALUES (0, '{}'), (-1, '{NULL}'), (2, '[5:6]={1,2}');
+SELECT n, quantile_score(0, e) AS none, quantile_score(2.5, e) AS "2.5", quantile_score(1e9, e) = n + 1 AS all FROM edge WHERE n >= 0 ORDER BY n;
+\set VERBOSITY terse
+SELECT quantile_score(1, e) FROM edge WHERE n = -1;
+\set VERBOSITY default
 DROP TABLE number;
