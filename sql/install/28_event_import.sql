@@ -63,6 +63,8 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'backfill must not be null';
 	END IF;
 	PERFORM cdp._check_event_time(received_at);
+	-- what the query calls looks for its names there, too; ours are qualified
+	PERFORM set_config('search_path', path, true);
 	accepted := 0; rejected := 0;
 	LOOP
 		FETCH row_cursor INTO fields;

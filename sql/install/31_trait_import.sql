@@ -62,6 +62,7 @@ BEGIN
 	ELSIF NOT isfinite(at) THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at must be finite';
 	END IF;
+	PERFORM set_config('search_path', path, true);		-- for what the query calls
 	LOOP
 		FETCH row_cursor INTO fields;
 		IF FOUND THEN

@@ -26,7 +26,8 @@ SELECT i, timeline_of(resolve(i)) FROM unnest('{email:p1@x.org,email:p2@x.org,us
 CREATE TEMP TABLE before AS SELECT l.identifier, timeline_of(l.profile_id) AS t FROM identifier_link l;
 SELECT count(*) > 0 AS rebuilt FROM rebuild('timelines');
 SELECT count(*) FILTER (WHERE b.t IS DISTINCT FROM timeline_of(l.profile_id)) AS different, count(*) FROM before b JOIN identifier_link l USING (identifier);
-SELECT tags_of(resolve('user_id:u3')) AS stays_with_the_leaf, trait(resolve('email:p1@x.org'), 'age') AS age;
+-- a tag that was given while they were one stays with the survivor
+SELECT tags_of(resolve('user_id:u3')) AS u3, tags_of(resolve('email:p1@x.org')) AS p1, trait(resolve('email:p1@x.org'), 'age') AS age;
 SELECT identifier, at, degree, reason FROM quarantined_identifier;
 SELECT identifiers, reason FROM identity_refusal ORDER BY refusal_id;
 -- the same evidence again links nobody, and is refused

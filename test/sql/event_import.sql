@@ -32,6 +32,12 @@ SELECT * FROM import_events($$ SELECT '{user_id:u9,phone:+49 1}'::identifier[] A
 	'crm' AS source, '{"ip": "::1"}'::jsonb AS context $$, 'x', false);
 SELECT * FROM import_events($$ SELECT 'erp:17' AS identifier, 'note' AS event, '2022-01-01 10:00+02'::timestamptz AS at, '[1]'::jsonb AS properties $$, 'x');
 SELECT event, at, via, properties, context, source, backfill FROM event WHERE event = 'note';
+-- what the query calls finds its names as the caller does
+CREATE FUNCTION price(of text) RETURNS numeric LANGUAGE plpgsql AS $$ BEGIN RETURN (SELECT max(amount) FROM sale WHERE item = of); END $$;
+SELECT * FROM import_events($$ SELECT 'erp:18' AS identifier, 'note' AS event, '2022-01-02'::date AS at, price('hat') AS revenue FROM generate_series(1, 2) $$, 'x');
+SELECT set_traits($$ SELECT 'erp:18' AS identifier, price('hat') AS price $$, 'x');
+SELECT properties FROM event WHERE at = '2022-01-02';
+SHOW search_path;
 -- the whole is what track() makes of the rows one by one
 CREATE TABLE history AS
 	SELECT n, format('email:h%s@x.org', n % 40) AS who, (ARRAY['view', 'cart', 'Order Completed'])[1 + n % 3] AS event,
@@ -78,4 +84,5 @@ SELECT set_traits('SELECT 1 AS profile_id', 'x', 'infinity');
 \set VERBOSITY default
 
 SET client_min_messages = warning;
+DROP FUNCTION price;
 DROP TABLE sale, history, imported, crm;
