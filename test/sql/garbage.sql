@@ -24,6 +24,8 @@ UNION ALL SELECT 'event_state'::regtype, v FROM unnest(ARRAY[
 	(SELECT _event_state_combine(_sequence_add(NULL, '(?1).*(?9)(?t<=60).', '2026-01-02Z', array_fill(true, '{9}')), _sequence_add(NULL, '(?1).*(?9)(?t<=60).', '2026-01-01Z', array_fill(true, '{9}')))::text)]) v
 UNION ALL SELECT 'quantile_state'::regtype, v FROM unnest(ARRAY[_quantile_edges_add(NULL, 1.5, '{0.5}')::text,
 	(SELECT _quantile_edges_combine(_quantile_edges_add(NULL, 'NaN', '{0,1}'), _quantile_edges_add(_quantile_edges_add(NULL, '-Infinity', '{0,1}'), 7, '{0,1}'))::text)]) v
+UNION ALL SELECT 'cohort_state'::regtype, v FROM unnest(ARRAY[(SELECT cohort_agg(timeline_agg, 'x', '{2026-01-01Z,2026-02-01Z,2026-02-03Z}', '2026-03-01Z')::text FROM (SELECT timeline_agg('2026-01-01Z', 'x', 7.5)) t),
+	(SELECT cohort_agg('{}'::timeline, 'x', '{2026-01-01Z,2026-02-01Z}', 'infinity')::text)]) v
 UNION ALL SELECT 'identifier'::regtype, v FROM unnest(ARRAY['email:ada@example.com', 'phone:+44 20 7946 0000', 'x:张三']) v
 UNION ALL SELECT 'lifecycle_stage'::regtype, v::text FROM unnest(enum_range(NULL::lifecycle_stage)) v;
 
