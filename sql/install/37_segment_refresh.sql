@@ -153,64 +153,54 @@ COMMENT ON FUNCTION cdp._criteria_dated_traits(cdp.criteria) IS 'the traits that
 
 CREATE FUNCTION cdp._criteria_next(criteria cdp.criteria, history cdp.timeline, at timestamptz, traits jsonb, lookups jsonb) RETURNS timestamptz
 LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'mcdp__criteria_next';
-COMMENT ON FUNCTION cdp._criteria_next(cdp.criteria, cdp.timeline, timestamptz, jsonb, jsonb) IS 'the first instant after "at" at which a rule may answer differently if nothing happens, maybe too early; NULL = never';
+COMMENT ON FUNCTION cdp._criteria_next(cdp.criteria, cdp.timeline, timestamptz, jsonb, jsonb) IS 'the instant after "at" at which to ask a rule again if nothing happens: when it may answer differently, or up to a 32nd of the time earlier; NULL = never';
 
--- Histories and traits apart: the earlier of both is what counts, and both are noted.
-CREATE FUNCTION cdp._criteria_dues(criteria cdp.criteria, touched cdp.bitmap, at timestamptz) RETURNS TABLE (profile_id bigint, due_at timestamptz)
+-- Histories and traits apart: the earlier of both is what counts, and both are
+-- noted.  A function of its own, because RETURN QUERY may use parallel workers.
+CREATE FUNCTION cdp._criteria_dues(criteria cdp.criteria, touched cdp.bitmap, at timestamptz) RETURNS TABLE (due_at timestamptz, members cdp.bitmap)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
 	lookups jsonb := cdp._criteria_lookups(criteria);
 	dated text[] := cdp._criteria_dated_traits(criteria);
+	listed cdp.bitmap;
 BEGIN
 	IF cdp._criteria_events(criteria) <> '{}' AND touched IS NULL THEN
 		RETURN QUERY
-		SELECT d.id, d.next_at
+		SELECT d.next_at, cdp.rb_build_agg(d.id)
 		FROM (SELECT t.profile_id, cdp._criteria_next(_criteria_dues.criteria, t.timeline, _criteria_dues.at, NULL, lookups)
-			  FROM cdp.profile_timeline t) d(id, next_at) WHERE d.next_at IS NOT NULL;
+			  FROM cdp.profile_timeline t) d(id, next_at)
+		WHERE d.next_at IS NOT NULL GROUP BY d.next_at;
 	ELSIF cdp._criteria_events(criteria) <> '{}' THEN
 		RETURN QUERY
-		SELECT d.id, d.next_at
+		SELECT d.next_at, cdp.rb_build_agg(d.id)
 		FROM (SELECT t.profile_id, cdp._criteria_next(_criteria_dues.criteria, t.timeline, _criteria_dues.at, NULL, lookups)
-			  FROM cdp._timelines_of(touched) t) d(id, next_at) WHERE d.next_at IS NOT NULL;
+			  FROM cdp._timelines_of(touched) t) d(id, next_at)
+		WHERE d.next_at IS NOT NULL GROUP BY d.next_at;
 	END IF;
 	IF dated <> '{}' THEN
+		SELECT coalesce(touched, cdp.rb_build_agg(l.canonical_id)) INTO listed
+		FROM cdp.trait_value v JOIN cdp.profile l ON l.profile_id = v.profile_id
+		WHERE touched IS NULL AND v.name = ANY (dated);
 		RETURN QUERY
-		SELECT d.id, d.next_at
-		FROM (SELECT c.id, cdp._criteria_next(_criteria_dues.criteria, NULL, _criteria_dues.at,
-											  (SELECT jsonb_object_agg(n, cdp.trait(c.id, n)) FROM unnest(dated) n), lookups)
-			  FROM (SELECT cdp.rb_iterate(touched) WHERE touched IS NOT NULL
-					UNION
-					SELECT l.canonical_id FROM cdp.trait_value v JOIN cdp.profile l ON l.profile_id = v.profile_id
-					WHERE touched IS NULL AND v.name = ANY (dated)) c(id)) d(id, next_at)
-		WHERE d.next_at IS NOT NULL;
+		SELECT d.next_at, cdp.rb_build_agg(d.id)
+		FROM (SELECT i, cdp._criteria_next(_criteria_dues.criteria, NULL, _criteria_dues.at,
+										   (SELECT jsonb_object_agg(n, cdp.trait(i, n)) FROM unnest(dated) n), lookups)
+			  FROM cdp.rb_iterate(listed) i) d(id, next_at)
+		WHERE d.next_at IS NOT NULL GROUP BY d.next_at;
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION cdp._criteria_dues(cdp.criteria, cdp.bitmap, timestamptz) IS 'when the rule is to be looked at again for each of these profiles (NULL = all), if ever';
-
--- Earlier than due_at by at most a 32nd of the time until then, later than "at".
-CREATE FUNCTION cdp._due_bucket(due_at timestamptz, at timestamptz) RETURNS timestamptz
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN CASE
-	WHEN due_at - at > interval '32 days' THEN date_bin('1 day', due_at, 'epoch')
-	WHEN due_at - at > interval '8 days' THEN date_bin('6 hours', due_at, 'epoch')
-	WHEN due_at - at > interval '32 hours' THEN date_bin('1 hour', due_at, 'epoch')
-	WHEN due_at - at > interval '32 minutes' THEN date_bin('1 minute', due_at, 'epoch')
-	WHEN due_at - at > interval '32 seconds' THEN date_bin('1 second', due_at, 'epoch')
-	ELSE due_at
-END;
-COMMENT ON FUNCTION cdp._due_bucket(timestamptz, timestamptz) IS 'the instant at which what may be due at due_at is looked at again';
+COMMENT ON FUNCTION cdp._criteria_dues(cdp.criteria, cdp.bitmap, timestamptz) IS 'when to look at these profiles (NULL = all) again';
 
 CREATE FUNCTION cdp._note_segment_due(s cdp.segment, touched cdp.bitmap, batch bigint, at timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
 	INSERT INTO cdp.segment_due (segment, due_at, members)
-	SELECT s.name, cdp._due_bucket(d.due_at, _note_segment_due.at), cdp.rb_build_agg(d.profile_id)
+	SELECT s.name, d.due_at, d.members
 	FROM (VALUES (s.criteria), (CASE WHEN NOT s.include_suppressed THEN cdp._suppression(s.kind) END)) c(rule),
 		LATERAL cdp._criteria_dues(c.rule, touched, _note_segment_due.at) d
-	WHERE c.rule IS NOT NULL
-	GROUP BY 2;
+	WHERE c.rule IS NOT NULL;
 	-- Put rows of the same instant together now and then.
 	IF _note_segment_due.batch % 64 = 0 THEN
 		WITH gone AS (DELETE FROM cdp.segment_due d WHERE d.segment = s.name RETURNING d.due_at, d.members)

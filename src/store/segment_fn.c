@@ -180,9 +180,26 @@ next_prior(void *arg, const char *event, const char *label, McdpPriorGap *out)
 }
 
 /*
+ * Instants are written down the coarser the farther they are: too early by at
+ * most a 32nd of the time until then, so that there are few different ones.
+ */
+static TimestampTz
+coarse(TimestampTz due, TimestampTz at)
+{
+	static const int64 units[] = {USECS_PER_DAY, 6 * USECS_PER_HOUR, USECS_PER_HOUR, 10 * USECS_PER_MINUTE, USECS_PER_MINUTE, USECS_PER_SEC};
+
+	for (int i = 0; i < lengthof(units); i++)
+	{
+		if ((due - at) / 32 >= units[i])
+			return due - (due % units[i] + units[i]) % units[i];
+	}
+	return due;
+}
+
+/*
  * _criteria_next(rule, history, at, traits, lookups): the first instant after
- * "at" at which the rule may answer differently if nothing happens.  rule and
- * lookups must not change from call to call.
+ * "at" at which the rule may answer differently if nothing happens, or some
+ * time earlier.  rule and lookups must not change from call to call.
  */
 Datum
 mcdp__criteria_next(PG_FUNCTION_ARGS)
@@ -215,5 +232,5 @@ mcdp__criteria_next(PG_FUNCTION_ARGS)
 	next = mcdp_criteria_next_change(run->rule, &env);
 	if (next == PG_INT64_MAX)
 		PG_RETURN_NULL();
-	PG_RETURN_TIMESTAMPTZ(next);
+	PG_RETURN_TIMESTAMPTZ(coarse(next, env.at));
 }
