@@ -208,6 +208,7 @@ BEGIN
 	PERFORM _unmerge_lifecycle(was, roots, _part_profiles.at);
 	PERFORM _unmerge_timelines(leaves);
 	PERFORM _unmerge_segments(was, roots);
+	PERFORM _unmerge_tag_history(leaves);
 	PERFORM _unmerge_tags(was, leaves);
 	PERFORM _unmerge_consent(roots, leaves);
 END

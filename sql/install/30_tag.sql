@@ -314,6 +314,7 @@ BEGIN
 	PERFORM cdp._own_tag(id, tag, true, expires_at, key);
 	FOREACH name IN ARRAY names LOOP
 		IF cdp._set_tag(name, id, name = tag) THEN
+			PERFORM cdp._note_tag_history(name, id, name = tag, at);
 			PERFORM cdp._tag_trigger(CASE WHEN name = tag THEN 'enters' ELSE 'leaves' END, name, id, at);
 		END IF;
 	END LOOP;
@@ -339,6 +340,7 @@ BEGIN
 	id := cdp._lock_canonical(profile, false);
 	PERFORM cdp._own_tag(id, tag, false, NULL, NULL);
 	IF cdp._set_tag(tag, id, false) THEN
+		PERFORM cdp._note_tag_history(tag, id, false, at);
 		PERFORM cdp._tag_trigger('leaves', tag, id, at);
 	END IF;
 	PERFORM cdp._set_tag_expiry(tag, id, NULL);
@@ -388,6 +390,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_
 DECLARE
 	changes bigint := 0;
 	say boolean := coalesce(cause IN ('event', 'tag', 'time'), false);
+	keep boolean;
 	waiting cdp.bitmap[];
 	before cdp.bitmap;
 	c record;
@@ -403,12 +406,18 @@ BEGIN
 	END LOOP;
 	IF changes <= 1000 THEN
 		FOR i IN 1 .. cardinality(names) LOOP
+			keep := cdp._keeps_history(names[i]);
 			FOR c IN SELECT a.id, true AS present FROM cdp.rb_iterate(added[i]) AS a(id)
 					 UNION ALL SELECT r.id, false FROM cdp.rb_iterate(removed[i]) AS r(id)
 					 ORDER BY 1, 2 DESC
 			LOOP
-				IF cdp._set_tag(names[i], c.id, c.present) AND say THEN
-					PERFORM cdp._tag_trigger(CASE WHEN c.present THEN 'enters' ELSE 'leaves' END, names[i], c.id, _change_tags.at);
+				IF cdp._set_tag(names[i], c.id, c.present) THEN
+					IF keep THEN
+						PERFORM cdp._note_tag_history(names[i], c.id, c.present, _change_tags.at);
+					END IF;
+					IF say THEN
+						PERFORM cdp._tag_trigger(CASE WHEN c.present THEN 'enters' ELSE 'leaves' END, names[i], c.id, _change_tags.at);
+					END IF;
 				END IF;
 			END LOOP;
 		END LOOP;
@@ -425,6 +434,7 @@ BEGIN
 		WHERE p.tag = names[i] AND p.profile_id IN (SELECT cdp.rb_iterate(before)) ORDER BY p.profile_id FOR UPDATE;
 	END LOOP;
 	FOR i IN 1 .. cardinality(names) LOOP
+		PERFORM cdp._note_tag_histories(names[i], added[i], removed[i], _change_tags.at);
 		IF say AND EXISTS (SELECT FROM cdp.journey_listener l WHERE l.source IN ('enters', 'leaves') AND l.name = names[i]) THEN
 			before := cdp.tagged(names[i]);
 			INSERT INTO cdp.journey_trigger (source, name, profile_id, at)
@@ -621,6 +631,7 @@ BEGIN
 			CONTINUE;
 		END IF;
 		IF changed THEN
+			PERFORM cdp._note_tag_history(e.tag, e.profile_id, false, e.expires_at);
 			PERFORM cdp._tag_trigger('leaves', e.tag, e.profile_id, e.expires_at);
 		END IF;
 		done := done + 1;

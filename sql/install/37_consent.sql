@@ -200,6 +200,7 @@ BEGIN
 	SELECT d.granted INTO holds FROM cdp._consent_in_force(id, 'infinity') d
 	WHERE d.purpose = consent.purpose AND d.channel = consent.channel;
 	IF cdp._set_tag(tag, id, holds) THEN
+		PERFORM cdp._note_tag_history(tag, id, holds, consent.at);
 		PERFORM cdp._tag_trigger(CASE WHEN holds THEN 'enters' ELSE 'leaves' END, tag, id, consent.at);
 	END IF;
 END

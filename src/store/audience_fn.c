@@ -24,6 +24,7 @@
 #include "store/audience.h"
 #include "store/chunk_scan.h"
 #include "store/suppression.h"
+#include "store/tag_history.h"
 #include "types/bitmap.h"
 #include "types/criteria_datum.h"
 
@@ -73,18 +74,17 @@ eval_audience(CriteriaNode *rule, TimestampTz at, const char *kind, bool suppres
 {
 	uint64		count = 0;
 	Rbuf	   *found;
+	MemoryContext old;
+	bool		by_chunk;
 
+	connect_spi();
+	old = MemoryContextSwitchTo(cx);
 	if (suppress)
-	{
-		MemoryContext old;
-
-		connect_spi();
-		old = MemoryContextSwitchTo(cx);
 		rule = mcdp_suppression_apply(rule, kind);
-		MemoryContextSwitchTo(old);
-		finish_spi();
-	}
-	if (mcdp_chunk_rule_is(rule) && mcdp_universe_is_tag(kind, at))
+	by_chunk = mcdp_chunk_rule_is(rule) && !mcdp_tag_history_matters_to(rule, at);
+	MemoryContextSwitchTo(old);
+	finish_spi();
+	if (by_chunk && mcdp_universe_is_tag(kind, at))
 	{
 		if (members != NULL)
 			*members = mcdp_rbuf_create(cx);

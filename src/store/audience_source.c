@@ -27,6 +27,7 @@
 
 #include "store/audience.h"
 #include "store/chunk_scan.h"
+#include "store/tag_history.h"
 #include "types/bitmap.h"
 #include "types/criteria_datum.h"
 
@@ -189,6 +190,8 @@ run_question(SourceQuery *query, Datum *args)
 Rbuf *
 mcdp_source_tagged(MemoryContext cx, const char *tag, TimestampTz at)
 {
+	if (mcdp_tag_history_matters(tag, at))
+		return mcdp_tag_history_members(cx, tag, at);
 	return mcdp_chunk_members(cx, tag);
 }
 
@@ -237,6 +240,8 @@ mcdp_source_has_tag(int64 id, const char *tag, TimestampTz at)
 {
 	Datum		args[2] = {Int64GetDatum(id), CStringGetTextDatum(tag)};
 
+	if (mcdp_tag_history_matters(tag, at))
+		return mcdp_tag_history_has(id, tag, at);
 	return run_question(&has_tag, args);
 }
 

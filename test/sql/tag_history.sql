@@ -1,0 +1,82 @@
+-- Tags of the past: for keys that keep history, at any instant.
+SET client_min_messages = warning;
+DROP EXTENSION IF EXISTS marketing_cdp CASCADE;
+CREATE EXTENSION marketing_cdp;
+RESET client_min_messages;
+SET search_path = public, cdp;
+SET timezone = 'UTC';
+
+SELECT count(identify(ARRAY['user_id:u' || g]::identifier[], at => '2026-01-01')) FROM generate_series(1, 8) g;
+-- before history is kept: the present answers for any time
+SELECT tag(1, 'vip', at => '2026-01-02'), tag(2, 'vip', at => '2026-01-02'), tag(1, 'other', at => '2026-01-02');
+INSERT INTO tag_key (key, keep_history) VALUES ('vip', true), ('lifecycle', true);
+INSERT INTO tag_key (key, exclusive, keep_history) VALUES ('city', true, true);
+SELECT audience('vip', '2026-01-01'), audience('vip', '2026-02-01');
+SELECT untag(1, 'vip', '2026-02-01'), tag(3, 'vip', at => '2026-02-02'), tag('{3,4,5}'::bitmap, 'vip', '2026-03-01', '2026-02-03'), untag(3, 'vip', '2026-02-04'),
+	tag(6, 'city:ulm', at => '2026-02-01'), tag(6, 'city:jena', at => '2026-02-05'), tag(7, 'other', at => '2026-02-05');
+SELECT tag, profile_id, at::date, present FROM tag_history ORDER BY history_id;
+SELECT at::date, audience('vip', at), audience('city:ulm', at), audience('city:jena', at), audience('!vip & city:ulm', at), audience('other', at) AS no_history
+FROM generate_series('2026-01-31'::timestamptz, '2026-02-06', '1 day') at;
+-- point and set agree, and the count
+SELECT count(*) AS wrong FROM generate_series('2026-01-31'::timestamptz, '2026-02-06', '12 hours') at, profile p, unnest('{vip,!vip,vip & !city:ulm,city:jena | vip}'::criteria[]) rule
+WHERE matches(p.profile_id, rule, at) <> (audience(rule, at) @> p.profile_id) OR audience_count(rule, at) <> rb_cardinality(audience(rule, at));
+-- expiry, at its time
+SELECT done FROM _expire_tags('2026-03-05', 100);
+SELECT at, audience('vip', at) FROM unnest('{2026-02-28 23:59:59,2026-03-01,2026-03-04}'::timestamptz[]) at;
+-- what is given back in time counts as of the last change
+SELECT tag(1, 'vip', at => '2026-01-15');
+SELECT at::date, audience('vip', at) @> 1 AS had FROM unnest('{2026-01-14,2026-01-16,2026-02-01,2026-02-02}'::timestamptz[]) at;
+
+-- merged: what each had itself; from then on what is done to the one profile
+SELECT tag(7, 'vip', at => '2026-03-01'), tag(8, 'vip', at => '2026-03-02'), untag(8, 'vip', '2026-03-03');
+SELECT merge(8, 7, at => '2026-03-04') AS m \gset
+SELECT untag(8, 'vip', '2026-03-06'), tag(7, 'vip', at => '2026-03-08'), untag(7, 'vip', '2026-03-09');
+SELECT at::date, audience('vip', at) @> 8 AS had, matches(8, 'vip', at) AS matches FROM generate_series('2026-02-28'::timestamptz, '2026-03-10', '1 day') at;
+-- undone: as if it had not been
+SELECT unmerge(:m, at => '2026-03-10');
+SELECT profile_id, at::date, present FROM tag_history WHERE profile_id IN (7, 8) ORDER BY history_id;
+SELECT at::date, audience('vip', at) @> 7 AS seven, audience('vip', at) @> 8 AS eight FROM generate_series('2026-02-28'::timestamptz, '2026-03-10', '1 day') at;
+
+-- Random changes and merges: at every instant, the state that was seen then.
+TRUNCATE tag_history, tag_chunk, tag_pending, tag_expiry, tag_own, profile, identifier_link, profile_merge, profile_queue;
+CREATE TABLE seen (at timestamptz, leaf bigint);
+DO $$
+DECLARE
+	t timestamptz := '2026-01-01';
+	r bigint;
+	a bigint;
+	b bigint;
+BEGIN
+	FOR g IN 1 .. 40 LOOP
+		PERFORM identify(ARRAY['user_id:r' || g], at => t);
+	END LOOP;
+	FOR i IN 1 .. 250 LOOP
+		r := hashint8extended(i, 7) & 1073741823;
+		SELECT profile_id INTO a FROM profile ORDER BY profile_id OFFSET r % 40 LIMIT 1;
+		SELECT profile_id INTO b FROM profile ORDER BY profile_id OFFSET (r >> 8) % 40 LIMIT 1;
+		t := t + interval '1 hour';
+		CASE (r >> 16) % 8
+			WHEN 0, 1, 2 THEN PERFORM tag(a, 'vip', at => t);
+			WHEN 3, 4 THEN PERFORM untag(a, 'vip', t);
+			WHEN 5 THEN PERFORM tag(rb_build_agg(profile_id), 'vip', at => t) FROM profile WHERE profile_id % 11 = r % 11;
+			WHEN 6 THEN PERFORM untag(rb_build_agg(profile_id), 'vip', t) FROM profile WHERE profile_id % 7 = r % 7;
+			ELSE
+				IF canonical_id(a) <> canonical_id(b) AND i % 3 = 0 THEN
+					PERFORM merge(a, b, at => t);
+				ELSE
+					PERFORM _fold_tags(t, 10);
+				END IF;
+		END CASE;
+		INSERT INTO seen SELECT t, p.profile_id FROM profile p WHERE _has_tag(p.canonical_id, 'vip');
+	END LOOP;
+END
+$$;
+SELECT (SELECT count(*) > 200 FROM tag_history) AS changes, (SELECT count(*) FROM profile_merge) AS merges;
+SELECT count(*) AS instants, count(*) FILTER (WHERE a IS DISTINCT FROM s) AS wrong_sets
+FROM (SELECT t, audience('vip', t) AS a, (SELECT coalesce(rb_build_agg(p.canonical_id), '{}') FROM seen s JOIN profile p ON p.profile_id = s.leaf WHERE s.at = t) AS s
+	  FROM generate_series('2026-01-01 01:00'::timestamptz, '2026-01-11 10:00', '1 hour') t) x;
+SELECT count(*) AS wrong FROM generate_series('2026-01-01 01:00'::timestamptz, '2026-01-11 10:00', '9 hours') t, profile p
+WHERE p.canonical_id = p.profile_id AND matches(p.profile_id, 'vip', t) <> (audience('vip', t) @> p.profile_id);
+
+SET client_min_messages = warning;
+DROP TABLE seen;
