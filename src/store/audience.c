@@ -85,13 +85,25 @@ next_batch(RbufIter *it, int64 *ids)
 static Rbuf *
 eval_trait(AudienceRun *run, const CriteriaNode *node, const Rbuf *candidates)
 {
-	TraitScan	scan = {node, run->at, candidates, NULL, mcdp_rbuf_create(run->cx)};
-	Rbuf	   *one_by_one = mcdp_rbuf_copy(run->cx, candidates);
-	int64	   *ids = MemoryContextAlloc(run->cx, BATCH * sizeof(int64));
+	TraitScan	scan = {node, run->at, candidates, NULL, NULL};
+	Rbuf	   *one_by_one;
+	int64	   *ids;
+	uint64		how_many = mcdp_rbuf_cardinality(candidates);
 	RbufIter	it;
 	int			n;
 
-	if (mcdp_rbuf_cardinality(candidates) >= AUDIENCE_MANY_CANDIDATES)
+	if (how_many >= AUDIENCE_SLICES_FROM)
+	{
+		Rbuf	   *found = mcdp_trait_range(run->cx, node->name, node->cmp, node->consts,
+											 node->num_consts, run->at, candidates);
+
+		if (found != NULL)
+			return found;
+	}
+	scan.result = mcdp_rbuf_create(run->cx);
+	one_by_one = mcdp_rbuf_copy(run->cx, candidates);
+	ids = MemoryContextAlloc(run->cx, BATCH * sizeof(int64));
+	if (how_many >= AUDIENCE_MANY_CANDIDATES)
 	{
 		/* One scan serves all but those whose leaves have to be compared. */
 		scan.merged = get_tag(run, AUDIENCE_MERGED_TAG);

@@ -142,6 +142,7 @@ extern Rbuf *mcdp_audience_among(MemoryContext cx, CriteriaNode *rule,
 								 const Rbuf *candidates, uint64 universe,
 								 TimestampTz at, Oid bitmap_type);
 
+#define AUDIENCE_SLICES_FROM		32		/* candidates, fewer are looked up */
 #define AUDIENCE_MANY_CANDIDATES	20000	/* from here on, scan a whole trait */
 #define AUDIENCE_SCAN_SHARE			0.125	/* of all profiles: scan all histories */
 

@@ -24,6 +24,7 @@
 #include "store/audience.h"
 #include "store/audience_estimate.h"
 #include "store/chunk_scan.h"
+#include "store/trait_index.h"
 
 /* Shares of profiles that satisfy a comparison about which nothing is known. */
 #define SHARE_EQUAL			0.05
@@ -34,6 +35,7 @@
 /* Milliseconds: for a set … */
 #define MS_SET				0.5
 #define MS_TAG				1e-6	/* per profile there is */
+#define MS_TRAIT_SLICES		1e-5	/* per profile there is */
 #define MS_TRAIT_SCAN		4e-4	/* per profile there is */
 #define MS_TRAIT_LOOKUP		5e-3	/* per candidate */
 #define MS_HISTORY_SCAN		5e-4	/* per profile there is */
@@ -91,6 +93,22 @@ share_of_behaviour(const CriteriaNode *rule)
 	if (mcdp_criteria_has_free_label(rule) || rule->op != CRITERIA_COMPARE)
 		return SHARE_BEHAVIOUR;
 	return mcdp_criteria_holds(rule, &nothing) ? 1 - SHARE_BEHAVIOUR : SHARE_BEHAVIOUR;
+}
+
+/* Not asked while planning. */
+static bool
+has_slices(const char *trait)
+{
+	TraitView  *view;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	view = mcdp_trait_open(CurrentMemoryContext, trait, true);
+	if (view != NULL)
+		mcdp_trait_close(view);
+	if (SPI_finish() != SPI_OK_FINISH)
+		elog(ERROR, "SPI_finish failed");
+	return view != NULL;
 }
 
 static void
@@ -183,12 +201,15 @@ estimate(Estimating *e, const PlanNode *node, double in, int indent)
 		case CRITERIA_COMPARE:
 			if (node->cost == PLAN_TRAITS)
 			{
+				bool		slices = e->out != NULL && in >= AUDIENCE_SLICES_FROM && has_slices(node->rule->name);
 				bool		scan = in >= AUDIENCE_MANY_CANDIDATES;
 
 				rows.found = in * share_of_comparison(node->rule->cmp, node->rule->num_consts);
-				r->set_ms += scan ? r->universe * MS_TRAIT_SCAN : in * MS_TRAIT_LOOKUP;
+				r->set_ms += slices ? r->universe * MS_TRAIT_SLICES :
+					scan ? r->universe * MS_TRAIT_SCAN : in * MS_TRAIT_LOOKUP;
 				r->point_ms += MS_POINT_TRAIT;
-				print(e, indent, scan ? "trait (one scan)" : "trait (look-ups)", node->rule, in, rows.found);
+				print(e, indent, slices ? "trait (slices)" : scan ? "trait (one scan)" : "trait (look-ups)",
+					  node->rule, in, rows.found);
 				return rows;
 			}
 			break;

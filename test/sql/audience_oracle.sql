@@ -3,7 +3,7 @@
 --
 -- ORACLE_RULES=10000 ORACLE_SEED=1 in the environment make it long; a seed is
 -- a world of its own.
-\set rules 150
+\set rules 120
 \set seed 7
 \getenv rules ORACLE_RULES
 \getenv seed ORACLE_SEED
@@ -25,6 +25,7 @@ $$ SELECT choices[1 + pg_temp.r(step, what, cardinality(choices))] $$;
 -- ---- a world: fifty people and eight stores, merges, some of it folded
 INSERT INTO label_set VALUES ('dear', 's3'), ('dear', 's4'), ('some', 's1'), ('some', 's2'), ('some', '会员');
 INSERT INTO repurchase_prior (event, label, gap, weight) VALUES ('view', '', '10 days', 2), ('view', 's1', '99 hours', 1.5), ('purchase', '@some', '5 days 3 hours', 3), ('item', 's4', '4 days', 0);
+INSERT INTO trait_rule (name, type, searchable) VALUES ('score', 'number', true), ('joined', 'date', true);
 INSERT INTO event_role (event, as_event, label_key, value_key) VALUES ('Visit', 'view', 'page', 'seconds');
 DO $$
 DECLARE
@@ -48,7 +49,10 @@ BEGIN
 			WHEN 0 THEN PERFORM tag(p, pg_temp.pick(step, 'tag', 'a', 'b', '会员', 'city:x', 'city:y'));
 			WHEN 1 THEN PERFORM untag(p, pg_temp.pick(step, 'tag', 'a', 'b', '会员', 'city:x', 'city:y'));
 			WHEN 2 THEN PERFORM set_trait(p, 'age', pg_temp.pick(step, 'age', '20', '30', '40', '40.5', '"40"', 'null')::jsonb, at);
-			WHEN 3 THEN PERFORM set_trait(p, 'born', pg_temp.pick(step, 'born', '"2026-01-20"', '"2026-02-20T12:00:00+02:00"', '"2026-04-01 06:30Z"', '"soon"', '7', '[1]')::jsonb, at);
+				PERFORM set_trait(p, 'score', pg_temp.pick(step, 'score', '5', '10', '20', '30', '40', '40.5', 'null')::jsonb, at);
+			WHEN 3 THEN
+				PERFORM set_trait(p, 'joined', pg_temp.pick(step, 'joined', '"2026-01-20"', '"2026-02-01"', '"2026-03-10"', '"2026-02-20"', 'null')::jsonb, at);
+				PERFORM set_trait(p, 'born', pg_temp.pick(step, 'born', '"2026-01-20"', '"2026-02-20T12:00:00+02:00"', '"2026-04-01 06:30Z"', '"soon"', '7', '[1]')::jsonb, at);
 			WHEN 4 THEN PERFORM set_trait(p, 'plan', pg_temp.pick(step, 'plan', '"free"', '"pro"', 'true', 'false', '3')::jsonb, at);
 			ELSE
 				properties := jsonb_strip_nulls(jsonb_build_object(
@@ -71,6 +75,7 @@ BEGIN
 		IF step % 300 = 0 THEN
 			PERFORM _fold_timelines('2027-01-01', 150);
 			PERFORM _fold_tags(now(), 40);
+			PERFORM _fold_traits(now(), 20) FROM generate_series(1, 6);
 		END IF;
 		IF step % 90 = 0 AND canonical_id(step / 90) <> canonical_id(15 + step / 90) THEN
 			PERFORM merge(canonical_id(step / 90), canonical_id(15 + step / 90));
@@ -103,7 +108,7 @@ FROM event e
 CREATE INDEX ON ev (id);
 ANALYZE ev;
 SELECT (SELECT count(*) FROM event_tail) > 0 AS tails, (SELECT count(*) FROM timeline_part) > 0 AS parts, (SELECT count(*) FROM ev WHERE event = 'item') > 20 AS items,
-	(SELECT count(*) FROM ev JOIN person USING (id) WHERE kind = 'store') > 50 AS participants, (SELECT count(*) FROM profile_merge) > 4 AS merges;
+	(SELECT count(*) FROM ev JOIN person USING (id) WHERE kind = 'store') > 50 AS participants, (SELECT count(*) FROM profile_merge) > 4 AS merges, (SELECT count(*) FROM trait_slice) > 10 AS slices;
 
 -- ---- rules with their meaning: {rule, SQL condition about person p at NOW}
 
@@ -320,7 +325,7 @@ BEGIN
 			name := pg_temp.pick(seed, 'tag', 'a', 'b', '会员', 'city:x', 'city:y', 'nobody', 'all', 'none');
 			RETURN ARRAY[name, CASE name WHEN 'all' THEN 'true' WHEN 'none' THEN 'false' ELSE format('%L = ANY (p.tags)', name) END];
 		WHEN kind <= 4 THEN
-			name := pg_temp.pick(seed, 'trait', 'age', 'age', 'born', 'born', 'plan', 'nothing');
+			name := pg_temp.pick(seed, 'trait', 'age', 'age', 'born', 'born', 'score', 'joined', 'plan', 'nothing');
 			a := pg_temp.json_compared(seed, 'trait', format('(p.traits -> %L)', name));
 			RETURN ARRAY[name || ' ' || a[1], format('coalesce(%s, false)', a[2])];
 		WHEN kind <= 8 THEN
