@@ -203,6 +203,17 @@ END
 $$;
 COMMENT ON FUNCTION cdp._new_profile(text, timestamptz) IS 'make a profile';
 
+CREATE FUNCTION cdp._new_profiles(ids bigint[], kinds text[], ats timestamptz[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	INSERT INTO profile (profile_id, kind, canonical_id, first_at)
+	SELECT u.id, u.kind, u.id, u.at FROM unnest(ids, kinds, ats) u (id, kind, at) ORDER BY u.id;
+	INSERT INTO profile_queue (profile_id, at, cause) SELECT u.id, u.at, 'first' FROM unnest(ids, ats) u (id, at) ORDER BY u.id;
+	PERFORM _universe_add(u.id, u.kind) FROM unnest(ids, kinds) u (id, kind) ORDER BY u.kind COLLATE "C", u.id;
+END
+$$;
+COMMENT ON FUNCTION cdp._new_profiles(bigint[], text[], timestamptz[]) IS '_new_profile for many';
+
 -- Two profiles of different kinds that one call named together.
 CREATE FUNCTION cdp._relate_kinds(a bigint, b bigint, relation text, at timestamptz, source text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$

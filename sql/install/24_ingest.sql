@@ -462,14 +462,50 @@ END
 $$;
 COMMENT ON FUNCTION cdp._single_messages(jsonb) IS 'the messages of a payload: an array of them, or of batches, or one';
 
+-- The usual messages, without a query for each (src/store/message_fn.c).
+CREATE FUNCTION cdp._take_plain(payloads jsonb[], received timestamptz[], backfill boolean, many boolean, identifier regtype,
+								OUT taken bigint, OUT rest int[])
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__take_plain';
+COMMENT ON FUNCTION cdp._take_plain(jsonb[], timestamptz[], boolean, boolean, regtype)
+	IS 'takes those messages that say nothing unusual and need no rule; rest: the positions of the others';
+
+CREATE FUNCTION cdp._try_plain(payloads jsonb[], received timestamptz[], backfill boolean, many boolean, OUT taken bigint, OUT rest int[])
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	FOR attempt IN 1 .. 10 LOOP
+		BEGIN
+			SELECT t.taken, t.rest INTO taken, rest FROM cdp._take_plain(payloads, received, backfill, many, 'cdp.identifier') t;
+			RETURN;
+		EXCEPTION
+			WHEN SQLSTATE 'CDP02' OR deadlock_detected THEN
+				NULL;			-- another session was first with something: look again
+			WHEN OTHERS THEN
+				IF sqlstate ~ '^(40|53|57|58)' THEN
+					RAISE;
+				END IF;
+				EXIT;			-- some message is to blame: one by one
+		END;
+	END LOOP;
+	taken := 0;
+	rest := ARRAY(SELECT generate_series(1, cardinality(payloads)));
+END
+$$;
+COMMENT ON FUNCTION cdp._try_plain(jsonb[], timestamptz[], boolean, boolean) IS '_take_plain, again when another session came between; an error leaves all of them';
+
 CREATE FUNCTION cdp._ingest(payloads jsonb[], received timestamptz[], backfill boolean, many boolean) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
+	plain record;
 	good cdp._message[];
 BEGIN
+	SELECT * INTO plain FROM cdp._try_plain(payloads, received, backfill, many);
+	IF plain.rest = '{}' THEN
+		RETURN plain.taken;
+	END IF;
 	WITH single AS (
 		SELECT p.nr, coalesce(a.nr, 0) AS place, coalesce(a.message, p.payload) AS payload, p.received_at
 		FROM unnest(payloads, received) WITH ORDINALITY AS p (payload, received_at, nr)
+		JOIN unnest(plain.rest) AS r (nr) ON r.nr = p.nr
 		LEFT JOIN LATERAL cdp._single_messages(CASE WHEN jsonb_typeof(p.payload) = 'array' OR p.payload ? 'batch' THEN p.payload END)
 			WITH ORDINALITY AS a (message, nr) ON true
 		WHERE NOT (jsonb_typeof(p.payload) = 'array' OR p.payload ? 'batch') OR a.nr IS NOT NULL
@@ -486,7 +522,7 @@ BEGIN
 	SELECT array_agg(d.message ORDER BY d.nr, d.place) INTO good
 	FROM done d
 	WHERE (d.message).reason IS NULL;
-	RETURN cdp._take_or_split(good, backfill, many);
+	RETURN plain.taken + cdp._take_or_split(good, backfill, many);
 END
 $$;
 COMMENT ON FUNCTION cdp._ingest(jsonb[], timestamptz[], boolean, boolean) IS 'takes messages, each an object or an array of them; returns how many were accepted';

@@ -23,7 +23,25 @@
 #define pg_noreturn pg_attribute_noreturn()
 #endif
 
-/* Speculative insertion into indexes; needs executor/executor.h. */
+/* A scan of an index; needs access/genam.h. */
+#if PG_VERSION_NUM >= 180000
+#define mcdp_index_beginscan(rel, index, snapshot, keys) \
+	index_beginscan(rel, index, snapshot, NULL, keys, 0)
+#else
+#define mcdp_index_beginscan(rel, index, snapshot, keys) \
+	index_beginscan(rel, index, snapshot, keys, 0)
+#endif
+
+/* Whether a row with the same key is there, waiting for whoever is inserting it. */
+#if PG_VERSION_NUM >= 180000
+#define mcdp_check_index_constraints(info, slot, estate, tid) \
+	ExecCheckIndexConstraints(info, slot, estate, tid, NULL, NIL)
+#else
+#define mcdp_check_index_constraints(info, slot, estate, tid) \
+	ExecCheckIndexConstraints(info, slot, estate, tid, NIL)
+#endif
+
+/* Speculative insertion into indexes; both need executor/executor.h. */
 #if PG_VERSION_NUM >= 160000
 #define mcdp_insert_index_tuples(info, slot, estate, conflict) \
 	ExecInsertIndexTuples(info, slot, estate, false, true, conflict, NIL, false)

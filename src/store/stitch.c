@@ -68,8 +68,8 @@ mcdp_open_keyed(Oid schema, const char *table, const char *index)
 	return k;
 }
 
-static void
-lookup_begin(Lookup *lk, Oid identifier_type)
+void
+mcdp_lookup_begin(Lookup *lk, Oid identifier_type)
 {
 	lk->schema = get_namespace_oid("cdp", false);
 	/* of its own, so that it sees what this transaction has just done */
@@ -81,8 +81,8 @@ lookup_begin(Lookup *lk, Oid identifier_type)
 	lk->rules = mcdp_identity_rules(lk->schema);
 }
 
-static void
-lookup_end(Lookup *lk)
+void
+mcdp_lookup_end(Lookup *lk)
 {
 	if (lk->edge.rel)
 		table_close(lk->edge.rel, AccessShareLock);
@@ -259,7 +259,7 @@ mcdp__look_up(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	lookup_begin(&lk, ARR_ELEMTYPE(array));
+	mcdp_lookup_begin(&lk, ARR_ELEMTYPE(array));
 	num = look_up_all(&lk, array, &known);
 	if (num < 0)
 		ereport(ERROR,
@@ -297,7 +297,7 @@ mcdp__look_up(PG_FUNCTION_ARGS)
 													   types[c], typlen, typbyval, typalign));
 	}
 	values[4] = BoolGetDatum(late);
-	lookup_end(&lk);
+	mcdp_lookup_end(&lk);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, isnull)));
 }
 
@@ -416,7 +416,7 @@ stitch_here(NullableDatum *args, Stitched *who)
 	call.source = args[3].isnull ? NULL : DatumGetTextPP(args[3].value);
 	call.message_id = args[4].isnull ? NULL : DatumGetTextPP(args[4].value);
 
-	lookup_begin(&lk, ARR_ELEMTYPE(array));
+	mcdp_lookup_begin(&lk, ARR_ELEMTYPE(array));
 	num = look_up_all(&lk, array, &known);
 	done = nothing_new(&lk, known, num, call.kind, call.at, &owner);
 	if (done)
@@ -427,7 +427,7 @@ stitch_here(NullableDatum *args, Stitched *who)
 	}
 	else if (num > 0)
 		done = mcdp_stitch_plain(&lk, by_priority(known, num), num, &call, who);
-	lookup_end(&lk);
+	mcdp_lookup_end(&lk);
 	return done;
 }
 
@@ -450,14 +450,13 @@ mcdp__stitch(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, isnull)));
 }
 
-static void
-set_traits(int64 leaf, Datum traits, NullableDatum at, NullableDatum source)
+void
+mcdp_set_traits(int64 leaf, Datum traits, TimestampTz at, text *source)
 {
-	Oid			types[4] = {INT8OID, JSONBOID, TIMESTAMPTZOID, TEXTOID};
-	Datum		values[4] = {Int64GetDatum(leaf), traits, at.value, source.value};
-	char		nulls[5] = {' ', ' ', ' ', source.isnull ? 'n' : ' ', 0};
-
 	static SPIPlanPtr plan = NULL;
+	Oid			types[4] = {INT8OID, JSONBOID, TIMESTAMPTZOID, TEXTOID};
+	Datum		values[4] = {Int64GetDatum(leaf), traits, TimestampTzGetDatum(at), PointerGetDatum(source)};
+	char		nulls[5] = {' ', ' ', ' ', source ? ' ' : 'n', 0};
 
 	mcdp_run("SELECT cdp._set_traits($1, $2, $3, $4)", &plan, 4, types, values, nulls);
 }
@@ -489,6 +488,6 @@ mcdp_identify(PG_FUNCTION_ARGS)
 		who.root = DatumGetInt64(GetAttributeByNum(row, 2, &isnull));
 	}
 	if (JB_ROOT_COUNT(traits) > 0)
-		set_traits(who.leaf, PG_GETARG_DATUM(1), fcinfo->args[2], fcinfo->args[3]);
+		mcdp_set_traits(who.leaf, PG_GETARG_DATUM(1), PG_GETARG_TIMESTAMPTZ(2), PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3));
 	PG_RETURN_INT64(who.root);
 }

@@ -4,8 +4,8 @@
  *	  From identifiers to a profile.
  *
  * Which file defines what: stitch.c looks identifiers up and is what SQL
- * calls, stitch_write.c writes what is new in the plain cases,
- * identity_rules.c knows the rules.  All other cases are _stitch_new's
+ * calls, stitch_write.c writes what is new in the plain cases, stitch_many.c
+ * does so for many calls at once, identity_rules.c knows the rules.  All other cases are _stitch_new's
  * (21_identity.sql).
  *
  * The columns are known by position: they keep it for ever, new ones are
@@ -29,6 +29,7 @@
 #include "utils/typcache.h"
 
 #include "store/identity_rules.h"
+#include "store/row_insert.h"
 
 /* identifier_link, profile, identity_edge, quarantined_identifier: positions */
 #define LINK_IDENTIFIER 1
@@ -96,7 +97,24 @@ typedef struct Stitched
 	Datum		via;
 } Stitched;
 
+/* one of many calls */
+typedef struct ManyCall
+{
+	StitchCall	call;
+	Datum	   *ids;			/* as given */
+	int			num;
+	bool		only_known;		/* may not link anything new */
+
+	/* the answer */
+	bool		done;			/* else it is left to _stitch */
+	int64		leaf;
+	Datum		via;
+} ManyCall;
+
 /* stitch.c */
+extern void mcdp_lookup_begin(Lookup *lk, Oid identifier_type);
+extern void mcdp_lookup_end(Lookup *lk);
+extern void mcdp_set_traits(int64 leaf, Datum traits, TimestampTz at, text *source);
 extern Keyed mcdp_open_keyed(Oid schema, const char *table, const char *index);
 extern void mcdp_identifier_key(Lookup *lk, ScanKey key, AttrNumber column, Datum identifier);
 extern Datum mcdp_get_column(HeapTuple tuple, Keyed *k, AttrNumber column);
@@ -108,5 +126,16 @@ extern bool mcdp_find_edge(Lookup *lk, Datum a, Datum b, TimestampTz at, bool *h
 /* stitch_write.c */
 extern void mcdp_run(const char *sql, SPIPlanPtr *plan, int num, Oid *types, Datum *values, const char *nulls);
 extern bool mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, Stitched *result);
+extern text *mcdp_kind_of_call(text *asked, text *first, bool some_without);
+extern bool mcdp_identifier_is_blocked(const IdentityRules *rules, Datum identifier);
+extern bool mcdp_any_quarantined(Lookup *lk, Known **known, int num);
+extern bool mcdp_lock_root(Lookup *lk, int64 root, int64 leaf, bool wait);
+extern bool mcdp_insert_link(Target *t, Datum identifier, int64 leaf, TimestampTz at, text *source);
+extern bool mcdp_insert_edge(Target *t, Datum a, Datum b, TimestampTz at, text *source, text *message_id);
+
+/* stitch_many.c */
+extern void mcdp_lock_identities(bool alone);
+/* locking: other sessions may do the same; others: the transaction goes on to calls that are not done here */
+extern void mcdp_stitch_many(Lookup *lk, ManyCall *calls, int num, bool locking, bool others);
 
 #endif							/* MCDP_STITCH_H */

@@ -10,12 +10,8 @@
  * (21_identity.sql) does, with the same locks in the same order, without a
  * query; the rest is left to it, as is every race.
  *
- * Rows are inserted as ON CONFLICT DO NOTHING does it (speculatively): of two
- * sessions that insert the same identifier one finds out, takes back what it
- * has claimed and lets _stitch_new wait for the other.
- *
- * Nothing here is done for somebody who might not do it in SQL, nor past
- * triggers or row security: see writable.
+ * Of two sessions that insert the same identifier one finds out, takes back
+ * what it has claimed and lets _stitch_new wait for the other.
  *
  * Copyright (c) 2026, marketing_cdp contributors
  *
@@ -35,147 +31,48 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
-#include "executor/executor.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "nodes/execnodes.h"
 #include "storage/bufmgr.h"
-#include "storage/lmgr.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/rls.h"
 #include "utils/snapmgr.h"
 
-#include "core/compat.h"
 #include "store/stitch.h"
 #include "types/identifier.h"
 
-/* a table that rows are inserted into */
-typedef struct Target
+bool
+mcdp_insert_link(Target *t, Datum identifier, int64 leaf, TimestampTz at, text *source)
 {
-	Relation	rel;
-	EState	   *estate;
-	ResultRelInfo *info;
-	TupleTableSlot *slot;
-} Target;
-
-/* May this user insert into the table, and does nothing else happen then? */
-static bool
-writable(Relation rel)
-{
-	TriggerDesc *triggers = rel->trigdesc;
-
-	return pg_class_aclcheck(RelationGetRelid(rel), GetUserId(), ACL_INSERT | ACL_SELECT) == ACLCHECK_OK &&
-		check_enable_rls(RelationGetRelid(rel), InvalidOid, true) == RLS_NONE &&
-		!(triggers && (triggers->trig_insert_before_row || triggers->trig_insert_after_row ||
-					   triggers->trig_insert_instead_row || triggers->trig_insert_before_statement ||
-					   triggers->trig_insert_after_statement || triggers->trig_insert_new_table)) &&
-		!rel->rd_rel->relhasrules;
+	mcdp_target_clear(t);
+	mcdp_target_set(t, LINK_IDENTIFIER, identifier);
+	mcdp_target_set(t, LINK_PROFILE_ID, Int64GetDatum(leaf));
+	mcdp_target_set(t, LINK_AT, TimestampTzGetDatum(at));
+	mcdp_target_set_text(t, LINK_SOURCE, source);
+	return mcdp_target_insert(t);
 }
 
-/* Ready to insert; not if there are columns that we do not know. */
-static bool
-target_open(Target *t, Relation rel, int columns)
+bool
+mcdp_insert_edge(Target *t, Datum a, Datum b, TimestampTz at, text *source, text *message_id)
 {
-	if (RelationGetDescr(rel)->natts != columns || !writable(rel))
-		return false;
-	t->rel = table_open(RelationGetRelid(rel), RowExclusiveLock);
-	t->estate = CreateExecutorState();
-	t->info = makeNode(ResultRelInfo);
-	InitResultRelInfo(t->info, t->rel, 1, NULL, 0);
-	ExecOpenIndices(t->info, true);
-	t->slot = table_slot_create(t->rel, NULL);
-	return true;
-}
-
-static void
-target_close(Target *t)
-{
-	if (t->rel == NULL)
-		return;
-	ExecDropSingleTupleTableSlot(t->slot);
-	ExecCloseIndices(t->info);
-	FreeExecutorState(t->estate);
-	table_close(t->rel, NoLock);	/* the lock stays until the end of the transaction */
-}
-
-/* Insert the row of the slot; false if there is one with its key, or may be. */
-static bool
-insert_row(Target *t)
-{
-	CommandId	command = GetCurrentCommandId(true);
-	uint32		token;
-	bool		conflict = false;
-
-	t->slot->tts_tableOid = RelationGetRelid(t->rel);
-	ExecMaterializeSlot(t->slot);
-	token = SpeculativeInsertionLockAcquire(GetCurrentTransactionId());
-	table_tuple_insert_speculative(t->rel, t->slot, command, 0, NULL, token);
-	mcdp_insert_index_tuples(t->info, t->slot, t->estate, &conflict);
-	table_tuple_complete_speculative(t->rel, t->slot, token, !conflict);
-	SpeculativeInsertionLockRelease(GetCurrentTransactionId());
-	ResetPerTupleExprContext(t->estate);
-	return !conflict;
-}
-
-static void
-set_text(TupleTableSlot *slot, AttrNumber column, text *value)
-{
-	slot->tts_isnull[column - 1] = value == NULL;
-	slot->tts_values[column - 1] = PointerGetDatum(value);
-}
-
-static void
-clear(Target *t)
-{
-	ExecClearTuple(t->slot);
-	memset(t->slot->tts_isnull, true, sizeof(bool) * RelationGetDescr(t->rel)->natts);
-}
-
-static void
-set(Target *t, AttrNumber column, Datum value)
-{
-	t->slot->tts_values[column - 1] = value;
-	t->slot->tts_isnull[column - 1] = false;
-}
-
-static bool
-insert_link(Target *t, Datum identifier, int64 leaf, const StitchCall *call)
-{
-	clear(t);
-	set(t, LINK_IDENTIFIER, identifier);
-	set(t, LINK_PROFILE_ID, Int64GetDatum(leaf));
-	set(t, LINK_AT, TimestampTzGetDatum(call->at));
-	set_text(t->slot, LINK_SOURCE, call->source);
-	ExecStoreVirtualTuple(t->slot);
-	return insert_row(t);
-}
-
-static bool
-insert_edge(Lookup *lk, Target *t, Datum a, Datum b, const StitchCall *call)
-{
-	bool		swap = mcdp_compare_identifiers(lk, a, b) > 0;
-
-	clear(t);
-	set(t, EDGE_A, swap ? b : a);
-	set(t, EDGE_B, swap ? a : b);
-	set(t, EDGE_AT, TimestampTzGetDatum(call->at));
-	set_text(t->slot, EDGE_SOURCE, call->source);
-	set_text(t->slot, EDGE_MESSAGE_ID, call->message_id);
-	set(t, EDGE_CAUSE, CStringGetTextDatum("call"));
-	ExecStoreVirtualTuple(t->slot);
-	return insert_row(t);
+	mcdp_target_clear(t);
+	mcdp_target_set(t, EDGE_A, a);
+	mcdp_target_set(t, EDGE_B, b);
+	mcdp_target_set(t, EDGE_AT, TimestampTzGetDatum(at));
+	mcdp_target_set_text(t, EDGE_SOURCE, source);
+	mcdp_target_set_text(t, EDGE_MESSAGE_ID, message_id);
+	mcdp_target_set(t, EDGE_CAUSE, CStringGetTextDatum("call"));
+	return mcdp_target_insert(t);
 }
 
 /*
- * Lock the canonical profile of a leaf, if nobody else holds it and it still
- * is.  Anything else is for _lock_profiles.
+ * Lock the canonical profile of a leaf; false if it no longer is, or somebody
+ * else holds it and we do not wait.
  */
-static bool
-lock_root(Lookup *lk, const Known *known)
+bool
+mcdp_lock_root(Lookup *lk, int64 root, int64 leaf, bool wait)
 {
 	ScanKeyData key;
 	SysScanDesc scan;
@@ -186,7 +83,7 @@ lock_root(Lookup *lk, const Known *known)
 	bool		ok = false;
 	bool		isnull;
 
-	ScanKeyInit(&key, PROFILE_PROFILE_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(known->root));
+	ScanKeyInit(&key, PROFILE_PROFILE_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(root));
 	scan = systable_beginscan(lk->profile.rel, lk->profile.index, true, lk->snapshot, 1, &key);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
@@ -199,20 +96,20 @@ lock_root(Lookup *lk, const Known *known)
 
 	slot = table_slot_create(lk->profile.rel, NULL);
 	if (table_tuple_lock(lk->profile.rel, &tid, lk->snapshot, slot, GetCurrentCommandId(true),
-						 LockTupleExclusive, LockWaitSkip, 0, &failure) == TM_Ok)
-		ok = DatumGetInt64(slot_getattr(slot, PROFILE_CANONICAL_ID, &isnull)) == known->root;
+						 LockTupleExclusive, wait ? LockWaitBlock : LockWaitSkip, 0, &failure) == TM_Ok)
+		ok = DatumGetInt64(slot_getattr(slot, PROFILE_CANONICAL_ID, &isnull)) == root;
 	ExecDropSingleTupleTableSlot(slot);
 
 	/* The leaf may have got another one between the look-up and the lock. */
-	if (ok && known->leaf != known->root)
+	if (ok && leaf != root)
 	{
 		Snapshot	now = RegisterSnapshot(GetLatestSnapshot());
 
-		ScanKeyInit(&key, PROFILE_PROFILE_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(known->leaf));
+		ScanKeyInit(&key, PROFILE_PROFILE_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(leaf));
 		scan = systable_beginscan(lk->profile.rel, lk->profile.index, true, now, 1, &key);
 		tuple = systable_getnext(scan);
 		ok = HeapTupleIsValid(tuple) &&
-			DatumGetInt64(mcdp_get_column(tuple, &lk->profile, PROFILE_CANONICAL_ID)) == known->root;
+			DatumGetInt64(mcdp_get_column(tuple, &lk->profile, PROFILE_CANONICAL_ID)) == root;
 		systable_endscan(scan);
 		UnregisterSnapshot(now);
 	}
@@ -220,8 +117,8 @@ lock_root(Lookup *lk, const Known *known)
 }
 
 /* Is one of these in quarantine, or was it ever? */
-static bool
-any_quarantined(Lookup *lk, Known **known, int num)
+bool
+mcdp_any_quarantined(Lookup *lk, Known **known, int num)
 {
 	Keyed		table = mcdp_open_keyed(lk->schema, "quarantined_identifier", "quarantined_identifier_pkey");
 	bool		result = false;
@@ -243,11 +140,39 @@ any_quarantined(Lookup *lk, Known **known, int num)
 	return result;
 }
 
+bool
+mcdp_identifier_is_blocked(const IdentityRules *rules, Datum identifier)
+{
+	struct varlena *id = DatumGetIdentifierPP(identifier);
+	char	   *start = VARDATA_ANY(id);
+	char	   *colon = memchr(start, ':', VARSIZE_ANY_EXHDR(id));
+
+	return mcdp_is_blocked(rules, start, colon - start, colon + 1, start + VARSIZE_ANY_EXHDR(id) - colon - 1);
+}
+
 static bool
 same_text(text *a, text *b)
 {
 	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
 		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
+
+/*
+ * The kind a call is about, when "first" is that of all its identifiers that
+ * have one, and some perhaps have none: these follow the call.  NULL: it is not
+ * as simple as that.
+ */
+text *
+mcdp_kind_of_call(text *asked, text *first, bool some_without)
+{
+	if (first == NULL)
+		return asked ? asked : cstring_to_text("person");
+	if (asked == NULL || same_text(asked, first))
+		return first;
+	/* nobody has to say "person" */
+	if (!some_without && VARSIZE_ANY_EXHDR(asked) == 6 && memcmp(VARDATA_ANY(asked), "person", 6) == 0)
+		return first;
+	return NULL;
 }
 
 /*
@@ -278,27 +203,18 @@ is_plain(Lookup *lk, Known **known, int num, const StitchCall *call, text **kind
 		else if (!same_text(first, known[i]->kind))
 			return false;
 	}
-	if (first == NULL)
-		*kind = asked ? asked : cstring_to_text("person");
-	else if (asked == NULL || same_text(asked, first))
-		*kind = first;
-	else if (!any_kind && VARSIZE_ANY_EXHDR(asked) == 6 && memcmp(VARDATA_ANY(asked), "person", 6) == 0)
-		*kind = first;			/* nobody has to say "person" */
-	else
+	*kind = mcdp_kind_of_call(asked, first, any_kind);
+	if (*kind == NULL)
 		return false;
 
 	if (num > 1 && (lk->rules->limits || lk->rules->quarantines))
 		return false;
 	for (int i = 0; i < num; i++)
 	{
-		struct varlena *id = DatumGetIdentifierPP(known[i]->identifier);
-		char	   *start = VARDATA_ANY(id);
-		char	   *colon = memchr(start, ':', VARSIZE_ANY_EXHDR(id));
-
-		if (mcdp_is_blocked(lk->rules, start, colon - start, colon + 1, start + VARSIZE_ANY_EXHDR(id) - colon - 1))
+		if (mcdp_identifier_is_blocked(lk->rules, known[i]->identifier))
 			return false;
 	}
-	return num == 1 || !any_quarantined(lk, known, num);
+	return num == 1 || !mcdp_any_quarantined(lk, known, num);
 }
 
 /* Take back what was claimed, so that it can be looked at again. */
@@ -383,10 +299,10 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 		new_evidence |= i > 0 && !evidence[i];
 	}
 
-	if ((unknown && !target_open(&link, lk->link.rel, LINK_COLUMNS)) ||
-		(new_evidence && !target_open(&edge, lk->edge.rel, EDGE_COLUMNS)))
+	if ((unknown && !mcdp_target_open(&link, lk->link.rel, LINK_COLUMNS)) ||
+		(new_evidence && !mcdp_target_open(&edge, lk->edge.rel, EDGE_COLUMNS)))
 	{
-		target_close(&link);
+		mcdp_target_close(&link);
 		return false;
 	}
 	leaf = owner ? owner->leaf : nextval_internal(get_relname_relid("profile_id_seq", lk->schema), true);
@@ -394,13 +310,13 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 	{
 		if (by_bytes[i]->linked)
 			continue;
-		ok = insert_link(&link, by_bytes[i]->identifier, leaf, call);
+		ok = mcdp_insert_link(&link, by_bytes[i]->identifier, leaf, call->at, call->source);
 		if (ok)
 			claimed[num_claimed++] = link.slot->tts_tid;
 	}
 	/* evidence, too, is of one profile: an unmerge may part them right now */
 	if (owner && (unknown || new_evidence))
-		ok = ok && lock_root(lk, owner);
+		ok = ok && mcdp_lock_root(lk, owner->root, owner->leaf, false);
 	for (int i = 0; i < num && ok; i++)
 	{
 		int			k;
@@ -408,12 +324,17 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 		for (k = 0; known[k] != by_bytes[i]; k++)
 			;
 		if (k > 0 && !evidence[k])
-			ok = insert_edge(lk, &edge, known[0]->identifier, known[k]->identifier, call);
+		{
+			bool		first = mcdp_compare_identifiers(lk, known[0]->identifier, known[k]->identifier) < 0;
+
+			ok = mcdp_insert_edge(&edge, known[first ? 0 : k]->identifier, known[first ? k : 0]->identifier,
+								  call->at, call->source, call->message_id);
+		}
 	}
 	if (!ok)
 		delete_rows(&link, claimed, num_claimed);
-	target_close(&link);
-	target_close(&edge);
+	mcdp_target_close(&link);
+	mcdp_target_close(&edge);
 	if (!ok)
 		return false;
 	if (owner == NULL)

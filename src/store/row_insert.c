@@ -1,0 +1,113 @@
+/*-------------------------------------------------------------------------
+ *
+ * row_insert.c
+ *	  Rows into our own tables without a query.
+ *
+ * Copyright (c) 2026, marketing_cdp contributors
+ *
+ * IDENTIFICATION
+ *	  src/store/row_insert.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/rel.h"
+#include "utils/rls.h"
+
+#include "core/compat.h"
+#include "store/row_insert.h"
+
+/* May this user insert into the table, and does nothing else happen then? */
+static bool
+writable(Relation rel)
+{
+	TriggerDesc *triggers = rel->trigdesc;
+
+	return pg_class_aclcheck(RelationGetRelid(rel), GetUserId(), ACL_INSERT) == ACLCHECK_OK &&
+		check_enable_rls(RelationGetRelid(rel), InvalidOid, true) == RLS_NONE &&
+		!(triggers && (triggers->trig_insert_before_row || triggers->trig_insert_after_row ||
+					   triggers->trig_insert_before_statement || triggers->trig_insert_after_statement)) &&
+		!rel->rd_rel->relhasrules;
+}
+
+bool
+mcdp_target_open(Target *t, Relation rel, int columns)
+{
+	t->rel = NULL;
+	if (RelationGetDescr(rel)->natts != columns || !writable(rel))
+		return false;
+	t->rel = table_open(RelationGetRelid(rel), RowExclusiveLock);
+	t->estate = CreateExecutorState();
+	t->info = makeNode(ResultRelInfo);
+	InitResultRelInfo(t->info, t->rel, 1, NULL, 0);
+	ExecOpenIndices(t->info, true);
+	t->slot = table_slot_create(t->rel, NULL);
+	return true;
+}
+
+void
+mcdp_target_close(Target *t)
+{
+	if (t->rel == NULL)
+		return;
+	ExecDropSingleTupleTableSlot(t->slot);
+	ExecCloseIndices(t->info);
+	FreeExecutorState(t->estate);
+	table_close(t->rel, NoLock);	/* the lock stays until the end of the transaction */
+	t->rel = NULL;
+}
+
+void
+mcdp_target_clear(Target *t)
+{
+	ExecClearTuple(t->slot);
+	memset(t->slot->tts_isnull, true, sizeof(bool) * RelationGetDescr(t->rel)->natts);
+}
+
+void
+mcdp_target_set(Target *t, AttrNumber column, Datum value)
+{
+	t->slot->tts_values[column - 1] = value;
+	t->slot->tts_isnull[column - 1] = false;
+}
+
+void
+mcdp_target_set_text(Target *t, AttrNumber column, text *value)
+{
+	if (value)
+		mcdp_target_set(t, column, PointerGetDatum(value));
+}
+
+bool
+mcdp_target_insert(Target *t)
+{
+	uint32		token;
+	bool		conflict = false;
+
+	ExecStoreVirtualTuple(t->slot);
+	t->slot->tts_tableOid = RelationGetRelid(t->rel);
+	ExecMaterializeSlot(t->slot);
+	token = SpeculativeInsertionLockAcquire(GetCurrentTransactionId());
+	table_tuple_insert_speculative(t->rel, t->slot, GetCurrentCommandId(true), 0, NULL, token);
+	mcdp_insert_index_tuples(t->info, t->slot, t->estate, &conflict);
+	table_tuple_complete_speculative(t->rel, t->slot, token, !conflict);
+	SpeculativeInsertionLockRelease(GetCurrentTransactionId());
+	ResetPerTupleExprContext(t->estate);
+	return !conflict;
+}
+
+void
+mcdp_target_wait(Target *t)
+{
+	ItemPointerData tid;
+
+	(void) mcdp_check_index_constraints(t->info, t->slot, t->estate, &tid);
+}

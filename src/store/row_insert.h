@@ -1,0 +1,46 @@
+/*-------------------------------------------------------------------------
+ *
+ * row_insert.h
+ *	  Rows into our own tables without a query.
+ *
+ * Rows are inserted as ON CONFLICT DO NOTHING does it (speculatively): when
+ * there is one with the same key, or may be because another transaction has
+ * just inserted it, nothing is left behind.
+ *
+ * Nothing is done for somebody who might not do it in SQL, nor past triggers,
+ * row security or columns that we do not know: mcdp_target_open says so.
+ *
+ * Copyright (c) 2026, marketing_cdp contributors
+ *
+ * IDENTIFICATION
+ *	  src/store/row_insert.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MCDP_ROW_INSERT_H
+#define MCDP_ROW_INSERT_H
+
+#include "executor/tuptable.h"
+#include "nodes/execnodes.h"
+
+typedef struct Target
+{
+	Relation	rel;			/* NULL: not open */
+	EState	   *estate;
+	ResultRelInfo *info;
+	TupleTableSlot *slot;
+} Target;
+
+extern bool mcdp_target_open(Target *t, Relation rel, int columns);
+extern void mcdp_target_close(Target *t);
+
+/* A row: clear, set what is not null, insert; false if there is one, or may be. */
+extern void mcdp_target_clear(Target *t);
+extern void mcdp_target_set(Target *t, AttrNumber column, Datum value);
+extern void mcdp_target_set_text(Target *t, AttrNumber column, text *value);
+extern bool mcdp_target_insert(Target *t);
+
+/* After an insert that failed: wait for whoever inserted it. */
+extern void mcdp_target_wait(Target *t);
+
+#endif							/* MCDP_ROW_INSERT_H */

@@ -1,0 +1,625 @@
+/*-------------------------------------------------------------------------
+ *
+ * stitch_many.c
+ *	  Many calls at once: looked up together, written together.
+ *
+ * The calls are gone through in their order, in memory: who is known, who is
+ * new, to which leaf does each new identifier go, what evidence is there.
+ * That is what _stitch would do with one after the other, as long as they are
+ * plain (stitch_write.c); those that are not, and those that hang on one of
+ * them, are left to it.
+ *
+ * Then everything is written in the order of the locks: identifiers by bytes,
+ * the profiles that get some ascending, evidence by bytes.  So two sessions
+ * that do this never wait for each other in a circle.  When somebody else
+ * turns out to have claimed an identifier, or to have merged a profile, what
+ * was worked out is void: the error CDP02 says so, and the caller does it all
+ * again in a new subtransaction.
+ *
+ * Wording: a name is an identifier of these calls, each once.
+ *
+ * Copyright (c) 2026, marketing_cdp contributors
+ *
+ * IDENTIFICATION
+ *	  src/store/stitch_many.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/stratnum.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "core/compat.h"
+#include "store/stitch.h"
+#include "types/identifier.h"
+
+typedef struct ManyName
+{
+	Datum		id;
+	bool		linked;			/* was so before */
+	bool		claimed;		/* is to be linked now */
+	bool		hangs;			/* on a call that is left to _stitch */
+	bool		quarantined;
+	int8		blocked;		/* -1: not looked at */
+	int64		leaf;
+	int64		root;
+	TimestampTz at;
+	text	   *kind;			/* of the profile or else the namespace, or NULL */
+	text	   *source;
+	int32		priority;
+	int			profile;		/* in NewProfile[], or -1 */
+} ManyName;
+
+typedef struct NewProfile
+{
+	int64		id;
+	text	   *kind;
+	TimestampTz at;
+} NewProfile;
+
+/* evidence: names by number, the smaller one first */
+typedef struct Evidence
+{
+	int			a;
+	int			b;
+	TimestampTz at;
+	int			call;
+} Evidence;
+
+/* a profile that gets an identifier */
+typedef struct Owner
+{
+	int64		root;
+	int64		leaf;
+} Owner;
+
+typedef struct Many
+{
+	Lookup	   *lk;
+	ManyCall   *calls;
+	ManyName   *name;
+	int			num_names;
+	int		  **names_of;		/* of each call, highest priority first */
+	int		   *num_of;
+	NewProfile *profile;
+	int			num_profiles;
+	Evidence   *evidence;
+	int			num_evidence;
+	Owner	   *owner;
+	int			num_owners;
+	int			num_claimed;
+	bool		may_write;
+} Many;
+
+/* where a name stands in the calls, to sort by */
+typedef struct Place
+{
+	struct varlena *id;
+	int			call;
+	int			pos;
+} Place;
+
+static int
+compare_bytes(struct varlena *a, struct varlena *b)
+{
+	Size		a_len = VARSIZE_ANY_EXHDR(a);
+	Size		b_len = VARSIZE_ANY_EXHDR(b);
+	int			c = memcmp(VARDATA_ANY(a), VARDATA_ANY(b), Min(a_len, b_len));
+
+	return c != 0 ? c : (a_len > b_len) - (a_len < b_len);
+}
+
+static int
+compare_places(const void *a, const void *b)
+{
+	return compare_bytes(((const Place *) a)->id, ((const Place *) b)->id);
+}
+
+static int
+compare_evidence(const void *x, const void *y)
+{
+	const Evidence *a = x;
+	const Evidence *b = y;
+
+	if (a->a != b->a)
+		return a->a < b->a ? -1 : 1;
+	if (a->b != b->b)
+		return a->b < b->b ? -1 : 1;
+	if (a->at != b->at)
+		return a->at < b->at ? -1 : 1;
+	return (a->call > b->call) - (a->call < b->call);
+}
+
+static int
+compare_owners(const void *x, const void *y)
+{
+	const Owner *a = x;
+	const Owner *b = y;
+
+	if (a->root != b->root)
+		return a->root < b->root ? -1 : 1;
+	return (a->leaf > b->leaf) - (a->leaf < b->leaf);
+}
+
+static void
+somebody_else(void)
+{
+	ereport(ERROR,
+			(errcode(MAKE_SQLSTATE('C', 'D', 'P', '0', '2')),
+			 errmsg("another session was first")));
+}
+
+/* The distinct identifiers of all calls, by bytes. */
+static void
+collect_names(Many *m, int num)
+{
+	Size		total = 0;
+	Size		n = 0;
+	Place	   *place;
+
+	for (int c = 0; c < num; c++)
+		total += m->calls[c].num;
+	place = MemoryContextAllocHuge(CurrentMemoryContext, Max(total, 1) * sizeof(Place));
+	m->names_of = palloc(Max(num, 1) * sizeof(int *));
+	m->num_of = palloc0(Max(num, 1) * sizeof(int));
+	for (int c = 0; c < num; c++)
+	{
+		m->names_of[c] = palloc(Max(m->calls[c].num, 1) * sizeof(int));
+		for (int i = 0; i < m->calls[c].num; i++)
+		{
+			place[n].id = DatumGetIdentifierPP(m->calls[c].ids[i]);
+			place[n].call = c;
+			place[n].pos = i;
+			n++;
+		}
+	}
+	qsort(place, n, sizeof(Place), compare_places);
+
+	m->name = MemoryContextAllocHuge(CurrentMemoryContext, Max(n, 1) * sizeof(ManyName));
+	for (Size i = 0; i < n; i++)
+	{
+		if (i == 0 || compare_bytes(place[i - 1].id, place[i].id) != 0)
+		{
+			ManyName   *name = &m->name[m->num_names++];
+
+			memset(name, 0, sizeof(*name));
+			name->id = PointerGetDatum(place[i].id);
+			name->blocked = -1;
+			name->profile = -1;
+		}
+		m->names_of[place[i].call][place[i].pos] = m->num_names - 1;
+	}
+	pfree(place);
+}
+
+/* What is known about them: one pass over each index, in its order where that is ours. */
+static void
+look_up_names(Many *m)
+{
+	Lookup	   *lk = m->lk;
+	Relation	link_index = index_open(lk->link.index, AccessShareLock);
+	Relation	profile_index = index_open(lk->profile.index, AccessShareLock);
+	IndexScanDesc link_scan = mcdp_index_beginscan(lk->link.rel, link_index, lk->snapshot, 1);
+	IndexScanDesc profile_scan = mcdp_index_beginscan(lk->profile.rel, profile_index, lk->snapshot, 1);
+	TupleTableSlot *link = table_slot_create(lk->link.rel, NULL);
+	TupleTableSlot *profile = table_slot_create(lk->profile.rel, NULL);
+	ScanKeyData key;
+	bool		isnull;
+
+	for (int i = 0; i < m->num_names; i++)
+	{
+		ManyName   *name = &m->name[i];
+		struct varlena *id = (struct varlena *) DatumGetPointer(name->id);
+		char	   *colon = memchr(VARDATA_ANY(id), ':', VARSIZE_ANY_EXHDR(id));
+		const NamespaceRule *rule;
+
+		if (i % 1024 == 0)
+			CHECK_FOR_INTERRUPTS();
+		if (colon == NULL)
+			elog(ERROR, "identifier has no namespace");
+		rule = mcdp_namespace_rule(lk->rules, VARDATA_ANY(id), colon - VARDATA_ANY(id));
+		name->priority = rule ? rule->priority : DEFAULT_PRIORITY;
+		name->kind = rule ? rule->kind : NULL;
+
+		mcdp_identifier_key(lk, &key, 1, name->id);
+		index_rescan(link_scan, &key, 1, NULL, 0);
+		if (!index_getnext_slot(link_scan, ForwardScanDirection, link))
+			continue;
+		name->linked = true;
+		name->leaf = DatumGetInt64(slot_getattr(link, LINK_PROFILE_ID, &isnull));
+		name->at = DatumGetTimestampTz(slot_getattr(link, LINK_AT, &isnull));
+
+		ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(name->leaf));
+		index_rescan(profile_scan, &key, 1, NULL, 0);
+		if (!index_getnext_slot(profile_scan, ForwardScanDirection, profile))
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("profile %lld of an identifier does not exist", (long long) name->leaf)));
+		name->root = DatumGetInt64(slot_getattr(profile, PROFILE_CANONICAL_ID, &isnull));
+		name->kind = DatumGetTextPCopy(slot_getattr(profile, PROFILE_KIND, &isnull));
+	}
+	ExecDropSingleTupleTableSlot(link);
+	ExecDropSingleTupleTableSlot(profile);
+	index_endscan(link_scan);
+	index_endscan(profile_scan);
+	index_close(link_index, AccessShareLock);
+	index_close(profile_index, AccessShareLock);
+}
+
+/* Mark those that are, or were, in quarantine. */
+static void
+look_up_quarantine(Many *m)
+{
+	for (int i = 0; i < m->num_names; i++)
+	{
+		Known		known;
+		Known	   *one = &known;
+
+		known.identifier = m->name[i].id;
+		m->name[i].quarantined = mcdp_any_quarantined(m->lk, &one, 1);
+	}
+}
+
+/* Each name once, highest priority first, then as given. */
+static void
+order_names(Many *m, int c)
+{
+	int		   *of = m->names_of[c];
+	int			num = 0;
+
+	for (int i = 0; i < m->calls[c].num; i++)
+	{
+		int			n = of[i];
+		int			j;
+
+		for (j = 0; j < num && of[j] != n; j++)
+			;
+		if (j < num)
+			continue;
+		for (j = num; j > 0 && m->name[of[j - 1]].priority < m->name[n].priority; j--)
+			of[j] = of[j - 1];
+		of[j] = n;
+		num++;
+	}
+	m->num_of[c] = num;
+}
+
+static bool
+is_blocked(Many *m, ManyName *name)
+{
+	if (name->blocked < 0)
+		name->blocked = mcdp_identifier_is_blocked(m->lk->rules, name->id);
+	return name->blocked;
+}
+
+/* Can the call be done here?  If so, what does it change? */
+static bool
+plan_call(Many *m, int c)
+{
+	ManyCall   *call = &m->calls[c];
+	TimestampTz at = call->call.at;
+	int		   *of = m->names_of[c];
+	int			num = m->num_of[c];
+	ManyName   *via = &m->name[of[0]];
+	ManyName   *owner = NULL;
+	bool		fresh = false;
+	bool		before = true;	/* all were linked before */
+	bool		quarantined = false;
+	text	   *first = NULL;
+	text	   *kind;
+	bool		some_without = false;
+
+	for (int i = 0; i < num; i++)
+	{
+		ManyName   *n = &m->name[of[i]];
+
+		if (n->hangs || (n->linked && n->at > at))
+			return false;
+		if (n->linked || n->claimed)
+		{
+			if (owner && owner->root != n->root)
+				return false;
+			if (owner == NULL)
+				owner = n;
+		}
+		else
+			fresh = true;
+		before &= n->linked;
+		quarantined |= n->quarantined;
+		if (n->kind == NULL)
+			some_without = true;
+		else if (first == NULL)
+			first = n->kind;
+		else if (compare_bytes(first, n->kind) != 0)
+			return false;
+	}
+	kind = mcdp_kind_of_call(call->call.kind, first, some_without);
+	if (kind == NULL)
+		return false;
+
+	/* the usual case: nothing new */
+	if (before)
+	{
+		bool		holds = true;
+
+		for (int i = 1; i < num && holds; i++)
+			(void) mcdp_find_edge(m->lk, via->id, m->name[of[i]].id, at, &holds);
+		if (holds)
+			return true;
+	}
+
+	if (!m->may_write || (fresh && call->only_known))
+		return false;
+	if (num > 1 && (m->lk->rules->limits || m->lk->rules->quarantines || quarantined))
+		return false;
+	for (int i = 0; i < num; i++)
+	{
+		if (is_blocked(m, &m->name[of[i]]))
+			return false;
+	}
+
+	if (owner == NULL)
+	{
+		NewProfile *p = &m->profile[m->num_profiles];
+
+		p->id = nextval_internal(get_relname_relid("profile_id_seq", m->lk->schema), true);
+		p->kind = kind;
+		p->at = at;
+		via->leaf = via->root = p->id;
+		via->profile = m->num_profiles++;
+		via->kind = kind;
+		owner = via;
+	}
+	else if (fresh && owner->profile < 0)
+	{
+		m->owner[m->num_owners].root = owner->root;
+		m->owner[m->num_owners++].leaf = owner->leaf;
+	}
+	for (int i = 0; i < num; i++)
+	{
+		ManyName   *n = &m->name[of[i]];
+
+		if (!n->linked && !n->claimed)
+		{
+			n->claimed = true;
+			n->leaf = owner->leaf;
+			n->root = owner->root;
+			n->profile = owner->profile;
+			n->kind = kind;
+			n->at = at;
+			n->source = call->call.source;
+			m->num_claimed++;
+		}
+		n->at = Min(n->at, at);
+		if (n->profile >= 0)
+			m->profile[n->profile].at = Min(m->profile[n->profile].at, at);
+	}
+	for (int i = 1; i < num; i++)
+	{
+		Evidence   *e = &m->evidence[m->num_evidence++];
+
+		e->a = Min(of[0], of[i]);
+		e->b = Max(of[0], of[i]);
+		e->at = at;
+		e->call = c;
+	}
+	return true;
+}
+
+static void
+write_claims(Many *m)
+{
+	Target		t;
+
+	if (m->num_claimed == 0)
+		return;
+	if (!mcdp_target_open(&t, m->lk->link.rel, LINK_COLUMNS))
+		elog(ERROR, "cannot insert into identifier_link");	/* was asked before */
+	for (int i = 0; i < m->num_names; i++)
+	{
+		ManyName   *n = &m->name[i];
+
+		if (!n->claimed)
+			continue;
+		CHECK_FOR_INTERRUPTS();
+		if (!mcdp_insert_link(&t, n->id, n->leaf, n->at, n->source))
+		{
+			mcdp_target_wait(&t);
+			somebody_else();
+		}
+	}
+	mcdp_target_close(&t);
+}
+
+static void
+lock_owners(Many *m)
+{
+	qsort(m->owner, m->num_owners, sizeof(Owner), compare_owners);
+	for (int i = 0; i < m->num_owners; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (i > 0 && compare_owners(&m->owner[i - 1], &m->owner[i]) == 0)
+			continue;
+		if (!mcdp_lock_root(m->lk, m->owner[i].root, m->owner[i].leaf, true))
+			somebody_else();
+	}
+}
+
+static void
+make_profiles(Many *m)
+{
+	static SPIPlanPtr plan = NULL;
+	Oid			types[3] = {INT8ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID};
+	Datum		values[3];
+	Datum	   *ids = palloc(Max(m->num_profiles, 1) * sizeof(Datum));
+	Datum	   *kinds = palloc(Max(m->num_profiles, 1) * sizeof(Datum));
+	Datum	   *ats = palloc(Max(m->num_profiles, 1) * sizeof(Datum));
+
+	if (m->num_profiles == 0)
+		return;
+	for (int i = 0; i < m->num_profiles; i++)
+	{
+		ids[i] = Int64GetDatum(m->profile[i].id);
+		kinds[i] = PointerGetDatum(m->profile[i].kind);
+		ats[i] = TimestampTzGetDatum(m->profile[i].at);
+	}
+	values[0] = PointerGetDatum(construct_array(ids, m->num_profiles, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	values[1] = PointerGetDatum(construct_array(kinds, m->num_profiles, TEXTOID, -1, false, TYPALIGN_INT));
+	values[2] = PointerGetDatum(construct_array(ats, m->num_profiles, TIMESTAMPTZOID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	mcdp_run("SELECT cdp._new_profiles($1, $2, $3)", &plan, 3, types, values, NULL);
+}
+
+/* Evidence that is there already, but overruled or of a later call, is changed in SQL. */
+static void
+change_edge(Many *m, const Evidence *e)
+{
+	static SPIPlanPtr plan = NULL;
+	StitchCall *call = &m->calls[e->call].call;
+	Oid			type = m->lk->type->type_id;
+	Oid			types[5] = {type, get_array_type(type), TIMESTAMPTZOID, TEXTOID, TEXTOID};
+	Datum		other = m->name[e->b].id;
+	Datum		values[5];
+	char		nulls[6] = {' ', ' ', ' ', call->source ? ' ' : 'n', call->message_id ? ' ' : 'n', 0};
+
+	values[0] = m->name[e->a].id;
+	values[1] = PointerGetDatum(construct_array(&other, 1, type, m->lk->type->typlen, m->lk->type->typbyval, m->lk->type->typalign));
+	values[2] = TimestampTzGetDatum(e->at);
+	values[3] = PointerGetDatum(call->source);
+	values[4] = PointerGetDatum(call->message_id);
+	mcdp_run("SELECT cdp._add_edges($1, $2, $3, $4, $5)", &plan, 5, types, values, nulls);
+}
+
+static void
+write_evidence(Many *m)
+{
+	Target		t;
+
+	if (m->num_evidence == 0)
+		return;
+	qsort(m->evidence, m->num_evidence, sizeof(Evidence), compare_evidence);
+	if (!mcdp_target_open(&t, m->lk->edge.rel, EDGE_COLUMNS))
+		elog(ERROR, "cannot insert into identity_edge");
+	for (int i = 0; i < m->num_evidence; i++)
+	{
+		Evidence   *e = &m->evidence[i];
+		ManyName   *a = &m->name[e->a];
+		ManyName   *b = &m->name[e->b];
+		StitchCall *call = &m->calls[e->call].call;
+		bool		holds = false;
+		bool		there = false;
+
+		CHECK_FOR_INTERRUPTS();
+		/* the earliest call says it all */
+		if (i > 0 && e[-1].a == e->a && e[-1].b == e->b)
+			continue;
+		if (a->linked && b->linked)
+			there = mcdp_find_edge(m->lk, a->id, b->id, e->at, &holds);
+		if (holds)
+			continue;
+		if (there || !mcdp_insert_edge(&t, a->id, b->id, e->at, call->source, call->message_id))
+			change_edge(m, e);
+	}
+	mcdp_target_close(&t);
+}
+
+static bool
+can_write(Lookup *lk)
+{
+	Target		t;
+
+	if (XactReadOnly || IsInParallelMode() || IsolationUsesXactSnapshot())
+		return false;
+	if (!mcdp_target_open(&t, lk->link.rel, LINK_COLUMNS))
+		return false;
+	mcdp_target_close(&t);
+	if (!mcdp_target_open(&t, lk->edge.rel, EDGE_COLUMNS))
+		return false;
+	mcdp_target_close(&t);
+	return true;
+}
+
+/*
+ * Sessions that do this do not wait for each other in a circle, but one that
+ * goes on to other calls has no order to keep: it goes alone.
+ */
+void
+mcdp_lock_identities(bool alone)
+{
+	Datum		name = CStringGetTextDatum("marketing_cdp identities");	/* _identities_key */
+	Datum		key = DirectFunctionCall2Coll(hashtextextended, DEFAULT_COLLATION_OID, name, Int64GetDatum(0));
+
+	if (alone)
+		DirectFunctionCall1(pg_advisory_xact_lock_int8, key);
+	else
+		DirectFunctionCall1(pg_advisory_xact_lock_shared_int8, key);
+}
+
+void
+mcdp_stitch_many(Lookup *lk, ManyCall *calls, int num, bool locking, bool others)
+{
+	Many		m = {0};
+	Size		names = 0;
+
+	m.lk = lk;
+	m.calls = calls;
+	if (lk->edge.rel == NULL)
+		lk->edge = mcdp_open_keyed(lk->schema, "identity_edge", "identity_edge_pkey");
+	m.may_write = can_write(lk);
+	for (int c = 0; c < num; c++)
+		names += calls[c].num;
+	collect_names(&m, num);
+	look_up_names(&m);
+	look_up_quarantine(&m);
+
+	m.profile = MemoryContextAllocHuge(CurrentMemoryContext, Max(num, 1) * sizeof(NewProfile));
+	m.owner = MemoryContextAllocHuge(CurrentMemoryContext, Max(num, 1) * sizeof(Owner));
+	m.evidence = MemoryContextAllocHuge(CurrentMemoryContext, Max(names, 1) * sizeof(Evidence));
+	for (int c = 0; c < num; c++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		order_names(&m, c);
+		calls[c].done = m.num_of[c] > 0 && plan_call(&m, c);
+		if (calls[c].done)
+		{
+			ManyName   *via = &m.name[m.names_of[c][0]];
+
+			calls[c].via = via->id;
+			calls[c].leaf = via->leaf;
+			continue;
+		}
+		others = true;
+		for (int i = 0; i < m.num_of[c]; i++)
+		{
+			ManyName   *n = &m.name[m.names_of[c][i]];
+
+			n->hangs |= !n->linked && !n->claimed;
+		}
+	}
+
+	/* waiting may make all this void: then somebody_else says so */
+	if (locking && (others || m.num_claimed + m.num_evidence > 0))
+		mcdp_lock_identities(others);
+	write_claims(&m);
+	lock_owners(&m);
+	make_profiles(&m);
+	write_evidence(&m);
+	if (m.num_claimed + m.num_evidence > 0)
+		CommandCounterIncrement();
+}
