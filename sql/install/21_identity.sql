@@ -209,7 +209,8 @@ BEGIN
 	INSERT INTO profile (profile_id, kind, canonical_id, first_at)
 	SELECT u.id, u.kind, u.id, u.at FROM unnest(ids, kinds, ats) u (id, kind, at) ORDER BY u.id;
 	INSERT INTO profile_queue (profile_id, at, cause) SELECT u.id, u.at, 'first' FROM unnest(ids, ats) u (id, at) ORDER BY u.id;
-	PERFORM _universe_add(u.id, u.kind) FROM unnest(ids, kinds) u (id, kind) ORDER BY u.kind COLLATE "C", u.id;
+	INSERT INTO tag_pending (tag, profile_id, present)		-- _universe_add
+	SELECT chr(1) || 'kind:' || u.kind, u.id, true FROM unnest(ids, kinds) u (id, kind) ORDER BY u.kind COLLATE "C", u.id;
 END
 $$;
 COMMENT ON FUNCTION cdp._new_profiles(bigint[], text[], timestamptz[]) IS '_new_profile for many';

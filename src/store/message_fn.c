@@ -558,8 +558,10 @@ compare_traits(const void *x, const void *y)
 
 /* Traits go in by leaf, so that two sessions do it in the same order. */
 static void
-set_traits(Message *message, ManyCall *calls, int num)
+take_traits(Jsonb **payload, Message *message, ManyCall *calls, TimestampTz *received, int num)
 {
+	static SPIPlanPtr plan = NULL;
+	Oid			types[6] = {INT8OID, JSONBOID, TIMESTAMPTZOID, TEXTOID, JSONBOID, TIMESTAMPTZOID};
 	Traits	   *traits = palloc(Max(num, 1) * sizeof(Traits));
 	int			n = 0;
 
@@ -575,9 +577,11 @@ set_traits(Message *message, ManyCall *calls, int num)
 	for (int i = 0; i < n; i++)
 	{
 		Message    *m = &message[traits[i].nr];
+		Datum		values[6] = {Int64GetDatum(traits[i].leaf), PointerGetDatum(m->traits), TimestampTzGetDatum(m->at),
+		PointerGetDatum(m->source), PointerGetDatum(payload[traits[i].nr]), TimestampTzGetDatum(received[traits[i].nr])};
 
 		CHECK_FOR_INTERRUPTS();
-		mcdp_set_traits(traits[i].leaf, PointerGetDatum(m->traits), m->at, m->source);
+		mcdp_run("SELECT cdp._take_traits($1, $2, $3, $4, $5, $6)", &plan, 6, types, values, m->source ? NULL : "   n  ");
 	}
 }
 
@@ -665,7 +669,7 @@ mcdp__take_plain(PG_FUNCTION_ARGS)
 		else
 			taken++;
 	}
-	set_traits(message, calls, num);
+	take_traits(payload, message, calls, received_at, num);
 	record(message, calls, received_at, num, PG_GETARG_BOOL(2), schema);
 
 	values[0] = Int64GetDatum(taken);

@@ -112,8 +112,8 @@ mcdp_get_column(HeapTuple tuple, Keyed *k, AttrNumber column)
 }
 
 /* Its link and profile, if it has one. */
-static void
-find_link(Lookup *lk, Known *known)
+void
+mcdp_find_link(Lookup *lk, Known *known)
 {
 	ScanKeyData key;
 	SysScanDesc scan;
@@ -202,7 +202,7 @@ look_up_all(Lookup *lk, ArrayType *array, Known **result)
 		if (j < num)
 			continue;
 		known[num].identifier = elems[i];
-		find_link(lk, &known[num]);
+		mcdp_find_link(lk, &known[num]);
 		num++;
 	}
 	/* one alone has no rank, and its kind only matters if it is new */

@@ -114,6 +114,7 @@ typedef struct ManyCall
 /* stitch.c */
 extern void mcdp_lookup_begin(Lookup *lk, Oid identifier_type);
 extern void mcdp_lookup_end(Lookup *lk);
+extern void mcdp_find_link(Lookup *lk, Known *known);
 extern void mcdp_set_traits(int64 leaf, Datum traits, TimestampTz at, text *source);
 extern Keyed mcdp_open_keyed(Oid schema, const char *table, const char *index);
 extern void mcdp_identifier_key(Lookup *lk, ScanKey key, AttrNumber column, Datum identifier);
@@ -129,7 +130,8 @@ extern bool mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCa
 extern text *mcdp_kind_of_call(text *asked, text *first, bool some_without);
 extern bool mcdp_identifier_is_blocked(const IdentityRules *rules, Datum identifier);
 extern bool mcdp_any_quarantined(Lookup *lk, Known **known, int num);
-extern bool mcdp_lock_root(Lookup *lk, int64 root, int64 leaf, bool wait);
+extern bool mcdp_lock_root(Lookup *lk, int64 root, bool wait);
+extern bool mcdp_still_linked(Lookup *lk, Snapshot now, Datum identifier, int64 leaf, int64 root);
 extern bool mcdp_insert_link(Target *t, Datum identifier, int64 leaf, TimestampTz at, text *source);
 extern bool mcdp_insert_edge(Target *t, Datum a, Datum b, TimestampTz at, text *source, text *message_id);
 

@@ -56,6 +56,7 @@ typedef struct ManyName
 	bool		linked;			/* was so before */
 	bool		claimed;		/* is to be linked now */
 	bool		hangs;			/* on a call that is left to _stitch */
+	bool		involved;		/* linked before, and its profile gets something */
 	bool		quarantined;
 	int8		blocked;		/* -1: not looked at */
 	int64		leaf;
@@ -83,13 +84,6 @@ typedef struct Evidence
 	int			call;
 } Evidence;
 
-/* a profile that gets an identifier */
-typedef struct Owner
-{
-	int64		root;
-	int64		leaf;
-} Owner;
-
 typedef struct Many
 {
 	Lookup	   *lk;
@@ -102,8 +96,8 @@ typedef struct Many
 	int			num_profiles;
 	Evidence   *evidence;
 	int			num_evidence;
-	Owner	   *owner;
-	int			num_owners;
+	int64	   *root;			/* canonical profiles that get something */
+	int			num_roots;
 	int			num_claimed;
 	bool		may_write;
 } Many;
@@ -148,14 +142,12 @@ compare_evidence(const void *x, const void *y)
 }
 
 static int
-compare_owners(const void *x, const void *y)
+compare_roots(const void *a, const void *b)
 {
-	const Owner *a = x;
-	const Owner *b = y;
+	int64		x = *(const int64 *) a;
+	int64		y = *(const int64 *) b;
 
-	if (a->root != b->root)
-		return a->root < b->root ? -1 : 1;
-	return (a->leaf > b->leaf) - (a->leaf < b->leaf);
+	return (x > y) - (x < y);
 }
 
 static void
@@ -387,11 +379,8 @@ plan_call(Many *m, int c)
 		via->kind = kind;
 		owner = via;
 	}
-	else if (fresh && owner->profile < 0)
-	{
-		m->owner[m->num_owners].root = owner->root;
-		m->owner[m->num_owners++].leaf = owner->leaf;
-	}
+	else if (owner->profile < 0)
+		m->root[m->num_roots++] = owner->root;
 	for (int i = 0; i < num; i++)
 	{
 		ManyName   *n = &m->name[of[i]];
@@ -407,6 +396,7 @@ plan_call(Many *m, int c)
 			n->source = call->call.source;
 			m->num_claimed++;
 		}
+		n->involved = n->linked;
 		n->at = Min(n->at, at);
 		if (n->profile >= 0)
 			m->profile[n->profile].at = Min(m->profile[n->profile].at, at);
@@ -448,18 +438,30 @@ write_claims(Many *m)
 	mcdp_target_close(&t);
 }
 
+/* From here on nobody merges or parts these profiles. */
 static void
-lock_owners(Many *m)
+lock_roots(Many *m)
 {
-	qsort(m->owner, m->num_owners, sizeof(Owner), compare_owners);
-	for (int i = 0; i < m->num_owners; i++)
+	Snapshot	now;
+
+	if (m->num_roots == 0)
+		return;
+	qsort(m->root, m->num_roots, sizeof(int64), compare_roots);
+	for (int i = 0; i < m->num_roots; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (i > 0 && compare_owners(&m->owner[i - 1], &m->owner[i]) == 0)
-			continue;
-		if (!mcdp_lock_root(m->lk, m->owner[i].root, m->owner[i].leaf, true))
+		if ((i == 0 || m->root[i - 1] != m->root[i]) && !mcdp_lock_root(m->lk, m->root[i], true))
 			somebody_else();
 	}
+	now = RegisterSnapshot(GetLatestSnapshot());
+	for (int i = 0; i < m->num_names; i++)
+	{
+		ManyName   *n = &m->name[i];
+
+		if (n->involved && !mcdp_still_linked(m->lk, now, n->id, n->leaf, n->root))
+			somebody_else();
+	}
+	UnregisterSnapshot(now);
 }
 
 static void
@@ -589,7 +591,7 @@ mcdp_stitch_many(Lookup *lk, ManyCall *calls, int num, bool locking, bool others
 	look_up_quarantine(&m);
 
 	m.profile = MemoryContextAllocHuge(CurrentMemoryContext, Max(num, 1) * sizeof(NewProfile));
-	m.owner = MemoryContextAllocHuge(CurrentMemoryContext, Max(num, 1) * sizeof(Owner));
+	m.root = MemoryContextAllocHuge(CurrentMemoryContext, Max(num, 1) * sizeof(int64));
 	m.evidence = MemoryContextAllocHuge(CurrentMemoryContext, Max(names, 1) * sizeof(Evidence));
 	for (int c = 0; c < num; c++)
 	{
@@ -617,7 +619,7 @@ mcdp_stitch_many(Lookup *lk, ManyCall *calls, int num, bool locking, bool others
 	if (locking && (others || m.num_claimed + m.num_evidence > 0))
 		mcdp_lock_identities(others);
 	write_claims(&m);
-	lock_owners(&m);
+	lock_roots(&m);
 	make_profiles(&m);
 	write_evidence(&m);
 	if (m.num_claimed + m.num_evidence > 0)

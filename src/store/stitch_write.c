@@ -68,11 +68,11 @@ mcdp_insert_edge(Target *t, Datum a, Datum b, TimestampTz at, text *source, text
 }
 
 /*
- * Lock the canonical profile of a leaf; false if it no longer is, or somebody
- * else holds it and we do not wait.
+ * Lock a canonical profile; false if it no longer is one, or somebody else
+ * holds it and we do not wait.
  */
 bool
-mcdp_lock_root(Lookup *lk, int64 root, int64 leaf, bool wait)
+mcdp_lock_root(Lookup *lk, int64 root, bool wait)
 {
 	ScanKeyData key;
 	SysScanDesc scan;
@@ -100,20 +100,20 @@ mcdp_lock_root(Lookup *lk, int64 root, int64 leaf, bool wait)
 		ok = DatumGetInt64(slot_getattr(slot, PROFILE_CANONICAL_ID, &isnull)) == root;
 	ExecDropSingleTupleTableSlot(slot);
 
-	/* The leaf may have got another one between the look-up and the lock. */
-	if (ok && leaf != root)
-	{
-		Snapshot	now = RegisterSnapshot(GetLatestSnapshot());
-
-		ScanKeyInit(&key, PROFILE_PROFILE_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(leaf));
-		scan = systable_beginscan(lk->profile.rel, lk->profile.index, true, now, 1, &key);
-		tuple = systable_getnext(scan);
-		ok = HeapTupleIsValid(tuple) &&
-			DatumGetInt64(mcdp_get_column(tuple, &lk->profile, PROFILE_CANONICAL_ID)) == root;
-		systable_endscan(scan);
-		UnregisterSnapshot(now);
-	}
 	return ok;
+}
+
+/* Is what was found about an identifier still so, now that its profile is locked? */
+bool
+mcdp_still_linked(Lookup *lk, Snapshot now, Datum identifier, int64 leaf, int64 root)
+{
+	Lookup		again = *lk;
+	Known		known;
+
+	again.snapshot = now;
+	known.identifier = identifier;
+	mcdp_find_link(&again, &known);
+	return known.linked && known.leaf == leaf && known.root == root;
 }
 
 /* Is one of these in quarantine, or was it ever? */
@@ -314,9 +314,17 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 		if (ok)
 			claimed[num_claimed++] = link.slot->tts_tid;
 	}
-	/* evidence, too, is of one profile: an unmerge may part them right now */
-	if (owner && (unknown || new_evidence))
-		ok = ok && mcdp_lock_root(lk, owner->root, owner->leaf, false);
+	/* A merge, an unmerge or a split may have come between: not from here on. */
+	if (ok && owner)
+	{
+		Snapshot	now;
+
+		ok = mcdp_lock_root(lk, owner->root, false);
+		now = RegisterSnapshot(GetLatestSnapshot());
+		for (int i = 0; i < num && ok; i++)
+			ok = !known[i]->linked || mcdp_still_linked(lk, now, known[i]->identifier, known[i]->leaf, known[i]->root);
+		UnregisterSnapshot(now);
+	}
 	for (int i = 0; i < num && ok; i++)
 	{
 		int			k;
