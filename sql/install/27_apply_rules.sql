@@ -115,6 +115,7 @@ DECLARE
 	a			int;
 	b			int;
 	i			int;
+	other		int;
 	against		text;
 	a_ids		identifier[];
 	a_ats		timestamptz[];
@@ -196,13 +197,14 @@ BEGIN
 				i := leader[i];
 			END LOOP;
 			CONTINUE WHEN i <> a AND i <> b;
-			against := CASE WHEN i = a THEN b ELSE a END::text;
-			i := never_b[k];
-			WHILE leader[i] <> i LOOP
-				i := leader[i];
+			other := never_b[k];
+			WHILE leader[other] <> other LOOP
+				other := leader[other];
 			END LOOP;
-			against := CASE WHEN i = against::int THEN never_why[k] END;
-			EXIT WHEN against IS NOT NULL;
+			IF other <> i AND (other = a OR other = b) THEN
+				against := never_why[k];
+				EXIT;
+			END IF;
 		END LOOP;
 		IF against IS NULL AND first[a] IS NOT NULL AND first[b] IS NOT NULL THEN
 			a_ids := '{}'; a_ats := '{}'; b_ids := '{}'; b_ats := '{}';
