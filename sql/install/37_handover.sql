@@ -49,10 +49,10 @@ RETURNS TABLE (profile_id bigint, value text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
 	RETURN QUERY
-	SELECT i.profile_id, h.value
-	FROM cdp._identifiers_of(cdp._reachable(audience, namespace, purpose, channel, at), namespace) i,
-		encode(sha256(convert_to(i.value, 'UTF8')), 'hex') COLLATE "C" h(value)
-	ORDER BY i.profile_id, h.value;
+	SELECT h.profile_id, h.value
+	FROM (SELECT i.profile_id, encode(sha256(convert_to(i.value, 'UTF8')), 'hex') COLLATE "C"
+		  FROM cdp._identifiers_of(cdp._reachable(audience, namespace, purpose, channel, at), namespace) i) h(profile_id, value)
+	ORDER BY h.profile_id, h.value;
 END
 $$;
 COMMENT ON FUNCTION cdp._hashed_identifiers(cdp.bitmap, text, text, text, timestamptz) IS 'audience_identifiers for those who must not see identifiers: runs with the owner''s rights, and only hashes leave it';
