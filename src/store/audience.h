@@ -66,7 +66,8 @@ extern void mcdp_source_prior(const char *event, const char *label, McdpPriorGap
 
 /*
  * The first instant after "at" at which something outside of its history
- * changes for a profile: it enters the universe.  PG_INT64_MAX = never.
+ * changes for a profile: it enters the universe, or a tag's change is dated
+ * then.  PG_INT64_MAX = never.
  */
 extern TimestampTz mcdp_source_next_change(int64 id, const CriteriaNode *rule, TimestampTz at);
 

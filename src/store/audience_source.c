@@ -137,6 +137,11 @@ static SourceQuery first_at = {
 	"SELECT pg_catalog.min(l.first_at) FROM cdp.profile l WHERE l.canonical_id = $1",
 	1, {INT8OID}
 };
+static SourceQuery tag_change = {
+	"SELECT pg_catalog.min(h.at) FROM cdp.profile l JOIN cdp.tag_history h ON h.profile_id = l.profile_id"
+	" WHERE l.canonical_id = $1 AND h.tag = ANY ($2) AND h.at > $3",
+	3, {INT8OID, TEXTARRAYOID, TIMESTAMPTZOID}
+};
 static SourceQuery event_entries = {
 	"SELECT e.profile_id, e.at, e.event, e.label, e.value, e.properties FROM cdp._event_rows($1, $2, $3, $4) e",
 	4, {INT8ARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
@@ -476,19 +481,44 @@ mcdp_source_lookups(const CriteriaNode *rule)
 	return result;
 }
 
+/* An instant later than "at", or never. */
+static TimestampTz
+run_instant(SourceQuery *query, Datum *args, TimestampTz at)
+{
+	TimestampTz result;
+	bool		isnull;
+
+	run_query(query, args);
+	result = DatumGetTimestampTz(get_value(0, 1, &isnull));
+	if (isnull || result <= at)
+		result = PG_INT64_MAX;
+	SPI_freetuptable(SPI_tuptable);
+	return result;
+}
+
+static void
+list_tag(const CriteriaNode *node, void *arg)
+{
+	List	  **tags = arg;
+
+	*tags = lappend(*tags, unconstify(char *, node->name));
+}
+
 TimestampTz
 mcdp_source_next_change(int64 id, const CriteriaNode *rule, TimestampTz at)
 {
-	Datum		arg = Int64GetDatum(id);
-	TimestampTz first;
-	bool		isnull;
+	List	   *tags = NIL;
+	Datum		args[3] = {Int64GetDatum(id)};
+	TimestampTz next = run_instant(&first_at, args, at);
 
-	run_query(&first_at, &arg);
-	first = DatumGetTimestampTz(get_value(0, 1, &isnull));
-	if (isnull || first <= at)
-		first = PG_INT64_MAX;
-	SPI_freetuptable(SPI_tuptable);
-	return first;
+	mcdp_criteria_visit_tags(rule, list_tag, &tags);
+	if (tags != NIL)
+	{
+		args[1] = text_array(tags);
+		args[2] = TimestampTzGetDatum(at);
+		next = Min(next, run_instant(&tag_change, args, at));
+	}
+	return next;
 }
 
 /* ---- rows of events ---- */

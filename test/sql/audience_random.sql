@@ -154,3 +154,29 @@ SELECT f.rule, a.at, audience(f.rule::criteria, a.at) - pg_temp.plain(f.conditio
 FROM fixed f, (SELECT '2026-01-05'::timestamptz + g * interval '11 days 5 hours' FROM generate_series(0, 11) g) a(at)
 WHERE audience(f.rule::criteria, a.at) <> pg_temp.plain(f.condition, a.at);
 SELECT f.rule, rb_cardinality(audience(f.rule::criteria, '2026-04-20')) AS members FROM fixed f;
+
+-- Tags of the past: the set is who matches then, too, and nothing changes before its time.
+INSERT INTO tag_key (key, keep_history) VALUES ('h', true);
+DO $$
+BEGIN
+	FOR step IN 1001 .. 1160 LOOP
+		IF pg_temp.r(step, 'h', 3) > 0 THEN
+			PERFORM tag(canonical_id(1 + pg_temp.r(step, 'who', 45)), 'h:' || pg_temp.r(step, 'value', 2), at => '2026-01-01'::timestamptz + (step - 1000) * interval '20 hours');
+		ELSE
+			PERFORM untag(canonical_id(1 + pg_temp.r(step, 'who', 45)), 'h:' || pg_temp.r(step, 'value', 2), at => '2026-01-01'::timestamptz + (step - 1000) * interval '20 hours');
+		END IF;
+		IF step % 40 = 0 AND canonical_id(step / 40) <> canonical_id(step / 40 + 14) THEN
+			PERFORM merge(canonical_id(step / 40), canonical_id(step / 40 + 14));
+		END IF;
+	END LOOP;
+END
+$$;
+CREATE TEMP TABLE past AS
+SELECT rule, at, audience(rule::criteria, at) AS members
+FROM unnest('{h:0,!h:0,h:0 & h:1,h:0 & count(view) >= 2,h:1 | a,any(view: h:0 & count(view[$]) >= 2)}'::text[]) rule,
+	(SELECT '2025-12-31'::timestamptz + g * interval '13 days 7 hours' FROM generate_series(0, 12) g) a(at);
+SELECT count(DISTINCT members) > 40 AS many FROM past;
+SELECT x.rule, x.at, p.profile_id FROM past x, profile p WHERE p.kind = 'person' AND (x.members @> p.profile_id) <> matches(p.profile_id, x.rule::criteria, x.at) ORDER BY 1, 2, 3 LIMIT 5;
+SELECT x.rule, x.at, p.profile_id, due FROM past x, profile p CROSS JOIN LATERAL _criteria_due(p.profile_id, x.rule::criteria, x.at) due
+WHERE p.kind = 'person' AND p.canonical_id = p.profile_id AND NOT p.suppressed AND p.profile_id % 3 = 0
+	AND (x.members @> p.profile_id) <> matches(p.profile_id, x.rule::criteria, coalesce(due, '2028-01-01') - interval '1 us') ORDER BY 1, 2, 3 LIMIT 5;
