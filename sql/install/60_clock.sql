@@ -133,7 +133,11 @@ COMMENT ON FUNCTION cdp.tick(timestamptz, interval) IS 'do what is due at "now" 
 CREATE FUNCTION cdp._note_task(task text, now timestamptz, done bigint, lag interval, error_state text, error text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
-	IF error_state IS NULL THEN
+	-- Whoever is at it now notes the same; a tick is at it until it commits, and
+	-- nobody is to wait for that.
+	IF NOT pg_try_advisory_xact_lock('task_state'::regclass::oid::int, hashtext(_note_task.task)) THEN
+		RETURN;
+	ELSIF error_state IS NULL THEN
 		INSERT INTO task_state AS s (task, last_at, last_done, lag)
 		VALUES (_note_task.task, now, done, _note_task.lag)
 		ON CONFLICT ON CONSTRAINT task_state_pkey DO UPDATE SET last_at = excluded.last_at, last_done = excluded.last_done,
