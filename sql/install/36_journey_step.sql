@@ -1,0 +1,314 @@
+/* 36_journey_step: what runs do at a step
+ *
+ * Every function takes runs that are due at the same step of the same version,
+ * each at an instant of its own (due_at), and does its work in sets.  The
+ * caller holds the rows of their profiles.
+ */
+
+CREATE FUNCTION cdp._render(template text, run cdp.journey_state) RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	piece	text;
+	is_name	boolean := false;
+	result	text := '';
+BEGIN
+	-- One pass from left to right: what is put in is not looked at again.
+	FOREACH piece IN ARRAY regexp_split_to_array(template, '\{\{|\}\}') LOOP
+		IF is_name THEN
+			piece := btrim(piece);
+			piece := CASE
+				WHEN piece = 'profile_id' THEN run.profile_id::text
+				WHEN piece LIKE 'entry.%' THEN run.entry ->> substr(piece, 7)
+				WHEN piece LIKE 'context.%' THEN run.context ->> substr(piece, 9)
+				ELSE cdp.trait(run.profile_id, substr(piece, 7)) #>> '{}' END;
+		END IF;
+		result := result || coalesce(piece, '');
+		is_name := NOT is_name;
+	END LOOP;
+	RETURN result;
+END
+$$;
+COMMENT ON FUNCTION cdp._render(text, cdp.journey_state) IS 'fills the placeholders of a message parameter; one without a value becomes empty';
+
+CREATE FUNCTION cdp._render_params(params jsonb, run cdp.journey_state) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT coalesce(jsonb_object_agg(e.key, CASE WHEN jsonb_typeof(e.value) = 'string'
+												 THEN to_jsonb(cdp._render(e.value #>> '{}', run)) ELSE e.value END), '{}')
+	FROM jsonb_each(coalesce(params, '{}')) AS e;
+END;
+COMMENT ON FUNCTION cdp._render_params(jsonb, cdp.journey_state) IS 'fills the placeholders of all message parameters';
+
+-- Each at its own instant: other journeys may begin there.
+CREATE FUNCTION cdp._tag_runs(of_tag text, present boolean, runs bigint[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	r	record;
+BEGIN
+	FOR r IN SELECT s.profile_id, s.due_at FROM cdp.journey_state s WHERE s.run_id = ANY (runs) ORDER BY s.profile_id, s.run_id LOOP
+		IF present THEN
+			PERFORM cdp.tag(r.profile_id, of_tag, NULL, r.due_at);
+		ELSE
+			PERFORM cdp.untag(r.profile_id, of_tag, r.due_at);
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp._tag_runs(text, boolean, bigint[]) IS 'does a tag or untag step';
+
+-- When the work of a step is to be done that a profile reaches at this instant.
+CREATE FUNCTION cdp._due_at(spec jsonb, of_step text, profile bigint, at timestamptz) RETURNS timestamptz
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	step	jsonb := spec #> ARRAY['steps', of_step];
+BEGIN
+	RETURN CASE
+		WHEN step ? 'wait' THEN at + cdp._journey_duration(step ->> 'wait')
+		WHEN step ? 'wait_for' THEN at + cdp._journey_duration(step ->> 'timeout')
+		WHEN step ? 'wait_until' THEN cdp._wait_until(step -> 'wait_until', profile, at, spec ->> 'timezone')
+		ELSE at END;
+END
+$$;
+COMMENT ON FUNCTION cdp._due_at(jsonb, text, bigint, timestamptz) IS 'when a profile that comes to a step at this instant is to leave it';
+
+-- Puts runs of one step on their way to the next; "end" is the end.
+CREATE FUNCTION cdp._go_on(spec jsonb, runs bigint[], next text, with_detail text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	IF cardinality(runs) = 0 THEN
+		RETURN;
+	END IF;
+	INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
+	SELECT s.due_at, s.profile_id, s.journey, s.version, s.run_id, s.step, 'step', with_detail
+	FROM cdp.journey_state s WHERE s.run_id = ANY (runs) ORDER BY s.profile_id, s.run_id;
+	IF next = 'end' THEN
+		PERFORM cdp._end_runs(array_agg(s.run_id), array_agg(s.due_at), 'completed', NULL)
+		FROM cdp.journey_state s WHERE s.run_id = ANY (runs) HAVING count(*) > 0;
+	ELSE
+		UPDATE cdp.journey_state s SET step = next, visit = s.visit + 1, arrived_at = s.due_at,
+			due_at = cdp._due_at(spec, next, s.profile_id, s.due_at)
+		WHERE s.run_id = ANY (runs);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION cdp._go_on(jsonb, bigint[], text, text) IS 'logs a step and moves its runs on; a wait begins at once, from the run''s own clock';
+
+CREATE FUNCTION cdp._idempotency_key(run cdp.journey_state) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT concat_ws('/', (run).journey, (run).version, (run).run_id, (run).step, (run).visit);
+END;
+COMMENT ON FUNCTION cdp._idempotency_key(cdp.journey_state) IS 'what names the message of a run at its present step and visit';
+
+-- Triggers end runs, and waits, at the instant of the event; this also sees
+-- events that no trigger has brought yet.
+CREATE FUNCTION cdp._event_seen(run cdp.journey_state, reference jsonb, since timestamptz) RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	past	cdp.timeline := cdp.slice(cdp.timeline_of(run.profile_id), since + interval '1 microsecond', run.due_at + interval '1 microsecond');
+BEGIN
+	RETURN EXISTS (
+		SELECT FROM cdp._event_refs(reference) r
+		WHERE CASE WHEN r.bound THEN cdp.num_events(past, r.event, run.label)
+				   WHEN r.label IS NOT NULL THEN cdp.num_events(past, r.event, r.label)
+				   ELSE cdp.num_events(past, r.event) END > 0);
+END
+$$;
+COMMENT ON FUNCTION cdp._event_seen(cdp.journey_state, jsonb, timestamptz) IS 'whether one of these events lies after an instant and not after the present step of a run';
+
+-- A function of its own keeps the planner from asking an expensive question
+-- about every run there is before it looks at the run's id.
+CREATE FUNCTION cdp._runs(runs bigint[]) RETURNS SETOF cdp.journey_state
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	RETURN QUERY SELECT s.* FROM cdp.journey_state s WHERE s.run_id = ANY (runs) ORDER BY s.profile_id, s.run_id;
+END
+$$;
+COMMENT ON FUNCTION cdp._runs(bigint[]) IS 'these runs';
+
+CREATE FUNCTION cdp._without(runs bigint[], gone bigint[]) RETURNS bigint[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT coalesce(array_agg(r ORDER BY n), '{}') FROM unnest(runs) WITH ORDINALITY u(r, n) WHERE r <> ALL (coalesce(gone, '{}'));
+END;
+COMMENT ON FUNCTION cdp._without(bigint[], bigint[]) IS 'the runs that are not gone';
+
+CREATE FUNCTION cdp._branch(spec jsonb, runs bigint[], when_ text, next text, with_detail text) RETURNS bigint[]
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	rule	cdp.criteria := when_::cdp.criteria;
+	taken	bigint[] := ARRAY(SELECT s.run_id FROM cdp._runs(runs) s WHERE cdp._matches(s.profile_id, rule, s.due_at, s.label));
+BEGIN
+	PERFORM cdp._go_on(spec, taken, next, with_detail);
+	RETURN cdp._without(runs, taken);
+END
+$$;
+COMMENT ON FUNCTION cdp._branch(jsonb, bigint[], text, text, text) IS 'puts the runs for which a rule holds on their way; returns the others';
+
+-- A profile that comes to the same split again goes the same way.
+CREATE FUNCTION cdp._split(spec jsonb, branches jsonb, runs bigint[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	b		record;
+	taken	bigint[];
+BEGIN
+	FOR b IN
+		SELECT e.value ->> 'next' AS next, coalesce(e.value ->> 'name', e.value ->> 'next') AS name,
+			   CASE WHEN e.ordinality = jsonb_array_length(branches) THEN 1	-- whatever the shares add up to
+					ELSE sum((e.value ->> 'share')::double precision) OVER (ORDER BY e.ordinality) END AS below
+		FROM jsonb_array_elements(branches) WITH ORDINALITY e ORDER BY e.ordinality
+	LOOP
+		WITH taking AS (
+			UPDATE cdp.journey_state s SET variant = CASE WHEN s.variant = '' THEN b.name
+														  WHEN b.name = ANY (string_to_array(s.variant, '/')) THEN s.variant
+														  ELSE s.variant || '/' || b.name END
+			WHERE s.run_id = ANY (runs) AND cdp._draw(s.journey || '/' || s.step, s.profile_id) < b.below
+			RETURNING s.run_id)
+		SELECT array_agg(t.run_id) INTO taken FROM taking t;
+		CONTINUE WHEN taken IS NULL;
+		PERFORM cdp._go_on(spec, taken, b.next, b.name);
+		runs := cdp._without(runs, taken);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp._split(jsonb, jsonb, bigint[]) IS 'deals runs out to the branches of a split, by the shares and by who it is';
+
+-- Runs of one profile (under different keys) enter one after the other.
+CREATE FUNCTION cdp._start_journey(other text, runs bigint[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	j	cdp.journey;
+	g	record;
+BEGIN
+	-- advance_journeys holds those that were active when it began; one that is
+	-- being changed right now counts as not active.
+	SELECT x.* INTO j FROM cdp.journey x WHERE x.name = other AND x.status = 'active' FOR SHARE SKIP LOCKED;
+	IF NOT FOUND THEN
+		INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
+		SELECT s.due_at, s.profile_id, s.journey, s.version, s.run_id, s.step, 'refused', format('journey "%s" is not active', other)
+		FROM cdp._runs(runs) s;
+		RETURN;
+	END IF;
+	FOR g IN
+		SELECT array_agg(x.profile_id ORDER BY x.profile_id) AS profiles, array_agg(x.due_at ORDER BY x.profile_id) AS instants,
+			   array_agg(x.entry ORDER BY x.profile_id) AS entries
+		FROM (SELECT s.profile_id, s.due_at, row_number() OVER (PARTITION BY s.profile_id ORDER BY s.run_id) AS turn,
+					 s.entry || jsonb_build_object('journey', s.journey) AS entry
+			  FROM cdp._runs(runs) s) x
+		GROUP BY x.turn ORDER BY x.turn
+	LOOP
+		PERFORM cdp._enter_each(j, g.profiles, g.instants, g.entries, '{}');
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp._start_journey(text, bigint[]) IS 'does a journey step: enters the profiles into another journey';
+
+CREATE FUNCTION cdp._do_step(of_journey text, of_version int, of_step text, runs bigint[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	spec	jsonb := (SELECT v.spec FROM cdp.journey_version v WHERE v.journey = of_journey AND v.version = of_version);
+	todo	jsonb := spec #> ARRAY['steps', of_step];
+	rule	cdp.criteria;
+	gone	bigint[];
+	x		record;
+BEGIN
+	-- What ends a run comes before what it would do.
+	FOR x IN
+		SELECT NULL::text AS on_event, NULL::text AS when_, 0 AS no
+		UNION ALL
+		SELECT e.value ->> 'on', e.value ->> 'when', e.ordinality
+		FROM jsonb_array_elements(spec -> 'exit') WITH ORDINALITY e
+		ORDER BY no
+	LOOP
+		IF x.no = 0 THEN
+			gone := ARRAY(SELECT s.run_id FROM cdp.journey_state s JOIN cdp.profile p USING (profile_id)
+						  WHERE s.run_id = ANY (runs) AND (p.suppressed OR p.erased_at IS NOT NULL));
+		ELSIF x.on_event IS NOT NULL THEN
+			gone := ARRAY(SELECT s.run_id FROM cdp._runs(runs) s WHERE cdp._event_seen(s, to_jsonb(x.on_event), s.entered_at));
+		ELSE
+			rule := x.when_::cdp.criteria;
+			gone := ARRAY(SELECT s.run_id FROM cdp._runs(runs) s WHERE cdp._matches(s.profile_id, rule, s.due_at, s.label));
+		END IF;
+		CONTINUE WHEN gone = '{}';
+		PERFORM cdp._end_runs(array_agg(s.run_id), array_agg(s.due_at), CASE x.no WHEN 0 THEN 'suppressed' ELSE 'exited' END,
+							  coalesce(x.on_event, x.when_))
+		FROM cdp.journey_state s WHERE s.run_id = ANY (gone);
+		runs := cdp._without(runs, gone);
+	END LOOP;
+
+	IF cardinality(runs) = 0 THEN
+		RETURN;
+	END IF;
+
+	-- Which way?
+	CASE
+		WHEN todo ? 'if' THEN
+			runs := cdp._branch(spec, runs, todo ->> 'if', todo ->> 'then', 'then');
+			PERFORM cdp._go_on(spec, runs, todo ->> 'else', 'else');
+		WHEN todo ? 'switch' THEN
+			FOR x IN SELECT e.value ->> 'when' AS when_, e.value ->> 'next' AS next FROM jsonb_array_elements(todo -> 'switch') WITH ORDINALITY e
+					 ORDER BY e.ordinality LOOP
+				runs := cdp._branch(spec, runs, x.when_, x.next, x.when_);
+			END LOOP;
+			PERFORM cdp._go_on(spec, runs, todo ->> 'else', 'else');
+		WHEN todo ? 'split' THEN
+			PERFORM cdp._split(spec, todo -> 'split', runs);
+		WHEN todo ? 'wait_for' THEN
+			gone := ARRAY(SELECT s.run_id FROM cdp._runs(runs) s WHERE cdp._event_seen(s, todo #> '{wait_for,on}', s.arrived_at));
+			PERFORM cdp._go_on(spec, gone, todo ->> 'next', 'next');
+			PERFORM cdp._go_on(spec, cdp._without(runs, gone), todo ->> 'else', 'timeout');
+		WHEN todo #> '{wait_until,trait}' IS NOT NULL THEN
+			-- The date may have moved away in the meantime.
+			WITH moved AS (
+				UPDATE cdp.journey_state s SET due_at = w.at
+				FROM (SELECT r.run_id, cdp._wait_until(todo -> 'wait_until', r.profile_id, r.arrived_at, spec ->> 'timezone') AS at
+					  FROM cdp._runs(runs) r) w
+				WHERE s.run_id = w.run_id AND w.at > s.due_at
+				RETURNING s.run_id)
+			SELECT array_agg(m.run_id) INTO gone FROM moved m;
+			PERFORM cdp._go_on(spec, cdp._without(runs, gone), todo ->> 'next', todo #>> '{wait_until,trait}');
+		ELSE
+			CASE
+				WHEN todo ? 'send' THEN
+					runs := cdp._send(spec, of_step, runs);
+				WHEN todo ?| '{tag,untag}' THEN
+					PERFORM cdp._tag_runs(coalesce(todo ->> 'tag', todo ->> 'untag'), todo ? 'tag', runs);
+				WHEN todo ? 'set_trait' THEN
+					PERFORM cdp._set_traits(s.profile_id, cdp._render_params(todo -> 'set_trait', s), s.due_at, 'journey')
+					FROM cdp._runs(runs) s;
+				WHEN todo ? 'journey' THEN
+					PERFORM cdp._start_journey(todo ->> 'journey', runs);
+				ELSE NULL;
+			END CASE;
+			PERFORM cdp._go_on(spec, runs, todo ->> 'next', coalesce(todo ->> 'wait', todo ->> 'tag', todo ->> 'untag',
+				todo #>> '{send,template}', todo ->> 'journey', todo #>> '{wait_until,time}', todo #>> '{wait_until}'));
+	END CASE;
+END
+$$;
+COMMENT ON FUNCTION cdp._do_step(text, int, text, bigint[]) IS 'does one step for runs that are due at it, each at its own instant';
+
+-- An error in one run fails that one alone; see _enter_each.
+CREATE FUNCTION cdp._do_step_each(of_journey text, of_version int, of_step text, runs bigint[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	half	int := cardinality(runs) / 2;
+	reason	text;
+BEGIN
+	BEGIN
+		PERFORM cdp._do_step(of_journey, of_version, of_step, runs);
+		RETURN;
+	EXCEPTION WHEN OTHERS THEN
+		IF NOT cdp._concerns_one_run(SQLSTATE) THEN
+			RAISE;
+		END IF;
+		reason := SQLERRM;
+	END;
+	IF half = 0 THEN
+		PERFORM cdp._end_runs(runs, ARRAY[s.due_at], 'failed', reason) FROM cdp.journey_state s WHERE s.run_id = runs[1];
+	ELSE
+		PERFORM cdp._do_step_each(of_journey, of_version, of_step, runs[:half]);
+		PERFORM cdp._do_step_each(of_journey, of_version, of_step, runs[half + 1:]);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION cdp._do_step_each(text, int, text, bigint[]) IS 'does one step so that an error in one run fails that one alone';
