@@ -56,7 +56,7 @@
 #include "types/identifier.h"
 
 #define MAX_CHARACTERS 200		/* of an event name and a message id */
-#define MAX_IDS 6				/* places of a plain message where one stands */
+#define MAX_IDS 16				/* of a plain message */
 
 /* event: positions */
 enum
@@ -144,6 +144,19 @@ trim(char **s, int *len, const char *blanks)
 	}
 }
 
+static bool
+add_identifier(Message *m, const char *s, size_t len)
+{
+	char		out[MCDP_IDENTIFIER_MAX];
+	size_t		out_len = sizeof(out);
+	McdpBadInput bad;
+
+	if (m->num_ids == MAX_IDS || !mcdp_identifier_normalise(s, len, out, &out_len, &bad))
+		return false;
+	m->ids[m->num_ids++] = PointerGetDatum(cstring_to_text_with_len(out, out_len));
+	return true;
+}
+
 /* An id in this place of the object: false when it is not a plain one. */
 static bool
 add_id(Message *m, JsonbContainer *object, const char *key, const char *namespace)
@@ -152,9 +165,6 @@ add_id(Message *m, JsonbContainer *object, const char *key, const char *namespac
 	int			len;
 	int			ns_len = strlen(namespace);
 	char		in[MCDP_IDENTIFIER_MAX];
-	char		out[MCDP_IDENTIFIER_MAX];
-	size_t		out_len = sizeof(out);
-	McdpBadInput bad;
 
 	if (object == NULL)
 		return true;
@@ -167,9 +177,29 @@ add_id(Message *m, JsonbContainer *object, const char *key, const char *namespac
 		return false;
 	memcpy(in, namespace, ns_len);
 	memcpy(in + ns_len, s, len);
-	if (!mcdp_identifier_normalise(in, ns_len + len, out, &out_len, &bad))
+	return add_identifier(m, in, ns_len + len);
+}
+
+/* identifiers: an array of texts */
+static bool
+add_identifiers(Message *m, JsonbContainer *root)
+{
+	JsonbValue	buf;
+	JsonbValue *v = getKeyJsonValueFromContainer(root, "identifiers", 11, &buf);
+	JsonbIterator *it;
+	JsonbIteratorToken token;
+
+	if (v == NULL)
+		return true;
+	if (v->type != jbvBinary || !JsonContainerIsArray(v->val.binary.data) || JsonContainerIsScalar(v->val.binary.data))
 		return false;
-	m->ids[m->num_ids++] = PointerGetDatum(cstring_to_text_with_len(out, out_len));
+	it = JsonbIteratorInit(v->val.binary.data);
+	while ((token = JsonbIteratorNext(&it, &buf, true)) != WJB_DONE)
+	{
+		if (token == WJB_ELEM &&
+			(buf.type != jbvString || !add_identifier(m, buf.val.string.val, buf.val.string.len)))
+			return false;
+	}
 	return true;
 }
 
@@ -238,7 +268,7 @@ read_message(Jsonb *payload, Message *m)
 	if (!JB_ROOT_IS_OBJECT(payload))
 		return;
 	/* what changes the meaning of a message */
-	if (get(root, "identifiers", &buf) || get(root, "participants", &buf) || get(root, "batch", &buf))
+	if (getKeyJsonValueFromContainer(root, "participants", 12, &buf) || get(root, "batch", &buf))
 		return;
 	if (!get_string(root, "type", &type, &type_len) || type == NULL)
 		return;
@@ -281,7 +311,7 @@ read_message(Jsonb *payload, Message *m)
 	if (type_len == 8 && m->traits &&
 		(!add_id(m, &m->traits->root, "email", "email:") || !add_id(m, &m->traits->root, "phone", "phone:")))
 		return;
-	if (m->num_ids == 0)
+	if (!add_identifiers(m, root) || m->num_ids == 0)
 		return;
 
 	if (type_len == 8)

@@ -255,18 +255,21 @@ look_up_names(Many *m)
 	index_close(profile_index, AccessShareLock);
 }
 
-/* Mark those that are, or were, in quarantine. */
+/* Mark those that are, or were, in quarantine: normally none. */
 static void
 look_up_quarantine(Many *m)
 {
+	Known	  **known = palloc(Max(m->num_names, 1) * sizeof(Known *));
+
 	for (int i = 0; i < m->num_names; i++)
 	{
-		Known		known;
-		Known	   *one = &known;
-
-		known.identifier = m->name[i].id;
-		m->name[i].quarantined = mcdp_any_quarantined(m->lk, &one, 1);
+		known[i] = palloc(sizeof(Known));
+		known[i]->identifier = m->name[i].id;
 	}
+	if (!mcdp_any_quarantined(m->lk, known, m->num_names))
+		return;
+	for (int i = 0; i < m->num_names; i++)
+		m->name[i].quarantined = mcdp_any_quarantined(m->lk, &known[i], 1);
 }
 
 /* Each name once, highest priority first, then as given. */
