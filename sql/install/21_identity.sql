@@ -327,7 +327,8 @@ BEGIN
 			via := own[1];
 			IF cardinality(own) > 1 THEN
 				-- They may be several by now, after an unmerge or a split.
-				CONTINUE WHEN _lock_profiles(own_leaves) <> ARRAY[canonical_id] OR EXISTS (
+				CONTINUE WHEN _lock_profiles(own_leaves) <> ARRAY[canonical_id];
+				CONTINUE WHEN EXISTS (
 					SELECT FROM unnest(own, own_leaves) u (identifier, leaf) JOIN identifier_link l ON l.identifier = u.identifier
 					WHERE u.leaf <> l.profile_id);
 				PERFORM _add_edges(via, own, _stitch_new.at, source, message_id);
