@@ -149,10 +149,11 @@ read_rules(Relation rel, Snapshot snapshot)
 		rule.priority = DatumGetInt32(get(tuple, rel, RULE_PRIORITY, &isnull));
 		rule.seeded = DatumGetBool(get(tuple, rel, RULE_SEEDED, &isnull));
 		get(tuple, rel, RULE_MAX_PER_PROFILE, &isnull);
-		rules->limits |= !isnull;
-		rules->limits |= DatumGetBool(get(tuple, rel, RULE_NEVER_MERGE_IF_DIFFERENT, &isnull));
+		rule.limits = !isnull || DatumGetBool(get(tuple, rel, RULE_NEVER_MERGE_IF_DIFFERENT, &isnull));
 		get(tuple, rel, RULE_QUARANTINE_AFTER, &isnull);
-		rules->quarantines |= !isnull;
+		rule.quarantines = !isnull;
+		rules->limits |= rule.limits;
+		rules->quarantines |= rule.quarantines;
 
 		/* a user's row overrides the seeded one */
 		for (i = 0; i < rules->num && strcmp(rules->namespaces[i].namespace, rule.namespace) != 0; i++)

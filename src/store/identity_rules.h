@@ -25,6 +25,8 @@ typedef struct NamespaceRule
 	text	   *kind;
 	int32		priority;
 	bool		seeded;
+	bool		limits;			/* max_per_profile or never_merge_if_different */
+	bool		quarantines;	/* quarantine_after */
 } NamespaceRule;
 
 typedef struct IdentityRules

@@ -129,6 +129,7 @@ extern void mcdp_run(const char *sql, SPIPlanPtr *plan, int num, Oid *types, Dat
 extern bool mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, Stitched *result);
 extern text *mcdp_kind_of_call(text *asked, text *first, bool some_without);
 extern bool mcdp_identifier_is_blocked(const IdentityRules *rules, Datum identifier);
+extern bool mcdp_identifier_is_limited(const IdentityRules *rules, Datum identifier, bool joins);
 extern bool mcdp_any_quarantined(Lookup *lk, Known **known, int num);
 extern bool mcdp_lock_root(Lookup *lk, int64 root, bool wait);
 extern bool mcdp_still_linked(Lookup *lk, Snapshot now, Datum identifier, int64 leaf, int64 root);

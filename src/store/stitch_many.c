@@ -362,11 +362,12 @@ plan_call(Many *m, int c)
 
 	if (!m->may_write || (fresh && call->only_known))
 		return false;
-	if (num > 1 && (m->lk->rules->limits || m->lk->rules->quarantines || quarantined))
+	if (num > 1 && quarantined)
 		return false;
 	for (int i = 0; i < num; i++)
 	{
-		if (is_blocked(m, &m->name[of[i]]))
+		if (is_blocked(m, &m->name[of[i]]) ||
+			(num > 1 && mcdp_identifier_is_limited(m->lk->rules, m->name[of[i]].id, !m->name[of[i]].linked)))
 			return false;
 	}
 

@@ -150,6 +150,26 @@ mcdp_identifier_is_blocked(const IdentityRules *rules, Datum identifier)
 	return mcdp_is_blocked(rules, start, colon - start, colon + 1, start + VARSIZE_ANY_EXHDR(id) - colon - 1);
 }
 
+/*
+ * Might a rule stand against it, when it joins a profile (linked so far to
+ * none) or is named together with others?  Rules about whole profiles matter
+ * to merges only, and these are no plain case.
+ */
+bool
+mcdp_identifier_is_limited(const IdentityRules *rules, Datum identifier, bool joins)
+{
+	struct varlena *id;
+	char	   *colon;
+	const NamespaceRule *rule;
+
+	if (!rules->limits && !rules->quarantines)
+		return false;
+	id = DatumGetIdentifierPP(identifier);
+	colon = memchr(VARDATA_ANY(id), ':', VARSIZE_ANY_EXHDR(id));
+	rule = mcdp_namespace_rule(rules, VARDATA_ANY(id), colon - VARDATA_ANY(id));
+	return rule != NULL && (rule->quarantines || (rule->limits && joins));
+}
+
 static bool
 same_text(text *a, text *b)
 {
@@ -207,11 +227,10 @@ is_plain(Lookup *lk, Known **known, int num, const StitchCall *call, text **kind
 	if (*kind == NULL)
 		return false;
 
-	if (num > 1 && (lk->rules->limits || lk->rules->quarantines))
-		return false;
 	for (int i = 0; i < num; i++)
 	{
-		if (mcdp_identifier_is_blocked(lk->rules, known[i]->identifier))
+		if (mcdp_identifier_is_blocked(lk->rules, known[i]->identifier) ||
+			(num > 1 && mcdp_identifier_is_limited(lk->rules, known[i]->identifier, !known[i]->linked)))
 			return false;
 	}
 	return num == 1 || !mcdp_any_quarantined(lk, known, num);

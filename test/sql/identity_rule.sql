@@ -49,13 +49,23 @@ CREATE TABLE call AS
 INSERT INTO namespace_rule (namespace, priority, max_per_profile, within, never_merge_if_different) VALUES
 	('user_id', 100, NULL, NULL, true), ('email', 80, 2, '10 days', false), ('phone', 70, 3, NULL, false), ('cookie', 1, 2, '7 days', false);
 INSERT INTO blocked_value (namespace, pattern, exact) VALUES ('anonymous_id', 'A10[12]', false), ('anonymous_id', 'a10[34]', true), ('*', '+49103', true);
-CREATE FUNCTION replay(ordering text, OUT too_many bigint, OUT different bigint, OUT unexplained bigint, OUT blocked bigint, OUT refusals boolean)
+CREATE FUNCTION replay(ordering text, in_bulk boolean DEFAULT false, OUT too_many bigint, OUT different bigint, OUT unexplained bigint, OUT blocked bigint, OUT refusals boolean)
 LANGUAGE plpgsql SET search_path = public, cdp, pg_temp AS $$
 DECLARE
 	one	record;
 BEGIN
 	TRUNCATE profile, profile_queue, identifier_link, identity_edge, profile_merge, relation, tag_pending, tag_chunk, identity_refusal;
-	FOR one IN EXECUTE 'SELECT * FROM call ORDER BY ' || ordering LOOP
+	IF in_bulk THEN
+		-- blocked calls go to table rejected
+		FOR one IN EXECUTE format('SELECT jsonb_agg(jsonb_build_object(''type'', ''identify'', ''identifiers'', to_jsonb(ids::text[]), ''timestamp'', to_char(at, ''YYYY-MM-DD HH24:MI'')) ORDER BY r) AS messages
+								   FROM (SELECT c.*, row_number() OVER (ORDER BY %s) AS r FROM call c) c GROUP BY r / 40 ORDER BY r / 40', ordering) LOOP
+			PERFORM ingest(one.messages);
+		END LOOP;
+		INSERT INTO identity_refusal (at, identifiers, reason)
+		SELECT (r.payload ->> 'timestamp')::timestamptz, ARRAY[i::identifier], 'blocked' FROM rejected r, jsonb_array_elements_text(r.payload -> 'identifiers') i;
+		TRUNCATE rejected;
+	END IF;
+	FOR one IN EXECUTE 'SELECT * FROM call WHERE NOT $1 ORDER BY ' || ordering USING in_bulk LOOP
 		BEGIN
 			PERFORM identify(one.ids, at => one.at);
 		EXCEPTION WHEN invalid_parameter_value THEN		-- nothing is left of it
@@ -82,6 +92,10 @@ SELECT * FROM replay('n DESC');
 SELECT * FROM replay('at, n');
 SELECT * FROM replay('at DESC, n');
 SELECT * FROM replay('md5(n::text)');
+-- the same as messages, many at once
+SELECT * FROM replay('n', true);
+SELECT * FROM replay('at DESC, n', true);
+SELECT * FROM replay('md5(n::text)', true);
 SELECT left(reason, 30) AS reason, count(*) > 0 AS some FROM identity_refusal WHERE reason ~ 'email|cookie' GROUP BY 1 ORDER BY 1;
 DELETE FROM namespace_rule WHERE NOT seeded;
 DELETE FROM blocked_value WHERE NOT seeded;
