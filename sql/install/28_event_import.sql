@@ -23,7 +23,7 @@ COMMENT ON FUNCTION cdp._open_query(text, text) IS 'a cursor over the rows of a 
 CREATE FUNCTION cdp._row_identifiers(fields jsonb, namespaces text[]) RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE jsonb_typeof(fields -> 'identifiers')
-		WHEN 'array' THEN ARRAY(SELECT nullif(btrim(i), '') FROM jsonb_array_elements_text(fields -> 'identifiers') i WHERE btrim(i) <> '')
+		WHEN 'array' THEN ARRAY(SELECT i FROM jsonb_array_elements_text(fields -> 'identifiers') i WHERE btrim(i) <> '')
 		ELSE '{}' END
 	|| array_remove(ARRAY[cdp._json_id(fields -> 'identifier')], NULL)
 	|| ARRAY(SELECT n.name || ':' || cdp._json_id(fields -> n.name)

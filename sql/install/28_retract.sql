@@ -67,19 +67,22 @@ BEGIN
 	IF retract.message_id IS NULL OR retract.reason IS NULL OR retract.at IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'message_id, reason and at must not be null';
 	END IF;
-	SELECT s.* INTO m FROM event_message s WHERE s.message_id = retract.message_id;
-	IF NOT FOUND THEN
-		RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('message "%s" does not exist', retract.message_id);
-	ELSIF m.event_id IS NULL THEN
-		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('message "%s" was no event', retract.message_id),
-			HINT = 'What it said about identities is taken back with unmerge() or split().';
-	END IF;
-
 	-- The profile is what two of us would wait for; event_message is locked by
-	-- nobody else once it is there.
-	SELECT n.* INTO e FROM event n WHERE n.profile_id = m.profile_id AND n.event_id = m.event_id AND n.at = m.at;
-	leaves := ARRAY(SELECT DISTINCT u FROM unnest(m.profile_id || coalesce(e.participants, '{}')) u ORDER BY u);
-	PERFORM _lock_profiles(leaves);
+	-- nobody else once it is there.  A split may have moved the event meanwhile.
+	LOOP
+		SELECT s.* INTO m FROM event_message s WHERE s.message_id = retract.message_id;
+		IF NOT FOUND THEN
+			RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('message "%s" does not exist', retract.message_id);
+		ELSIF m.event_id IS NULL THEN
+			RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('message "%s" was no event', retract.message_id),
+				HINT = 'What it said about identities is taken back with unmerge() or split().';
+		END IF;
+		EXIT WHEN m.profile_id = leaf;
+		SELECT n.* INTO e FROM event n WHERE n.profile_id = m.profile_id AND n.event_id = m.event_id AND n.at = m.at;
+		leaves := ARRAY(SELECT DISTINCT u FROM unnest(m.profile_id || coalesce(e.participants, '{}')) u ORDER BY u);
+		PERFORM _lock_profiles(leaves);
+		leaf := m.profile_id;
+	END LOOP;
 	INSERT INTO event_retraction (message_id, event_id, at, profile_id, participants, event, reason, retracted_at)
 	VALUES (m.message_id, m.event_id, m.at, m.profile_id, coalesce(e.participants, '{}'), e.event, retract.reason, retract.at)
 	ON CONFLICT DO NOTHING;
