@@ -1,4 +1,4 @@
-// node timeline_rivals.mjs clickhouse|duckdb DIR RUNS WORKERS
+// node timeline_rivals.mjs clickhouse|duckdb DIR RUNS WORKERS [QUESTIONS]
 //
 // The questions of timeline.sh asked of another engine inside this process: ClickHouse (npm package chdb) or DuckDB (@duckdb/node-api),
 // found in DIR/npm/node_modules.  Loads DIR/csv/events_*.csv, asks every question in every way given below, RUNS times after one that does not
@@ -6,7 +6,7 @@
 import { createRequire } from 'node:module';
 import fs from 'node:fs'; import path from 'node:path';
 
-const [engine, dir, runs, workers] = process.argv.slice(2);
+const [engine, dir, runs, workers, questions = 'funnel retention features median_gap'] = process.argv.slice(2);
 const require = createRequire(path.join(dir, 'npm', 'x.js'));
 const clean = rows => rows.map(r => r.map(v => String(v).replace(/^(-?\d+)\.0+$/, '$1')).join('|')).join('\n') + '\n';
 
@@ -42,6 +42,9 @@ const engines = {
         SELECT count(), intDiv(sum(toInt64(round((toUnixTimestamp64Micro(first_at) - 1767225600000000) / 1e6))), 1000), intDiv(sum(toInt64(round((toUnixTimestamp64Micro(last_at) - 1767225600000000) / 1e6))), 1000), sum(np), toInt64(round(sum(sp), 0)),
           toInt64(round(sum(if(np > 1, (toUnixTimestamp64Micro(lp) - toUnixTimestamp64Micro(fp)) / 1e6 / (np - 1) / 3600, 0)), 0)), sum(sessions), sum(r), sum(r * f), sum(r * m), sum(f * m), countIf(r = 5 AND f = 5 AND m = 5)
         FROM (SELECT *, ntile(5) OVER (ORDER BY last_at, profile_id) AS r, ntile(5) OVER (ORDER BY np, profile_id) AS f, ntile(5) OVER (ORDER BY sp, profile_id) AS m FROM u)`],
+      // what lifecycle.sh asks of timelines, of each profile: orders, the last one, the money
+      orders: [`SELECT count(), sum(orders), toInt64(round(sum(sp), 0)), toInt64(round(sum(toUnixTimestamp64Micro(lp) - 1767225600000000) / 1e9)) FROM (
+        SELECT profile_id, uniqExactIf(at, event = 'purchase') AS orders, maxIf(at, event = 'purchase') AS lp, sumIf(value, event = 'purchase') AS sp FROM events GROUP BY profile_id) WHERE orders > 0`],
       median_gap: [`SELECT countIf(n > 1), toInt64(round(sumIf(gap, n > 1) / 1e6, 0)) FROM (
         SELECT profile_id, count() AS n, arrayReduce('quantileExactInclusive(0.5)', arrayPopFront(arrayDifference(arraySort(groupArray(toUnixTimestamp64Micro(at)))))) AS gap
         FROM events WHERE event = 'purchase' GROUP BY profile_id)`]
@@ -87,7 +90,7 @@ let t = performance.now();
 for (const sql of e.load) await e.run(sql);
 console.log('load', (performance.now() - t).toFixed(0));
 console.log('size', (await e.run(e.size)).trim().replace(/ /g, '_'));
-for (const question of ['funnel', 'retention', 'features', 'median_gap']) {
+for (const question of questions.split(' ')) {
   let best = Infinity;
   for (const sql of e[question]) {
     for (let i = 0; i <= +runs; i++) {

@@ -59,7 +59,7 @@ END;
 COMMENT ON FUNCTION cdp._repurchase_settings() IS 'how priors are worked out';
 
 CREATE FUNCTION cdp._repurchase_by(label text) RETURNS text
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN label = '' THEN 'event' WHEN left(label, 1) = '@' THEN 'label_set' ELSE 'label' END;
 COMMENT ON FUNCTION cdp._repurchase_by(text) IS 'what a label of purchase_due stands for';
 
@@ -99,7 +99,8 @@ COMMENT ON COLUMN cdp.purchase_due.own_gap IS 'median of its gaps between distin
 COMMENT ON COLUMN cdp.purchase_due.dispersion IS 'mean distance of the gaps from their median, as a share of it';
 COMMENT ON COLUMN cdp.purchase_due.expected_gap IS 'own gap, shrunk toward the prior';
 COMMENT ON COLUMN cdp.purchase_due.confidence IS '0 … 1: gaps / (gaps + prior weight) / (1 + dispersion)';
-CREATE INDEX purchase_due_due_at_idx ON cdp.purchase_due (event, label, due_at);
+-- Partial, so that nobody looks a profile's row up by it.
+CREATE INDEX purchase_due_due_at_idx ON cdp.purchase_due (event, label, due_at) WHERE due_at IS NOT NULL;
 
 CREATE TABLE cdp.repurchase_run (
 	at		timestamptz PRIMARY KEY,
@@ -160,12 +161,12 @@ BEGIN
 		WHERE g.orders >= CASE WHEN g.label = '' THEN c.event_min WHEN left(g.label, 1) = '@' THEN c.set_min ELSE c.label_min END
 	)
 	SELECT g.profile_id, g.event, g.label, g.orders, g.last_at, g.gaps, g.median_gap, g.dispersion, x.gap, _after_gap(g.last_at, x.gap),
-		   _repurchase_confidence(g.gaps, g.dispersion, coalesce(p.weight, s.weight))
+		   _repurchase_confidence(g.gaps, g.dispersion, coalesce(p.weight, p0.weight, s.weight))
 	FROM gap g
 	JOIN setting s ON s.event = g.event AND s.by = _repurchase_by(g.label)
-	LEFT JOIN LATERAL (SELECT r.gap, r.weight FROM repurchase_prior r
-					   WHERE r.event = g.event AND r.label IN (g.label, '') ORDER BY r.label = '' LIMIT 1) p ON true
-	CROSS JOIN LATERAL (SELECT _shrink_gap(g.gaps, g.median_gap, p.gap, p.weight) AS gap) x
+	LEFT JOIN repurchase_prior p ON p.event = g.event AND p.label = g.label
+	LEFT JOIN repurchase_prior p0 ON p0.event = g.event AND p0.label = ''
+	CROSS JOIN LATERAL (SELECT _shrink_gap(g.gaps, g.median_gap, coalesce(p.gap, p0.gap), coalesce(p.weight, p0.weight)) AS gap) x
 	WHERE g.label = '' OR g.nr <= CASE WHEN left(g.label, 1) = '@' THEN g.max_sets ELSE g.max_labels END;
 END
 $$;
@@ -185,12 +186,14 @@ BEGIN
 		  AND NOT EXISTS (SELECT FROM want w WHERE w.profile_id = d.profile_id AND w.event = d.event AND w.label = d.label)
 		RETURNING 1
 	), written AS (
+		-- only what differs: a conflict locks the row even when it updates nothing
 		INSERT INTO purchase_due AS d
-		SELECT w.* FROM want w ORDER BY w.profile_id, w.event, w.label
+		SELECT w.* FROM want w
+		LEFT JOIN purchase_due k ON k.profile_id = w.profile_id AND k.event = w.event AND k.label = w.label
+		WHERE k IS DISTINCT FROM w ORDER BY w.profile_id, w.event, w.label
 		ON CONFLICT ON CONSTRAINT purchase_due_pkey DO UPDATE SET orders = excluded.orders, last_at = excluded.last_at, gaps = excluded.gaps,
 			own_gap = excluded.own_gap, dispersion = excluded.dispersion, expected_gap = excluded.expected_gap, due_at = excluded.due_at,
 			confidence = excluded.confidence
-		WHERE d IS DISTINCT FROM excluded
 		RETURNING 1
 	)
 	SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM written) INTO changed;
