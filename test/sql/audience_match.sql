@@ -16,7 +16,7 @@ SELECT tag(rb_build(array_agg(g)), 'rare') FROM generate_series(1, 10000, 200) g
 INSERT INTO timeline_part (profile_id, part, timeline)
 SELECT g, 0, timeline_agg(at, event, label, NULL) FROM generate_series(1, 10000, 5) g, (VALUES ('2026-02-01'::timestamptz, 'view', 's1'), ('2026-02-03', 'view', 's2'), ('2026-02-03', 'cart', 's2')) e(at, event, label) GROUP BY g;
 INSERT INTO trait_value (name, profile_id, value, number, at) SELECT 'age', g, to_jsonb(g % 80), g % 80, '2026-01-01' FROM generate_series(1, 10000) g;
-CREATE TABLE customer (id bigint PRIMARY KEY, name text, other bigint);
+CREATE TEMP TABLE customer (id bigint PRIMARY KEY, name text, other bigint);
 INSERT INTO customer SELECT g, 'c' || g, g / 2 FROM generate_series(1, 10000) g;
 CREATE INDEX ON customer (other, id);
 ANALYZE profile, customer;

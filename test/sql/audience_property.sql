@@ -24,7 +24,7 @@ CREATE FUNCTION pg_temp.who(rule text, at timestamptz DEFAULT '2026-01-20') RETU
 		CASE WHEN (SELECT coalesce(rb_build_agg(profile_id), '{}') FROM profile WHERE matches(profile_id, rule::criteria, at)) <>
 				  audience(rule::criteria, at) | audience(rule::criteria, at, 'store') THEN 'but one by one otherwise' END)
 $$;
-CREATE TABLE asked AS SELECT * FROM unnest(ARRAY[
+CREATE TEMP TABLE asked AS SELECT * FROM unnest(ARRAY[
 	'count(view{color = "red"}) = 1', 'count(view{color = "red", price > 10}) = 0', 'count(view{price between 5 and 15}) = 1', 'count(view{price in (10, 20)}) = 2', 'count(view{color != "red"}) = 1',
 	'count(view{size != 3}) = 0', 'count(cart{price = 20}) = 1', 'count(cart{price = "20"}) = 1', 'count(purchase{price > 0}) = 1', 'count(purchase{nested = 1}) = 0 & count(purchase{list = 1}) = 0',
 	'count(purchase{coupon = "新年"}) = 1', 'count("Order Completed"{coupon = "新年"}) = 0', 'count(item{price = 20}) = 1', 'count(item[s1]{gift = true}) = 1', 'sum(item{quantity = 2}) = 40', 'count(item{coupon = "新年"}) = 0',
@@ -37,7 +37,7 @@ CREATE TABLE asked AS SELECT * FROM unnest(ARRAY[
 	]) WITH ORDINALITY r(rule, n);
 SELECT rule, pg_temp.who(rule) FROM asked ORDER BY n;
 -- the same after folding, and when histories come in one scan
-CREATE TABLE answered AS SELECT rule, pg_temp.who(rule) FROM asked;
+CREATE TEMP TABLE answered AS SELECT rule, pg_temp.who(rule) FROM asked;
 SELECT done FROM _fold_timelines('2026-03-01', 1000);
 SELECT rule FROM answered WHERE pg_temp.who(rule) <> who;
 -- at another time
