@@ -29,10 +29,29 @@
 /* Bit sets are at no particular alignment. */
 typedef uint64 u64 __attribute__((aligned(1), may_alias));
 
+typedef uint16 u16 __attribute__((aligned(1), may_alias));
+
+/* Whatever the bytes are, a position of the chunk. */
 static inline unsigned
 get_position(const uint8 *bytes, uint32 i)
 {
+#ifdef WORDS_BIGENDIAN
 	return (bytes[2 * i] | (unsigned) bytes[2 * i + 1] << 8) & (CHUNK_IDS - 1);
+#else
+	return ((const u16 *) bytes)[i] & (CHUNK_IDS - 1);
+#endif
+}
+
+/* The word that has a position, and its bit there. */
+static inline u64 *
+word_of(uint8 *bits, unsigned position, uint64 *bit)
+{
+#ifdef WORDS_BIGENDIAN
+	*bit = UINT64CONST(1) << (56 - position % 64 / 8 * 8 + position % 8);
+#else
+	*bit = UINT64CONST(1) << position % 64;
+#endif
+	return (u64 *) bits + position / 64;
 }
 
 bool
@@ -98,10 +117,12 @@ mcdp_chunk_expand_fast(const uint8 *bytes, size_t len, uint8 *bits)
 		for (uint32 i = 0; i < form.num; i++)
 		{
 			int			position = get_position(form.array, i);
+			uint64		bit;
+			u64		   *word = word_of(bits, position, &bit);
 
 			wrong |= position <= previous;
 			previous = position;
-			bits[position / 8] |= (uint8) (1 << position % 8);
+			*word |= bit;
 		}
 	else
 		for (uint32 i = 0; i < form.num; i++)
@@ -197,6 +218,89 @@ mcdp_bits_empty(const uint8 *a)
 		if ((x[n] | x[n + 1] | x[n + 2] | x[n + 3] | x[n + 4] | x[n + 5] | x[n + 6] | x[n + 7]) != 0)
 			return false;
 	return true;
+}
+
+/* ---- arrays of positions ---- */
+
+void
+mcdp_bits_set_array(uint8 *bits, const uint8 *array, uint32 num)
+{
+	for (uint32 i = 0; i < num; i++)
+	{
+		uint64		bit;
+		u64		   *word = word_of(bits, get_position(array, i), &bit);
+
+		*word |= bit;
+	}
+}
+
+void
+mcdp_bits_clear_array(uint8 *bits, const uint8 *array, uint32 num)
+{
+	for (uint32 i = 0; i < num; i++)
+	{
+		uint64		bit;
+		u64		   *word = word_of(bits, get_position(array, i), &bit);
+
+		*word &= ~bit;
+	}
+}
+
+uint32
+mcdp_array_filter(uint8 *into, const uint8 *array, uint32 num, const uint8 *bits, bool in)
+{
+	uint32		kept = 0;
+
+	for (uint32 i = 0; i < num; i++)
+	{
+		uint8		low = array[2 * i];
+		uint8		high = array[2 * i + 1];
+
+		into[2 * kept] = low;
+		into[2 * kept + 1] = high;
+		kept += mcdp_bits_has(bits, get_position(array, i)) == in;
+	}
+	return kept;
+}
+
+uint32
+mcdp_array_filter_array(uint8 *into, const uint8 *array, uint32 num,
+						const uint8 *other, uint32 num_other, bool in)
+{
+	uint32		kept = 0;
+	uint32		at = 0;			/* all before are less than the position */
+
+	for (uint32 i = 0; i < num; i++)
+	{
+		unsigned	position = get_position(array, i);
+		uint32		step = 1;
+		uint32		low = at;
+
+		/* gallop */
+		while (at < num_other && get_position(other, at) < position)
+		{
+			low = at + 1;
+			at += step;
+			step *= 2;
+		}
+		at = Min(at, num_other);
+		while (low < at)
+		{
+			uint32		middle = low + (at - low) / 2;
+
+			if (get_position(other, middle) < position)
+				low = middle + 1;
+			else
+				at = middle;
+		}
+		if ((at < num_other && get_position(other, at) == position) == in)
+		{
+			into[2 * kept] = (uint8) (position & 0xff);
+			into[2 * kept + 1] = (uint8) (position >> 8);
+			kept++;
+		}
+	}
+	return kept;
 }
 
 uint32

@@ -50,6 +50,19 @@ extern uint32 mcdp_bits_count(const uint8 *a);
 extern uint32 mcdp_bits_and_count(const uint8 *a, const uint8 *b);
 extern bool mcdp_bits_empty(const uint8 *a);
 
+/* With arrays of positions, as stored. */
+extern void mcdp_bits_set_array(uint8 *bits, const uint8 *array, uint32 num);
+extern void mcdp_bits_clear_array(uint8 *bits, const uint8 *array, uint32 num);
+
+/*
+ * Those of an array that are in a set, or that are not; returns how many.
+ * "into" may be the array itself.
+ */
+extern uint32 mcdp_array_filter(uint8 *into, const uint8 *array, uint32 num,
+								const uint8 *bits, bool in);
+extern uint32 mcdp_array_filter_array(uint8 *into, const uint8 *array, uint32 num,
+									  const uint8 *other, uint32 num_other, bool in);
+
 /* How many of an array's positions are in the bit set. */
 extern uint32 mcdp_bits_array_count(const uint8 *bits, const uint8 *array, uint32 num);
 

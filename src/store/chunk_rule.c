@@ -5,8 +5,9 @@
  *
  * Every tag of the rule has one cursor, and all go up together.  Where no
  * member can be is found out first (bound), from the numbers of the chunks
- * alone: a rare tag takes the others along in leaps.  Then the bit sets of
- * the chunk are combined (combine), those of stored bits in their pages.
+ * alone: a rare tag takes the others along in leaps.  Then what the tags have
+ * in the chunk is combined (combine), where it is stored: an array of few
+ * positions is filtered by the others, bit sets are combined as a whole.
  *
  * No set is built unless one is asked for.
  *
@@ -34,16 +35,17 @@ typedef struct ChunkNode
 	ChunkCursor *cursor;		/* of a tag */
 	struct ChunkNode *child;
 	struct ChunkNode *next;
-	uint8	   *buffer;			/* of what has operands */
+	int			num_children;
+
+	/* of what has operands: */
+	uint8	   *buffer;			/* CHUNK_BITS_BYTES */
+	ChunkForm  *values;			/* of the operands in the present chunk … */
+	bool	   *without;		/* … and whether to leave them out: & !tag */
 } ChunkNode;
 
-/* What a node comes to in one chunk. */
-typedef enum ChunkState
-{
-	CHUNK_IS_EMPTY,
-	CHUNK_IS_FULL,
-	CHUNK_IS_BITS
-} ChunkState;
+/* What a node comes to in one chunk: a form with nothing set, or an array of none, is empty. */
+static const ChunkForm nobody = {NULL, NULL, 0, false};
+static const ChunkForm everybody = {NULL, NULL, 0, true};
 
 typedef struct NamedCursor
 {
@@ -106,6 +108,18 @@ get_cursor(ChunkReader *reader, NamedCursor **named, const char *tag)
 	return n->cursor;
 }
 
+static void
+make_room(MemoryContext cx, ChunkNode *node)
+{
+	for (ChunkNode *child = node->child; child != NULL; child = child->next)
+		node->num_children++;
+	if (node->num_children == 0)
+		return;
+	node->buffer = MemoryContextAlloc(cx, CHUNK_BITS_BYTES);
+	node->values = MemoryContextAlloc(cx, node->num_children * sizeof(ChunkForm));
+	node->without = MemoryContextAlloc(cx, node->num_children * sizeof(bool));
+}
+
 static ChunkNode *
 prepare(ChunkReader *reader, NamedCursor **named, const CriteriaNode *rule)
 {
@@ -120,8 +134,7 @@ prepare(ChunkReader *reader, NamedCursor **named, const CriteriaNode *rule)
 		*last = prepare(reader, named, child);
 		last = &(*last)->next;
 	}
-	if (node->child != NULL)
-		node->buffer = MemoryContextAlloc(reader->cx, CHUNK_BITS_BYTES);
+	make_room(reader->cx, node);
 	return node;
 }
 
@@ -159,84 +172,184 @@ bound(ChunkNode *node, int64 from)
 	}
 }
 
-static ChunkState
-invert(ChunkState state, uint8 *into, const uint8 **bits)
+static inline bool
+is_empty(const ChunkForm *value)
 {
-	if (state == CHUNK_IS_BITS)
-	{
-		mcdp_bits_not(into, *bits);
-		*bits = into;
-		return state;
-	}
-	return state == CHUNK_IS_EMPTY ? CHUNK_IS_FULL : CHUNK_IS_EMPTY;
+	return !value->full && value->bits == NULL && value->num == 0;
 }
 
-/* What the node comes to in this chunk; *bits until the cursors go on. */
-static ChunkState
-combine(ChunkNode *node, int64 chunk, const uint8 **bits)
+static ChunkForm
+from_bits(const uint8 *bits)
 {
-	bool		is_and = node->op == CRITERIA_AND;
-	ChunkState	neutral = is_and ? CHUNK_IS_FULL : CHUNK_IS_EMPTY;
-	ChunkState	state;
+	ChunkForm	value = {bits, NULL, 0, false};
+
+	return value;
+}
+
+static ChunkForm
+invert(const ChunkForm *value, uint8 *into)
+{
+	if (value->full)
+		return nobody;
+	if (is_empty(value))
+		return everybody;
+	if (value->bits != NULL)
+		mcdp_bits_not(into, value->bits);
+	else
+	{
+		memset(into, 0xff, CHUNK_BITS_BYTES);
+		mcdp_bits_clear_array(into, value->array, value->num);
+	}
+	return from_bits(into);
+}
+
+/* Filter the shortest array by all others. */
+static ChunkForm
+intersect_array(ChunkNode *node, int shortest)
+{
+	ChunkForm	result = node->values[shortest];
+
+	for (int i = 0; i < node->num_children && result.num > 0; i++)
+	{
+		const ChunkForm *value = &node->values[i];
+		bool		in = !node->without[i];
+
+		if (i == shortest || value->full || is_empty(value))
+			continue;			/* those that leave nobody were seen before */
+		result.num = value->bits != NULL ?
+			mcdp_array_filter(node->buffer, result.array, result.num, value->bits, in) :
+			mcdp_array_filter_array(node->buffer, result.array, result.num,
+									value->array, value->num, in);
+		result.array = node->buffer;
+	}
+	return result;
+}
+
+static ChunkForm
+intersect(ChunkNode *node)
+{
+	const uint8 *bits = NULL;	/* so far; NULL = everybody */
+	int			shortest = -1;
+
+	for (int i = 0; i < node->num_children; i++)
+	{
+		const ChunkForm *value = &node->values[i];
+
+		if (node->without[i] ? value->full : is_empty(value))
+			return nobody;
+		if (!node->without[i] && value->array != NULL &&
+			(shortest < 0 || value->num < node->values[shortest].num))
+			shortest = i;
+	}
+	if (shortest >= 0)
+		return intersect_array(node, shortest);
+
+	/* what is in first, then what is out */
+	for (int without = 0; without < 2; without++)
+		for (int i = 0; i < node->num_children; i++)
+		{
+			const ChunkForm *value = &node->values[i];
+
+			if (node->without[i] != (without == 1) || value->full || is_empty(value))
+				continue;
+			if (!node->without[i])
+			{
+				if (bits == NULL)
+				{
+					bits = value->bits;
+					continue;
+				}
+				mcdp_bits_and(node->buffer, bits, value->bits);
+			}
+			else if (bits == NULL)
+				(void) invert(value, node->buffer);
+			else if (value->bits != NULL)
+				mcdp_bits_andnot(node->buffer, bits, value->bits);
+			else
+			{
+				if (bits != node->buffer)
+					memcpy(node->buffer, bits, CHUNK_BITS_BYTES);
+				mcdp_bits_clear_array(node->buffer, value->array, value->num);
+			}
+			bits = node->buffer;
+		}
+	return bits == NULL ? everybody : from_bits(bits);
+}
+
+static ChunkForm
+unite(ChunkNode *node)
+{
+	ChunkForm	result = nobody;
+	int			first = -1;
+
+	for (int i = 0; i < node->num_children; i++)
+	{
+		if (node->values[i].full)
+			return everybody;
+		/* begin with a bit set, if there is one */
+		if (!is_empty(&node->values[i]) &&
+			(first < 0 || (node->values[first].bits == NULL && node->values[i].bits != NULL)))
+			first = i;
+	}
+	if (first < 0)
+		return nobody;
+	result = node->values[first];
+	for (int i = 0; i < node->num_children; i++)
+	{
+		const ChunkForm *value = &node->values[i];
+
+		if (i == first || is_empty(value))
+			continue;
+		if (value->bits != NULL)
+			mcdp_bits_or(node->buffer, result.bits, value->bits);
+		else
+		{
+			if (result.bits == NULL)
+			{
+				memset(node->buffer, 0, CHUNK_BITS_BYTES);
+				mcdp_bits_set_array(node->buffer, result.array, result.num);
+			}
+			else if (result.bits != node->buffer)
+				memcpy(node->buffer, result.bits, CHUNK_BITS_BYTES);
+			mcdp_bits_set_array(node->buffer, value->array, value->num);
+		}
+		result = from_bits(node->buffer);
+	}
+	return result;
+}
+
+/* What the node comes to in this chunk, until the cursors go on. */
+static ChunkForm
+combine(ChunkNode *node, int64 chunk)
+{
+	ChunkForm	value;
+	int			i = 0;
 
 	switch (node->op)
 	{
 		case CRITERIA_ALL:
-			return CHUNK_IS_FULL;
+			return everybody;
 		case CRITERIA_TAG:
 			if (node->cursor->chunk < chunk)
 				mcdp_chunk_cursor_seek(node->cursor, chunk);
 			if (node->cursor->chunk != chunk)
-				return CHUNK_IS_EMPTY;
-			*bits = mcdp_chunk_cursor_bits(node->cursor, NULL);
-			return *bits == NULL ? CHUNK_IS_FULL : CHUNK_IS_BITS;
+				return nobody;
+			mcdp_chunk_cursor_form(node->cursor, &value);
+			return value;
 		case CRITERIA_NOT:
-			return invert(combine(node->child, chunk, bits), node->buffer, bits);
+			value = combine(node->child, chunk);
+			return invert(&value, node->buffer);
 		case CRITERIA_AND:
 		case CRITERIA_OR:
-			break;
-		default:
-			return CHUNK_IS_EMPTY;
-	}
-
-	state = neutral;
-	for (ChunkNode *child = node->child; child != NULL; child = child->next)
-	{
-		bool		without = is_and && child->op == CRITERIA_NOT && state == CHUNK_IS_BITS;
-		const uint8 *other = NULL;
-		ChunkState	other_state = combine(without ? child->child : child, chunk, &other);
-
-		if (without)
-		{
-			/* this & !other needs no complement */
-			if (other_state == CHUNK_IS_FULL)
-				return CHUNK_IS_EMPTY;
-			if (other_state == CHUNK_IS_BITS)
+			for (ChunkNode *child = node->child; child != NULL; child = child->next, i++)
 			{
-				mcdp_bits_andnot(node->buffer, *bits, other);
-				*bits = node->buffer;
+				node->without[i] = node->op == CRITERIA_AND && child->op == CRITERIA_NOT;
+				node->values[i] = combine(node->without[i] ? child->child : child, chunk);
 			}
-		}
-		else if (other_state != CHUNK_IS_BITS)
-		{
-			if (other_state != neutral)
-				return other_state;
-		}
-		else if (state == CHUNK_IS_BITS)
-		{
-			if (is_and)
-				mcdp_bits_and(node->buffer, *bits, other);
-			else
-				mcdp_bits_or(node->buffer, *bits, other);
-			*bits = node->buffer;
-		}
-		else
-		{
-			state = CHUNK_IS_BITS;
-			*bits = other;
-		}
+			return node->op == CRITERIA_AND ? intersect(node) : unite(node);
+		default:
+			return nobody;
 	}
-	return state;
 }
 
 /* ---- all chunks ---- */
@@ -255,21 +368,30 @@ next_chunk_of(const Rbuf *set, int64 from)
 }
 
 static uint64
-take(int64 chunk, ChunkState state, const uint8 *bits, Rbuf *result)
+take(int64 chunk, const ChunkForm *value, Rbuf *result)
 {
 	uint64		first = (uint64) chunk << CHUNK_ID_BITS;
+	uint8		bits[CHUNK_BITS_BYTES];
 
-	if (state == CHUNK_IS_EMPTY)
-		return 0;
-	if (state == CHUNK_IS_FULL)
+	if (value->full)
 	{
 		if (result != NULL)
 			mcdp_rbuf_add_range(result, first, first + CHUNK_IDS - 1);
 		return CHUNK_IDS;
 	}
+	if (value->bits == NULL)
+	{
+		if (result != NULL && value->num > 0)
+		{
+			memset(bits, 0, sizeof(bits));
+			mcdp_bits_set_array(bits, value->array, value->num);
+			mcdp_rbuf_or_slice(result, chunk, bits);
+		}
+		return value->num;
+	}
 	if (result != NULL)
-		mcdp_rbuf_or_slice(result, chunk, bits);
-	return mcdp_bits_count(bits);
+		mcdp_rbuf_or_slice(result, chunk, value->bits);
+	return mcdp_bits_count(value->bits);
 }
 
 uint64
@@ -281,6 +403,7 @@ mcdp_chunk_rule_eval(const CriteriaNode *rule, const Rbuf *candidates, const cha
 	ChunkReader reader;
 	NamedCursor *named = NULL;
 	ChunkNode  *node;
+	uint8		filtered[CHUNK_BITS_BYTES];
 	uint64		count = 0;
 	int64		chunk = 0;
 
@@ -296,13 +419,12 @@ mcdp_chunk_rule_eval(const CriteriaNode *rule, const Rbuf *candidates, const cha
 		tag->next = node;
 		both->op = CRITERIA_AND;
 		both->child = tag;
-		both->buffer = MemoryContextAlloc(cx, CHUNK_BITS_BYTES);
+		make_room(cx, both);
 		node = both;
 	}
 	for (;; chunk++)
 	{
-		const uint8 *bits = NULL;
-		ChunkState	state;
+		ChunkForm	value;
 
 		CHECK_FOR_INTERRUPTS();
 		for (int64 next = chunk;;)
@@ -319,18 +441,25 @@ mcdp_chunk_rule_eval(const CriteriaNode *rule, const Rbuf *candidates, const cha
 		}
 		if (chunk == CHUNK_NONE)
 			break;
-		state = combine(node, chunk, &bits);
-		if (candidates != NULL && state != CHUNK_IS_EMPTY)
+		value = combine(node, chunk);
+		if (candidates != NULL && !is_empty(&value))
 		{
 			uint8		mine[CHUNK_BITS_BYTES];
 
 			mcdp_rbuf_get_slice(candidates, chunk, mine);
-			if (state == CHUNK_IS_BITS)
-				mcdp_bits_and(mine, mine, bits);
-			count += take(chunk, CHUNK_IS_BITS, mine, result);
+			if (value.bits != NULL)
+				mcdp_bits_and(mine, mine, value.bits);
+			else if (value.array != NULL)
+			{
+				value.num = mcdp_array_filter(filtered, value.array, value.num, mine, true);
+				value.array = filtered;
+			}
+			if (value.array == NULL)
+				value = from_bits(mine);
+			count += take(chunk, &value, result);
 		}
 		else
-			count += take(chunk, state, bits, result);
+			count += take(chunk, &value, result);
 	}
 	for (NamedCursor *n = named; n != NULL; n = n->next)
 		mcdp_chunk_cursor_end(n->cursor);

@@ -315,6 +315,21 @@ mcdp_chunk_cursor_bits(ChunkCursor *cursor, ChunkForm *form)
 	return cursor->buffer;
 }
 
+void
+mcdp_chunk_cursor_form(ChunkCursor *cursor, ChunkForm *form)
+{
+	bool		waits = cursor->next < cursor->num_waiting &&
+		waiting_id(cursor, cursor->next) >> CHUNK_ID_BITS == cursor->chunk;
+
+	if (!waits && cursor->stored_chunk == cursor->chunk &&
+		mcdp_chunk_form(cursor->bytes, cursor->len, form) && form->array != NULL)
+		return;
+	form->bits = mcdp_chunk_cursor_bits(cursor, NULL);
+	form->full = form->bits == NULL;
+	form->array = NULL;
+	form->num = 0;
+}
+
 Rbuf *
 mcdp_chunk_members(MemoryContext cx, const char *tag)
 {

@@ -103,6 +103,9 @@ extern int64 mcdp_chunk_cursor_seek(ChunkCursor *cursor, int64 from);
  */
 extern const uint8 *mcdp_chunk_cursor_bits(ChunkCursor *cursor, ChunkForm *form);
 
+/* The same, but an array is left as it is: of form's full, array and bits one is set. */
+extern void mcdp_chunk_cursor_form(ChunkCursor *cursor, ChunkForm *form);
+
 /* All members of a tag. */
 extern Rbuf *mcdp_chunk_members(MemoryContext cx, const char *tag);
 
