@@ -20,7 +20,7 @@
 set -eu
 
 : "${PARTS:=sets behaviour churn}" "${PROFILES:=10000000}" "${WORKERS:=4}" "${RUNS:=9}" "${ROUNDS:=3}"
-: "${RIVAL_STAGE:=}" "${NPM_DIR:=}" "${CLIENTS:=4}" "${SECONDS_EACH:=30}"
+: "${RIVAL_STAGE:=}" "${NPM_DIR:=}" "${CLIENTS:=4}" "${SECONDS_EACH:=30}" "${EVENTS:=20000000}" "${ACTIVE:=1000000}"
 top=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=bench/server
 . "$top/bench/server"
@@ -62,6 +62,11 @@ SET search_path = public, rival;
 CREATE TABLE tag_rival (tag int PRIMARY KEY, bm roaringbitmap NOT NULL);
 ALTER TABLE tag_rival ALTER bm SET STORAGE EXTERNAL;
 INSERT INTO tag_rival SELECT tag, rb_build(rb_to_array(bytes::roaringbitmap)) FROM tag_bytes;
+CREATE TABLE tag_rival_chunk (tag int, chunk int, bm roaringbitmap NOT NULL, PRIMARY KEY (tag, chunk));
+ALTER TABLE tag_rival_chunk ALTER bm SET STORAGE EXTERNAL;
+INSERT INTO tag_rival_chunk SELECT tag, c, b
+FROM tag_rival, generate_series(0, $PROFILES / 65536) c, LATERAL (SELECT rb_range(bm, c * 65536::bigint, (c + 1) * 65536::bigint) AS b OFFSET 0) x
+WHERE NOT rb_is_empty(b);
 DROP TABLE tag_bytes;
 SQL
 fi
@@ -158,6 +163,150 @@ sets_report() {
 	$(for name in q1 q2 q3 matrix; do printf '%s %.2f ms, ' $name "$(middle $name cdp)"; done)
 	tags $(psql -c "SELECT pg_size_pretty(pg_total_relation_size('cdp.tag_chunk'))") with indexes$([ "$rival" = 0 ] || psql -c "SELECT ', pg_roaringbitmap ' || pg_size_pretty(pg_total_relation_size('tag_rival'))").
 	Profiles loaded in $load_ms ms, all tags from bitmaps in $tag_ms ms.
+	REPORT
+}
+
+# --- a rule with behaviour -------------------------------------------------------------
+# ACTIVE profiles have events, and tags of their own.
+behaviour() {
+	say "making $EVENTS events of $ACTIVE profiles"
+	psql -v events="$EVENTS" -v profiles="$ACTIVE" -v workers="$WORKERS" -f "$top/bench/timeline.sql"
+	psql <<-SQL
+	INSERT INTO cdp.timeline_part (profile_id, part, timeline) SELECT profile_id, 0, cdp.timeline_agg(at, event, value) FROM events GROUP BY profile_id ORDER BY profile_id;
+	SELECT count(cdp.tag(cdp.rb_range(b, 1, $ACTIVE + 1), CASE tag WHEN 40 THEN 'vip' ELSE 'city:x' END)) FROM tag_bitmap WHERE tag IN (40, 80);
+	CREATE TABLE has_tag AS SELECT CASE tag WHEN 40 THEN 'vip' ELSE 'city:x' END AS tag, i::int AS profile_id
+	FROM tag_bitmap, cdp.rb_iterate(cdp.rb_range(b, 1, $ACTIVE + 1)) i WHERE tag IN (40, 80);
+	ALTER TABLE has_tag ADD PRIMARY KEY (tag, profile_id);
+	CREATE INDEX ON events (event, at) INCLUDE (profile_id);
+	CREATE INDEX ON events (profile_id, event, at);
+	VACUUM (ANALYZE);
+	SQL
+	at="timestamptz '2026-03-25Z'"
+	window="event = 'purchase' AND at > $at - interval '30 days' AND at <= $at"
+	{
+		echo '\\timing on'
+		for run in $(seq 0 "$RUNS"); do
+			echo "SELECT cdp.audience_count('vip & count(purchase, 30d) >= 2 & !city:x', $at);"
+		done
+	} | psql -f - >"$dir/out.behaviour.cdp"
+	{
+		echo 'SET max_parallel_workers_per_gather = 4;'
+		echo '\\timing on'
+		for run in $(seq 0 "$RUNS"); do
+			echo "SELECT count(*) FROM (SELECT profile_id FROM events WHERE $window GROUP BY profile_id HAVING count(*) >= 2) e
+				JOIN has_tag v USING (profile_id) WHERE v.tag = 'vip' AND NOT EXISTS (SELECT FROM has_tag c WHERE c.tag = 'city:x' AND c.profile_id = v.profile_id);"
+		done
+	} | psql -f - >"$dir/out.behaviour.sql"
+	{
+		echo 'SET max_parallel_workers_per_gather = 4;'
+		echo '\\timing on'
+		for run in $(seq 0 2); do
+			echo "SELECT count(*) FROM has_tag v WHERE v.tag = 'vip' AND NOT EXISTS (SELECT FROM has_tag c WHERE c.tag = 'city:x' AND c.profile_id = v.profile_id)
+				AND (SELECT count(*) FROM events e WHERE e.profile_id = v.profile_id AND $window) >= 2;"
+		done
+	} | psql -f - >"$dir/out.behaviour.probe"
+	for side in cdp sql probe; do
+		grep -v '^Time' "$dir/out.behaviour.$side" | sort -u >"$dir/answer.behaviour.$side"
+		sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p' "$dir/out.behaviour.$side" | tail -n +2 >"$dir/times.behaviour.$side"
+		say "behaviour, $side: $(best behaviour $side) ms, answer $(cat "$dir/answer.behaviour.$side")"
+	done
+	same behaviour
+}
+behaviour_report() {
+	cat <<-REPORT
+
+	## A rule with behaviour
+
+	\`vip & count(purchase, 30d) >= 2 & !city:x\` over $ACTIVE profiles with $EVENTS events (10 % and 2 % have the tags; $(cat "$dir/answer.behaviour.cdp") profiles): **$(best behaviour cdp) ms**.
+	Plain SQL, all purchases of the 30 days from an index \`(event, at) INCLUDE (profile_id)\`, grouped and joined: $(cell behaviour sql)
+	each candidate's purchases from an index \`(profile_id, event, at)\`: $(cell behaviour probe) Both with 4 parallel workers.
+	REPORT
+}
+
+# --- churn ---------------------------------------------------------------------------
+lsn() { psql -c 'SELECT pg_current_wal_lsn()'; }
+wal_of() {	# from to: bytes, and those of them that are images of whole pages
+	psql -c "SELECT pg_wal_lsn_diff('$2', '$1')"
+	as_user "$bindir/pg_waldump" -z -p "$dir/data/pg_wal" -s "$1" -e "$2" 2>/dev/null | awk '$1 == "Total" { print $5 }'
+}
+percentiles() {	# files of pgbench: p50, p99 and greatest, in ms
+	cat "$@" | awk '{ print $3 }' | sort -n | awk '{ t[NR] = $1 } END { printf "%.2f / %.2f / %.1f", t[int(NR * 0.5) + 1] / 1000, t[int(NR * 0.99) + 1] / 1000, t[NR] / 1000 }'
+}
+size_of() { psql -c "SELECT sum(pg_total_relation_size(t)) FROM unnest('{$1}'::regclass[]) t"; }
+
+# toggle NAME TABLES READER SCRIPT: prints changes a second, ms, WAL, reader's ms, growth
+toggle() {
+	echo "$4" >"$dir/toggle.sql"
+	echo "$3;" >"$dir/reader.sql"
+	psql -c CHECKPOINT
+	before=$(size_of "$2")
+	from=$(lsn)
+	rm -f "$dir"/log.* "$dir"/reader.log.*
+	"$bindir/pgbench" -n -h "$dir/socket" -U cdp -c 1 -T "$SECONDS_EACH" -M prepared -l --log-prefix="$dir/reader.log" -f "$dir/reader.sql" bench >/dev/null 2>"$dir/reader.err" &
+	"$bindir/pgbench" -n -h "$dir/socket" -U cdp -c "$CLIENTS" -j "$CLIENTS" -T "$SECONDS_EACH" -M prepared -l --log-prefix="$dir/log" -f "$dir/toggle.sql" bench >"$dir/pgbench.out" 2>&1 ||
+		{ cat "$dir/pgbench.out" >&2; exit 1; }
+	wait
+	until=$(lsn)
+	changes=$(cat "$dir"/log.* | wc -l)
+	tps=$(sed -n 's/^tps = \([0-9]*\).*/\1/p' "$dir/pgbench.out")
+	wal_of "$from" "$until" >"$dir/wal"
+	wal=$(($(sed -n 1p "$dir/wal") / changes))
+	images=$(($(sed -n 2p "$dir/wal") / changes))
+	growth=$((($(size_of "$2") - before) / 1048576))
+	echo "| $1 | $tps | $(percentiles "$dir"/log.*) | $wal ($images) | $(percentiles "$dir"/reader.log.*) | $growth MB |" | tee -a "$dir/churn" >&2
+}
+churn() {
+	: >"$dir/churn"
+	psql -c 'ALTER SYSTEM SET fsync = on' -c 'SELECT pg_reload_conf()' >/dev/null
+	pick="\\set p random(1, $((PROFILES - 1)))
+\\set t random(0, 199)"
+	ours="SELECT CASE WHEN cdp.has_tag(:p::bigint, 't' || :t::text) THEN cdp.untag(:p::bigint, 't' || :t::text) ELSE cdp.tag(:p::bigint, 't' || :t::text) END;"
+	toggle 'cdp' cdp.tag_chunk,cdp.tag_pending "$(question cdp q1)" "$pick
+$ours"
+	waiting=$(psql -c 'SELECT count(*) FROM cdp.tag_pending')
+	changed=$changes
+	fold
+	echo "Folding the $waiting changes that waited ($per_chunk to a chunk): $fold_wal bytes of WAL a change ($fold_images of them images of pages), $fold_ms ms." >>"$dir/churn.notes"
+	# fewer chunks, more changes to each
+	narrow=$((PROFILES / 6))
+	toggle "cdp, $narrow profiles" cdp.tag_chunk,cdp.tag_pending "$(question cdp q1)" "$(echo "$pick" | sed "s/random(1, .*)/random(1, $narrow)/;2s/random(.*/random(0, 199)/")
+$ours"
+	narrow_wal=$wal
+	changed=$changes
+	waiting=$(psql -c 'SELECT count(*) FROM cdp.tag_pending')
+	fold
+	echo "Among $narrow profiles ($changed changes, $per_chunk waiting to a chunk) folding took $fold_wal bytes of WAL a change ($fold_images images), together **$((narrow_wal + fold_wal))**; $fold_ms ms." >>"$dir/churn.notes"
+	if [ "$rival" != 0 ]; then
+		toggle 'a bitmap of 65,536 profiles to a row' tag_rival_chunk "$(question rival q1)" "$pick
+INSERT INTO tag_rival_chunk AS s VALUES (:t, :p::int >> 16, rival.rb_build(ARRAY[:p::int])) ON CONFLICT (tag, chunk) DO UPDATE SET bm = rival.rb_xor(s.bm, excluded.bm);"
+		toggle 'a bitmap of a tag to a row' tag_rival "$(question rival q1)" "$pick
+UPDATE tag_rival SET bm = CASE WHEN rival.rb_contains(bm, :p::int) THEN rival.rb_remove(bm, :p::int) ELSE rival.rb_add(bm, :p::int) END WHERE tag = :t;"
+	fi
+	# What the tags say is what the changes say: every tag read anew.
+	psql -c "SELECT count(*) FROM cdp.tag_catalog c WHERE c.members <> cdp.rb_cardinality(cdp.tagged(c.tag))" | grep -qx 0
+}
+fold() {	# how dear is it to fold what waits?  per change that was made ($changed)
+	per_chunk=$(psql -c 'SELECT round(count(*)::numeric / greatest(count(DISTINCT (tag, profile_id >> 15)), 1), 1) FROM cdp.tag_pending')
+	from=$(lsn)
+	fold_ms=$(took psql -c "DO \$\$ BEGIN WHILE (SELECT done > 0 FROM cdp._fold_tags(now(), 1000)) LOOP COMMIT; END LOOP; END \$\$")
+	until=$(lsn)
+	wal_of "$from" "$until" >"$dir/wal"
+	fold_wal=$(($(sed -n 1p "$dir/wal") / changed))
+	fold_images=$(($(sed -n 2p "$dir/wal") / changed))
+}
+churn_report() {
+	cat <<-REPORT
+
+	## Changing single tags
+
+	$CLIENTS clients toggle random (profile, tag) pairs for $SECONDS_EACH s with fsync on, each in a transaction of its own, while another counts \`A & B & !C\` again and again.
+	WAL from a checkpoint on; in parentheses, of it, images of whole pages.
+
+	| | changes/s | ms, p50 / p99 / max | WAL bytes a change | reader's ms, p50 / p99 / max | table growth |
+	|---|---:|---:|---:|---:|---:|
+	$(cat "$dir/churn")
+
+	$(cat "$dir/churn.notes")
 	REPORT
 }
 

@@ -16,6 +16,7 @@
 #include "utils/builtins.h"
 
 #include "store/suppression.h"
+#include "store/tag_point.h"
 #include "types/criteria_datum.h"
 #include "types/criteria_parse.h"
 
@@ -47,6 +48,8 @@ get_rules(RuleQuery *query, Datum arg)
 	Datum		value;
 	bool		isnull;
 
+	if (mcdp_table_is_blank("suppression"))
+		return NULL;
 	if (query->plan == NULL)
 	{
 		SPIPlanPtr	plan = SPI_prepare(query->text, 1, &query->argtype);

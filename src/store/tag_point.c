@@ -23,6 +23,7 @@
 #include "catalog/pg_collation.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -106,6 +107,21 @@ void
 mcdp_probe_id_key(ScanKey key, AttrNumber column, int64 value)
 {
 	ScanKeyInit(key, column, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(value));
+}
+
+bool
+mcdp_table_is_blank(const char *table)
+{
+	Oid			relid = get_relname_relid(table, get_namespace_oid("cdp", false));
+	Relation	rel;
+	bool		result;
+
+	if (!OidIsValid(relid))
+		elog(ERROR, "table \"%s\" does not exist", table);
+	rel = table_open(relid, AccessShareLock);
+	result = RelationGetNumberOfBlocks(rel) == 0;
+	table_close(rel, AccessShareLock);
+	return result;
 }
 
 int64

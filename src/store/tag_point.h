@@ -40,6 +40,9 @@ extern void mcdp_probe_text_key(ScanKey key, AttrNumber column, Datum value, Oid
 extern void mcdp_probe_int2_key(ScanKey key, AttrNumber column, int16 value);
 extern void mcdp_probe_id_key(ScanKey key, AttrNumber column, int64 value);
 
+/* Has a table of ours never had a row (since TRUNCATE)?  Costs next to nothing. */
+extern bool mcdp_table_is_blank(const char *table);
+
 /* The canonical profile, or 0 when there is no such profile. */
 extern int64 mcdp_canonical_id(int64 profile, Snapshot snapshot);
 
