@@ -26,7 +26,7 @@ CREATE TABLE cdp.tag_chunk (
 	members	bytea NOT NULL,
 	PRIMARY KEY (tag, chunk)
 );
-ALTER TABLE cdp.tag_chunk ALTER COLUMN members SET STORAGE MAIN;
+ALTER TABLE cdp.tag_chunk ALTER COLUMN tag SET STORAGE PLAIN, ALTER COLUMN members SET STORAGE PLAIN;
 COMMENT ON TABLE cdp.tag_chunk IS 'members of each tag, 2^15 profile ids to a row';
 CREATE INDEX tag_chunk_chunk_idx ON cdp.tag_chunk (chunk, tag);
 
@@ -556,6 +556,10 @@ COMMENT ON FUNCTION cdp.untag(cdp.bitmap, text, timestamptz) IS 'takes a tag awa
 
 -- tasks of the clock
 
+CREATE FUNCTION cdp._take_pending(tags text[], chunks bigint[], OUT tag text, OUT added cdp.bitmap, OUT removed cdp.bitmap, OUT rows bigint) RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__take_pending';
+COMMENT ON FUNCTION cdp._take_pending(text[], bigint[]) IS 'deletes the pending changes of these tags and chunks, ascending, but those that somebody is at, and returns them';
+
 -- Which chunks come first: those with many waiting rows, or old ones.  Looking
 -- for them takes a scan of all that waits, so a large backlog is taken in
 -- larger bites than asked for.
@@ -564,38 +568,26 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_
 #variable_conflict use_column
 DECLARE
 	tags text[];
-	ids bigint[];
-	c record;
+	chunks bigint[];
+	taken record;
 BEGIN
-	done := 0;
-	SELECT array_agg(l.tag), array_agg(l.profile_id) INTO tags, ids
+	SELECT array_agg(r.tag ORDER BY r.tag, r.chunk), array_agg(r.chunk ORDER BY r.tag, r.chunk) INTO tags, chunks
 	FROM (
-		SELECT p.tag, p.profile_id
-		FROM (
-			SELECT w.tag, w.chunk,
-				sum(w.rows) OVER (ORDER BY w.rows * greatest(extract(epoch FROM _fold_tags.now - w.oldest), 1) DESC, w.tag, w.chunk) - w.rows AS before,
-				sum(w.rows) OVER () AS all_rows
-			FROM (SELECT p.tag, p.profile_id >> 15 AS chunk, count(*) AS rows, min(p.since) AS oldest
-				  FROM cdp.tag_pending p GROUP BY 1, 2) w
-		) r
-		JOIN cdp.tag_pending p ON p.tag = r.tag AND p.profile_id BETWEEN r.chunk << 15 AND (r.chunk << 15) + 32767
-		WHERE r.before < greatest(_fold_tags.max_rows, r.all_rows / 8)
-		ORDER BY p.tag, p.profile_id
-		FOR UPDATE OF p SKIP LOCKED
-	) l;
-	-- A new statement: it sees what was committed before the rows were locked.
-	FOR c IN
-		WITH gone AS (
-			DELETE FROM cdp.tag_pending p USING unnest(tags, ids) AS l(tag, profile_id)
-			WHERE p.tag = l.tag AND p.profile_id = l.profile_id
-			RETURNING p.tag, p.profile_id, p.present)
-		SELECT g.tag, count(*) AS rows, cdp.rb_build_agg(g.profile_id) FILTER (WHERE g.present) AS added,
-			cdp.rb_build_agg(g.profile_id) FILTER (WHERE NOT g.present) AS removed
-		FROM gone g GROUP BY g.tag ORDER BY g.tag
-	LOOP
-		PERFORM cdp._write_chunks(c.tag, c.added, c.removed);
-		done := done + c.rows;
+		SELECT w.tag, w.chunk,
+			sum(w.rows) OVER (ORDER BY w.rows * greatest(extract(epoch FROM _fold_tags.now - w.oldest), 1) DESC, w.tag, w.chunk) - w.rows AS before,
+			sum(w.rows) OVER () AS all_rows
+		FROM (SELECT p.tag, p.profile_id >> 15 AS chunk, count(*) AS rows, min(p.since) AS oldest
+			  FROM cdp.tag_pending p GROUP BY 1, 2) w
+	) r
+	WHERE r.before < greatest(_fold_tags.max_rows, r.all_rows / 8);
+	-- All pending rows before the first chunk.
+	SELECT array_agg(t.tag ORDER BY t.tag) AS tags, array_agg(t.added ORDER BY t.tag) AS added, array_agg(t.removed ORDER BY t.tag) AS removed,
+		sum(t.rows) AS rows
+	INTO taken FROM cdp._take_pending(tags, chunks) t;
+	FOR i IN 1 .. coalesce(cardinality(taken.tags), 0) LOOP
+		PERFORM cdp._write_chunks(taken.tags[i], taken.added[i], taken.removed[i]);
 	END LOOP;
+	done := coalesce(taken.rows, 0);
 	SELECT coalesce(greatest(_fold_tags.now - min(p.since), interval '0'), interval '0') INTO lag FROM cdp.tag_pending p;
 END
 $$;
