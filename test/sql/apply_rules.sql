@@ -166,7 +166,7 @@ BEGIN
 	split := EXISTS (SELECT FROM identifier_split);
 END
 $$;
-SELECT seed, p.* FROM generate_series(1, 8) seed, play('seed ' || seed) p;
+SELECT seed, p.* FROM generate_series(1, 5) seed, play('seed ' || seed) p;
 
 SET client_min_messages = warning;
 DROP FUNCTION rnd, seen, allowed, priority, brute_force, play;

@@ -21,7 +21,7 @@ DECLARE
 BEGIN
 	TRUNCATE profile, profile_queue, identifier_link, identity_edge, profile_merge, never_merge, relation, tag_pending, tag_chunk, identity_refusal, identifier_split, quarantined_identifier;
 	merges := 0; splits := 0; unmerges := 0;
-	FOR n IN 1 .. 150 LOOP
+	FOR n IN 1 .. 120 LOOP
 		what := rnd(format('%s what %s', seed, n), 12);
 		now := '2026-01-01'::timestamptz + rnd(format('%s at %s', seed, n), 150) * interval '1 hour';
 		BEGIN
@@ -60,9 +60,9 @@ BEGIN
 	SELECT count(*) INTO broken FROM simulate_rules();
 END
 $$;
-SELECT n AS seed, p.* FROM generate_series(1, 4) n, play('seed ' || n) p;
+SELECT n AS seed, p.* FROM generate_series(1, 3) n, play('seed ' || n) p;
 INSERT INTO namespace_rule (namespace, priority, max_per_profile, within, never_merge_if_different) VALUES
 	('user_id', 100, NULL, NULL, true), ('email', 80, 2, NULL, false), ('cookie', 1, 2, '2 days', false);
-SELECT n AS seed, p.* FROM generate_series(5, 8) n, play('seed ' || n) p;
+SELECT n AS seed, p.* FROM generate_series(5, 7) n, play('seed ' || n) p;
 
 DROP FUNCTION rnd, one_of, play;

@@ -89,11 +89,9 @@ END
 $$;
 SELECT * FROM replay('n');
 SELECT * FROM replay('n DESC');
-SELECT * FROM replay('at, n');
 SELECT * FROM replay('at DESC, n');
 SELECT * FROM replay('md5(n::text)');
 -- the same as messages, many at once
-SELECT * FROM replay('n', true);
 SELECT * FROM replay('at DESC, n', true);
 SELECT * FROM replay('md5(n::text)', true);
 SELECT left(reason, 30) AS reason, count(*) > 0 AS some FROM identity_refusal WHERE reason ~ 'email|cookie' GROUP BY 1 ORDER BY 1;
