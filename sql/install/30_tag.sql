@@ -11,6 +11,7 @@
  *		chr(1) || 'merged'			canonical profiles with more than one leaf
  *									(a profile may be in it without need)
  *		chr(1) || 'seen:' || tag	what 37_segment saw of a tag
+ *		chr(1) || 'trait:' || …		values of searchable texts (31_trait_text)
  *
  * Locks, in this order: the key of an exclusive tag (advisory: single changes
  * share it, bulk changes do not), the profile against a merge (_lock_tags, or its

@@ -133,7 +133,7 @@ BEGIN
 	INSERT INTO cdp.tag_own (profile_id, after_merge, tag, present) VALUES (survivor, _merge_tags.merge_id, chr(1), true);
 
 	SELECT coalesce(array_agg(t), '{}') INTO own FROM cdp._all_tags_of(survivor) t;
-	FOR name IN SELECT t COLLATE "C" FROM cdp._all_tags_of(merged) t WHERE NOT starts_with(t, chr(1) || 'seen:')
+	FOR name IN SELECT t COLLATE "C" FROM cdp._all_tags_of(merged) t WHERE t !~ '^\u0001(seen|trait):'
 				UNION SELECT chr(1) || 'merged' ORDER BY 1
 	LOOP
 		PERFORM cdp._set_tag(name, merged, false);
@@ -258,7 +258,7 @@ BEGIN
 			SELECT s, chr(1) || 'merged' FROM unnest(several) s
 		), present AS (
 			SELECT r.id, t.tag COLLATE "C" AS tag FROM unnest(now.roots || was) AS r(id), cdp._all_tags_of(r.id) AS t(tag)
-			WHERE r.id <> ALL (now.roots) OR NOT cdp._is_maintained(t.tag) OR t.tag = chr(1) || 'merged'
+			WHERE (r.id <> ALL (now.roots) OR NOT cdp._is_maintained(t.tag) OR t.tag = chr(1) || 'merged') AND t.tag !~ '^\u0001(seen|trait):'
 			GROUP BY 1, 2
 		)
 		SELECT tag, id, w.tag IS NOT NULL AS present

@@ -108,6 +108,11 @@ BEGIN
 	USING (SELECT q.profile_id FROM cdp.trait_pending q WHERE q.trait = _rebuild_trait_index.trait FOR UPDATE SKIP LOCKED) q
 	WHERE p.trait = _rebuild_trait_index.trait AND p.profile_id = q.profile_id;
 	-- A new statement: it sees what was committed before the rows were locked.
+	IF EXISTS (SELECT FROM cdp.trait_index i WHERE i.trait = _rebuild_trait_index.trait AND i.type IN ('text', 'boolean')) THEN
+		PERFORM cdp._build_text_trait(_rebuild_trait_index.trait);
+		UPDATE cdp.trait_index i SET state = 'built' WHERE i.trait = _rebuild_trait_index.trait;
+		RETURN;
+	END IF;
 	new_form := (SELECT cdp._build_trait(i.trait, i.type = 'date') FROM cdp.trait_index i WHERE i.trait = _rebuild_trait_index.trait);
 	UPDATE cdp.trait_index i SET form = new_form, state = CASE WHEN new_form IS NULL THEN 'unfit' ELSE 'built' END
 	WHERE i.trait = _rebuild_trait_index.trait;
@@ -116,12 +121,15 @@ $$;
 COMMENT ON FUNCTION cdp._rebuild_trait_index(text) IS 'makes the slices of a trait anew; the caller has locked its row of trait_index';
 
 CREATE FUNCTION cdp._drop_trait_index(trait text) RETURNS void
-LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
-BEGIN ATOMIC
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
 	DELETE FROM cdp.trait_slice s WHERE s.trait = _drop_trait_index.trait;
 	DELETE FROM cdp.trait_index i WHERE i.trait = _drop_trait_index.trait;
 	DELETE FROM cdp.trait_pending p WHERE p.trait = _drop_trait_index.trait;
-END;
+	PERFORM cdp._drop_text_trait(_drop_trait_index.trait);
+END
+$$;
 COMMENT ON FUNCTION cdp._drop_trait_index(text) IS 'no slices of this trait any more';
 
 -- One thing a call: drop, begin, build or fold, so that run commits between.
@@ -145,7 +153,7 @@ BEGIN
 	IF done = 0 THEN
 		FOR t IN
 			SELECT r.name FROM cdp.trait_rule r
-			WHERE r.searchable AND r.type IN ('number', 'date') AND NOT EXISTS (SELECT FROM cdp.trait_index i WHERE i.trait = r.name)
+			WHERE r.searchable AND NOT EXISTS (SELECT FROM cdp.trait_index i WHERE i.trait = r.name)
 			ORDER BY r.name LIMIT 1
 		LOOP
 			done := cdp._begin_trait_index(t.name)::int;
@@ -159,7 +167,7 @@ BEGIN
 	END IF;
 	IF done = 0 THEN
 		FOR t IN
-			SELECT i.trait, i.type = 'date' AS dates, i.form FROM cdp.trait_index i
+			SELECT i.trait, i.type, i.type = 'date' AS dates, i.form FROM cdp.trait_index i
 			WHERE i.state <> 'begun' AND EXISTS (SELECT FROM cdp.trait_pending p WHERE p.trait = i.trait)
 			ORDER BY i.trait LIMIT 1 FOR UPDATE SKIP LOCKED
 		LOOP
@@ -170,7 +178,9 @@ BEGIN
 			DELETE FROM cdp.trait_pending p WHERE p.trait = t.trait AND p.profile_id = ANY (ids);
 			done := coalesce(cardinality(ids), 0);
 			-- A new statement: it sees what was committed before the rows were locked.
-			IF t.form IS NOT NULL AND done > 0 AND NOT cdp._fold_trait(t.trait, t.dates, t.form, ids) THEN
+			IF t.type IN ('text', 'boolean') THEN
+				PERFORM cdp._fold_text_trait(t.trait, ids);
+			ELSIF t.form IS NOT NULL AND done > 0 AND NOT cdp._fold_trait(t.trait, t.dates, t.form, ids) THEN
 				PERFORM cdp._rebuild_trait_index(t.trait);
 			END IF;
 		END LOOP;

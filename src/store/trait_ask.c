@@ -246,6 +246,11 @@ mcdp_trait_range(MemoryContext cx, const char *trait, CriteriaCmp cmp,
 	double	   *numbers;
 	bool		ago = false;	/* constants are lengths: how long ago */
 
+	if (consts[0].type == CRITERIA_TEXT || consts[0].type == CRITERIA_BOOLEAN)
+	{
+		result = mcdp_trait_text(cx, trait, cmp, consts, num_consts, at, candidates);
+		goto done;
+	}
 	for (int i = 0; i < num_consts; i++)
 		if (consts[i].type != consts[0].type)
 			goto done;

@@ -46,6 +46,12 @@ extern Rbuf *mcdp_trait_range(MemoryContext cx, const char *trait, CriteriaCmp c
 							  const CriteriaConst *consts, int num_consts, TimestampTz at,
 							  const Rbuf *candidates);
 
+/* ---- trait_text.c: the same when the constants are texts or booleans ---- */
+
+extern Rbuf *mcdp_trait_text(MemoryContext cx, const char *trait, CriteriaCmp cmp,
+							 const CriteriaConst *consts, int num_consts, TimestampTz at,
+							 const Rbuf *candidates);
+
 /* ---- trait_view.c ---- */
 
 /* A profile that is not to be read from the slices. */
