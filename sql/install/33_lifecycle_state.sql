@@ -397,7 +397,10 @@ COMMENT ON FUNCTION cdp._merge_lifecycle(bigint, bigint, timestamptz)
 CREATE FUNCTION cdp._unmerge_lifecycle(was bigint, roots bigint[], at timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
-	DELETE FROM lifecycle_state s WHERE s.profile_id = was AND was <> ALL (roots);
+	IF was <> ALL (roots) THEN
+		DELETE FROM lifecycle_state s WHERE s.profile_id = was;
+		PERFORM _merge_purchase_due(was);
+	END IF;
 	INSERT INTO profile_queue (profile_id, at, cause)
 	SELECT r, _unmerge_lifecycle.at, 'merge' FROM unnest(roots) r ORDER BY r;
 END

@@ -109,9 +109,10 @@ BEGIN
 		RETURNING s.run_id
 	)
 	SELECT array_agg(b.run_id) INTO moved FROM back b;
-	UPDATE cdp.journey_state s SET status = 'active', outcome = NULL, ended_at = NULL, due_at = d.due_at
-	FROM cdp.journey_duplicate d
-	WHERE s.run_id = ANY (resumed) AND d.run_id = s.run_id;
+	UPDATE cdp.journey_state s SET status = 'active', outcome = NULL, ended_at = NULL, due_at = d.due_at,
+		profile_id = o.canonical_id, owner_id = nullif(o.profile_id, o.canonical_id)
+	FROM cdp.journey_duplicate d, cdp.profile o
+	WHERE s.run_id = ANY (resumed) AND d.run_id = s.run_id AND o.profile_id = coalesce(s.owner_id, s.profile_id);
 	DELETE FROM cdp.journey_duplicate d WHERE d.run_id = ANY (resumed);
 	INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
 	SELECT _unmerge_journeys.at, s.profile_id, s.journey, s.version, s.run_id, s.step,

@@ -267,7 +267,7 @@ BEGIN
 	old := cdp.rb_and(old, coalesce(touched, old));
 	changed := cdp.rb_xor(old, new);
 
-	IF NOT cdp.rb_is_empty(changed) THEN
+	IF NOT cdp.rb_is_empty(changed) OR cdp.rb_intersect(work.gone, new) THEN
 		-- Why?
 		IF s.stale OR work.everybody THEN
 			by_cause := ARRAY[NULL, CASE WHEN s.computed_at IS NOT NULL THEN changed END, NULL, NULL, NULL, CASE WHEN s.computed_at IS NULL THEN changed END, NULL];
@@ -292,6 +292,8 @@ BEGIN
 		changed := cdp.rb_xor(old, new);
 		entered := cdp.rb_cardinality(cdp.rb_andnot(new, old));
 		exited := cdp.rb_cardinality(cdp.rb_andnot(old, new));
+		-- Gone and back between two refreshes (a merge that was undone): only the bit is missing.
+		PERFORM cdp._tag_changes(cdp._segment_tag(s.name), cdp.rb_and(work.gone, new), NULL, _refresh_segment.at, 'merge');
 		FOR i IN 1 .. cardinality(causes) LOOP
 			one := cdp.rb_and(changed, by_cause[i]);
 			CONTINUE WHEN one IS NULL OR cdp.rb_is_empty(one);

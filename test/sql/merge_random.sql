@@ -17,6 +17,8 @@ SET timezone = 'UTC';
 INSERT INTO tag_key (key, exclusive) VALUES ('city', true);
 SELECT create_journey('wait', '{"entry": {"manual": true, "key": "label"}, "start": "hold", "steps": {"hold": {"wait": "3000d", "next": "end"}}}');
 SELECT activate_journey('wait');
+INSERT INTO trait_rule (name, type, searchable) VALUES ('size', 'number', true);
+SELECT define_segment('viewers', '(a | city:y) & count(view) > 0') > 0 AS defined;
 SELECT _event_partition('2026-01-01Z'::timestamptz + n * interval '1 month') IS NOT NULL AS made FROM generate_series(0, 24) n GROUP BY 1;
 
 -- A number 0 … n-1 that depends on the scenario, the step and what it is for.
@@ -82,7 +84,7 @@ CREATE FUNCTION pg_temp.world() RETURNS text[] LANGUAGE sql SET search_path = pu
 	SELECT array_agg(line ORDER BY line COLLATE "C") FROM (
 		SELECT format('profile %s: %s, %s, %s', profile_id, canonical_id, first_at, suppressed) FROM profile
 		UNION ALL SELECT format('link %s: %s, %s', identifier, profile_id, at) FROM identifier_link
-		UNION ALL SELECT format('edge %s %s: %s', a, b, at) FROM identity_edge WHERE inactive_at IS NULL AND cause <> 'split'
+		UNION ALL SELECT format('edge %s %s: %s', a, b, at) FROM identity_edge WHERE inactive_at IS NULL AND NOT EXISTS (SELECT FROM identifier_split)
 		UNION ALL SELECT format('merge %s: %s %s %s %s %s %s %s', at, survivor, merged, cause, members, tags, leaf_a, leaf_b) FROM profile_merge WHERE undone_at IS NULL
 		UNION ALL SELECT format('tags of %s: %s', profile_id, ARRAY(SELECT replace(t, chr(1), '*') FROM _all_tags_of(profile_id) t WHERE NOT starts_with(t, 'rfm:') ORDER BY t COLLATE "C")) FROM profile
 		UNION ALL SELECT format('tag %s of %s ends %s', tag, profile_id, expires_at) FROM tag_expiry
@@ -92,11 +94,12 @@ CREATE FUNCTION pg_temp.world() RETURNS text[] LANGUAGE sql SET search_path = pu
 		UNION ALL SELECT format('part %s of %s: %s %s', part, profile_id, sole, timeline) FROM timeline_part
 		UNION ALL SELECT format('timeline of %s: %s', profile_id, timeline) FROM profile_timeline
 		UNION ALL SELECT format('stage of %s: %s since %s, due %s', profile_id, stage, since, due_at) FROM lifecycle_state
+		UNION ALL SELECT format('due of %s: %s', profile_id, d) FROM purchase_due d
 		UNION ALL SELECT format('run of %s: %s %s %s', profile_id, label, entered_at, due_at) FROM journey_state WHERE status = 'active'
 		UNION ALL SELECT format('%s is a friend of %s', profile_id, ARRAY(SELECT f FROM related(profile_id, 'friend', '2030-01-01Z') f)) FROM profile
 		UNION ALL SELECT format('consent of %s: %s', profile_id, consented(profile_id, 'marketing', 'email', '2030-01-01Z')) FROM profile
 		UNION ALL SELECT format('decision of %s: %s %s', profile_id, granted, at) FROM consent_log
-		UNION ALL SELECT format('audience: %s', audience('all', '2030-01-01Z'))
+		UNION ALL SELECT format('%s: %s', c, audience(c, '2030-01-01Z')) FROM unnest(ARRAY['all', 'size >= 1', 'city:x | segment:viewers', 'count(purchase) > 1'])c
 	) w (line)
 $$;
 
