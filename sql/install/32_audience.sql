@@ -59,14 +59,19 @@ CREATE FUNCTION cdp._audience_probe(rule cdp.criteria, at timestamptz, sets cdp.
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'mcdp__audience_probe';
 COMMENT ON FUNCTION cdp._audience_probe(cdp.criteria, timestamptz, cdp.bitmap[], jsonb, bigint, cdp.timeline) IS 'a step of audience(): 4 * profile + 0 no, 1 yes, 2 depends on properties; NULL when the profile is not in sets[1]';
 
+CREATE FUNCTION cdp._may_satisfy(rule cdp.criteria, at timestamptz, properties jsonb) RETURNS boolean
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'mcdp__may_satisfy';
+COMMENT ON FUNCTION cdp._may_satisfy(cdp.criteria, timestamptz, jsonb) IS 'can an event with these properties, or an item of it, satisfy conditions of the rule, whatever its name?';
+
 -- Work is by index and proportional to the events of these profiles, whatever
 -- the statistics say.
-CREATE FUNCTION cdp._event_rows(profiles bigint[], names text[], since timestamptz, until timestamptz)
+CREATE FUNCTION cdp._event_rows(profiles bigint[], names text[], since timestamptz, until timestamptz, rule text)
 	RETURNS TABLE (profile_id bigint, at timestamptz, event text, label text, value double precision, properties jsonb)
 LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
+	asked cdp.criteria := rule;
 	raw text[];
 BEGIN
 	SELECT array_agg(n) INTO raw
@@ -80,17 +85,18 @@ BEGIN
 	CROSS JOIN LATERAL (
 		SELECT o.at, o.event, o.source, o.properties FROM cdp.event o
 		WHERE o.profile_id = l.profile_id AND o.event = ANY (raw) AND o.at >= since AND o.at <= until
+			AND cdp._may_satisfy(asked, until, o.properties)
 		UNION ALL
 		SELECT o.at, o.event, o.source, o.properties FROM cdp.event o
 		WHERE o.participants @> ARRAY[l.profile_id] AND o.participants <> '{}' AND o.profile_id <> l.profile_id
-			AND o.event = ANY (raw) AND o.at >= since AND o.at <= until
+			AND o.event = ANY (raw) AND o.at >= since AND o.at <= until AND cdp._may_satisfy(asked, until, o.properties)
 	) e
 	CROSS JOIN LATERAL cdp._event_entries(e.at, e.event, e.source, e.properties) n
 	WHERE l.canonical_id = ANY (profiles) AND n.event = ANY (names)
 	ORDER BY l.canonical_id, n.at, n.event COLLATE "C", n.label COLLATE "C" NULLS FIRST, n.value NULLS FIRST;
 END
 $$;
-COMMENT ON FUNCTION cdp._event_rows(bigint[], text[], timestamptz, timestamptz) IS 'the timeline entries with these names that stored events in [since, until] gave these canonical profiles, with their properties, in the order of timelines';
+COMMENT ON FUNCTION cdp._event_rows(bigint[], text[], timestamptz, timestamptz, text) IS 'the timeline entries with these names that stored events in [since, until] gave these canonical profiles, with their properties, in the order of timelines; those that satisfy no condition of the rule at until may be missing';
 
 -- explaining
 

@@ -35,6 +35,7 @@
 #define MCDP_AUDIENCE_H
 
 #include "executor/spi.h"
+#include "utils/jsonb.h"
 
 #include "core/rbuf.h"
 #include "store/audience_plan.h"
@@ -101,10 +102,11 @@ extern void mcdp_source_all_traits(const char *name, SourceTakeTrait take, void 
 /*
  * The timeline entries with these names (text[]) of these profiles' stored
  * events in [since, until], with their properties: by profile, and then in the
- * order of timelines.  Leaves the rows in SPI_tuptable and returns how many.
+ * order of timelines; without those that satisfy no condition of the rule (its
+ * text) at "until".  Leaves the rows in SPI_tuptable and returns how many.
  */
-extern uint64 mcdp_source_event_entries(const int64 *ids, int n, Datum names,
-										TimestampTz since, TimestampTz until);
+extern uint64 mcdp_source_event_entries(const int64 *ids, int n, Datum names, TimestampTz since,
+										TimestampTz until, Datum rule);
 
 /*
  * Nearly everybody's history is stored as one row, his sole part; split ones
@@ -124,6 +126,9 @@ extern void mcdp_conditions_fetch(EventConditions *c, const int64 *ids, int n);
 
 /* Find them in the timeline of one of them; the answers live until the next one. */
 extern void mcdp_conditions_mark(EventConditions *c, int64 id, const TimelineView *v);
+
+/* Does an event with these properties satisfy all conditions of "ev"? */
+extern bool mcdp_conditions_hold(const CriteriaEvent *event, Jsonb *properties, TimestampTz at);
 
 /* As CriteriaEnv.conditions says. */
 extern const uint8 *mcdp_conditions_of(const EventConditions *c, const CriteriaEvent *event);

@@ -45,6 +45,7 @@ struct EventConditions
 	TimestampTz since;			/* no window begins earlier */
 	TimestampTz at;
 	Datum		names;			/* text[] */
+	Datum		rule;			/* its text */
 	SPITupleTable *rows;		/* of the last fetch, by profile and in timeline order */
 	uint64		nrows;
 };
@@ -101,6 +102,7 @@ mcdp_conditions_make(MemoryContext cx, const CriteriaNode *rule, TimestampTz at)
 	for (int i = 0; i < c->n; i++)
 		names[i] = CStringGetTextDatum(c->wanted[i].event->name);
 	c->names = PointerGetDatum(construct_array(names, c->n, TEXTOID, -1, false, TYPALIGN_INT));
+	c->rule = CStringGetTextDatum(mcdp_criteria_print(rule));
 	c->mark_cx = AllocSetContextCreate(cx, "event conditions", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(old);
 	return c;
@@ -134,7 +136,7 @@ mcdp_conditions_fetch(EventConditions *c, const int64 *ids, int n)
 	if (c->rows != NULL)
 		SPI_freetuptable(c->rows);
 	c->rows = NULL;
-	c->nrows = mcdp_source_event_entries(ids, n, c->names, c->since, c->at);
+	c->nrows = mcdp_source_event_entries(ids, n, c->names, c->since, c->at, c->rule);
 	c->rows = SPI_tuptable;
 }
 
@@ -207,6 +209,15 @@ condition_holds(const CriteriaCondition *condition, Jsonb *properties, Timestamp
 		mcdp_criteria_compare(&value, condition->cmp, condition->consts, condition->num_consts, at);
 }
 
+bool
+mcdp_conditions_hold(const CriteriaEvent *event, Jsonb *properties, TimestampTz at)
+{
+	for (const CriteriaCondition *c = event->conditions; c != NULL; c = c->next)
+		if (!condition_holds(c, properties, at))
+			return false;
+	return true;
+}
+
 static void
 mark_entry(EventConditions *c, const TimelineView *v, uint32 i, uint64 row)
 {
@@ -225,13 +236,9 @@ mark_entry(EventConditions *c, const TimelineView *v, uint32 i, uint64 row)
 	for (int k = 0; k < c->n; k++)
 	{
 		Wanted	   *wanted = &c->wanted[k];
-		const CriteriaCondition *condition = wanted->event->conditions;
 
-		if (wanted->event->name_len != len || memcmp(wanted->event->name, name, len) != 0)
-			continue;
-		while (condition != NULL && condition_holds(condition, properties, c->at))
-			condition = condition->next;
-		if (condition != NULL)
+		if (wanted->event->name_len != len || memcmp(wanted->event->name, name, len) != 0 ||
+			!mcdp_conditions_hold(wanted->event, properties, c->at))
 			continue;
 		if (wanted->marks == NULL)
 			wanted->marks = palloc0(timeline_num_events(v));

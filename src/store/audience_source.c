@@ -37,7 +37,7 @@ typedef struct SourceQuery
 {
 	const char *text;
 	int			nargs;
-	Oid			argtypes[4];
+	Oid			argtypes[5];
 	SPIPlanPtr	plan;
 } SourceQuery;
 
@@ -143,8 +143,8 @@ static SourceQuery tag_change = {
 	3, {INT8OID, TEXTARRAYOID, TIMESTAMPTZOID}
 };
 static SourceQuery event_entries = {
-	"SELECT e.profile_id, e.at, e.event, e.label, e.value, e.properties FROM cdp._event_rows($1, $2, $3, $4) e",
-	4, {INT8ARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+	"SELECT e.profile_id, e.at, e.event, e.label, e.value, e.properties FROM cdp._event_rows($1, $2, $3, $4, $5) e",
+	5, {INT8ARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID}
 };
 
 static SPIPlanPtr
@@ -524,9 +524,10 @@ mcdp_source_next_change(int64 id, const CriteriaNode *rule, TimestampTz at)
 /* ---- rows of events ---- */
 
 uint64
-mcdp_source_event_entries(const int64 *ids, int n, Datum names, TimestampTz since, TimestampTz until)
+mcdp_source_event_entries(const int64 *ids, int n, Datum names, TimestampTz since, TimestampTz until,
+						  Datum rule)
 {
-	Datum		args[4] = {id_array(ids, n), names, TimestampTzGetDatum(since), TimestampTzGetDatum(until)};
+	Datum		args[5] = {id_array(ids, n), names, TimestampTzGetDatum(since), TimestampTzGetDatum(until), rule};
 
 	run_query(&event_entries, args);
 	return SPI_processed;

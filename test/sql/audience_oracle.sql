@@ -27,6 +27,12 @@ INSERT INTO label_set VALUES ('dear', 's3'), ('dear', 's4'), ('some', 's1'), ('s
 INSERT INTO repurchase_prior (event, label, gap, weight) VALUES ('view', '', '10 days', 2), ('view', 's1', '99 hours', 1.5), ('purchase', '@some', '5 days 3 hours', 3), ('item', 's4', '4 days', 0);
 INSERT INTO trait_rule (name, type, searchable) VALUES ('score', 'number', true), ('joined', 'date', true);
 INSERT INTO event_role (event, as_event, label_key, value_key) VALUES ('Visit', 'view', 'page', 'seconds');
+-- trait_change does not hold a value that was said again
+CREATE TEMP TABLE said (profile_id bigint, name text, value jsonb, at timestamptz);
+CREATE FUNCTION pg_temp.say(p bigint, name text, value text, at timestamptz) RETURNS void LANGUAGE sql BEGIN ATOMIC
+	SELECT cdp.set_trait(p, name, value::jsonb, at);
+	INSERT INTO pg_temp.said VALUES (p, name, value::jsonb, at);
+END;
 DO $$
 DECLARE
 	step int;
@@ -48,12 +54,12 @@ BEGIN
 		CASE pg_temp.r(step, 'op', 12)
 			WHEN 0 THEN PERFORM tag(p, pg_temp.pick(step, 'tag', 'a', 'b', '会员', 'city:x', 'city:y'));
 			WHEN 1 THEN PERFORM untag(p, pg_temp.pick(step, 'tag', 'a', 'b', '会员', 'city:x', 'city:y'));
-			WHEN 2 THEN PERFORM set_trait(p, 'age', pg_temp.pick(step, 'age', '20', '30', '40', '40.5', '"40"', 'null')::jsonb, at);
-				PERFORM set_trait(p, 'score', pg_temp.pick(step, 'score', '5', '10', '20', '30', '40', '40.5', 'null')::jsonb, at);
+			WHEN 2 THEN PERFORM pg_temp.say(p, 'age', pg_temp.pick(step, 'age', '20', '30', '40', '40.5', '"40"', 'null'), at);
+				PERFORM pg_temp.say(p, 'score', pg_temp.pick(step, 'score', '5', '10', '20', '30', '40', '40.5', 'null'), at);
 			WHEN 3 THEN
-				PERFORM set_trait(p, 'joined', pg_temp.pick(step, 'joined', '"2026-01-20"', '"2026-02-01"', '"2026-03-10"', '"2026-02-20"', 'null')::jsonb, at);
-				PERFORM set_trait(p, 'born', pg_temp.pick(step, 'born', '"2026-01-20"', '"2026-02-20T12:00:00+02:00"', '"2026-04-01 06:30Z"', '"soon"', '7', '[1]')::jsonb, at);
-			WHEN 4 THEN PERFORM set_trait(p, 'plan', pg_temp.pick(step, 'plan', '"free"', '"pro"', 'true', 'false', '3')::jsonb, at);
+				PERFORM pg_temp.say(p, 'joined', pg_temp.pick(step, 'joined', '"2026-01-20"', '"2026-02-01"', '"2026-03-10"', '"2026-02-20"', 'null'), at);
+				PERFORM pg_temp.say(p, 'born', pg_temp.pick(step, 'born', '"2026-01-20"', '"2026-02-20T12:00:00+02:00"', '"2026-04-01 06:30Z"', '"soon"', '7', '[1]'), at);
+			WHEN 4 THEN PERFORM pg_temp.say(p, 'plan', pg_temp.pick(step, 'plan', '"free"', '"pro"', 'true', 'false', '3'), at);
 			ELSE
 				properties := jsonb_strip_nulls(jsonb_build_object(
 					'sku', nullif(pg_temp.pick(step, 'sku', 's1', 's2', 's3', '会员', ''), ''),
@@ -90,7 +96,7 @@ $$;
 CREATE TEMP TABLE person AS
 SELECT c.profile_id AS id, c.kind, (SELECT min(l.first_at) FROM profile l WHERE l.canonical_id = c.profile_id) AS first_at, tags_of(c.profile_id) AS tags,
 	(SELECT jsonb_object_agg(t.name, t.value) FROM (
-		SELECT DISTINCT ON (v.name) v.name, v.value FROM trait_change v JOIN profile l USING (profile_id)
+		SELECT DISTINCT ON (v.name) v.name, v.value FROM said v JOIN profile l USING (profile_id)
 		WHERE l.canonical_id = c.profile_id ORDER BY v.name, v.at DESC, v.value DESC) t) AS traits
 FROM profile c WHERE c.canonical_id = c.profile_id AND NOT c.suppressed;
 CREATE TEMP TABLE ev AS
