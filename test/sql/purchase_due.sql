@@ -99,6 +99,14 @@ SELECT task FROM rebuild('purchase_due', '2026-07-01');
 SELECT count(*) AS differ FROM (TABLE before EXCEPT TABLE purchase_due) x;
 SELECT (SELECT count(*) FROM before) = (SELECT count(*) FROM purchase_due) AS same;
 
+-- the rule due(ev) says the same, to the microsecond: within an hour of it, and overdue
+SELECT count(*) > 80 AS many, count(DISTINCT r.event || left(d.label, 1)) AS sorts,
+	   count(*) FILTER (WHERE NOT matches(d.profile_id, within, d.due_at - interval '1 hour')) AS late, count(*) FILTER (WHERE matches(d.profile_id, within, d.due_at - interval '1 hour 0.000001 s')) AS early,
+	   count(*) FILTER (WHERE NOT matches(d.profile_id, overdue, d.due_at + interval '1 us')) AS not_yet, count(*) FILTER (WHERE matches(d.profile_id, overdue, d.due_at)) AS already
+FROM purchase_due d, LATERAL (SELECT d.event || CASE WHEN d.label <> '' THEN format('[%s]', d.label) ELSE '' END AS event) r,
+	 LATERAL (SELECT format('due(%s) <= 1h', r.event)::criteria AS within, format('due(%s) < 0d', r.event)::criteria AS overdue) c
+WHERE d.expected_gap > '2 hours' AND d.profile_id % 6 = 0 AND d.due_at < '2026-12-31';
+
 -- a day on which one person buys touches that person's rows alone
 SELECT sum(done) >= 0 FROM tick('2026-07-02');
 CREATE TEMP TABLE versions AS SELECT ctid AS tid, * FROM purchase_due;
