@@ -191,7 +191,8 @@ BEGIN
 	FOR leaf IN SELECT DISTINCT s FROM unnest(sources) s ORDER BY s LOOP
 		PERFORM _move_events(leaf, id, ids);
 	END LOOP;
-	INSERT INTO profile_queue (profile_id, at, cause) VALUES (was[1], split.at, 'merge'), (id, split.at, 'merge');
+	PERFORM _unmerge_lifecycle(was[1], ARRAY[was[1], id], split.at);
+	PERFORM _unmerge_segments(was[1], ARRAY[was[1], id]);
 	RETURN id;
 END
 $$;

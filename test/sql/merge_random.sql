@@ -3,7 +3,7 @@
 -- Bigger: psql -v scenarios=2000 -v steps=60 -f merge_random.sql
 \if :{?scenarios}
 \else
-\set scenarios 8
+\set scenarios 6
 \set steps 45
 \set first 1
 \endif
