@@ -18,6 +18,7 @@
  *		tag:<tag>		a tag; found by comparing it with the copy of it that the
  *						last pass left, the internal tag chr(1)||'seen:'||tag
  *		labels:<name>	a label set
+ *		prior			expected gaps of purchases, for due()
  *		gone:<segment>	members whose bits a merge has taken away already
  *
  * A pass gives each segment what came in since the batch that it saw last.
@@ -158,6 +159,7 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN ARRAY(SELECT 'tag:' || t FROM unnest(cdp._criteria_tags(criteria)) t
 			 UNION ALL SELECT 'labels:' || s FROM unnest(cdp._criteria_label_sets(criteria)) s
 			 UNION ALL SELECT 'event' WHERE cdp._criteria_events(criteria) <> '{}'
+			 UNION ALL SELECT 'prior' WHERE criteria::text ~ '\mdue\('
 			 UNION ALL SELECT 'trait' WHERE cdp._criteria_traits(criteria) <> '{}');
 COMMENT ON FUNCTION cdp._criteria_inputs(cdp.criteria) IS 'the inputs that matter to a rule';
 

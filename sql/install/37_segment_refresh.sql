@@ -252,6 +252,11 @@ BEGIN
 		SELECT cdp.rb_or(work.members, coalesce(cdp.rb_or_agg(g.members), '{}')) INTO touched FROM gone g;
 		touched := cdp.rb_or(touched, coalesce((SELECT cdp.rb_build_agg(p.canonical_id) FROM cdp.profile p
 												WHERE p.kind = s.kind AND p.first_at > s.computed_at AND p.first_at <= _refresh_segment.at), '{}'));
+		-- and whose tags change by a date given in advance
+		touched := cdp.rb_or(touched, coalesce((SELECT cdp.rb_build_agg(p.canonical_id)
+												FROM cdp.tag_history h JOIN cdp.profile p ON p.profile_id = h.profile_id
+												WHERE h.tag = ANY (ARRAY(SELECT substr(i, 5) FROM unnest(inputs) i WHERE starts_with(i, 'tag:')))
+													AND h.at > s.computed_at AND h.at <= _refresh_segment.at), '{}'));
 	END IF;
 	IF cdp.rb_is_empty(touched) THEN
 		new := '{}';

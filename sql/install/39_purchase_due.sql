@@ -78,6 +78,10 @@ CREATE TABLE cdp.repurchase_prior (
 COMMENT ON TABLE cdp.repurchase_prior IS 'the gap expected of somebody without a history, per event and label ('''' = the event as a whole, @set = a label set); worked out by the clock; a row of a user (given) stays';
 COMMENT ON COLUMN cdp.repurchase_prior.weight IS 'how many gaps of a profile''s own it counts for';
 COMMENT ON COLUMN cdp.repurchase_prior.profiles IS 'of how many profiles it is the median';
+CREATE TRIGGER repurchase_prior_segments AFTER INSERT OR DELETE ON cdp.repurchase_prior
+	FOR EACH ROW EXECUTE FUNCTION cdp._segments_touched('prior', '');
+CREATE TRIGGER repurchase_prior_segments_update AFTER UPDATE ON cdp.repurchase_prior
+	FOR EACH ROW WHEN ((OLD.gap, OLD.weight) IS DISTINCT FROM (NEW.gap, NEW.weight)) EXECUTE FUNCTION cdp._segments_touched('prior', '');
 COMMENT ON COLUMN cdp.repurchase_prior.at IS 'when it was worked out';
 
 CREATE TABLE cdp.purchase_due (

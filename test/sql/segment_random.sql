@@ -8,7 +8,7 @@ SET search_path = public, cdp;
 SET timezone = 'UTC';
 
 INSERT INTO label_set VALUES ('sweet', 'l1');
-INSERT INTO tag_key (key, exclusive) VALUES ('city', true);
+INSERT INTO tag_key (key, exclusive, keep_history) VALUES ('city', true, false), ('vip', false, true);
 SELECT count(identify(ARRAY['user_id:u' || g]::identifier[], at => '2026-01-01')) FROM generate_series(1, 60) g;
 -- z1 … are inner ones of rules that come before them by name
 SELECT define_segment('z1', 'vip', at => '2026-01-01'), define_segment('z2', 'count(buy, 10d) >= 2', at => '2026-01-01'),
@@ -26,6 +26,7 @@ CREATE FUNCTION random_history(seed int, steps int) RETURNS TABLE (step int, seg
 DECLARE
 	now_ timestamptz := (SELECT coalesce(max(s.computed_at), '2026-01-01') FROM segment s);
 	r bigint;
+	m bigint;
 	a bigint;
 	b bigint;
 	kind_ int;
@@ -40,17 +41,25 @@ BEGIN
 			WHEN kind_ < 8 THEN
 				PERFORM track(ARRAY['user_id:u' || a]::identifier[], CASE WHEN b % 3 = 0 THEN 'view' ELSE 'buy' END, jsonb_build_object('name', 'l' || b % 4, 'value', b % 20),
 							  now_ - (b % 7) * interval '5 hours', backfill => b % 5 = 0);
-			WHEN kind_ < 10 THEN PERFORM tag(a, 'vip', at => now_);
+			WHEN kind_ < 10 THEN PERFORM tag(a, 'vip', at => now_ + CASE WHEN b % 4 = 0 THEN interval '20 hours' ELSE '0' END);
 			WHEN kind_ < 11 THEN PERFORM untag(a, 'vip', at => now_);
 			WHEN kind_ < 13 THEN PERFORM tag(a, (ARRAY['city:ulm', 'city:jena', 'city:bonn'])[1 + b % 3], at => now_);
 			WHEN kind_ < 14 THEN PERFORM tag(rb_fill('{}', a, a + b % 9) & rb_fill('{}', 1, 61), 'vip', now_ + interval '1 day', at => now_);
 			WHEN kind_ < 16 THEN PERFORM set_trait(a, 'age', to_jsonb(20 + b), now_);
+			WHEN kind_ < 17 AND b % 8 = 0 THEN
+				INSERT INTO repurchase_prior (event, gap, weight) VALUES ('buy', b * interval '3 hours', 1)
+				ON CONFLICT ON CONSTRAINT repurchase_prior_pkey DO UPDATE SET gap = excluded.gap;
 			WHEN kind_ < 17 THEN PERFORM set_trait(a, 'start', to_jsonb((now_ - (b % 9 - 3) * interval '1 day')::date), now_);
 			WHEN kind_ < 18 THEN PERFORM consent(a, 'marketing', 'email', b % 3 > 0, now_);
 			WHEN kind_ < 19 THEN PERFORM track(ARRAY['user_id:n' || seed || '_' || i]::identifier[], 'purchase', '{"value": 3}', now_);
 			WHEN kind_ < 20 THEN
 				IF canonical_id(a) <> canonical_id(b) AND r & 512 = 0 THEN
 					PERFORM merge(a, b, at => now_);
+				ELSIF r & 1024 = 0 THEN
+					SELECT min(merge_id) INTO m FROM profile_merge WHERE undone_at IS NULL;
+					IF FOUND AND m IS NOT NULL THEN
+						PERFORM unmerge(m, false, at => now_);
+					END IF;
 				END IF;
 			WHEN kind_ < 21 THEN UPDATE profile SET suppressed = NOT suppressed WHERE profile_id = canonical_id(a) AND r & 512 = 0;
 			WHEN kind_ < 22 AND r & 1024 = 0 THEN
