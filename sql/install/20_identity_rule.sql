@@ -131,13 +131,7 @@ CREATE VIEW cdp.blocked_value_effective AS
 COMMENT ON VIEW cdp.blocked_value_effective IS 'the blocked values in force';
 
 CREATE FUNCTION cdp._is_blocked(identifier cdp.identifier) RETURNS boolean
-LANGUAGE sql STABLE STRICT PARALLEL SAFE
-BEGIN ATOMIC
-	SELECT EXISTS (SELECT FROM cdp.blocked_value_effective b
-				   WHERE b.namespace IN ('*', cdp.namespace(_is_blocked.identifier))
-					 AND CASE WHEN b.exact THEN lower(cdp.value(_is_blocked.identifier)) = lower(b.pattern)
-							  ELSE cdp.value(_is_blocked.identifier) ~* ('^(?:' || b.pattern || ')$') END);
-END;
+LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__is_blocked';
 COMMENT ON FUNCTION cdp._is_blocked(cdp.identifier) IS 'does its value never link anybody?';
 
 -- Two sets of identifiers that are to be one profile.  What one of them

@@ -471,6 +471,7 @@ static void
 record(Message *message, ManyCall *calls, TimestampTz *received, int num, bool backfill, Oid schema)
 {
 	static SPIPlanPtr plan = NULL;
+	static Oid	plan_type = InvalidOid;
 	Oid			event_type = get_rel_type_id(get_relname_relid("event", schema));
 	Oid			array_type = get_array_type(event_type);
 	TupleDesc	desc = lookup_rowtype_tupdesc(event_type, -1);
@@ -518,6 +519,12 @@ record(Message *message, ManyCall *calls, TimestampTz *received, int num, bool b
 	{
 		values[0] = PointerGetDatum(construct_array(rows, n, event_type, -1, false, TYPALIGN_DOUBLE));
 		SPI_connect();
+		/* another type when the extension was made anew */
+		if (plan != NULL && plan_type != array_type)
+		{
+			SPI_freeplan(plan);
+			plan = NULL;
+		}
 		if (plan == NULL)
 		{
 			SPIPlanPtr	made = SPI_prepare("SELECT cdp._record_events($1)", 1, &array_type);
@@ -525,6 +532,7 @@ record(Message *message, ManyCall *calls, TimestampTz *received, int num, bool b
 			if (made == NULL || SPI_keepplan(made) != 0)
 				elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
 			plan = made;
+			plan_type = array_type;
 		}
 		if (SPI_execute_plan(plan, values, NULL, false, 0) != SPI_OK_SELECT)
 			elog(ERROR, "SPI_execute_plan failed");

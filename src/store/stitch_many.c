@@ -498,18 +498,17 @@ change_edge(Many *m, const Evidence *e)
 {
 	static SPIPlanPtr plan = NULL;
 	StitchCall *call = &m->calls[e->call].call;
-	Oid			type = m->lk->type->type_id;
-	Oid			types[5] = {type, get_array_type(type), TIMESTAMPTZOID, TEXTOID, TEXTOID};
+	Oid			types[5] = {TEXTOID, TEXTARRAYOID, TIMESTAMPTZOID, TEXTOID, TEXTOID};
 	Datum		other = m->name[e->b].id;
 	Datum		values[5];
 	char		nulls[6] = {' ', ' ', ' ', call->source ? ' ' : 'n', call->message_id ? ' ' : 'n', 0};
 
 	values[0] = m->name[e->a].id;
-	values[1] = PointerGetDatum(construct_array(&other, 1, type, m->lk->type->typlen, m->lk->type->typbyval, m->lk->type->typalign));
+	values[1] = PointerGetDatum(construct_array(&other, 1, TEXTOID, -1, false, TYPALIGN_INT));
 	values[2] = TimestampTzGetDatum(e->at);
 	values[3] = PointerGetDatum(call->source);
 	values[4] = PointerGetDatum(call->message_id);
-	mcdp_run("SELECT cdp._add_edges($1, $2, $3, $4, $5)", &plan, 5, types, values, nulls);
+	mcdp_run("SELECT cdp._add_edges($1::cdp.identifier, $2::cdp.identifier[], $3, $4, $5)", &plan, 5, types, values, nulls);
 }
 
 static void

@@ -3,10 +3,10 @@
  * stitch_write.c
  *	  What is new in a call, written where that is plain.
  *
- * Plain is: identifiers of one kind, of at most one profile between them, no
- * rule that has a say, nothing that was known later than the call.  Then a call
- * gives its unknown identifiers to the leaf of the first known one, or to a
- * new profile, and records the evidence.  This does what _stitch_new
+ * Plain is: identifiers of one kind, no rule that has a say, nothing that was
+ * known later than the call.  Then a call gives its unknown identifiers to the
+ * leaf of the first known one, or to a new profile, records the evidence and
+ * has profiles merged.  This does what _stitch_new
  * (21_identity.sql) does, with the same locks in the same order, without a
  * query; the rest is left to it, as is every race.
  *
@@ -32,16 +32,20 @@
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
 #include "executor/spi.h"
+#include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 #include "store/stitch.h"
 #include "types/identifier.h"
+
+PG_FUNCTION_INFO_V1(mcdp__is_blocked);
 
 bool
 mcdp_insert_link(Target *t, Datum identifier, int64 leaf, TimestampTz at, text *source)
@@ -116,6 +120,17 @@ mcdp_still_linked(Lookup *lk, Snapshot now, Datum identifier, int64 leaf, int64 
 	return known.linked && known.leaf == leaf && known.root == root;
 }
 
+/* Was there never a row in this table (since it was vacuumed)? */
+static bool
+is_empty(Lookup *lk, const char *table, const char *index)
+{
+	Keyed		k = mcdp_open_keyed(lk->schema, table, index);
+	bool		result = RelationGetNumberOfBlocks(k.rel) == 0;
+
+	table_close(k.rel, AccessShareLock);
+	return result;
+}
+
 /* Is one of these in quarantine, or was it ever? */
 bool
 mcdp_any_quarantined(Lookup *lk, Known **known, int num)
@@ -153,7 +168,7 @@ mcdp_identifier_is_blocked(const IdentityRules *rules, Datum identifier)
 /*
  * Might a rule stand against it, when it joins a profile (linked so far to
  * none) or is named together with others?  Rules about whole profiles matter
- * to merges only, and these are no plain case.
+ * to merges only.
  */
 bool
 mcdp_identifier_is_limited(const IdentityRules *rules, Datum identifier, bool joins)
@@ -168,6 +183,15 @@ mcdp_identifier_is_limited(const IdentityRules *rules, Datum identifier, bool jo
 	colon = memchr(VARDATA_ANY(id), ':', VARSIZE_ANY_EXHDR(id));
 	rule = mcdp_namespace_rule(rules, VARDATA_ANY(id), colon - VARDATA_ANY(id));
 	return rule != NULL && (rule->quarantines || (rule->limits && joins));
+}
+
+/* _is_blocked(identifier) */
+Datum
+mcdp__is_blocked(PG_FUNCTION_ARGS)
+{
+	const IdentityRules *rules = mcdp_identity_rules(get_namespace_oid("cdp", false));
+
+	PG_RETURN_BOOL(mcdp_identifier_is_blocked(rules, PG_GETARG_DATUM(0)));
 }
 
 static bool
@@ -196,23 +220,27 @@ mcdp_kind_of_call(text *asked, text *first, bool some_without)
 }
 
 /*
- * Is it a plain case?  Finds the kind it is about and the first one that is
- * known, NULL if none is.  "known" has the highest priority first.
+ * Is it a plain case?  Finds the kind it is about, the first one that is known
+ * (NULL if none is), and whether profiles have to be merged.  "known" has the
+ * highest priority first.
  */
 static bool
-is_plain(Lookup *lk, Known **known, int num, const StitchCall *call, text **kind, Known **owner)
+is_plain(Lookup *lk, Known **known, int num, const StitchCall *call, text **kind, Known **owner, bool *merge)
 {
 	text	   *asked = call->kind;
 	text	   *first = NULL;
 	bool		any_kind = false;	/* a namespace without a rule follows the call */
 
 	*owner = NULL;
+	*merge = false;
 	for (int i = 0; i < num; i++)
 	{
 		if (known[i]->linked)
 		{
-			if (known[i]->at > call->at || (*owner && known[i]->root != (*owner)->root))
+			if (known[i]->at > call->at)
 				return false;
+			if (*owner && known[i]->root != (*owner)->root)
+				*merge = true;
 			if (*owner == NULL)
 				*owner = known[i];
 		}
@@ -233,7 +261,10 @@ is_plain(Lookup *lk, Known **known, int num, const StitchCall *call, text **kind
 			(num > 1 && mcdp_identifier_is_limited(lk->rules, known[i]->identifier, !known[i]->linked)))
 			return false;
 	}
-	return num == 1 || !mcdp_any_quarantined(lk, known, num);
+	if (num > 1 && mcdp_any_quarantined(lk, known, num))
+		return false;
+	return !*merge ||
+		(!lk->rules->limits && !lk->rules->quarantines && is_empty(lk, "never_merge", "never_merge_pkey"));
 }
 
 /* Take back what was claimed, so that it can be looked at again. */
@@ -248,7 +279,10 @@ delete_rows(Target *t, ItemPointerData *tids, int num)
 	CommandCounterIncrement();
 }
 
-/* Run a SELECT of ours; the plan is kept for the session. */
+/*
+ * Run a SELECT of ours; the plan is kept for the session.  So its arguments are
+ * of built-in types: ours change when the extension is made anew.
+ */
 void
 mcdp_run(const char *sql, SPIPlanPtr *plan, int num, Oid *types, Datum *values, const char *nulls)
 {
@@ -276,6 +310,103 @@ make_profile(int64 id, text *kind, TimestampTz at)
 	mcdp_run("SELECT cdp._new_profile($1, $2, $3)", &plan, 3, types, values, NULL);
 }
 
+/* The canonical profiles of those that are known, ascending; returns how many. */
+static int
+distinct_roots(Known **known, int num, int64 *root)
+{
+	int			n = 0;
+
+	for (int i = 0; i < num; i++)
+	{
+		int			j;
+
+		if (!known[i]->linked)
+			continue;
+		for (j = 0; j < n && root[j] != known[i]->root; j++)
+			;
+		if (j < n)
+			continue;
+		for (j = n++; j > 0 && root[j - 1] > known[i]->root; j--)
+			root[j] = root[j - 1];
+		root[j] = known[i]->root;
+	}
+	return n;
+}
+
+/*
+ * Lock them, without waiting, and look again: a merge, an unmerge or a split
+ * may have come between.  From here on none can.
+ */
+static bool
+lock_roots(Lookup *lk, Known **known, int num, const int64 *root, int num_roots)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	Snapshot	now;
+	bool		ok = true;
+
+	/* Who goes on to wait must not hold some of several: they are given back. */
+	if (num_roots > 1)
+	{
+		BeginInternalSubTransaction(NULL);
+		MemoryContextSwitchTo(caller);
+	}
+	for (int i = 0; i < num_roots && ok; i++)
+		ok = mcdp_lock_root(lk, root[i], false);
+	if (num_roots > 1)
+	{
+		if (ok)
+			ReleaseCurrentSubTransaction();
+		else
+			RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(caller);
+		CurrentResourceOwner = owner;
+	}
+	now = RegisterSnapshot(GetLatestSnapshot());
+	for (int i = 0; i < num && ok; i++)
+		ok = !known[i]->linked || mcdp_still_linked(lk, now, known[i]->identifier, known[i]->leaf, known[i]->root);
+	UnregisterSnapshot(now);
+	return ok;
+}
+
+/*
+ * Merge the canonical profiles into the first one.  The identifier that
+ * decides links each of the others, so its own profile goes first.
+ */
+static void
+merge_roots(Known **known, int num, const int64 *root, int num_roots, int64 via_root, const StitchCall *call)
+{
+	static SPIPlanPtr plan = NULL;
+	Oid			types[5] = {INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTARRAYOID};
+	Datum	   *evidence = palloc((num + 1) * sizeof(Datum));
+
+	CommandCounterIncrement();
+	for (int pass = 0; pass < 2; pass++)
+	{
+		for (int r = 1; r < num_roots; r++)
+		{
+			int			n = 0;
+			Datum		values[5];
+
+			if ((root[r] == via_root) != (pass == 0))
+				continue;
+			evidence[n++] = known[0]->identifier;
+			for (int i = 0; i < num; i++)
+			{
+				if (known[i]->linked && known[i]->root == (root[r] == via_root ? root[0] : root[r]))
+					evidence[n++] = known[i]->identifier;
+			}
+			values[0] = Int64GetDatum(root[0]);
+			values[1] = Int64GetDatum(root[r]);
+			values[2] = TimestampTzGetDatum(call->at);
+			values[3] = PointerGetDatum(call->source);
+			values[4] = PointerGetDatum(construct_array(evidence, n, TEXTOID, -1, false, TYPALIGN_INT));
+			mcdp_run("SELECT cdp._merge_profiles($1, $2, $3, 'identifiers', $4, NULL, $5::cdp.identifier[])", &plan, 5, types, values,
+					 call->source ? NULL : "   n ");
+		}
+	}
+}
+
 /*
  * Write what is new in the call.  "known" has the highest priority first.
  * Returns false when it is not a plain case, with nothing left behind.
@@ -290,6 +421,9 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 	bool	   *evidence;		/* is there some for known[0] and this one? */
 	bool		new_evidence = false;
 	Known	   *owner;
+	int64	   *root;
+	int			num_roots;
+	bool		merge;
 	text	   *kind;
 	Target		link = {NULL};
 	Target		edge = {NULL};
@@ -297,9 +431,11 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 	bool		ok = true;
 
 	if (XactReadOnly || IsInParallelMode() || IsolationUsesXactSnapshot() ||
-		!is_plain(lk, known, num, call, &kind, &owner))
+		!is_plain(lk, known, num, call, &kind, &owner, &merge))
 		return false;
 
+	root = palloc(num * sizeof(int64));
+	num_roots = distinct_roots(known, num, root);
 	/* in the order of the locks */
 	by_bytes = palloc(num * sizeof(Known *));
 	claimed = palloc(num * sizeof(ItemPointerData));
@@ -333,17 +469,7 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 		if (ok)
 			claimed[num_claimed++] = link.slot->tts_tid;
 	}
-	/* A merge, an unmerge or a split may have come between: not from here on. */
-	if (ok && owner)
-	{
-		Snapshot	now;
-
-		ok = mcdp_lock_root(lk, owner->root, false);
-		now = RegisterSnapshot(GetLatestSnapshot());
-		for (int i = 0; i < num && ok; i++)
-			ok = !known[i]->linked || mcdp_still_linked(lk, now, known[i]->identifier, known[i]->leaf, known[i]->root);
-		UnregisterSnapshot(now);
-	}
+	ok = ok && lock_roots(lk, known, num, root, num_roots);
 	for (int i = 0; i < num && ok; i++)
 	{
 		int			k;
@@ -366,10 +492,12 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 		return false;
 	if (owner == NULL)
 		make_profile(leaf, kind, call->at);
+	else if (num_roots > 1)
+		merge_roots(known, num, root, num_roots, owner->root, call);
 	CommandCounterIncrement();
 
 	result->leaf = known[0]->linked ? known[0]->leaf : leaf;
-	result->root = owner ? owner->root : leaf;
+	result->root = owner ? root[0] : leaf;
 	result->via = known[0]->identifier;
 	return true;
 }
