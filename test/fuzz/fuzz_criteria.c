@@ -1,4 +1,4 @@
-/* Fuzz target: the text of a rule, and its evaluation. */
+/* Fuzz target: the text of a rule, its stored form (behind a byte 1), and its evaluation. */
 #include "fuzz.h"
 
 #include "types/criteria.h"
@@ -17,8 +17,8 @@ static const char *const terms[] = {
 	"\xe4\xbc\x9a\xe5\x91\x98", "registered < 2026-01-01", "active = true"
 };
 
-size_t
-fuzz_valid(uint8 *out, size_t max)
+static size_t
+valid_text(uint8 *out)
 {
 	size_t		len = 0;
 	uint32		open = 0;
@@ -50,6 +50,24 @@ fuzz_valid(uint8 *out, size_t max)
 	while (open-- > 0)
 		out[len++] = ')';
 	return len;
+}
+
+#define STORED	1				/* no rule's text begins with this byte */
+
+size_t
+fuzz_valid(uint8 *out, size_t max)
+{
+	size_t		len = valid_text(out);
+	CriteriaError err = {{0}};
+	Criteria   *stored;
+
+	if (fuzz_below(3) > 0)
+		return len;
+	stored = mcdp_criteria_store(mcdp_criteria_parse((char *) out, len, &err));
+	out[0] = STORED;
+	len = VARSIZE(stored) - VARHDRSZ;
+	memcpy(out + 1, VARDATA(stored), len);
+	return len + 1;
 }
 
 static bool
@@ -93,10 +111,53 @@ prior(void *arg, const char *event, const char *label, struct McdpPriorGap *out)
 	out->weight = 1;
 }
 
+static void
+evaluate(CriteriaNode *node, CriteriaNode *same)
+{
+	static const TimestampTz day = INT64CONST(86400000000);
+	TimelineBuilder *b = mcdp_timeline_builder_create(CurrentMemoryContext);
+	TimelineView v;
+	CriteriaEnv env = {.at = 400 * day,.label = "shoes",.has_tag = has_tag,.trait = trait,
+		.label_set = label_set,.conditions = conditions,.prior = prior};
+	TimestampTz next;
+	bool		holds;
+
+	for (int i = 0; i < 12; i++)
+		mcdp_timeline_builder_add(b, (390 + i) * day, i % 3 ? "view" : "purchase", i % 3 ? 4 : 8,
+								  i % 2 ? "shoes" : NULL, 5, i % 4 != 0, i * 1.5);
+	mcdp_timeline_open(&v, mcdp_timeline_builder_finish(b));
+	env.timeline = &v;
+	holds = mcdp_criteria_holds(node, &env);
+	if (holds != mcdp_criteria_holds(same, &env))
+		fuzz_fail("the same rule gives the same answer");
+
+	/* Nothing changes before the instant at which it may. */
+	next = mcdp_criteria_next_change(node, &env);
+	if (next <= env.at)
+		fuzz_fail("the next change is not in the past");
+	env.at = next == PG_INT64_MAX ? 90000 * day : next - 1;
+	if (holds != mcdp_criteria_holds(node, &env))
+		fuzz_fail("the answer does not change before the next change");
+}
+
+/* Damaged bytes are refused, or are some rule. */
+static bool
+one_stored(const uint8 *bytes, size_t len)
+{
+	Criteria   *stored = palloc(VARHDRSZ + len);
+	CriteriaNode *node;
+
+	SET_VARSIZE(stored, VARHDRSZ + len);
+	memcpy(VARDATA(stored), bytes, len);
+	node = mcdp_criteria_open(stored);
+	(void) mcdp_criteria_print(node);
+	evaluate(node, node);
+	return true;
+}
+
 bool
 fuzz_one(const uint8 *bytes, size_t len)
 {
-	static const TimestampTz day = INT64CONST(86400000000);
 	CriteriaError err = {{0}};
 	CriteriaNode *node = mcdp_criteria_parse((const char *) bytes, len, &err);
 	CriteriaNode *opened;
@@ -104,6 +165,8 @@ fuzz_one(const uint8 *bytes, size_t len)
 	Criteria   *again;
 	char	   *text;
 
+	if (len > 0 && bytes[0] == STORED)
+		return one_stored(bytes + 1, len - 1);
 	if (node == NULL)
 	{
 		if (err.detail[0] == '\0' || err.offset > len)
@@ -123,30 +186,6 @@ fuzz_one(const uint8 *bytes, size_t len)
 		fuzz_fail("canonical text prints as itself");
 
 	if (node->depth < 500)
-	{
-		TimelineBuilder *b = mcdp_timeline_builder_create(CurrentMemoryContext);
-		TimelineView v;
-		CriteriaEnv env = {.at = 400 * day,.label = "shoes",.has_tag = has_tag,.trait = trait,
-			.label_set = label_set,.conditions = conditions,.prior = prior};
-		TimestampTz next;
-		bool		holds;
-
-		for (int i = 0; i < 12; i++)
-			mcdp_timeline_builder_add(b, (390 + i) * day, i % 3 ? "view" : "purchase", i % 3 ? 4 : 8,
-									  i % 2 ? "shoes" : NULL, 5, i % 4 != 0, i * 1.5);
-		mcdp_timeline_open(&v, mcdp_timeline_builder_finish(b));
-		env.timeline = &v;
-		holds = mcdp_criteria_holds(node, &env);
-		if (holds != mcdp_criteria_holds(opened, &env))
-			fuzz_fail("the same rule gives the same answer");
-
-		/* Nothing changes before the instant at which it may. */
-		next = mcdp_criteria_next_change(node, &env);
-		if (next <= env.at)
-			fuzz_fail("the next change is not in the past");
-		env.at = next == PG_INT64_MAX ? 90000 * day : next - 1;
-		if (holds != mcdp_criteria_holds(node, &env))
-			fuzz_fail("the answer does not change before the next change");
-	}
+		evaluate(node, opened);
 	return true;
 }
