@@ -11,6 +11,10 @@ SELECT survivor, merged,
 	   (SELECT array_agg(identifier ORDER BY identifier) FROM identifier_link WHERE profile_id IN (survivor, merged)) AS identifiers,
 	   (SELECT count(*) FROM event WHERE profile_id IN (survivor, merged)) AS events
 FROM pair;
+CREATE TEMP TABLE before AS
+SELECT id, timeline_of(id) AS timeline, tags_of(id) AS tags, s.stage, s.since, s.due_at,
+	   ARRAY(SELECT (journey, key, step, status, due_at)::text FROM journey_state WHERE profile_id = id ORDER BY run_id) AS runs
+FROM pair, unnest(ARRAY[survivor, merged]) id JOIN lifecycle_state s ON s.profile_id = id;
 CREATE TEMP TABLE universe AS SELECT audience('all', '2018-01-03Z') AS before;
 
 SELECT count(merge(survivor, merged, 'test', '2018-01-03Z')) FROM pair;
@@ -49,4 +53,26 @@ BEGIN
 		PERFORM tick('2018-01-03Z');
 	END LOOP;
 END $$;
-SELECT 'merge keeps everything';
+
+-- Undone, in another order: all is as it was before.
+SELECT count(*) FROM (SELECT unmerge(merge_id, false) FROM profile_merge WHERE reason = 'test' ORDER BY hashint8extended(merge_id, 3)) x;
+SELECT count(*) FROM tick('2018-01-03Z');
+DO $$
+DECLARE
+	x record;
+BEGIN
+	FOR x IN
+		SELECT b.id, b.timeline IS DISTINCT FROM timeline_of(b.id) AS timeline, b.tags <> tags_of(b.id) AS tags,
+			   (b.stage, b.since, b.due_at) IS DISTINCT FROM (s.stage, s.since, s.due_at) AS stage,
+			   b.runs <> ARRAY(SELECT (journey, key, step, status, due_at)::text FROM journey_state WHERE profile_id = b.id ORDER BY run_id) AS runs
+		FROM before b LEFT JOIN lifecycle_state s ON s.profile_id = b.id
+	LOOP
+		IF x.timeline OR x.tags OR x.stage OR x.runs THEN
+			RAISE EXCEPTION 'unmerge: profile % is not as before: %', x.id, x;
+		END IF;
+	END LOOP;
+	IF (SELECT u.before FROM universe u) IS DISTINCT FROM audience('all', '2018-01-03Z') THEN
+		RAISE EXCEPTION 'unmerge: the universe is not as before';
+	END IF;
+END $$;
+SELECT 'merge keeps everything, unmerge gives it back';
