@@ -164,7 +164,8 @@ BEGIN
 		INSERT INTO cdp.profile_queue (profile_id, at, cause)
 		SELECT n.profile_id, min(n.at), CASE WHEN n.backfill THEN 'backfill' ELSE 'event' END
 		FROM entry n
-		GROUP BY n.profile_id, n.backfill
+		-- what is told in advance has to be looked at when its time comes
+		GROUP BY n.profile_id, n.backfill, CASE WHEN n.at > _fold_timelines.now THEN n.at END
 	), touched AS (
 		INSERT INTO cdp.segment_dirty (input, members, cause)
 		SELECT 'event', cdp.rb_build_agg(n.profile_id), CASE WHEN n.backfill THEN 'backfill' ELSE 'event' END

@@ -360,8 +360,10 @@ BEGIN
 			FROM unnest(profiles) WITH ORDINALITY u (profile_id, n) LEFT JOIN facts f USING (profile_id);
 
 			PERFORM _lifecycle_batch(profiles, event_at, backfill_at, merge_at, now, false);
-			-- all of them: an event that had been told in advance comes up by its due_at
-			PERFORM _update_purchase_due(profiles, now);
+			PERFORM _update_purchase_due(m.ids, now)
+			FROM (SELECT array_agg(u.id ORDER BY u.id) AS ids FROM unnest(profiles, event_at, backfill_at, merge_at) AS u (id, a, b, c)
+				  WHERE coalesce(u.a, u.b, u.c) IS NOT NULL) m
+			WHERE m.ids IS NOT NULL;
 			PERFORM _rescore_rfm(m.ids)
 			FROM (SELECT rb_build_agg(u.id) AS ids FROM unnest(profiles, merge_at) AS u (id, at) WHERE u.at IS NOT NULL) m
 			WHERE m.ids IS NOT NULL;

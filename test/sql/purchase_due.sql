@@ -125,6 +125,12 @@ SELECT done FROM tick('2026-07-04') WHERE task = 'lifecycle';
 SELECT count(*) FROM purchase_due WHERE label = 'ahead';
 SELECT done FROM tick('2026-07-05') WHERE task = 'lifecycle';
 SELECT count(*) FROM purchase_due WHERE label = 'ahead';
+-- also when it arrives together with something that has happened, and changes no stage
+SELECT track('{user_id:2}', 'purchase', '{"product_id": "today"}', '2026-07-05 06:00') > 0, track('{user_id:2}', 'purchase', '{"product_id": "tomorrow"}', '2026-07-05 18:00') > 0;
+SELECT done FROM tick('2026-07-05 12:00') WHERE task = 'lifecycle';
+SELECT count(*) FILTER (WHERE label = 'today') AS today, count(*) FILTER (WHERE label = 'tomorrow') AS tomorrow FROM purchase_due;
+SELECT done FROM tick('2026-07-05 18:00') WHERE task = 'lifecycle';
+SELECT count(*) FILTER (WHERE label = 'today') AS today, count(*) FILTER (WHERE label = 'tomorrow') AS tomorrow FROM purchase_due;
 
 -- merged: one profile's rows; parted again: as before
 CREATE TEMP TABLE pair AS SELECT resolve('user_id:3') AS a, resolve('user_id:4') AS b;
@@ -134,8 +140,7 @@ SELECT count(*) FROM purchase_due, pair WHERE profile_id = b;
 SELECT sum(done) > 0 FROM tick('2026-07-06');
 SELECT (SELECT orders FROM purchase_due, pair WHERE profile_id = a AND label = '') =
 	   (SELECT count(DISTINCT at) FROM pd_sale WHERE p IN (3, 4) AND at <= '2026-07-01') AS joined, (SELECT count(*) FROM purchase_due, pair WHERE profile_id = b) AS left_over;
-UPDATE profile SET canonical_id = profile_id WHERE profile_id IN (SELECT b FROM pair);
-INSERT INTO profile_queue SELECT unnest(ARRAY[a, b]), '2026-07-06', 'merge' FROM pair;
+SELECT unmerge(m.merge_id, at => '2026-07-06') FROM profile_merge m, pair WHERE m.survivor = a;
 SELECT sum(done) > 0 FROM tick('2026-07-06 01:00');
 SELECT count(*) AS differ FROM (TABLE apart EXCEPT TABLE purchase_due) x;
 

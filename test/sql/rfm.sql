@@ -133,8 +133,7 @@ FROM pair LEFT JOIN rfm_values(timeline_of(a), '2026-03-20') v ON true
 	LEFT JOIN LATERAL (SELECT rfm_segment_of(concat(6 - quantile_score(v.recency, recency_edges), quantile_score(v.frequency, frequency_edges), quantile_score(v.monetary, monetary_edges))) AS segment
 					   FROM rfm_run WHERE model = 'default' ORDER BY at DESC LIMIT 1) x ON true
 	LEFT JOIN LATERAL (SELECT segment FROM rfm_of('drinks', '2026-03-21') WHERE profile_id = a) y ON true, _all_tags_of(a) t WHERE t LIKE 'rfm:%';
-UPDATE profile SET canonical_id = profile_id WHERE profile_id IN (SELECT b FROM pair);
-INSERT INTO profile_queue SELECT unnest(ARRAY[a, b]), '2026-03-21 12:00', 'merge' FROM pair;
+SELECT unmerge(m.merge_id, at => '2026-03-21 12:00') FROM profile_merge m, pair WHERE m.survivor = a;
 SELECT sum(done) > 0 FROM tick('2026-03-21 13:00');
 SELECT count(*) AS wrong FROM before FULL JOIN (SELECT p, array_agg(t ORDER BY t) AS tags FROM pair, unnest(ARRAY[a, b]) p, _all_tags_of(p) t WHERE t LIKE 'rfm:%' GROUP BY p) now USING (p)
 WHERE before.tags IS DISTINCT FROM now.tags;
