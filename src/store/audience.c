@@ -306,7 +306,7 @@ outcome(AudienceRun *run, const PlanNode *node, const Rbuf *candidates)
 	return result;
 }
 
-Rbuf *
+Rbuf	   *
 mcdp_audience(MemoryContext cx, CriteriaNode *rule, const Rbuf *candidates,
 			  TimestampTz at, Oid bitmap_type)
 {
@@ -314,7 +314,7 @@ mcdp_audience(MemoryContext cx, CriteriaNode *rule, const Rbuf *candidates,
 							   at, bitmap_type);
 }
 
-Rbuf *
+Rbuf	   *
 mcdp_audience_among(MemoryContext cx, CriteriaNode *rule, const Rbuf *candidates,
 					uint64 universe, TimestampTz at, Oid bitmap_type)
 {

@@ -4,6 +4,7 @@
  *	  Who satisfies a rule: set-wise for all profiles, point-wise for one.
  *
  *		audience_source.c	tags, traits, timelines, the universe, by SPI
+ *		audience_lookup.c	label sets, priors, rows of events
  *		audience_event.c	conditions on properties, from the events' rows
  *		audience_plan.c		plans, for both ways of asking
  *		audience.c			evaluation of a rule for a set of profiles: sets …
@@ -46,7 +47,7 @@
 /* Canonical profiles that may have more than one leaf (30_tag.sql). */
 #define AUDIENCE_MERGED_TAG		"\001merged"
 
-/* ---- audience_source.c ---- */
+/* ---- audience_source.c, audience_lookup.c ---- */
 
 /* The members of a tag as of "at", as far as its history is kept; in a set of that context. */
 extern Rbuf *mcdp_source_tagged(MemoryContext cx, const char *tag, TimestampTz at);
@@ -148,9 +149,11 @@ extern Rbuf *mcdp_audience_among(MemoryContext cx, CriteriaNode *rule,
 								 const Rbuf *candidates, uint64 universe,
 								 TimestampTz at, Oid bitmap_type);
 
-#define AUDIENCE_SLICES_FROM		32		/* candidates, fewer are looked up */
-#define AUDIENCE_MANY_CANDIDATES	20000	/* from here on, scan a whole trait */
-#define AUDIENCE_SCAN_SHARE			0.125	/* of all profiles: scan all histories */
+#define AUDIENCE_SLICES_FROM		32	/* candidates, fewer are looked up */
+#define AUDIENCE_MANY_CANDIDATES	20000	/* from here on, scan a whole
+											 * trait */
+#define AUDIENCE_SCAN_SHARE			0.125	/* of all profiles: scan all
+											 * histories */
 
 /* ---- audience_fn.c ---- */
 
@@ -174,9 +177,10 @@ typedef struct AudienceRun
 	MemoryContext cx;			/* of this evaluation */
 	Oid			bitmap_type;
 	CriteriaNode *rule;
-	uint64		universe;		/* how many profiles there are, candidates or not */
+	uint64		universe;		/* how many profiles there are, candidates or
+								 * not */
 	TimestampTz at;
-	AudiencePlan	   *plan;
+	AudiencePlan *plan;
 	Rbuf	  **sets;			/* see audience_plan.h; NULL = not yet */
 	AudienceTag *tags;
 } AudienceRun;

@@ -30,7 +30,9 @@
 #define SHARE_EQUAL			0.05
 #define SHARE_RANGE			0.33
 #define SHARE_BEHAVIOUR		0.25
-#define SHARE_TAGS			0.1		/* too many tags to count */
+#define MAX_INDENT			40
+
+#define SHARE_TAGS			0.1 /* too many tags to count */
 
 /* Milliseconds: for a set … */
 #define MS_SET				0.5
@@ -40,7 +42,7 @@
 #define MS_TRAIT_LOOKUP		5e-3	/* per candidate */
 #define MS_HISTORY_SCAN		5e-4	/* per profile there is */
 #define MS_HISTORY_LOOKUP	4e-3	/* per candidate */
-#define MS_PROPERTIES		0.1		/* per candidate */
+#define MS_PROPERTIES		0.1 /* per candidate */
 /* … and for one profile. */
 #define MS_POINT			0.02
 #define MS_POINT_TAG		0.01
@@ -116,7 +118,7 @@ print(Estimating *e, int indent, const char *what, const CriteriaNode *rule, dou
 {
 	if (e->out == NULL)
 		return;
-	appendStringInfoSpaces(e->out, 2 * indent);
+	appendStringInfoSpaces(e->out, 2 * Min(indent, MAX_INDENT));
 	appendStringInfoString(e->out, what);
 	if (rule != NULL)
 		appendStringInfo(e->out, " %s", mcdp_criteria_print(rule));
@@ -134,7 +136,7 @@ print_parent(Estimating *e, int indent, const char *what, double in, double foun
 	if (e->out == NULL)
 		return;
 	initStringInfo(&line);
-	appendStringInfoSpaces(&line, 2 * indent);
+	appendStringInfoSpaces(&line, 2 * Min(indent, MAX_INDENT));
 	appendStringInfo(&line, "%s: %.0f -> %.0f\n", what, rint(in), rint(found));
 	appendStringInfoString(&line, e->out->data + at);
 	e->out->len = at;

@@ -33,7 +33,8 @@
 typedef struct Wanted
 {
 	const CriteriaEvent *event;
-	uint8	   *marks;			/* a byte per event of the timeline in hand; NULL = all 0 */
+	uint8	   *marks;			/* a byte per event of the timeline in hand;
+								 * NULL = all 0 */
 } Wanted;
 
 struct EventConditions
@@ -46,7 +47,8 @@ struct EventConditions
 	TimestampTz at;
 	Datum		names;			/* text[] */
 	Datum		rule;			/* its text */
-	SPITupleTable *rows;		/* of the last fetch, by profile and in timeline order */
+	SPITupleTable *rows;		/* of the last fetch, by profile and in
+								 * timeline order */
 	uint64		nrows;
 };
 

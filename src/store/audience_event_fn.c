@@ -27,7 +27,8 @@ typedef struct OpenConditions
 {
 	const CriteriaEvent **events;
 	int			n;
-	bool		any;			/* items have properties of their own: no answer here */
+	bool		any;			/* items have properties of their own: no
+								 * answer here */
 } OpenConditions;
 
 static void

@@ -111,7 +111,7 @@ call_audience(FunctionCallInfo fcinfo, bool suppress, MemoryContext cx, Rbuf **m
 						 suppress, cx, members);
 }
 
-Rbuf *
+Rbuf	   *
 mcdp_audience_of_all_kinds(MemoryContext cx, CriteriaNode *rule, TimestampTz at)
 {
 	Rbuf	   *result = mcdp_rbuf_create(cx);

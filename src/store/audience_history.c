@@ -265,7 +265,11 @@ mcdp_audience_histories(AudienceRun *run, Rbuf *result, Rbuf *seen)
 		mcdp_rbuf_and(split, candidates);
 		sole = mcdp_rbuf_copy(run->cx, candidates);
 		mcdp_rbuf_andnot(sole, split);
-		/* One scan of all is cheaper than looking up many; it needs to know whom to skip. */
+
+		/*
+		 * One scan of all is cheaper than looking up many; it needs to know
+		 * whom to skip.
+		 */
 		if (mcdp_rbuf_cardinality(sole) > run->universe * AUDIENCE_SCAN_SHARE)
 		{
 			run->sets[0] = sole;

@@ -21,7 +21,7 @@
 static void
 number_term(const CriteriaNode *node, void *arg)
 {
-	AudiencePlan	   *plan = arg;
+	AudiencePlan *plan = arg;
 
 	unconstify(CriteriaNode *, node)->set = plan->nsets++;
 }
@@ -87,7 +87,7 @@ make_node(AudiencePlan *plan, CriteriaNode *rule)
 AudiencePlan *
 mcdp_plan_make(CriteriaNode *rule)
 {
-	AudiencePlan	   *plan = palloc(sizeof(AudiencePlan));
+	AudiencePlan *plan = palloc(sizeof(AudiencePlan));
 
 	plan->nsets = 1;
 	plan->root = make_node(plan, rule);

@@ -41,7 +41,8 @@ typedef struct PlanNode
 {
 	const CriteriaNode *rule;
 	PlanCost	cost;			/* of its dearest part */
-	struct PlanNode *child;		/* operands of AND, OR, NOT, the cheap ones first */
+	struct PlanNode *child;		/* operands of AND, OR, NOT, the cheap ones
+								 * first */
 	struct PlanNode *next;
 	int			set;			/* number of the set kept for it; 0 = none */
 } PlanNode;

@@ -123,7 +123,7 @@ open_probe(FunctionCallInfo fcinfo)
 	ArrayType  *array;
 	Datum	   *values;
 	bool	   *nulls;
-	AudiencePlan	   *plan;
+	AudiencePlan *plan;
 	Rbuf	  **sets;
 	int			n;
 	int16		typlen;

@@ -42,8 +42,10 @@
 
 PG_FUNCTION_INFO_V1(mcdp_matches_support);
 
-#define MAX_LOOKUPS		0.1		/* per row of the table; many cost more than reading it */
-#define UNITS_PER_MS	100		/* of the planner's costs: a page read in order is 0.01 ms */
+#define MAX_LOOKUPS		0.1		/* per row of the table; many cost more than
+								 * reading it */
+#define UNITS_PER_MS	100		/* of the planner's costs: a page read in
+								 * order is 0.01 ms */
 #define UNKNOWN_SHARE	0.05	/* of a rule that is no constant */
 #define UNKNOWN_MS		10
 
@@ -77,7 +79,7 @@ share_found(Node *rule)
 }
 
 static Node *
-index_condition(SupportRequestIndexCondition *req)
+index_condition(SupportRequestIndexCondition * req)
 {
 	Oid			argtypes[2];
 	List	   *args;

@@ -105,7 +105,8 @@ typedef enum CriteriaWindowType
 {
 	CRITERIA_ALWAYS = 0,		/* no window given: event.at <= at */
 	CRITERIA_WITHIN = 1,		/* 30d: at - older < event.at <= at */
-	CRITERIA_AGO = 2,			/* 60d..30d: at - older <= event.at < at - newer */
+	CRITERIA_AGO = 2,			/* 60d..30d: at - older <= event.at < at -
+								 * newer */
 	CRITERIA_DATES = 3			/* since <= event.at < until, cut at "at" */
 } CriteriaWindowType;
 
@@ -182,7 +183,8 @@ typedef struct CriteriaNode
 	CriteriaWindow window;		/* the same; SEQ */
 	CriteriaStep *steps;		/* SEQ */
 
-	int			set;			/* for the evaluation of sets, store/audience_plan.h */
+	int			set;			/* for the evaluation of sets,
+								 * store/audience_plan.h */
 } CriteriaNode;
 
 /* Why a text is no rule. */
@@ -203,7 +205,7 @@ extern CriteriaNode *mcdp_criteria_parse(const char *text, size_t len, CriteriaE
 
 /* Canonical text of a rule or of a part of it; and of a value. */
 extern char *mcdp_criteria_print(const CriteriaNode *node);
-extern const char *mcdp_criteria_measure_name(CriteriaMeasure measure);	/* "count" */
+extern const char *mcdp_criteria_measure_name(CriteriaMeasure measure); /* "count" */
 extern void mcdp_criteria_print_const(StringInfo out, const CriteriaConst *value);
 
 /* Stored form of a tree, and back (CurrentMemoryContext; nothing points into the argument). */
@@ -247,8 +249,8 @@ typedef struct CriteriaEnv
 	bool		(*has_tag) (void *arg, const CriteriaNode *node);
 
 	/*
-	 * False = no such trait; a JSON number, string, boolean → the type of that
-	 * name, anything else OTHER.
+	 * False = no such trait; a JSON number, string, boolean → the type of
+	 * that name, anything else OTHER.
 	 */
 	bool		(*trait) (void *arg, const CriteriaNode *node, CriteriaConst *out);
 
@@ -265,7 +267,10 @@ typedef struct CriteriaEnv
 	 */
 	const uint8 *(*conditions) (void *arg, const CriteriaEvent *event);
 
-	/* Prior of due(event), due(event[label]), due(event[@set]) as "@set"; *out says "none" before. */
+	/*
+	 * Prior of due(event), due(event[label]), due(event[@set]) as "@set";
+	 * *out says "none" before.
+	 */
 	void		(*prior) (void *arg, const char *event, const char *label, struct McdpPriorGap *out);
 	void	   *arg;
 } CriteriaEnv;

@@ -41,10 +41,10 @@ typedef struct CriteriaScan
 	uint32		last;
 	int			event;			/* code, -1 = every event */
 	int			label;			/* code, -1 = every label */
-	const uint8 *conditions;	/* a byte per event of the timeline, not 0: its
-								 * properties satisfy; NULL = not asked */
-	uint8	   *in_set;			/* CriteriaInSet by code of the label; NULL = no
-								 * label set */
+	const uint8 *conditions;	/* a byte per event of the timeline, not 0:
+								 * its properties satisfy; NULL = not asked */
+	uint8	   *in_set;			/* CriteriaInSet by code of the label; NULL =
+								 * no label set */
 	const char *set;
 	const CriteriaEnv *env;
 } CriteriaScan;

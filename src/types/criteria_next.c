@@ -120,7 +120,8 @@ static void
 next_of_window(NextChange *n, const CriteriaEvent *event, const Events *e, const CriteriaWindow *window)
 {
 	if (has_ages(event))
-		may_change(n, mcdp_criteria_after(n->env.at, 1));	/* which date is not known */
+		may_change(n, mcdp_criteria_after(n->env.at, 1));	/* which date is not
+															 * known */
 	next_to_be(n, e, 0, 0);
 	switch (window->type)
 	{
