@@ -86,7 +86,8 @@ LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT l.canonical_id, cdp.timeline_agg(x.timeline)
 	FROM cdp.rb_iterate(candidates) AS c (id)
-	JOIN cdp.profile l ON l.canonical_id = c.id
+	CROSS JOIN LATERAL (SELECT o.profile_id, o.canonical_id FROM cdp.profile o WHERE o.canonical_id = c.id
+						OFFSET 0) AS l		-- by index, however many profiles there are
 	CROSS JOIN LATERAL (
 		SELECT p.timeline FROM cdp.timeline_part p WHERE p.profile_id = l.profile_id
 		UNION ALL

@@ -172,10 +172,17 @@ BEGIN
 			  FROM cdp.profile_timeline t) d(id, next_at)
 		WHERE d.next_at IS NOT NULL GROUP BY d.next_at;
 	ELSIF cdp._criteria_events(criteria) <> '{}' THEN
+		-- Nearly everybody has one part, which is read as it is.
+		SELECT coalesce(cdp.rb_build_agg(p.profile_id), '{}') INTO listed
+		FROM cdp.timeline_part p
+		WHERE p.sole AND touched OPERATOR(cdp.@>) p.profile_id AND NOT EXISTS (SELECT FROM cdp.event_tail t WHERE t.profile_id = p.profile_id);
 		RETURN QUERY
 		SELECT d.next_at, cdp.rb_build_agg(d.id)
 		FROM (SELECT t.profile_id, cdp._criteria_next(_criteria_dues.criteria, t.timeline, _criteria_dues.at, NULL, lookups)
-			  FROM cdp._timelines_of(touched) t) d(id, next_at)
+			  FROM cdp.timeline_part t WHERE t.part = 0 AND listed OPERATOR(cdp.@>) t.profile_id
+			  UNION ALL
+			  SELECT t.profile_id, cdp._criteria_next(_criteria_dues.criteria, t.timeline, _criteria_dues.at, NULL, lookups)
+			  FROM cdp._timelines_of(cdp.rb_andnot(touched, listed)) t) d(id, next_at)
 		WHERE d.next_at IS NOT NULL GROUP BY d.next_at;
 	END IF;
 	IF dated <> '{}' THEN
