@@ -27,6 +27,10 @@ RETURN timestamptz '2026-01-01Z' + make_interval(hours => dice('at', n, 1200));
 CREATE FUNCTION deliver(n int) RETURNS bigint LANGUAGE sql
 RETURN cdp.track(coalesce(nullif(names(n), '{}'), ARRAY['user_id:u' || n % 90]::cdp.identifier[]), (ARRAY['purchase', 'view', 'cart'])[1 + n % 3],
 	jsonb_build_object('value', n, 'product_id', 'p' || n % 4), happened(n), 'm' || n, participants => ARRAY['store:S' || n % 3]::cdp.identifier[]);
+-- Profiles that nothing else names, and what their tags are to be.
+SELECT cdp.identify(ARRAY['user_id:toggled' || n]::cdp.identifier[], at => '2026-01-01Z') FROM generate_series(1, 30) n;
+CREATE TABLE truth (profile_id bigint, tag text, present boolean, PRIMARY KEY (profile_id, tag));
+INSERT INTO truth SELECT cdp.resolve('user_id:toggled' || n), 'toggled' || t, false FROM generate_series(1, 30) n, generate_series(1, 3) t;
 INSERT INTO cdp.inbox (payload)
 SELECT jsonb_build_object('type', 'track', 'messageId', 'i' || n, 'event', 'purchase', 'userId', 'u' || dice('iu', n, 120), 'anonymousId', 'a' || dice('ia', n, 400),
 	'timestamp', to_char(happened(n), 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), 'properties', jsonb_build_object('value', n)) FROM generate_series(1, 1500) n;
@@ -39,6 +43,10 @@ SQL
 my %script = (
 	track => "\\set n random(1, 1500)\nSELECT deliver(:n);\n",
 	drain => "SELECT cdp.ingest_inbox(15);\n",
+	toggle => "\\set n random(1, 30)\n\\set t random(1, 3)\n"
+	  . "WITH x AS (UPDATE truth SET present = NOT present WHERE profile_id = (SELECT cdp.resolve('user_id:toggled' || :n)) AND tag = 'toggled' || :t RETURNING *)\n"
+	  . "SELECT CASE WHEN present THEN cdp.tag(profile_id, tag) ELSE cdp.untag(profile_id, tag) END FROM x;\n",
+	fold => "SELECT cdp._fold_tags('2026-03-01Z', 20);\n",
 	clock => "CALL cdp.run('2026-03-01Z', '1 s');\n",
 	tag => "\\set n random(1, 60)\nSELECT cdp.tag(profile_id, (ARRAY['vip', 'city:a', 'city:b'])[1 + :n % 3]) FROM cdp.profile WHERE profile_id = :n;\n"
 	  . "SELECT cdp.untag(profile_id, 'vip') FROM cdp.profile WHERE profile_id = :n + 1;\n"
@@ -89,6 +97,9 @@ my %none = (
 		WHERE tagged(chr(1) || 'kind:' || kind) <> (SELECT rb_build_agg(profile_id) FROM profile p WHERE p.kind = k.kind AND canonical_id = profile_id)},
 	'one value of an exclusive key' => q{SELECT count(*) FROM (SELECT FROM profile p, unnest(tags_of(p.profile_id)) t WHERE canonical_id = profile_id AND t LIKE 'city:%'
 		GROUP BY profile_id HAVING count(*) > 1) x},
+	'every toggled tag is as the last commit left it' => q{SELECT count(*) FROM truth WHERE has_tag(profile_id, tag) <> present},
+	'and nobody else has one' => q{SELECT count(*) FROM generate_series(1, 3) t, rb_iterate(tagged('toggled' || t)) p
+		WHERE NOT EXISTS (SELECT FROM truth WHERE profile_id = p AND tag = 'toggled' || t AND present)},
 	'no tags on merged profiles' => 'SELECT count(*) FROM profile p, _all_tags_of(p.profile_id) WHERE canonical_id <> profile_id',
 	'stages follow the timelines' => q{SELECT count(*) FROM profile p LEFT JOIN lifecycle_state s USING (profile_id)
 		WHERE p.kind = 'person' AND p.canonical_id = p.profile_id AND s.stage IS DISTINCT FROM lifecycle(timeline_of(p.profile_id), '2026-03-01Z')},
