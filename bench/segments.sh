@@ -184,6 +184,7 @@ behaviour() {
 	at="timestamptz '2026-03-25Z'"
 	window="event = 'purchase' AND at > $at - interval '30 days' AND at <= $at"
 	{
+		echo 'SET max_parallel_workers_per_gather = 4;'
 		echo '\\timing on'
 		for run in $(seq 0 "$RUNS"); do
 			echo "SELECT cdp.audience_count('vip & count(purchase, 30d) >= 2 & !city:x', $at);"
@@ -219,7 +220,7 @@ behaviour_report() {
 
 	\`vip & count(purchase, 30d) >= 2 & !city:x\` over $ACTIVE profiles with $EVENTS events (10 % and 2 % have the tags; $(cat "$dir/answer.behaviour.cdp") profiles): **$(best behaviour cdp) ms**.
 	Plain SQL, all purchases of the 30 days from an index \`(event, at) INCLUDE (profile_id)\`, grouped and joined: $(cell behaviour sql)
-	each candidate's purchases from an index \`(profile_id, event, at)\`: $(cell behaviour probe) Both with 4 parallel workers.
+	each candidate's purchases from an index \`(profile_id, event, at)\`: $(cell behaviour probe) All with up to 4 parallel workers.
 	REPORT
 }
 
