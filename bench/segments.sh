@@ -11,7 +11,7 @@
 # tags for SECONDS, against a row to a tag and a row to 65,536 profiles.
 # Answers must agree.  Prints Markdown.
 #
-#	PARTS="sets behaviour churn" PROFILES=10000000 RUNS=9 ROUNDS=3 sh bench/segments.sh
+#	PARTS="sets behaviour refresh churn" PROFILES=10000000 RUNS=9 ROUNDS=3 sh bench/segments.sh
 #
 # RIVAL_STAGE: a tree that "make install DESTDIR=..." of pg_roaringbitmap made,
 # for a server that has it not installed.  NPM_DIR: a folder where "npm install
@@ -19,7 +19,7 @@
 # server running.
 set -eu
 
-: "${PARTS:=sets behaviour churn}" "${PROFILES:=10000000}" "${WORKERS:=4}" "${RUNS:=9}" "${ROUNDS:=3}"
+: "${PARTS:=sets behaviour refresh churn}" "${PROFILES:=10000000}" "${WORKERS:=4}" "${RUNS:=9}" "${ROUNDS:=3}"
 : "${RIVAL_STAGE:=}" "${NPM_DIR:=}" "${CLIENTS:=4}" "${SECONDS_EACH:=30}" "${EVENTS:=20000000}" "${ACTIVE:=1000000}"
 top=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=bench/server
@@ -171,7 +171,7 @@ sets_report() {
 behaviour() {
 	say "making $EVENTS events of $ACTIVE profiles"
 	psql -v events="$EVENTS" -v profiles="$ACTIVE" -v workers="$WORKERS" -f "$top/bench/timeline.sql"
-	psql <<-SQL
+	psql >/dev/null <<-SQL
 	INSERT INTO cdp.timeline_part (profile_id, part, timeline) SELECT profile_id, 0, cdp.timeline_agg(at, event, value) FROM events GROUP BY profile_id ORDER BY profile_id;
 	SELECT count(cdp.tag(cdp.rb_range(b, 1, $ACTIVE + 1), CASE tag WHEN 40 THEN 'vip' ELSE 'city:x' END)) FROM tag_bitmap WHERE tag IN (40, 80);
 	CREATE TABLE has_tag AS SELECT CASE tag WHEN 40 THEN 'vip' ELSE 'city:x' END AS tag, i::int AS profile_id
@@ -221,6 +221,36 @@ behaviour_report() {
 	\`vip & count(purchase, 30d) >= 2 & !city:x\` over $ACTIVE profiles with $EVENTS events (10 % and 2 % have the tags; $(cat "$dir/answer.behaviour.cdp") profiles): **$(best behaviour cdp) ms**.
 	Plain SQL, all purchases of the 30 days from an index \`(event, at) INCLUDE (profile_id)\`, grouped and joined: $(cell behaviour sql)
 	each candidate's purchases from an index \`(profile_id, event, at)\`: $(cell behaviour probe) All with up to 4 parallel workers.
+	REPORT
+}
+
+# --- refreshing a segment, after "behaviour" ----------------------------------------------
+# Once in full, then after a thousandth of the profiles changed a tag that matters.
+refresh() {
+	rule='vip & count(purchase, 30d) >= 2 & !city:x'
+	{
+		echo "SELECT count(cdp.define_segment('active', '$rule', at => $at));"
+		echo '\\timing on'
+		echo "SELECT entered FROM cdp.refresh_segments('active', $at);"
+		for run in 1 2 3; do
+			echo '\\timing off'
+			echo "SELECT count(CASE WHEN cdp.has_tag(p, 'vip') THEN cdp.untag(p, 'vip') ELSE cdp.tag(p, 'vip') END) FROM generate_series($run, $ACTIVE, 1000) p;"
+			echo '\\timing on'
+			echo "SELECT entered + exited FROM cdp.refresh_segments('active', $at + interval '$run s');"
+		done
+		echo '\\timing off'
+		echo "SELECT cdp.rb_equals(cdp.segment_members('active'), cdp.audience('$rule', $at + interval '3 s'));"
+	} | psql -f - >"$dir/out.refresh"
+	[ "$(tail -1 "$dir/out.refresh")" = t ] || { say 'the segment is wrong'; exit 1; }
+	sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p' "$dir/out.refresh" >"$dir/times.refresh"
+	full_ms=$(head -1 "$dir/times.refresh")
+	delta_ms=$(tail -n +2 "$dir/times.refresh" | sort -n | head -1)
+	say "refresh: full $full_ms ms, 0.1 % changed $delta_ms ms"
+}
+refresh_report() {
+	cat <<-REPORT
+
+	Kept as a segment, the first refresh takes $full_ms ms; after $((ACTIVE / 1000)) of $ACTIVE profiles gained or lost the tag, $delta_ms ms ($(awk "BEGIN { printf \"%.1f\", 100 * $delta_ms / $full_ms }") %).
 	REPORT
 }
 

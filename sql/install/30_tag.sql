@@ -356,32 +356,7 @@ COMMENT ON FUNCTION cdp.untag(bigint, text, timestamptz) IS 'takes a tag away fr
 -- bulk changes
 
 CREATE FUNCTION cdp._write_chunks(name text, added cdp.bitmap, removed cdp.bitmap) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
-#variable_conflict use_column
-DECLARE
-	c record;
-BEGIN
-	-- One by one and ascending, each row locked by the statement that writes it.
-	FOR c IN SELECT s.chunk, s.added_members, s.removed_members
-			 FROM cdp._chunk_split(_write_chunks.added, _write_chunks.removed) s
-	LOOP
-		IF c.added_members IS NOT NULL THEN
-			INSERT INTO cdp.tag_chunk AS t (tag, chunk, members)
-			VALUES (_write_chunks.name, c.chunk, cdp._chunk_apply(NULL, c.added_members, c.removed_members))
-			ON CONFLICT (tag, chunk) DO UPDATE SET members = cdp._chunk_apply(t.members, c.added_members, c.removed_members)
-			WHERE t.members <> cdp._chunk_apply(t.members, c.added_members, c.removed_members);
-		ELSE
-			UPDATE cdp.tag_chunk t SET members = cdp._chunk_apply(t.members, NULL, c.removed_members)
-			WHERE t.tag = _write_chunks.name AND t.chunk = c.chunk
-				AND t.members <> cdp._chunk_apply(t.members, NULL, c.removed_members);
-		END IF;
-		IF c.removed_members IS NOT NULL THEN
-			DELETE FROM cdp.tag_chunk t
-			WHERE t.tag = _write_chunks.name AND t.chunk = c.chunk AND octet_length(t.members) = 1;
-		END IF;
-	END LOOP;
-END
-$$;
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__write_chunks';
 COMMENT ON FUNCTION cdp._write_chunks(text, cdp.bitmap, cdp.bitmap) IS 'changes the chunks of one tag; the caller has dealt with the pending rows';
 
 -- names ascending and without repeats; a set may be NULL.
