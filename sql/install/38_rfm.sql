@@ -227,23 +227,36 @@ CREATE FUNCTION cdp._score_rfm(model cdp.rfm_model_effective, among cdp.bitmap, 
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET jit = off AS $$
 DECLARE
 	run rfm_run;
+	everybody text := chr(1) || 'kind:' || model.kind;
+	known bitmap;
 	segments text[];
 	members bitmap[];
 	names text[];
 	added bitmap[];
 	removed bitmap[];
 BEGIN
-	EXECUTE format('SELECT array_agg(g.segment), array_agg(g.members), coalesce(sum(g.n), 0), min(g.r), min(g.f), min(g.m)
+	EXECUTE format('SELECT array_agg(g.segment), array_agg(g.members), coalesce(sum(g.n), 0), min(g.r), min(g.f), min(g.m), tagged($9)
 		FROM (SELECT x.segment, rb_build_agg(x.id) AS members, count(*) AS n, min(x.recency_edges) AS r, min(x.frequency_edges) AS f, min(x.monetary_edges) AS m
 			  FROM (%s) x GROUP BY x.segment) g',
 		_rfm_query(format('SELECT t.profile_id, t.timeline FROM %s t JOIN profile p ON p.profile_id = t.profile_id WHERE p.kind = %L AND p.erased_at IS NULL AND NOT p.suppressed',
 						  CASE WHEN among IS NULL THEN 'profile_timeline' ELSE '_timelines_of($8)' END, model.kind)))
-	INTO segments, members, run.profiles, run.recency_edges, run.frequency_edges, run.monetary_edges
-	USING at, model.event, model.within, model.labels, recency_edges, frequency_edges, monetary_edges, among;
+	INTO segments, members, run.profiles, run.recency_edges, run.frequency_edges, run.monetary_edges, known
+	USING at, model.event, model.within, model.labels, recency_edges, frequency_edges, monetary_edges, among, everybody;
+
+	IF among IS NULL THEN
+		-- Nobody is merged from here on; who was meanwhile gets no tag, and is scored again with the other one.
+		LOCK TABLE profile_merge IN SHARE MODE;
+		SELECT array_agg(rb_and(m.ids, tagged(everybody)) ORDER BY m.n) INTO members FROM unnest(members) WITH ORDINALITY AS m (ids, n);
+		known := rb_xor(known, tagged(everybody));
+		INSERT INTO profile_queue (profile_id, at, cause)
+		SELECT p.canonical_id, _score_rfm.at, 'merge' FROM profile p
+		WHERE p.profile_id IN (SELECT rb_iterate(known) UNION SELECT m.survivor FROM profile_merge m WHERE m.merged IN (SELECT rb_iterate(known)))
+		GROUP BY p.canonical_id;
+	END IF;
 
 	-- tags of other kinds have the same names
 	WITH other AS MATERIALIZED (
-		SELECT coalesce(rb_or_agg(tagged(k)), '{}') AS ids FROM _tags_of_key(chr(1) || 'kind') k WHERE k <> chr(1) || 'kind:' || model.kind
+		SELECT coalesce(rb_or_agg(tagged(k)), '{}') AS ids FROM _tags_of_key(chr(1) || 'kind') k WHERE k <> everybody
 	), target AS (
 		SELECT model.prefix || s.segment AS tag, s.ids FROM unnest(segments, members) AS s (segment, ids) WHERE s.segment IS NOT NULL
 		UNION ALL
@@ -405,6 +418,7 @@ DECLARE
 	names text[];
 BEGIN
 	IF EXISTS (SELECT FROM rfm_run) THEN
+		LOCK TABLE profile_merge IN ROW EXCLUSIVE MODE;		-- before any tag: see _score_rfm
 		names := ARRAY(SELECT t COLLATE "C" FROM _all_tags_of(merged) t WHERE starts_with(t, 'rfm:') ORDER BY 1);
 		PERFORM _change_tags(names, array_fill('{}'::bitmap, ARRAY[cardinality(names)]),
 							 array_fill(rb_build(ARRAY[merged]), ARRAY[cardinality(names)]), at, 'merge');
