@@ -360,7 +360,7 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__write_chunks';
 COMMENT ON FUNCTION cdp._write_chunks(text, cdp.bitmap, cdp.bitmap) IS 'changes the chunks of one tag; the caller has dealt with the pending rows';
 
 -- names ascending and without repeats; a set may be NULL.
-CREATE FUNCTION cdp._change_tags(names text[], added cdp.bitmap[], removed cdp.bitmap[], at timestamptz, cause text) RETURNS void
+CREATE FUNCTION cdp._change_tags(names text[], added cdp.bitmap[], removed cdp.bitmap[], at timestamptz, cause text, few int DEFAULT 1000) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -380,7 +380,7 @@ BEGIN
 	FOR i IN 1 .. cardinality(names) LOOP
 		changes := changes + coalesce(cdp.rb_cardinality(added[i]), 0) + coalesce(cdp.rb_cardinality(removed[i]), 0);
 	END LOOP;
-	IF changes <= 1000 THEN
+	IF changes <= few THEN
 		FOR i IN 1 .. cardinality(names) LOOP
 			keep := cdp._keeps_history(names[i]);
 			FOR c IN SELECT a.id, true AS present FROM cdp.rb_iterate(added[i]) AS a(id)
@@ -426,14 +426,14 @@ BEGIN
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION cdp._change_tags(text[], cdp.bitmap[], cdp.bitmap[], timestamptz, text) IS 'changes tags of canonical profiles: few changes as pending rows, many in the chunks; tells journeys what really changed';
+COMMENT ON FUNCTION cdp._change_tags(text[], cdp.bitmap[], cdp.bitmap[], timestamptz, text, int) IS 'changes tags of canonical profiles: few changes as pending rows, many in the chunks; tells journeys what really changed';
 
-CREATE FUNCTION cdp._tag_changes(tag text, added cdp.bitmap, removed cdp.bitmap, at timestamptz, cause text) RETURNS void
+CREATE FUNCTION cdp._tag_changes(tag text, added cdp.bitmap, removed cdp.bitmap, at timestamptz, cause text, few int DEFAULT 1000) RETURNS void
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
 BEGIN ATOMIC
-	SELECT cdp._change_tags(ARRAY[tag], ARRAY[added], ARRAY[removed], at, cause);
+	SELECT cdp._change_tags(ARRAY[tag], ARRAY[added], ARRAY[removed], at, cause, few);
 END;
-COMMENT ON FUNCTION cdp._tag_changes(text, cdp.bitmap, cdp.bitmap, timestamptz, text) IS 'changes a maintained tag; journeys hear of it when the cause is event, tag or time';
+COMMENT ON FUNCTION cdp._tag_changes(text, cdp.bitmap, cdp.bitmap, timestamptz, text, int) IS 'changes a maintained tag; journeys hear of it when the cause is event, tag or time';
 
 CREATE FUNCTION cdp._canonical_set(audience cdp.bitmap) RETURNS cdp.bitmap
 LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$

@@ -312,7 +312,8 @@ BEGIN
 			changed := cdp.rb_andnot(changed, one);
 			INSERT INTO cdp.segment_change (segment, at, entered, exited, cause, tick_no)
 			VALUES (s.name, _refresh_segment.at, cdp.rb_and(one, new), cdp.rb_andnot(one, new), causes[i], _refresh_segment.batch);
-			PERFORM cdp._tag_changes(cdp._segment_tag(s.name), cdp.rb_and(one, new), cdp.rb_andnot(one, new), _refresh_segment.at, causes[i]);
+			-- nobody else changes this tag: its chunks are cheaper than a row for each
+			PERFORM cdp._tag_changes(cdp._segment_tag(s.name), cdp.rb_and(one, new), cdp.rb_andnot(one, new), _refresh_segment.at, causes[i], 50);
 			INSERT INTO cdp.segment_work (batch, input, members, cause)
 			SELECT _refresh_segment.batch, 'tag:' || cdp._segment_tag(s.name), one, causes[i]
 			WHERE EXISTS (SELECT FROM cdp.segment g WHERE ('tag:' || cdp._segment_tag(s.name)) = ANY (g.inputs));
