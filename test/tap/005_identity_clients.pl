@@ -1,0 +1,136 @@
+# Eight clients name overlapping identifiers while backends are terminated and
+# killed: in the end who is who is what the calls that were committed say.
+#
+# MCDP_CLIENT_SECONDS: how long the clients work (default 7).
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time sleep);
+
+my $seconds = $ENV{MCDP_CLIENT_SECONDS} || 7;
+my $node = PostgreSQL::Test::Cluster->new('clients');
+$node->init;
+$node->append_conf('postgresql.conf', "timezone = 'UTC'\njit = off\nrestart_after_crash = on\ndeadlock_timeout = 200ms\nlog_min_messages = warning");
+$node->start;
+
+# A call and its row in "said" are one transaction: "said" is what counts.
+$node->safe_psql('postgres', <<'SQL');
+CREATE EXTENSION marketing_cdp;
+CREATE TABLE said (what text, names text[], message_id text);
+CREATE FUNCTION pick(n int) RETURNS text LANGUAGE sql IMMUTABLE
+RETURN CASE n % 3 WHEN 0 THEN 'user_id:u' WHEN 1 THEN 'anonymous_id:a' ELSE 'email:e' END || n / 3 || CASE n % 3 WHEN 2 THEN '@example.com' ELSE '' END;
+CREATE FUNCTION say_identify(names text[]) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE id bigint := cdp.identify(names::cdp.identifier[], at => '2026-01-01');
+BEGIN INSERT INTO said VALUES ('identify', names); RETURN id; END $$;
+CREATE FUNCTION say_track(names text[], nr int) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE id bigint := cdp.track(names::cdp.identifier[], 'view', jsonb_build_object('value', nr), timestamptz '2026-01-01Z' + nr * interval '1 minute', 'm' || nr);
+BEGIN INSERT INTO said VALUES ('track', names, 'm' || nr); RETURN id; END $$;
+CREATE FUNCTION say_merge(a text, b text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE one bigint := cdp.resolve(a); other bigint := cdp.resolve(b); id bigint;
+BEGIN
+	IF one IS NULL OR other IS NULL THEN RETURN NULL; END IF;
+	id := cdp.merge(one, other);
+	INSERT INTO said VALUES ('merge', ARRAY[a, b]); RETURN id;
+END $$;
+CREATE SEQUENCE message_nr;
+CREATE FUNCTION deliver(n int) RETURNS void LANGUAGE sql AS $$
+	INSERT INTO cdp.inbox (payload)
+	SELECT jsonb_build_object('type', CASE WHEN nr % 5 = 0 THEN 'identify' ELSE 'track' END, 'messageId', 'i' || nr, 'event', 'cart',
+			'userId', 'u' || (n + nr * 7) % 3000, 'timestamp', '2026-02-01T00:00:00Z')
+		|| CASE nr % 3 WHEN 0 THEN jsonb_build_object('anonymousId', 'a' || (n * 3 + nr * 11) % 3000) ELSE '{}' END
+		|| CASE nr % 7 WHEN 0 THEN jsonb_build_object('traits', jsonb_build_object('age', nr)) ELSE '{}' END
+	FROM (SELECT nextval('message_nr') AS nr FROM generate_series(1, 20)) s;
+	INSERT INTO said
+	SELECT 'inbox', array_remove(ARRAY['user_id:' || (payload ->> 'userId'), 'anonymous_id:' || (payload ->> 'anonymousId')], NULL), payload ->> 'messageId'
+	FROM cdp.inbox WHERE payload ->> 'messageId' > '' AND xmin = pg_current_xact_id()::xid;
+$$;
+SQL
+
+# Track messages are delivered twice and more often; their names are always the same.
+my %script = (
+	identify => "\\set a random(0, 9999)\n\\set b random(0, 9999)\nSELECT say_identify(ARRAY[pick(:a), pick(:b)]);\n",
+	three => "\\set a random(0, 9999)\n\\set b random(0, 9999)\n\\set c random(10000, 30000)\nSELECT say_identify(ARRAY[pick(:a), pick(:b), pick(:c)]);\n",
+	track => "\\set n random(1, 3000)\nSELECT say_track(ARRAY[pick(:n * 7 % 10000), pick(:n * 13 % 10000)], :n);\n",
+	merge => "\\set a random(0, 9999)\n\\set b random(0, 9999)\nSELECT say_merge(pick(:a), pick(:b));\n",
+	deliver => "\\set n random(0, 2999)\nSELECT deliver(:n);\n",
+	drain => "SELECT cdp.ingest_inbox(100);\n",
+	clock => "CALL cdp.run('2026-03-01Z', '100 ms');\n",
+);
+my %weight = (identify => 8, three => 4, track => 8, merge => 1, deliver => 1, drain => 2, clock => 1);
+my $dir = PostgreSQL::Test::Utils::tempdir;
+my @files;
+for my $name (sort keys %script)
+{
+	append_to_file("$dir/$name.sql", $script{$name});
+	push @files, '-f', "$dir/$name.sql\@$weight{$name}";
+}
+
+srand(20260101);
+my ($terminated, $crashes, $calls, $round, $deadlocks) = (0, 0, 0, 0, 0);
+my $until = time + $seconds;
+while (time < $until || $round < 2)
+{
+	my ($out, $err) = ('', '');
+	$round++;
+	my $storm = IPC::Run::start([ 'pgbench', '-n', '-c', '8', '-j', '2', '-T', '30', '--random-seed', $round, @files, $node->connstr('postgres') . ' application_name=storm' ],
+		'>', \$out, '2>', \$err, IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+	$node->poll_query_until("postgres", "SELECT count(*) >= 8 FROM pg_stat_activity WHERE application_name = 'storm'")
+		or BAIL_OUT("no clients: $err");
+	for (1 .. 3)
+	{
+		sleep(0.2 + rand(0.6));
+		$terminated += $node->safe_psql('postgres', "SELECT count(pg_terminate_backend(pid)) FROM (SELECT pid FROM pg_stat_activity
+			WHERE application_name = 'storm' ORDER BY md5(pid::text || $round) LIMIT 1) x");
+	}
+	my $pid = $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE application_name = 'storm' AND state = 'active' ORDER BY query_start DESC LIMIT 1");
+	$crashes += kill('KILL', $pid) if $pid;
+	$storm->finish;
+	$deadlocks += () = $err =~ /deadlock detected/g;
+	$node->poll_query_until('postgres', 'SELECT true');
+}
+$node->safe_psql('postgres', 'SELECT cdp.ingest_inbox()');
+$node->safe_psql('postgres', q{SELECT cdp.tick('2026-03-01Z')});
+note($node->safe_psql('postgres', 'SELECT what, count(*) FROM said GROUP BY 1 ORDER BY 1'));
+note("$terminated backends terminated, $crashes killed");
+ok($crashes > 0 && $terminated > 0, 'backends were killed');
+
+# --- the oracle ------------------------------------------------------------------
+my %above;
+sub root { my $n = shift; $above{$n} //= $n; $n = $above{$n} while $above{$n} ne $n; return $n; }
+for my $row (split /\n/, $node->safe_psql('postgres', q{SELECT DISTINCT array_to_string(names, ' ') FROM said}))
+{
+	my ($first, @others) = split / /, $row;
+	$above{ root($_) } = root($first) for ($first, @others);
+}
+my %members;
+push @{ $members{ root($_) } }, $_ for keys %above;
+my $expected = join "\n", sort map { join ' ', sort @$_ } values %members;
+is($node->safe_psql('postgres', q{SELECT names COLLATE "C" AS names
+	FROM (SELECT string_agg(l.identifier::text, ' ' ORDER BY l.identifier::text COLLATE "C") AS names
+		  FROM cdp.identifier_link l JOIN cdp.profile p USING (profile_id) GROUP BY p.canonical_id) c ORDER BY 1}),
+	$expected, 'who is who: ' . keys(%members) . ' components');
+
+my %none = (
+	'no message is lost' => q{SELECT count(*) FROM said s WHERE what = 'track' AND NOT EXISTS (SELECT FROM event e WHERE e.message_id = s.message_id)},
+	'nor one of the inbox' => q{SELECT count(*) FROM said s WHERE what = 'inbox' AND NOT EXISTS (SELECT FROM event_message e WHERE e.message_id = s.message_id)},
+	'a message is an event once' => q{SELECT count(*) FROM (SELECT FROM event GROUP BY message_id HAVING count(*) <> 1) x},
+	'nobody invented a message' => q{SELECT count(*) FROM event_message e WHERE NOT EXISTS (SELECT FROM said s WHERE s.message_id = e.message_id)},
+	'an event belongs to whom it names' => q{SELECT count(*) FROM said s JOIN event e USING (message_id) JOIN profile p USING (profile_id)
+		WHERE p.canonical_id <> ALL (SELECT resolve(n::identifier) FROM unnest(s.names) n)},
+	'no profile without an identifier' => q{SELECT count(*) FROM profile p WHERE NOT EXISTS (SELECT FROM identifier_link l WHERE l.profile_id = p.profile_id)},
+	'canonical ids are roots' => q{SELECT count(*) FROM profile p JOIN profile c ON c.profile_id = p.canonical_id WHERE c.canonical_id <> c.profile_id},
+	'merges are recorded' => q{SELECT count(*) FROM profile p WHERE p.canonical_id <> p.profile_id
+		AND NOT EXISTS (SELECT FROM profile_merge m WHERE m.merged = p.profile_id AND m.undone_at IS NULL)},
+	'the universe is all canonical profiles' => q{SELECT count(*) FROM (SELECT tagged(chr(1) || 'kind:person') <> (SELECT rb_build_agg(profile_id) FROM profile WHERE canonical_id = profile_id) AS wrong) x WHERE wrong},
+	'no evidence is missing' => q{SELECT count(*) FROM said s, unnest(names[2:]) o WHERE what <> 'merge' AND o <> names[1]
+		AND NOT EXISTS (SELECT FROM identity_edge e WHERE o::identifier IN (e.a, e.b))},
+	'nothing is rejected' => 'SELECT count(*) FROM rejected',
+);
+is($node->safe_psql('postgres', 'SET search_path = public, cdp; ' . $none{$_}), '0', $_) for sort keys %none;
+is($deadlocks, 0, 'no client saw a deadlock');
+my @errors = grep { /(ERROR|FATAL|PANIC):/ && !/terminating connection|in recovery mode|is starting up|not yet accepting/ } split /\n/, slurp_file($node->logfile);
+is(join("\n", @errors), '', 'no other error');
+
+done_testing();
