@@ -77,8 +77,18 @@ DECLARE
 	rest cdp.bitmap;
 	before cdp.bitmap;
 	present cdp.bitmap;
+	one text;
 	tag text;
 BEGIN
+	-- Copies of tags that no segment asks for any more.
+	FOR one IN SELECT k FROM cdp._tags_of_key(chr(1) || 'seen') k WHERE ('tag:' || substr(k, 7)) <> ALL (wanted) LOOP
+		DELETE FROM cdp.tag_chunk c WHERE c.tag = one;
+	END LOOP;
+	IF wanted = '{}' THEN
+		DELETE FROM cdp.segment_dirty;
+		RETURN;
+	END IF;
+
 	-- Tags.  Changes of segments are written by those who refresh them.
 	FOR tag IN SELECT substr(i, 5) FROM unnest(wanted) i WHERE starts_with(i, 'tag:') AND NOT starts_with(i, 'tag:segment:') ORDER BY 1 LOOP
 		present := cdp.tagged(tag);

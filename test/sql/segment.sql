@@ -121,3 +121,9 @@ SELECT refresh_segments(at => NULL);
 SELECT tag(1, 'segment:vips');
 \set VERBOSITY default
 SELECT segment_members(NULL) IS NULL AS nothing;
+
+-- nothing is left over when the last one is gone
+SELECT count(drop_segment(o.name, '2026-02-15')) FROM (SELECT name FROM _segment_order() ORDER BY depth DESC, name) o;
+SELECT tag(4, 'vip', at => '2026-02-15');
+SELECT done FROM _advance_segments('2026-02-15', 100);
+SELECT (SELECT count(*) FROM tag_chunk WHERE tag ~ '^(\u0001seen|segment):') AS tags, (SELECT count(*) FROM segment_due) AS dues, (SELECT count(*) FROM segment_work) AS work, (SELECT count(*) FROM segment_dirty) AS dirty;
