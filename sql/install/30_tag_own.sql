@@ -113,27 +113,28 @@ COMMENT ON FUNCTION cdp._own_tags(cdp.bitmap, text, boolean, timestamptz, text) 
 
 -- merging
 
--- The caller has locked both profiles.
+-- The caller has locked both profiles.  Whatever statistics say about
+-- tag_pending, it is looked up by index.
 CREATE FUNCTION cdp._merge_tags(survivor bigint, merged bigint, merge_id bigint) RETURNS text[]
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
 	gained text[] := '{}';
 	own text[];
+	theirs text[];
 	name text;
 BEGIN
 	LOCK TABLE cdp.profile_merge IN ROW EXCLUSIVE MODE;
 	PERFORM cdp._lock_tags(ARRAY[survivor, merged]);
+	own := ARRAY(SELECT cdp._all_tags_of(survivor));
+	theirs := ARRAY(SELECT cdp._all_tags_of(merged));
 	INSERT INTO cdp.tag_own (profile_id, after_merge, tag, present, expires_at)
-	SELECT x.id, 0, t.tag, true, e.expires_at
-	FROM unnest(ARRAY[survivor, merged]) AS x(id)
-	CROSS JOIN LATERAL cdp._all_tags_of(x.id) AS t(tag)
-	LEFT JOIN cdp.tag_expiry e ON e.tag = t.tag COLLATE "C" AND e.profile_id = x.id
-	WHERE NOT cdp._is_maintained(t.tag) AND NOT EXISTS (SELECT FROM cdp.tag_own o WHERE o.profile_id = x.id);
+	SELECT x.id, 0, x.tag, true, (SELECT e.expires_at FROM cdp.tag_expiry e WHERE e.tag = x.tag COLLATE "C" AND e.profile_id = x.id)
+	FROM (SELECT survivor, unnest(own) UNION ALL SELECT merged, unnest(theirs)) AS x(id, tag)
+	WHERE NOT cdp._is_maintained(x.tag) AND NOT EXISTS (SELECT FROM cdp.tag_own o WHERE o.profile_id = x.id);
 	INSERT INTO cdp.tag_own (profile_id, after_merge, tag, present) VALUES (survivor, _merge_tags.merge_id, chr(1), true);
 
-	SELECT coalesce(array_agg(t), '{}') INTO own FROM cdp._all_tags_of(survivor) t;
-	FOR name IN SELECT t COLLATE "C" FROM cdp._all_tags_of(merged) t WHERE t !~ '^\u0001(seen|trait):'
+	FOR name IN SELECT t COLLATE "C" FROM unnest(theirs) t WHERE t !~ '^\u0001(seen|trait):'
 				UNION SELECT chr(1) || 'merged' ORDER BY 1
 	LOOP
 		PERFORM cdp._set_tag(name, merged, false);
@@ -236,7 +237,7 @@ COMMENT ON FUNCTION cdp._replay_tags(bigint[], timestamptz) IS 'the tags of prof
 -- The caller has locked the profile that the leaves were merged into, and has
 -- given them their canonical profiles of now.
 CREATE FUNCTION cdp._unmerge_tags(was bigint, leaves bigint[]) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
 	now record;
