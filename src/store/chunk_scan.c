@@ -107,8 +107,8 @@ read_waiting(ChunkCursor *cursor)
 {
 	ChunkReader *reader = cursor->reader;
 	TupleTableSlot *slot = table_slot_create(reader->pending, NULL);
-	IndexScanDesc scan = index_beginscan(reader->pending, reader->pending_index,
-										 reader->snapshot, 1, 0);
+	IndexScanDesc scan = mcdp_index_beginscan(reader->pending, reader->pending_index,
+										 reader->snapshot, 1);
 	uint32		max = 0;
 
 	index_rescan(scan, cursor->keys, 1, NULL, 0);
@@ -195,8 +195,8 @@ create_cursor(ChunkReader *reader, MemoryContext cx, const char *name, int nkeys
 	if (reader != NULL)
 	{
 		cursor->slot = table_slot_create(reader->chunks, NULL);
-		cursor->scan = index_beginscan(reader->chunks, reader->chunks_index, reader->snapshot,
-									   nkeys + 1, 0);
+		cursor->scan = mcdp_index_beginscan(reader->chunks, reader->chunks_index, reader->snapshot,
+									   nkeys + 1);
 	}
 	cursor->buffer = palloc(CHUNK_BITS_BYTES);
 	cursor->chunk = -1;
@@ -364,7 +364,7 @@ mcdp_universe_is_tag(const char *kind, TimestampTz at)
 	Relation	profile = open_table(get_namespace_oid("cdp", false), "profile",
 									 "profile_kind_first_at_idx", &index);
 	TupleTableSlot *slot = table_slot_create(profile, NULL);
-	IndexScanDesc scan = index_beginscan(profile, index, GetActiveSnapshot(), 2, 0);
+	IndexScanDesc scan = mcdp_index_beginscan(profile, index, GetActiveSnapshot(), 2);
 	ScanKeyData keys[2];
 	bool		younger;
 

@@ -66,7 +66,7 @@ typedef struct BlockRow
 } BlockRow;
 
 /* something that blocks values: an expression, or a value in lower case */
-typedef struct Block
+typedef struct BlockedValue
 {
 	char	   *namespace;		/* "*" = all */
 	int			namespace_len;
@@ -75,7 +75,7 @@ typedef struct Block
 	int			pattern_len;
 	bool		compiled;
 	regex_t		regex;
-} Block;
+} BlockedValue;
 
 static MemoryContext rules_context = NULL;
 static IdentityRules *rules = NULL;
@@ -95,7 +95,7 @@ forget(void)
 
 		foreach(lc, rules->blocks)
 		{
-			Block	   *b = lfirst(lc);
+			BlockedValue *b = lfirst(lc);
 
 			if (b->compiled)
 				pg_regfree(&b->regex);
@@ -174,7 +174,7 @@ read_rules(Relation rel, Snapshot snapshot)
 static void
 add_block(const char *namespace, const char *exact, const char *pattern)
 {
-	Block	   *b = palloc0(sizeof(Block));
+	BlockedValue *b = palloc0(sizeof(BlockedValue));
 
 	b->namespace = pstrdup(namespace);
 	b->namespace_len = strlen(namespace);
@@ -335,7 +335,7 @@ mcdp_namespace_rule(const IdentityRules *r, const char *namespace, int len)
 }
 
 static bool
-matches(Block *b, const pg_wchar *value, int len)
+matches(BlockedValue *b, const pg_wchar *value, int len)
 {
 	int			rc;
 	char		message[100];
@@ -376,7 +376,7 @@ mcdp_is_blocked(const IdentityRules *r, const char *namespace, int namespace_len
 
 	foreach(lc, r->blocks)
 	{
-		Block	   *b = lfirst(lc);
+		BlockedValue *b = lfirst(lc);
 
 		if (!(b->namespace_len == 1 && b->namespace[0] == '*') &&
 			!(b->namespace_len == namespace_len && memcmp(b->namespace, namespace, namespace_len) == 0))

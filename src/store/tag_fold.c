@@ -80,7 +80,7 @@ static void
 take_chunk(Relation rel, Relation index, TupleTableSlot *slot, Datum tag, int64 chunk, Taken *taken)
 {
 	Snapshot	snapshot = GetActiveSnapshot();
-	IndexScanDesc scan = index_beginscan(rel, index, snapshot, 3, 0);
+	IndexScanDesc scan = mcdp_index_beginscan(rel, index, snapshot, 3);
 	ScanKeyData keys[3];
 
 	ScanKeyEntryInitialize(&keys[0], 0, PENDING_TAG, BTEqualStrategyNumber, InvalidOid,

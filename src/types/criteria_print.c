@@ -75,8 +75,12 @@ print_length(StringInfo out, int64 usec)
 	else if (usec % USECS_PER_SEC == 0)
 		appendStringInfo(out, INT64_FORMAT "s", usec / USECS_PER_SEC);
 	else						/* no constant, a measured one */
+	{
+		int64		length = usec < 0 ? -usec : usec;
+
 		appendStringInfo(out, "%s" INT64_FORMAT ".%06ds", usec < 0 ? "-" : "",
-						 Abs(usec / USECS_PER_SEC), Abs((int) (usec % USECS_PER_SEC)));
+						 length / USECS_PER_SEC, (int) (length % USECS_PER_SEC));
+	}
 }
 
 static void
