@@ -23,6 +23,9 @@ mcdp_rfm_values_between(const TimelineView *v, int event, const bool *labels,
 				TimestampTz since, TimestampTz until, RfmValues *values)
 {
 	uint32		end = mcdp_timeline_first_after(v, until);
+	bool		decimal = v->values != NULL && v->value_encoding != TIMELINE_VALUE_FLOAT4 &&
+		v->value_encoding != TIMELINE_VALUE_FLOAT8;
+	int64		units = 0;		/* of 1 / value_divisor; up to 2^32 each */
 	double		sum = 0,
 				lost = 0;
 
@@ -51,7 +54,11 @@ mcdp_rfm_values_between(const TimelineView *v, int event, const bool *labels,
 		if (values->frequency == 0 || at != values->last)
 			values->frequency++;
 		values->last = at;
-		if (timeline_value(v, i, &value))
+		if (!timeline_value(v, i, &value))
+			continue;
+		if (decimal)
+			units += (int64) rint(value * v->value_divisor);
+		else
 		{
 			double		total = sum + value;
 
@@ -59,5 +66,8 @@ mcdp_rfm_values_between(const TimelineView *v, int event, const bool *labels,
 			sum = total;
 		}
 	}
-	values->monetary = isfinite(sum) ? sum + lost : sum;
+	if (decimal)
+		values->monetary = (double) units / v->value_divisor;
+	else
+		values->monetary = isfinite(sum) ? sum + lost : sum;
 }

@@ -6,8 +6,9 @@
  * Of the events with one name, and one of certain labels if that is asked
  * for, in a window (since, until]: the last instant, how many distinct instants
  * there are (an order of five lines is one order) and the sum of the values.
- * The sum is compensated (Neumaier 1974), so that it hardly depends on the
- * order of events: sums that are equal in decimals are equal here.
+ * Where the timeline stores values as decimals (up to four places, say), they are
+ * summed as such, so that sums that are equal in cents are equal here; else
+ * the sum is compensated (Neumaier 1974).
  *
  * Nothing here knows fmgr.
  *
