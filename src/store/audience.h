@@ -116,6 +116,9 @@ extern uint64 mcdp_source_event_entries(const int64 *ids, int n, Datum names, Ti
  */
 extern Rbuf *mcdp_source_split_histories(MemoryContext cx);
 
+/* How many rows of histories there are, about; "profiles" when nobody has counted. */
+extern double mcdp_source_histories(double profiles);
+
 /* ---- audience_event.c ---- */
 
 /* The conditions on properties in a rule; NULL when there are none. */
@@ -152,8 +155,7 @@ extern Rbuf *mcdp_audience_among(MemoryContext cx, CriteriaNode *rule,
 #define AUDIENCE_SLICES_FROM		32	/* candidates, fewer are looked up */
 #define AUDIENCE_MANY_CANDIDATES	20000	/* from here on, scan a whole
 											 * trait */
-#define AUDIENCE_SCAN_SHARE			0.125	/* of all profiles: scan all
-											 * histories */
+#define AUDIENCE_SCAN_SHARE			0.06	/* of all histories: read all in one scan */
 
 /* ---- audience_fn.c ---- */
 

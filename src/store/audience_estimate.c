@@ -40,7 +40,7 @@
 #define MS_TRAIT_SLICES		1e-5	/* per profile there is */
 #define MS_TRAIT_SCAN		4e-4	/* per profile there is */
 #define MS_TRAIT_LOOKUP		5e-3	/* per candidate */
-#define MS_HISTORY_SCAN		5e-4	/* per profile there is */
+#define MS_HISTORY_SCAN		5e-4	/* per history there is */
 #define MS_HISTORY_LOOKUP	4e-3	/* per candidate */
 #define MS_PROPERTIES		0.1 /* per candidate */
 /* … and for one profile. */
@@ -245,9 +245,10 @@ mcdp_audience_estimate(const AudiencePlan *plan, const char *kind, AudienceEstim
 	result->histories = rows.open;
 	if (rows.open > 0)
 	{
-		bool		scan = rows.open > result->universe * AUDIENCE_SCAN_SHARE;
+		double		histories = mcdp_source_histories(result->universe);
+		bool		scan = rows.open > histories * AUDIENCE_SCAN_SHARE;
 
-		result->set_ms += scan ? result->universe * MS_HISTORY_SCAN : rows.open * MS_HISTORY_LOOKUP;
+		result->set_ms += scan ? histories * MS_HISTORY_SCAN : rows.open * MS_HISTORY_LOOKUP;
 		result->point_ms += MS_POINT_HISTORY;
 		if (out != NULL)
 			appendStringInfo(out, "histories: %.0f profiles (%s)\n", rint(rows.open),

@@ -270,7 +270,7 @@ mcdp_audience_histories(AudienceRun *run, Rbuf *result, Rbuf *seen)
 		 * One scan of all is cheaper than looking up many; it needs to know
 		 * whom to skip.
 		 */
-		if (mcdp_rbuf_cardinality(sole) > run->universe * AUDIENCE_SCAN_SHARE)
+		if (mcdp_rbuf_cardinality(sole) > mcdp_source_histories(run->universe) * AUDIENCE_SCAN_SHARE)
 		{
 			run->sets[0] = sole;
 			probe.values[2] = sets_array(run);

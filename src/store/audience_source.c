@@ -12,6 +12,8 @@
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/array.h"
@@ -19,6 +21,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "store/audience.h"
@@ -300,4 +303,20 @@ mcdp_source_split_histories(MemoryContext cx)
 	}
 	SPI_freetuptable(SPI_tuptable);
 	return result;
+}
+
+double
+mcdp_source_histories(double profiles)
+{
+	Oid			namespace = get_namespace_oid("cdp", true);
+	HeapTuple	tuple = SearchSysCache2(RELNAMENSP, CStringGetDatum("timeline_part"),
+										ObjectIdGetDatum(namespace));
+	double		rows = -1;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		rows = ((Form_pg_class) GETSTRUCT(tuple))->reltuples;
+		ReleaseSysCache(tuple);
+	}
+	return rows > 0 ? rows : profiles;
 }

@@ -19,7 +19,7 @@ INSERT INTO trait_value (name, profile_id, value, number, at) SELECT 'age', g, t
 CREATE TEMP TABLE customer (id bigint PRIMARY KEY, name text, other bigint);
 INSERT INTO customer SELECT g, 'c' || g, g / 2 FROM generate_series(1, 10000) g;
 CREATE INDEX ON customer (other, id);
-ANALYZE profile, customer;
+ANALYZE profile, customer, timeline_part;
 
 -- ---- a small audience goes through the index of the column, once
 EXPLAIN (COSTS OFF) SELECT * FROM customer c WHERE matches(c.id, 'rare', '2026-03-01');

@@ -86,6 +86,9 @@ BEGIN
 		IF step % 90 = 0 AND canonical_id(step / 90) <> canonical_id(15 + step / 90) THEN
 			PERFORM merge(canonical_id(step / 90), canonical_id(15 + step / 90));
 		END IF;
+		IF step IN (500, 700) THEN
+			PERFORM unmerge(min(m.merge_id)) FROM profile_merge m WHERE m.undone_at IS NULL;
+		END IF;
 	END LOOP;
 	PERFORM merge(51, 53), tag(54, 'a');
 	UPDATE profile SET suppressed = true WHERE profile_id IN (9, 47);
@@ -114,7 +117,7 @@ FROM event e
 CREATE INDEX ON ev (id);
 ANALYZE ev;
 SELECT (SELECT count(*) FROM event_tail) > 0 AS tails, (SELECT count(*) FROM timeline_part) > 0 AS parts, (SELECT count(*) FROM ev WHERE event = 'item') > 20 AS items,
-	(SELECT count(*) FROM ev JOIN person USING (id) WHERE kind = 'store') > 50 AS participants, (SELECT count(*) FROM profile_merge) > 4 AS merges, (SELECT count(*) FROM trait_slice) > 10 AS slices;
+	(SELECT count(*) FROM ev JOIN person USING (id) WHERE kind = 'store') > 50 AS participants, (SELECT count(*) FROM profile_merge WHERE undone_at IS NULL) > 4 AS merges, (SELECT count(*) FROM profile_merge WHERE undone_at IS NOT NULL) AS undone, (SELECT count(*) FROM trait_slice) > 10 AS slices;
 
 -- ---- rules with their meaning: {rule, SQL condition about person p at NOW}
 
