@@ -28,6 +28,7 @@
 
 #include "store/audience.h"
 #include "store/chunk_scan.h"
+#include "store/statement.h"
 
 #define SHORT_ARRAY			100		/* positions */
 
@@ -129,11 +130,9 @@ mcdp__overlap(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	if (!mcdp_universe_is_tag(kind, at))
 	{
-		if (SPI_connect() != SPI_OK_CONNECT)
-			elog(ERROR, "SPI_connect failed");
+		mcdp_spi_connect();
 		candidates = mcdp_source_universe(cx, kind, at);
-		if (SPI_finish() != SPI_OK_FINISH)
-			elog(ERROR, "SPI_finish failed");
+		mcdp_spi_finish();
 	}
 	mcdp_chunk_reader_begin(&reader, cx);
 	cursors = MemoryContextAlloc(cx, sizeof(ChunkCursor *) * Max(n, 1));

@@ -19,7 +19,6 @@
 #include "access/xact.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "nodes/value.h"
 #include "parser/parse_func.h"
@@ -28,20 +27,13 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "store/statement.h"
 #include "store/tag_point.h"
 
 #define MAX_TAG_BYTES		255
 
 PG_FUNCTION_INFO_V1(mcdp_tag);
 PG_FUNCTION_INFO_V1(mcdp_untag);
-
-typedef struct Statement
-{
-	const char *text;
-	int			nargs;
-	Oid			argtypes[4];
-	SPIPlanPtr	plan;
-} Statement;
 
 static Statement lock_profile_row = {
 	"SELECT p.canonical_id FROM cdp.profile p WHERE p.profile_id OPERATOR(pg_catalog.=) $1 FOR KEY SHARE",
@@ -70,28 +62,6 @@ static Statement forget_expiry = {
 	" WHERE e.tag OPERATOR(pg_catalog.=) $1 AND e.profile_id OPERATOR(pg_catalog.=) $2",
 	2, {TEXTOID, INT8OID}
 };
-
-/* Returns how many rows. */
-static uint64
-execute(Statement *statement, Datum *args)
-{
-	int			rc;
-
-	if (statement->plan == NULL)
-	{
-		SPIPlanPtr	plan = SPI_prepare(statement->text, statement->nargs, statement->argtypes);
-
-		if (plan == NULL)
-			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-		if (SPI_keepplan(plan) != 0)
-			elog(ERROR, "SPI_keepplan failed");
-		statement->plan = plan;
-	}
-	rc = SPI_execute_plan(statement->plan, args, NULL, false, 0);
-	if (rc < 0)
-		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
-	return SPI_processed;
-}
 
 /* What there is now, for the next probes. */
 static void
@@ -179,7 +149,7 @@ lock_canonical(int64 profile)
 			Datum		arg = Int64GetDatum(id);
 			bool		isnull;
 
-			if (execute(&lock_profile_row, &arg) > 0)
+			if (mcdp_statement_do(&lock_profile_row, &arg) > 0)
 				now = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 		}
 		if (now == id)
@@ -204,7 +174,7 @@ set_pending(Datum tag, int64 id, bool present)
 
 	for (;;)
 	{
-		if (execute(&insert_pending, args) > 0)
+		if (mcdp_statement_do(&insert_pending, args) > 0)
 		{
 			bool		had;
 
@@ -213,10 +183,10 @@ set_pending(Datum tag, int64 id, bool present)
 			PopActiveSnapshot();
 			return had != present;
 		}
-		if (execute(&update_pending, args) > 0)
+		if (mcdp_statement_do(&update_pending, args) > 0)
 			return true;
 		/* As it should be, or being changed right now, or folded meanwhile. */
-		if (execute(&lock_pending, args) > 0)
+		if (mcdp_statement_do(&lock_pending, args) > 0)
 		{
 			bool		isnull;
 			bool		is = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0],
@@ -274,8 +244,7 @@ change_tag(int64 profile, text *name, bool present, TimestampTz at)
 	special = is_special_key(tag, key_len);
 	if (!special)
 	{
-		if (SPI_connect() != SPI_OK_CONNECT)
-			elog(ERROR, "SPI_connect failed");
+		mcdp_spi_connect();
 		id = lock_canonical(profile);
 		PopActiveSnapshot();
 		push_snapshot();		/* no merge can come between any more */
@@ -290,12 +259,11 @@ change_tag(int64 profile, text *name, bool present, TimestampTz at)
 			PopActiveSnapshot();
 			push_snapshot();	/* the row is ours now */
 			if (changed && is_listened_to(args[0], args[1]))
-				execute(&trigger_journeys, args);
+				mcdp_statement_do(&trigger_journeys, args);
 			if (expires(args[1], id))
-				execute(&forget_expiry, args + 1);
+				mcdp_statement_do(&forget_expiry, args + 1);
 		}
-		if (SPI_finish() != SPI_OK_FINISH)
-			elog(ERROR, "SPI_finish failed");
+		mcdp_spi_finish();
 	}
 	PopActiveSnapshot();
 	return id != 0;

@@ -16,12 +16,12 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
 #include "core/chunk_set.h"
+#include "store/statement.h"
 #include "types/bitmap.h"
 #include "types/chunk.h"
 
@@ -29,42 +29,19 @@ PG_FUNCTION_INFO_V1(mcdp__write_chunks);
 
 #define THE_ROW " WHERE c.tag OPERATOR(pg_catalog.=) $1 AND c.chunk OPERATOR(pg_catalog.=) $2"
 
-typedef struct Statement
-{
-	const char *text;
-	int			nargs;
-	SPIPlanPtr	plan;
-} Statement;
-
-static Statement lock_row = {"SELECT c.members FROM cdp.tag_chunk c" THE_ROW " FOR UPDATE", 2};
-static Statement update_row = {"UPDATE cdp.tag_chunk c SET members = $3" THE_ROW, 3};
-static Statement delete_row = {"DELETE FROM cdp.tag_chunk c" THE_ROW, 2};
-static Statement insert_row = {
-	"INSERT INTO cdp.tag_chunk (tag, chunk, members) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", 3
+static Statement lock_row = {
+	"SELECT c.members FROM cdp.tag_chunk c" THE_ROW " FOR UPDATE", 2, {TEXTOID, INT8OID}
 };
-
-/* Returns how many rows. */
-static uint64
-execute(Statement *statement, Datum *args)
-{
-	static Oid	types[3] = {TEXTOID, INT8OID, BYTEAOID};
-	int			rc;
-
-	if (statement->plan == NULL)
-	{
-		SPIPlanPtr	plan = SPI_prepare(statement->text, statement->nargs, types);
-
-		if (plan == NULL)
-			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-		if (SPI_keepplan(plan) != 0)
-			elog(ERROR, "SPI_keepplan failed");
-		statement->plan = plan;
-	}
-	rc = SPI_execute_plan(statement->plan, args, NULL, false, 0);
-	if (rc < 0)
-		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
-	return SPI_processed;
-}
+static Statement update_row = {
+	"UPDATE cdp.tag_chunk c SET members = $3" THE_ROW, 3, {TEXTOID, INT8OID, BYTEAOID}
+};
+static Statement delete_row = {
+	"DELETE FROM cdp.tag_chunk c" THE_ROW, 2, {TEXTOID, INT8OID}
+};
+static Statement insert_row = {
+	"INSERT INTO cdp.tag_chunk (tag, chunk, members) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+	3, {TEXTOID, INT8OID, BYTEAOID}
+};
 
 /* added and removed are bit sets; removing comes last. */
 static void
@@ -81,7 +58,7 @@ write_chunk(Datum tag, int64 chunk, const uint8 *added, const uint8 *removed)
 	{
 		uint8		bits[CHUNK_BITS_BYTES];
 		uint8		before[CHUNK_BITS_BYTES];
-		bool		exists = execute(&lock_row, args) > 0;
+		bool		exists = mcdp_statement_do(&lock_row, args) > 0;
 
 		if (exists)
 		{
@@ -99,16 +76,16 @@ write_chunk(Datum tag, int64 chunk, const uint8 *added, const uint8 *removed)
 			return;
 		if (mcdp_bits_empty(bits))
 		{
-			execute(&delete_row, args);
+			mcdp_statement_do(&delete_row, args);
 			return;
 		}
 		SET_VARSIZE(&members, VARHDRSZ + mcdp_chunk_write(bits, (uint8 *) members.bytes + VARHDRSZ));
 		if (exists)
 		{
-			execute(&update_row, args);
+			mcdp_statement_do(&update_row, args);
 			return;
 		}
-		if (execute(&insert_row, args) > 0)
+		if (mcdp_statement_do(&insert_row, args) > 0)
 			return;
 		/* Somebody has just made the row: once more. */
 	}
@@ -141,8 +118,7 @@ mcdp__write_chunks(PG_FUNCTION_ARGS)
 	for (int i = 0; i < 2; i++)
 		if (!PG_ARGISNULL(1 + i))
 			sets[i] = mcdp_bitmap_to_rbuf(cx, PG_GETARG_DATUM(1 + i));
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	mcdp_spi_connect();
 	while ((chunk = Min(next_chunk(sets[0], chunk), next_chunk(sets[1], chunk))) != PG_INT64_MAX)
 	{
 		uint8		changes[2][CHUNK_BITS_BYTES];
@@ -158,8 +134,7 @@ mcdp__write_chunks(PG_FUNCTION_ARGS)
 		write_chunk(PG_GETARG_DATUM(0), chunk, changes[0], changes[1]);
 		chunk++;
 	}
-	if (SPI_finish() != SPI_OK_FINISH)
-		elog(ERROR, "SPI_finish failed");
+	mcdp_spi_finish();
 	MemoryContextDelete(cx);
 	PG_RETURN_VOID();
 }

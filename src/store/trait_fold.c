@@ -27,6 +27,7 @@
 #include "utils/snapmgr.h"
 
 #include "store/audience.h"
+#include "store/statement.h"
 #include "store/tag_point.h"
 #include "store/trait_index.h"
 #include "types/chunk.h"
@@ -38,60 +39,27 @@ PG_FUNCTION_INFO_V1(mcdp__fold_trait);
 
 #define FETCH_ROWS			1000
 
-typedef struct Statement
-{
-	const char *text;
-	int			nargs;
-	Oid			argtypes[4];
-	SPIPlanPtr	plan;
-} Statement;
-
-static Statement values_plan = {
+static Statement all_values = {
 	"SELECT v.profile_id, v.value FROM cdp.trait_value v"
 	" WHERE v.name OPERATOR(pg_catalog.=) $1 ORDER BY v.profile_id",
 	1, {TEXTOID}
 };
-static Statement canonical_plan = {
+static Statement with_canonical = {
 	"SELECT x.id FROM pg_catalog.unnest($1) AS u(id)"
 	" JOIN cdp.profile p ON p.profile_id OPERATOR(pg_catalog.=) u.id,"
 	" LATERAL (VALUES (p.profile_id), (p.canonical_id)) AS x(id) GROUP BY x.id ORDER BY x.id",
 	1, {INT8ARRAYOID}
 };
-static Statement write_plan = {
+static Statement write_row = {
 	"INSERT INTO cdp.trait_slice (trait, slice, chunk, members) VALUES ($1, $2, $3, $4)"
 	" ON CONFLICT (trait, slice, chunk) DO UPDATE SET members = excluded.members",
 	4, {TEXTOID, INT2OID, INT8OID, BYTEAOID}
 };
-static Statement delete_plan = {
+static Statement delete_row = {
 	"DELETE FROM cdp.trait_slice s WHERE s.trait OPERATOR(pg_catalog.=) $1"
 	" AND s.slice OPERATOR(pg_catalog.=) $2 AND s.chunk OPERATOR(pg_catalog.=) $3",
 	3, {TEXTOID, INT2OID, INT8OID}
 };
-
-static SPIPlanPtr
-get_plan(Statement *plan)
-{
-	if (plan->plan == NULL)
-	{
-		SPIPlanPtr	new = SPI_prepare(plan->text, plan->nargs, plan->argtypes);
-
-		if (new == NULL)
-			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-		if (SPI_keepplan(new) != 0)
-			elog(ERROR, "SPI_keepplan failed");
-		plan->plan = new;
-	}
-	return plan->plan;
-}
-
-static void
-execute(Statement *plan, Datum *args, bool read_only)
-{
-	int			rc = SPI_execute_plan(get_plan(plan), args, NULL, read_only, 0);
-
-	if (rc < 0)
-		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
-}
 
 /* ---- the chunk that is written ---- */
 
@@ -112,13 +80,13 @@ write_slice(Writer *w, int slice, const uint8 *bits)
 
 	if (bits == NULL || mcdp_bits_empty(bits))
 	{
-		execute(&delete_plan, args, false);
+		mcdp_statement_do(&delete_row, args);
 		return;
 	}
 	members = MemoryContextAlloc(w->cx, VARHDRSZ + CHUNK_MAX_BYTES);
 	SET_VARSIZE(members, VARHDRSZ + mcdp_chunk_write(bits, (uint8 *) VARDATA(members)));
 	args[3] = PointerGetDatum(members);
-	execute(&write_plan, args, false);
+	mcdp_statement_do(&write_row, args);
 }
 
 static void
@@ -224,7 +192,7 @@ take_number(Build *build, uint64 id, double number)
 static void
 go_through(Build *build, Datum trait, const Roots *roots, const Rbuf *leaves)
 {
-	Portal		portal = SPI_cursor_open(NULL, get_plan(&values_plan), &trait, NULL, true);
+	Portal		portal = SPI_cursor_open(NULL, mcdp_statement_plan(&all_values), &trait, NULL, true);
 	MemoryContext cx = AllocSetContextCreate(CurrentMemoryContext, "trait values",
 											 ALLOCSET_DEFAULT_SIZES);
 	uint32		root = 0;
@@ -277,20 +245,6 @@ go_through(Build *build, Datum trait, const Roots *roots, const Rbuf *leaves)
 	SPI_cursor_close(portal);
 }
 
-static void
-connect_spi(void)
-{
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-}
-
-static void
-finish_spi(void)
-{
-	if (SPI_finish() != SPI_OK_FINISH)
-		elog(ERROR, "SPI_finish failed");
-}
-
 /*
  * _build_trait(trait, dates, OUT form, OUT profiles): writes the slices of a
  * trait that has none; form is NULL when its numbers cannot be told apart as
@@ -313,7 +267,7 @@ mcdp__build_trait(PG_FUNCTION_ARGS)
 	bool		more = true;
 	bool		usable;
 
-	connect_spi();
+	mcdp_spi_connect();
 	mcdp_trait_merged(cx, &merged, &leaves);
 	mcdp_rbuf_iter_init(&it, merged);
 	while (more)
@@ -338,7 +292,7 @@ mcdp__build_trait(PG_FUNCTION_ARGS)
 		go_through(&build, writer.trait, &roots, leaves);
 		flush_chunk(&writer);
 	}
-	finish_spi();
+	mcdp_spi_finish();
 	MemoryContextDelete(cx);
 	if (!usable)
 		PG_RETURN_NULL();
@@ -440,9 +394,8 @@ mcdp__fold_trait(PG_FUNCTION_ARGS)
 	Writer		writer = {NULL};
 	int64	   *ids;
 
-	connect_spi();
-	execute(&canonical_plan, &profiles, true);
-	changes.num = SPI_processed;
+	mcdp_spi_connect();
+	changes.num = mcdp_statement_ask(&with_canonical, &profiles);
 	ids = palloc(Max(changes.num, 1) * sizeof(int64));
 	for (uint64 i = 0; i < changes.num; i++)
 	{
@@ -471,6 +424,6 @@ mcdp__fold_trait(PG_FUNCTION_ARGS)
 				from = i;
 			}
 	}
-	finish_spi();
+	mcdp_spi_finish();
 	PG_RETURN_BOOL(changes.fits);
 }

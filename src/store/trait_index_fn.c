@@ -24,7 +24,7 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
-#include "executor/spi.h"
+#include "store/statement.h"
 #include "store/trait_index.h"
 #include "types/bitmap.h"
 
@@ -62,8 +62,7 @@ begin(FunctionCallInfo fcinfo, int audience_arg, bool dates, Question *q)
 	if (audience_arg > 0 && !PG_ARGISNULL(audience_arg))
 		audience = mcdp_bitmap_to_rbuf(q->cx, PG_GETARG_DATUM(audience_arg));
 	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	mcdp_spi_connect();
 	q->view = mcdp_trait_open(q->cx, name, false);
 	if (q->view->dates != dates)
 		ereport(ERROR,
@@ -78,8 +77,7 @@ static void
 end(Question *q)
 {
 	mcdp_trait_close(q->view);
-	if (SPI_finish() != SPI_OK_FINISH)
-		elog(ERROR, "SPI_finish failed");
+	mcdp_spi_finish();
 	MemoryContextDelete(q->cx);
 }
 
@@ -408,8 +406,7 @@ between(FunctionCallInfo fcinfo, bool dates, const double *since, const double *
 		if (!mcdp_bits_empty(q.work->chunks[c].bits))
 			mcdp_rbuf_or_slice(set, q.work->chunks[c].chunk, q.work->chunks[c].bits);
 	mcdp_trait_close(q.view);
-	if (SPI_finish() != SPI_OK_FINISH)
-		elog(ERROR, "SPI_finish failed");
+	mcdp_spi_finish();
 	result = mcdp_rbuf_to_bitmap(set);
 	MemoryContextDelete(q.cx);
 	PG_RETURN_DATUM(result);

@@ -25,7 +25,6 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "storage/bufmgr.h"
 #include "utils/array.h"
@@ -34,24 +33,27 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "store/statement.h"
+
 PG_FUNCTION_INFO_V1(mcdp__queue_traits);
 PG_FUNCTION_INFO_V1(mcdp__queue_merged_traits);
 
 #define ON_CONFLICT \
 	" ON CONFLICT (trait, profile_id) DO UPDATE SET profile_id = excluded.profile_id WHERE false"
 
-static const char changed_query[] =
-"INSERT INTO cdp.trait_pending (trait, profile_id)"
-" SELECT DISTINCT c.name COLLATE \"C\", c.profile_id FROM changed c"
-" WHERE c.name OPERATOR(pg_catalog.=) ANY ($1) ORDER BY 1, 2" ON_CONFLICT;
-static const char merged_query[] =
-"INSERT INTO cdp.trait_pending (trait, profile_id)"
-" SELECT DISTINCT v.name COLLATE \"C\", p.id FROM cdp.trait_value v,"
-" (VALUES ($2), ($3), ($4)) AS p(id)"
-" WHERE v.profile_id OPERATOR(pg_catalog.=) $2 AND v.name OPERATOR(pg_catalog.=) ANY ($1) ORDER BY 1, 2" ON_CONFLICT;
-
-static SPIPlanPtr changed_plan;
-static SPIPlanPtr merged_plan;
+static Statement queue_changed = {
+	"INSERT INTO cdp.trait_pending (trait, profile_id)"
+	" SELECT DISTINCT c.name COLLATE \"C\", c.profile_id FROM changed c"
+	" WHERE c.name OPERATOR(pg_catalog.=) ANY ($1) ORDER BY 1, 2" ON_CONFLICT,
+	1, {TEXTARRAYOID}
+};
+static Statement queue_merged = {
+	"INSERT INTO cdp.trait_pending (trait, profile_id)"
+	" SELECT DISTINCT v.name COLLATE \"C\", p.id FROM cdp.trait_value v,"
+	" (VALUES ($2), ($3), ($4)) AS p(id)"
+	" WHERE v.profile_id OPERATOR(pg_catalog.=) $2 AND v.name OPERATOR(pg_catalog.=) ANY ($1) ORDER BY 1, 2" ON_CONFLICT,
+	4, {TEXTARRAYOID, INT8OID, INT8OID, INT8OID}
+};
 
 /* The indexed traits, text[]; NULL when there are none. */
 static ArrayType *
@@ -91,30 +93,13 @@ indexed_traits(void)
 }
 
 static void
-queue(TriggerData *trigger, SPIPlanPtr *plan, const char *query, int nargs, Datum *args)
+queue(TriggerData *trigger, Statement *statement, Datum *args)
 {
-	static Oid	types[4] = {TEXTARRAYOID, INT8OID, INT8OID, INT8OID};
-	int			rc;
-
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	mcdp_spi_connect();
 	if (SPI_register_trigger_data(trigger) < 0)
 		elog(ERROR, "SPI_register_trigger_data failed");
-	if (*plan == NULL)
-	{
-		SPIPlanPtr	new = SPI_prepare(query, nargs, types);
-
-		if (new == NULL)
-			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-		if (SPI_keepplan(new) != 0)
-			elog(ERROR, "SPI_keepplan failed");
-		*plan = new;
-	}
-	rc = SPI_execute_plan(*plan, args, NULL, false, 0);
-	if (rc < 0)
-		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
-	if (SPI_finish() != SPI_OK_FINISH)
-		elog(ERROR, "SPI_finish failed");
+	mcdp_statement_do(statement, args);
+	mcdp_spi_finish();
 }
 
 /* After statements that change trait_value; the transition table is "changed". */
@@ -130,7 +115,7 @@ mcdp__queue_traits(PG_FUNCTION_ARGS)
 	if (traits != NULL)
 	{
 		arg = PointerGetDatum(traits);
-		queue((TriggerData *) fcinfo->context, &changed_plan, changed_query, 1, &arg);
+		queue((TriggerData *) fcinfo->context, &queue_changed, &arg);
 	}
 	PG_RETURN_POINTER(NULL);
 }
@@ -156,7 +141,7 @@ mcdp__queue_merged_traits(PG_FUNCTION_ARGS)
 		args[1] = heap_getattr(trigger->tg_newtuple, 1, desc, &isnull);
 		args[2] = heap_getattr(trigger->tg_trigtuple, 3, desc, &isnull);
 		args[3] = heap_getattr(trigger->tg_newtuple, 3, desc, &isnull);
-		queue(trigger, &merged_plan, merged_query, 4, args);
+		queue(trigger, &queue_merged, args);
 	}
 	PG_RETURN_POINTER(NULL);
 }

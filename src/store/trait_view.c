@@ -20,46 +20,27 @@
 #include "utils/memutils.h"
 
 #include "store/audience.h"
+#include "store/statement.h"
 #include "store/trait_index.h"
 #include "types/criteria_eval.h"
 
 #define BATCH				1000	/* profiles looked up together */
 
 /* Slices count only if they were made for what trait_rule says now. */
-static const char rule_query[] =
+static Statement rule = {
 "SELECT r.type, i.form FROM cdp.trait_rule r"
 " LEFT JOIN cdp.trait_index i ON i.trait OPERATOR(pg_catalog.=) r.name AND r.searchable"
 "	AND i.type OPERATOR(pg_catalog.=) r.type AND i.survivorship OPERATOR(pg_catalog.=) r.survivorship"
-" WHERE r.name OPERATOR(pg_catalog.=) $1";
-static const char pending_query[] =
+" WHERE r.name OPERATOR(pg_catalog.=) $1",
+1, {TEXTOID}
+};
+static Statement pending = {
 "SELECT x.id FROM cdp.trait_pending q JOIN cdp.profile p ON p.profile_id OPERATOR(pg_catalog.=) q.profile_id,"
 " LATERAL (VALUES (p.profile_id), (p.canonical_id)) AS x(id)"
-" WHERE q.trait OPERATOR(pg_catalog.=) $1 GROUP BY x.id ORDER BY x.id";
+" WHERE q.trait OPERATOR(pg_catalog.=) $1 GROUP BY x.id ORDER BY x.id",
+1, {TEXTOID}
+};
 
-static SPIPlanPtr rule_plan;
-static SPIPlanPtr pending_plan;
-
-static void
-run(SPIPlanPtr *plan, const char *query, const char *trait)
-{
-	Oid			type = TEXTOID;
-	Datum		arg = CStringGetTextDatum(trait);
-	int			rc;
-
-	if (*plan == NULL)
-	{
-		SPIPlanPtr	new = SPI_prepare(query, 1, &type);
-
-		if (new == NULL)
-			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-		if (SPI_keepplan(new) != 0)
-			elog(ERROR, "SPI_keepplan failed");
-		*plan = new;
-	}
-	rc = SPI_execute_plan(*plan, &arg, NULL, true, 0);
-	if (rc != SPI_OK_SELECT)
-		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
-}
 
 bool
 mcdp_trait_number(bool dates, const CriteriaConst *value, double *number, bool *exact)
@@ -142,11 +123,11 @@ override_pending(TraitView *view)
 {
 	Taker		taker = {view, NULL, 0, true};
 	int64	   *ids;
+	Datum		arg = CStringGetTextDatum(view->trait);
 	uint64		n;
 	uint32		kept = 0;
 
-	run(&pending_plan, pending_query, view->trait);
-	n = SPI_processed;
+	n = mcdp_statement_ask(&pending, &arg);
 	if (n == 0)
 	{
 		SPI_freetuptable(SPI_tuptable);
@@ -241,12 +222,12 @@ TraitView *
 mcdp_trait_open(MemoryContext cx, const char *trait, bool only_slices)
 {
 	TraitView  *view = MemoryContextAllocZero(cx, sizeof(TraitView));
+	Datum		arg = CStringGetTextDatum(trait);
 
 	view->cx = cx;
 	view->trait = MemoryContextStrdup(cx, trait);
 	view->form = SLICE_FORM_FLOAT;
-	run(&rule_plan, rule_query, trait);
-	if (SPI_processed > 0)
+	if (mcdp_statement_ask(&rule, &arg) > 0)
 	{
 		bool		isnull;
 		char	   *type = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
