@@ -67,14 +67,20 @@ END
 $$;
 COMMENT ON FUNCTION cdp._suppression_inputs(text, boolean) IS 'the inputs that matter because of suppression rules';
 
+CREATE FUNCTION cdp._tag_difference(present text, before text, OUT gained cdp.bitmap, OUT lost cdp.bitmap)
+LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__tag_difference';
+COMMENT ON FUNCTION cdp._tag_difference(text, text) IS 'who has the first tag and not the second, and the other way round; equal chunks cost next to nothing';
+
 CREATE FUNCTION cdp._collect_segment_work(batch bigint, at timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
 	wanted text[] := ARRAY(SELECT DISTINCT i FROM cdp.segment s, unnest(s.inputs || cdp._suppression_inputs(s.kind, s.include_suppressed)) i);
-	everyone cdp.bitmap;
+	everyone cdp.bitmap;		-- read when it is needed
 	w record;
 	rest cdp.bitmap;
+	gained cdp.bitmap;
+	lost cdp.bitmap;
 	before cdp.bitmap;
 	present cdp.bitmap;
 	one text;
@@ -91,21 +97,19 @@ BEGIN
 
 	-- Tags.  Changes of segments are written by those who refresh them.
 	FOR tag IN SELECT substr(i, 5) FROM unnest(wanted) i WHERE starts_with(i, 'tag:') AND NOT starts_with(i, 'tag:segment:') ORDER BY 1 LOOP
-		present := cdp.tagged(tag);
-		before := cdp.tagged(cdp._seen_tag(tag));
-		CONTINUE WHEN cdp.rb_equals(present, before);
-		PERFORM cdp._write_chunks(cdp._seen_tag(tag), cdp.rb_andnot(present, before), cdp.rb_andnot(before, present));
+		SELECT d.gained, d.lost INTO gained, lost FROM cdp._tag_difference(tag, cdp._seen_tag(tag)) d;
+		CONTINUE WHEN cdp.rb_is_empty(gained) AND cdp.rb_is_empty(lost);
+		PERFORM cdp._write_chunks(cdp._seen_tag(tag), gained, lost);
 		IF starts_with(tag, chr(1) || 'kind:') THEN
-			rest := (SELECT cdp.rb_build_agg(p.profile_id) FROM cdp.profile p
-					 WHERE p.profile_id IN (SELECT cdp.rb_iterate(cdp.rb_andnot(before, present))) AND p.canonical_id <> p.profile_id);
+			rest := (SELECT coalesce(cdp.rb_build_agg(p.profile_id), '{}') FROM cdp.profile p
+					 WHERE p.profile_id IN (SELECT cdp.rb_iterate(lost)) AND p.canonical_id <> p.profile_id);
 			INSERT INTO cdp.segment_work (batch, input, members, cause)
 			SELECT _collect_segment_work.batch, 'tag:' || tag, f.members, f.cause
-			FROM (VALUES (cdp.rb_andnot(present, before), 'first'), (rest, 'merge'),
-						 (cdp.rb_andnot(cdp.rb_andnot(before, present), coalesce(rest, '{}')), 'policy')) f(members, cause)
+			FROM (VALUES (gained, 'first'), (rest, 'merge'), (cdp.rb_andnot(lost, rest), 'policy')) f(members, cause)
 			WHERE NOT cdp.rb_is_empty(f.members);
 		ELSE
 			INSERT INTO cdp.segment_work (batch, input, members, cause)
-			VALUES (_collect_segment_work.batch, 'tag:' || tag, cdp.rb_xor(present, before), 'tag');
+			VALUES (_collect_segment_work.batch, 'tag:' || tag, cdp.rb_or(gained, lost), 'tag');
 		END IF;
 	END LOOP;
 
@@ -127,7 +131,6 @@ BEGIN
 
 	-- What was written down.  Whoever changed a tag silently did so in one
 	-- transaction with the row that says so: rows are read after the tags.
-	SELECT coalesce(cdp.rb_or_agg(cdp.tagged(k)), '{}') INTO everyone FROM cdp._tags_of_key(chr(1) || 'kind') k;
 	FOR w IN
 		WITH gone AS (DELETE FROM cdp.segment_dirty d RETURNING d.input, d.members, d.cause)
 		SELECT g.input, g.cause, CASE WHEN bool_and(g.members IS NOT NULL) THEN cdp.rb_or_agg(g.members) END AS members
@@ -136,7 +139,10 @@ BEGIN
 		GROUP BY g.input, g.cause
 	LOOP
 		-- leaves stand for their canonical profiles
-		rest := CASE WHEN NOT starts_with(w.input, 'gone:') THEN cdp.rb_andnot(w.members, everyone) END;
+		IF everyone IS NULL AND cdp.rb_cardinality(w.members) > 1000 THEN
+			SELECT coalesce(cdp.rb_or_agg(cdp.tagged(k)), '{}') INTO everyone FROM cdp._tags_of_key(chr(1) || 'kind') k;
+		END IF;
+		rest := CASE WHEN NOT starts_with(w.input, 'gone:') THEN cdp.rb_andnot(w.members, coalesce(everyone, '{}')) END;
 		IF NOT cdp.rb_is_empty(rest) THEN
 			w.members := cdp.rb_or(w.members, coalesce((SELECT cdp.rb_build_agg(p.canonical_id) FROM cdp.profile p
 														WHERE p.profile_id IN (SELECT cdp.rb_iterate(rest))), '{}'));

@@ -14,6 +14,8 @@
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
@@ -23,11 +25,13 @@
 
 #include "store/audience.h"
 #include "store/audience_probe.h"
+#include "store/chunk_scan.h"
 #include "store/suppression.h"
 #include "types/bitmap.h"
 #include "types/criteria_datum.h"
 
 PG_FUNCTION_INFO_V1(mcdp__audience_among);
+PG_FUNCTION_INFO_V1(mcdp__tag_difference);
 PG_FUNCTION_INFO_V1(mcdp__criteria_lookups);
 PG_FUNCTION_INFO_V1(mcdp__criteria_dated_traits);
 PG_FUNCTION_INFO_V1(mcdp__criteria_next);
@@ -56,6 +60,7 @@ mcdp__audience_among(PG_FUNCTION_ARGS)
 	char	   *kind;
 	Rbuf	   *universe,
 			   *members;
+	uint64		everybody;
 	Datum		result;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(2) || PG_ARGISNULL(3) || PG_ARGISNULL(4))
@@ -73,20 +78,108 @@ mcdp__audience_among(PG_FUNCTION_ARGS)
 	connect_spi();
 	if (!PG_GETARG_BOOL(4))
 		rule = mcdp_suppression_apply(rule, kind);
-	universe = mcdp_source_universe(cx, kind, at);
-	if (PG_ARGISNULL(1))
-		members = universe;
+	if (!PG_ARGISNULL(1) && mcdp_universe_is_tag(kind, at))
+	{
+		/* Nobody else's chunks need be read. */
+		Rbuf	   *among = mcdp_bitmap_to_rbuf(cx, PG_GETARG_DATUM(1));
+		CriteriaNode tag = {.op = CRITERIA_TAG,.depth = 1};
+		char	   *name = psprintf("\001kind:%s", kind);
+
+		tag.name = name;
+		tag.name_len = strlen(name);
+		members = mcdp_rbuf_create(cx);
+		(void) mcdp_chunk_rule_eval(&tag, among, NULL, members);
+		everybody = mcdp_chunk_rule_eval(&tag, NULL, name, NULL);
+	}
 	else
 	{
-		members = mcdp_bitmap_to_rbuf(cx, PG_GETARG_DATUM(1));
-		mcdp_rbuf_and(members, universe);
+		universe = mcdp_source_universe(cx, kind, at);
+		everybody = mcdp_rbuf_cardinality(universe);
+		members = universe;
+		if (!PG_ARGISNULL(1))
+		{
+			members = mcdp_bitmap_to_rbuf(cx, PG_GETARG_DATUM(1));
+			mcdp_rbuf_and(members, universe);
+		}
 	}
-	members = mcdp_audience_among(cx, rule, members, mcdp_rbuf_cardinality(universe), at,
+	members = mcdp_audience_among(cx, rule, members, everybody, at,
 								  get_func_rettype(fcinfo->flinfo->fn_oid));
 	finish_spi();
 	result = mcdp_rbuf_to_bitmap(members);
 	MemoryContextDelete(cx);
 	PG_RETURN_DATUM(result);
+}
+
+/* ---- what has become of a tag? ---- */
+
+/* The cursor's chunk if that is it, else an empty one. */
+static const uint8 *
+chunk_bits(ChunkCursor *cursor, int64 chunk, const uint8 *empty, const uint8 *full)
+{
+	const uint8 *bits;
+
+	if (cursor->chunk != chunk)
+		return empty;
+	bits = mcdp_chunk_cursor_bits(cursor, NULL);
+	return bits == NULL ? full : bits;
+}
+
+/* _tag_difference(present text, before text, OUT gained bitmap, OUT lost bitmap) */
+Datum
+mcdp__tag_difference(PG_FUNCTION_ARGS)
+{
+	MemoryContext cx = AllocSetContextCreate(CurrentMemoryContext, "tag difference",
+											 ALLOCSET_DEFAULT_SIZES);
+	uint8		empty[CHUNK_BITS_BYTES];
+	uint8		full[CHUNK_BITS_BYTES];
+	uint8		bits[CHUNK_BITS_BYTES];
+	ChunkReader reader;
+	ChunkCursor *present,
+			   *before;
+	Rbuf	   *gained = mcdp_rbuf_create(cx);
+	Rbuf	   *lost = mcdp_rbuf_create(cx);
+	TupleDesc	desc;
+	Datum		values[2];
+	bool		nulls[2] = {false, false};
+	HeapTuple	tuple;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	memset(empty, 0, sizeof(empty));
+	memset(full, 0xff, sizeof(full));
+	mcdp_chunk_reader_begin(&reader, cx);
+	present = mcdp_chunk_cursor_begin(&reader, text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	before = mcdp_chunk_cursor_begin(&reader, text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	for (int64 chunk = 0;; chunk++)
+	{
+		int64		next_present = present->chunk >= chunk ? present->chunk : mcdp_chunk_cursor_seek(present, chunk);
+		int64		next_before = before->chunk >= chunk ? before->chunk : mcdp_chunk_cursor_seek(before, chunk);
+		const uint8 *a,
+				   *b;
+
+		CHECK_FOR_INTERRUPTS();
+		chunk = Min(next_present, next_before);
+		if (chunk == CHUNK_NONE)
+			break;
+		a = chunk_bits(present, chunk, empty, full);
+		b = chunk_bits(before, chunk, empty, full);
+		if (memcmp(a, b, CHUNK_BITS_BYTES) == 0)
+			continue;
+		mcdp_bits_andnot(bits, a, b);
+		if (!mcdp_bits_empty(bits))
+			mcdp_rbuf_or_slice(gained, chunk, bits);
+		mcdp_bits_andnot(bits, b, a);
+		if (!mcdp_bits_empty(bits))
+			mcdp_rbuf_or_slice(lost, chunk, bits);
+	}
+	mcdp_chunk_cursor_end(present);
+	mcdp_chunk_cursor_end(before);
+	mcdp_chunk_reader_end(&reader);
+	values[0] = mcdp_rbuf_to_bitmap(gained);
+	values[1] = mcdp_rbuf_to_bitmap(lost);
+	tuple = heap_form_tuple(BlessTupleDesc(desc), values, nulls);
+	MemoryContextDelete(cx);
+	PG_RETURN_DATUM(HeapTupleGetDatum(tuple));
 }
 
 /* ---- when may a rule change by itself? ---- */
