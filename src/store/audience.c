@@ -22,6 +22,8 @@
 #include "miscadmin.h"
 
 #include "store/audience.h"
+#include "store/chunk_scan.h"
+#include "store/tag_history.h"
 #include "store/trait_index.h"
 
 #define BATCH				1000	/* profiles with traits fetched together */
@@ -135,6 +137,14 @@ eval_leaf(AudienceRun *run, const CriteriaNode *node, const Rbuf *candidates)
 			return mcdp_rbuf_copy(run->cx, candidates);
 		case CRITERIA_TAG:
 			/* Not kept: rules that name a tag twice are rarer than long ones. */
+			if (mcdp_rbuf_cardinality(candidates) < run->universe / 8 &&
+				!mcdp_tag_history_matters(node->name, run->at))
+			{
+				/* only the chunks of candidates */
+				result = mcdp_rbuf_create(run->cx);
+				(void) mcdp_chunk_rule_eval(node, candidates, NULL, result);
+				return result;
+			}
 			result = mcdp_source_tagged(run->cx, node->name, run->at);
 			mcdp_rbuf_and(result, candidates);
 			return result;
