@@ -71,8 +71,8 @@ END
 $$;
 COMMENT ON FUNCTION cdp._lifecycle_rule(text) IS 'settings of a policy by name';
 
--- A user's rule only counts where it differs from another: the hash leaves out
--- what a policy that is not adaptive does not use.
+-- The hash leaves out what a policy that is not adaptive does not use: editing
+-- that changes nothing.
 CREATE FUNCTION cdp._lifecycle_policies() RETURNS TABLE (kind text, policy text, policy_hash int, rule cdp.lifecycle_rule)
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 3
 BEGIN ATOMIC

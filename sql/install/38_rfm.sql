@@ -129,7 +129,7 @@ COMMENT ON FUNCTION cdp._check_rfm_edges(float8[], float8[], float8[]) IS 'edges
 CREATE FUNCTION cdp._rfm(query text, path text, at timestamptz, event text, within interval, labels text[],
 	recency_edges float8[], frequency_edges float8[], monetary_edges float8[])
 RETURNS TABLE (id text, last_at timestamptz, recency float8, frequency bigint, monetary float8, r int, f int, m int, code text, segment text)
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	second regtype;
 	source text;
@@ -140,6 +140,8 @@ BEGIN
 	PERFORM _check_rfm_edges(recency_edges, frequency_edges, monetary_edges);
 
 	-- The query is the caller's: its names are looked up on the caller's path.
+	-- (Setting it is not possible in a parallel query: hence PARALLEL UNSAFE.  The
+	-- query inside is one of its own, and may run in parallel.)
 	PERFORM set_config('search_path', path, true);
 	EXECUTE pg_catalog.format('SELECT pg_catalog.pg_typeof(q.b) FROM (SELECT) AS one LEFT JOIN (SELECT * FROM (%s) AS i LIMIT 0) AS q (a, b) ON true', query)
 	INTO second;
@@ -155,7 +157,7 @@ COMMENT ON FUNCTION cdp._rfm(text, text, timestamptz, text, interval, text[], fl
 CREATE FUNCTION cdp.rfm(query text, at timestamptz, event text DEFAULT 'purchase', within interval DEFAULT NULL, labels text[] DEFAULT NULL,
 	recency_edges float8[] DEFAULT NULL, frequency_edges float8[] DEFAULT NULL, monetary_edges float8[] DEFAULT NULL)
 RETURNS TABLE (id text, last_at timestamptz, recency float8, frequency bigint, monetary float8, r int, f int, m int, code text, segment text)
-LANGUAGE sql STABLE PARALLEL SAFE
+LANGUAGE sql STABLE PARALLEL UNSAFE
 BEGIN ATOMIC
 	SELECT x.* FROM cdp._rfm(query, current_setting('search_path'), at, event, within, labels, recency_edges, frequency_edges, monetary_edges) x;
 END;
