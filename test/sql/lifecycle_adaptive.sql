@@ -1,6 +1,7 @@
 -- Adaptive lifecycle stages: thresholds are multiples of the expected gap after
 -- the last order, held within bounds.  The oracle is plain SQL over the rows.
 SET client_min_messages = warning; DROP EXTENSION IF EXISTS marketing_cdp CASCADE; CREATE EXTENSION marketing_cdp; RESET client_min_messages;
+\set SHOW_CONTEXT never
 SET search_path = public, cdp; SET timezone = 'UTC'; SET datestyle = 'ISO'; SET intervalstyle = 'postgres';
 
 -- one gap is 10 days, so at risk after 20 and churned after 50 days, unless that is too early or too late

@@ -1,6 +1,7 @@
 -- RFM: names of codes, scores against plain SQL and a published table, tags
 -- that say what the last refresh found.
 SET client_min_messages = warning; DROP EXTENSION IF EXISTS marketing_cdp CASCADE; CREATE EXTENSION marketing_cdp; RESET client_min_messages;
+\set SHOW_CONTEXT never
 SET search_path = public, cdp; SET timezone = 'UTC'; SET datestyle = 'ISO'; SET extra_float_digits = 0;
 
 -- the eleven names cover the 125 codes, each exactly once
