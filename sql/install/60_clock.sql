@@ -255,7 +255,7 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION cdp.rebuild(text, timestamptz) IS 'derive timelines and lifecycle stages again from the truth';
+COMMENT ON FUNCTION cdp.rebuild(text, timestamptz) IS 'derive timelines, lifecycle stages and segments again from the truth';
 
 CREATE FUNCTION cdp.status(now timestamptz DEFAULT now()) RETURNS TABLE (item text, value text)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
