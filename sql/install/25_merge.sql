@@ -103,6 +103,7 @@ DECLARE
 	members	bigint[];
 	tags	text[];
 BEGIN
+	LOCK TABLE profile_merge IN ROW EXCLUSIVE MODE;		-- before any tag: see 30_tag
 	members := ARRAY(SELECT p.profile_id FROM profile p WHERE p.canonical_id = merged ORDER BY p.profile_id);
 	UPDATE profile p SET canonical_id = survivor WHERE p.canonical_id = merged;
 

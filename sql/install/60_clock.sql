@@ -109,6 +109,9 @@ BEGIN
 	PERFORM _check_clock(now, budget);
 	deadline := clock_timestamp() + budget;
 	PERFORM pg_advisory_xact_lock('task_state'::regclass::oid::bigint);
+	-- Tasks take this lock before they change tags (30_tag).  Here the next
+	-- task comes after the tags of the one before.
+	LOCK TABLE profile_merge IN SHARE MODE;
 	LOOP
 		worked := false;
 		FOR i IN 1 .. cardinality(tasks) LOOP
