@@ -190,6 +190,21 @@ END
 $$;
 COMMENT ON FUNCTION cdp._fold_traits(timestamptz, int) IS 'task: keeps the slices of searchable traits';
 
+CREATE FUNCTION cdp._rebuild_trait_indexes() RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	t record;
+	n bigint := 0;
+BEGIN
+	FOR t IN SELECT i.trait FROM cdp.trait_index i ORDER BY i.trait FOR UPDATE LOOP
+		PERFORM cdp._rebuild_trait_index(t.trait);
+		n := n + 1;
+	END LOOP;
+	RETURN n;
+END
+$$;
+COMMENT ON FUNCTION cdp._rebuild_trait_indexes() IS 'makes all slices anew; returns of how many traits';
+
 -- asking
 
 CREATE FUNCTION cdp.trait_count(name text, audience cdp.bitmap DEFAULT NULL) RETURNS bigint

@@ -222,9 +222,9 @@ DECLARE
 BEGIN
 	IF what IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'what must not be null';
-	ELSIF what NOT IN ('all', 'timelines', 'lifecycle', 'purchase_due', 'segments') THEN
+	ELSIF what NOT IN ('all', 'timelines', 'lifecycle', 'purchase_due', 'segments', 'traits') THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('cannot rebuild "%s"', what),
-			HINT = 'Use "all", "timelines", "lifecycle", "purchase_due" or "segments".';
+			HINT = 'Use "all", "timelines", "traits", "lifecycle", "purchase_due" or "segments".';
 	END IF;
 	PERFORM _check_clock(now, '0');
 	lag := '0';
@@ -232,6 +232,13 @@ BEGIN
 		started := clock_timestamp();
 		task := 'timelines';
 		done := _rebuild_timelines();
+		took := clock_timestamp() - started;
+		RETURN NEXT;
+	END IF;
+	IF what IN ('all', 'traits') THEN
+		started := clock_timestamp();
+		task := 'traits';
+		done := _rebuild_trait_indexes();
 		took := clock_timestamp() - started;
 		RETURN NEXT;
 	END IF;

@@ -190,6 +190,12 @@ eval(AudienceRun *run, const PlanNode *node, const Rbuf *candidates)
 
 	check_stack_depth();
 	CHECK_FOR_INTERRUPTS();
+	if (mcdp_chunk_rule_is(node->rule) && !mcdp_tag_history_matters_to(node->rule, run->at))
+	{
+		result = mcdp_rbuf_create(run->cx);
+		mcdp_chunk_rule_eval(node->rule, candidates, NULL, result);
+		return result;
+	}
 	switch (node->rule->op)
 	{
 		case CRITERIA_NOT:
