@@ -136,15 +136,7 @@ eval_leaf(AudienceRun *run, const CriteriaNode *node, const Rbuf *candidates)
 		case CRITERIA_ALL:
 			return mcdp_rbuf_copy(run->cx, candidates);
 		case CRITERIA_TAG:
-			/* Not kept: rules that name a tag twice are rarer than long ones. */
-			if (mcdp_rbuf_cardinality(candidates) < run->universe / 8 &&
-				!mcdp_tag_history_matters(node->name, run->at))
-			{
-				/* only the chunks of candidates */
-				result = mcdp_rbuf_create(run->cx);
-				(void) mcdp_chunk_rule_eval(node, candidates, NULL, result);
-				return result;
-			}
+			/* of a key whose history is kept: others go by chunk (eval) */
 			result = mcdp_source_tagged(run->cx, node->name, run->at);
 			mcdp_rbuf_and(result, candidates);
 			return result;
