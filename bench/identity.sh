@@ -1,0 +1,295 @@
+#!/bin/sh
+#
+# identity.sh - who is who: in bulk, online, and from messages.
+#
+# Makes a throw-away server and measures, side by side with alternatives,
+#
+#	components	connected_components over EDGES pairs of IDS texts; RIVALS (clickhouse
+#				duckdb pgrouting) do it their way, answers must agree
+#	identify	identify() with two identifiers, CLIENTS clients, SECONDS each, against
+#				PL/pgSQL written by hand (identity_plpgsql.sql): PROFILES people are there,
+#				70 % of the calls are about known pairs, 15 % bring a new device, 10 % a new
+#				person, 5 % merge two people
+#	import		import_identities: PAIRS pairs in one session and in four at once
+#	ingest		ingest_inbox: MESSAGES whole messages, one session and four at once
+#
+# Prints Markdown.  PARTS chooses; MEMORY_POINTS are further sizes at which the
+# memory of connected_components is measured.
+#
+#	EDGES=10000000 IDS=12000000 PROFILES=2000000 sh bench/identity.sh
+#	EDGES=100000 IDS=120000 PROFILES=20000 PAIRS=20000 MESSAGES=20000 SECONDS_EACH=3 RUNS=1 RIVALS= sh bench/identity.sh
+# shellcheck disable=SC2154
+set -eu
+
+: "${EDGES:=10000000}" "${IDS:=12000000}" "${HUB:=20000}" "${PROFILES:=2000000}" "${PAIRS:=400000}" "${MESSAGES:=400000}"
+: "${CLIENTS:=4}" "${SECONDS_EACH:=20}" "${RUNS:=3}" "${PARTS:=components identify import ingest}" "${RIVALS=clickhouse duckdb}" "${NPM_DIR:=}"
+top=$(cd "$(dirname "$0")/.." && pwd)
+# shellcheck source=bench/server
+. "$top/bench/server"
+bench_start "$WORKERS"
+psql -c 'CREATE EXTENSION marketing_cdp' -c "ALTER DATABASE bench SET search_path = public"
+mkdir "$dir/csv"
+cp "$top/bench/identity_rivals.mjs" "$dir/"
+has() { case " $PARTS " in *" $1 "*) ;; *) return 1 ;; esac; }
+ratio() { awk "BEGIN { printf \"%.2f\", $1 / ($2 > 0 ? $2 : 1) }"; }
+per_second() { awk "BEGIN { printf \"%.0f\", $1 * 1000 / ($2 > 0 ? $2 : 1) }"; }
+median() { sort -n | awk '{ a[NR] = $1 } END { print a[int((NR + 1) / 2)] }'; }
+load() { cut -d ' ' -f 1 /proc/loadavg; }
+pgbench() { PGOPTIONS='-c synchronous_commit=off -c search_path=public' "$bindir/pgbench" -n -h "$dir/socket" -U cdp "$@"; }
+
+pg=$(psql -c 'SHOW server_version')
+cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo 2>/dev/null | head -1)
+echo "# Identity, $(date -u +%Y-%m-%d)"
+echo
+echo "PostgreSQL $pg, ${cpu:-processor not known}, $(nproc) processors, $(awk '/^MemTotal/ { printf "%.0f GB", $2 / 1048576 }' /proc/meminfo); shared_buffers $SHARED_BUFFERS, work_mem $WORK_MEM, jit off."
+
+# --- connected components ----------------------------------------------------------
+squares="SELECT count(*), sum(n), sum(n * n), max(n) FROM"
+in_list="$squares (SELECT count(*) AS n FROM (SELECT cdp.connected_components('SELECT a, b FROM edges') AS c) g GROUP BY (g.c).component) s"
+in_from="$squares (SELECT count(*) AS n FROM cdp.connected_components('SELECT a, b FROM edges') GROUP BY component) s"
+to_table="DROP TABLE IF EXISTS final; CREATE UNLOGGED TABLE final AS SELECT (c).* FROM (SELECT cdp.connected_components('SELECT a, b FROM edges') AS c) g"
+timed() { psql -c "SET client_min_messages = warning; SET max_parallel_workers_per_gather = 0" -c '\timing on' -c "$1" | awk -F'[ |]' '/^Time/ { t += $2; next } { a = $0 } END { printf "%.0f %s\n", t, a }'; }
+pgrouting="SET work_mem = '1GB'; DROP TABLE IF EXISTS dict, e, cc;
+CREATE UNLOGGED TABLE dict AS SELECT (row_number() OVER ())::int AS id, name FROM (SELECT a AS name FROM edges UNION SELECT b FROM edges) x; ANALYZE dict;
+CREATE UNLOGGED TABLE e AS SELECT x.id AS u, y.id AS v FROM edges JOIN dict x ON x.name = edges.a JOIN dict y ON y.name = edges.b;
+CREATE UNLOGGED TABLE cc AS SELECT node::int AS id, component::int AS c FROM pgr_connectedComponents('SELECT row_number() OVER () AS id, u::bigint AS source, v::bigint AS target, 1::float8 AS cost FROM e');
+$squares (SELECT count(*) AS n FROM dict JOIN cc USING (id) GROUP BY c) s"
+components() {
+	say "making $EDGES edges of $IDS identifiers"
+	psql -v ids="$IDS" -v edges="$EDGES" -v hub="$HUB" -f "$top/bench/identity_edges.sql"
+	cat <<-MD
+
+	## Connected components
+
+	$EDGES pairs of $IDS texts. From the table of pairs to the sizes of the components; the smallest node in the order of bytes names ours, a number the others'.
+
+	| | median of $RUNS | all | load |
+	|---|---:|---|---:|
+	MD
+	report() {	# name, command that prints "ms answer"
+		run=0
+		: >"$dir/runs"
+		while [ $run -lt "$RUNS" ]; do
+			"$2" >>"$dir/runs"
+			run=$((run + 1))
+		done
+		cut -s -d ' ' -f 2 "$dir/runs" | sort -u >>"$dir/answers"
+		ms=$(cut -d ' ' -f 1 "$dir/runs" | median)
+		say "$1: $ms ms"
+		echo "| $1 | $ms ms | $(cut -d ' ' -f 1 "$dir/runs" | tr '\n' ' ') | $(load) |"
+	}
+	ours_list() { timed "$in_list"; }
+	ours_from() { timed "$in_from"; }
+	ours_table() { timed "$to_table; SELECT count(*) FROM final" | awk '{ print $1 }'; }
+	alone() { timed "SELECT count(*) FROM (SELECT cdp.connected_components('SELECT a, b FROM edges')) g" | awk '{ print $1 }'; }
+	read_only() { timed "SELECT sum(octet_length(a) + octet_length(b)) FROM edges" | awk '{ print $1 }'; }
+	routing() { timed "$pgrouting"; }
+	: >"$dir/answers"
+	report "\`connected_components\` in the select list, then GROUP BY" ours_list
+	report "\`connected_components\` in FROM, then GROUP BY" ours_from
+	report '… alone, rows thrown away' alone
+	report '… into a table' ours_table
+	report 'only reading the pairs (a sum of lengths)' read_only
+	for rival in $RIVALS; do
+		case $rival in
+			pgrouting)
+				psql -c 'CREATE EXTENSION IF NOT EXISTS pgrouting CASCADE' 2>/dev/null || { say 'no pgrouting'; continue; }
+				report 'pgRouting, with a dictionary in SQL' routing ;;
+			*)
+				if [ ! -e "$dir/npm" ]; then
+					if [ -n "$NPM_DIR" ]; then ln -s "$NPM_DIR" "$dir/npm"; else
+						mkdir "$dir/npm"
+						(cd "$dir/npm" && echo '{}' >package.json && npm install --no-audit --no-fund chdb @duckdb/node-api >"$dir/npm.log" 2>&1) || :
+					fi
+				fi
+				[ -e "$dir/csv/edges.csv" ] || psql -c 'COPY edges TO STDOUT (FORMAT csv)' >"$dir/csv/edges.csv"
+				if ! node "$dir/identity_rivals.mjs" "$rival" "$dir" "$RUNS" "$WORKERS" >"$dir/rival" 2>"$dir/$rival.log"; then
+					say "$rival is left out: $(tail -1 "$dir/$rival.log")"
+					continue
+				fi
+				cut -d ' ' -f 2 "$dir/rival" >>"$dir/answers"
+				say "$rival: $(cut -d ' ' -f 1 "$dir/rival" | tr '\n' ' ')"
+				echo "| $rival, iterated contraction | $(cut -d ' ' -f 1 "$dir/rival" | median) ms | $(cut -d ' ' -f 1 "$dir/rival" | tr '\n' ' ') | $(load) |" ;;
+		esac
+	done
+	sort -u "$dir/answers" | grep . >"$dir/answers.u"
+	[ "$(wc -l <"$dir/answers.u")" = 1 ] || { say 'the answers differ:'; cat "$dir/answers.u" >&2; exit 1; }
+	echo
+	echo "Components, identifiers, sum of squares and largest agree: $(cat "$dir/answers.u"). WORKERS=$WORKERS threads for ClickHouse and DuckDB; PostgreSQL used one process."
+	echo
+	echo '| identifiers | pairs | time | memory of the graph |'
+	echo '|---:|---:|---:|---:|'
+	for part in 100 10 1; do
+		n=$((EDGES / part))
+		q="SELECT a, b FROM edges LIMIT $n"
+		ms=$(timed "SELECT count(*) FROM (SELECT cdp.connected_components('$q')) g")
+		# the smallest limit that is enough, to 2 %
+		low=1 high=$((1 + IDS * 120 / 1048576))
+		while [ $((high - low)) -gt $((1 + high / 50)) ]; do
+			middle=$(((low + high) / 2))
+			if psql -c "SELECT count(*) FROM (SELECT cdp.connected_components('$q', '${middle}MB')) g" >/dev/null 2>&1; then high=$middle; else low=$middle; fi
+		done
+		echo "| ${ms#* } | $n | ${ms% *} ms | $high MB |"
+	done
+	psql -c 'DROP TABLE edges' -c 'DROP TABLE IF EXISTS final, dict, e, cc' 2>/dev/null
+	rm -f "$dir/csv/edges.csv"
+}
+if has components; then components; fi
+
+# --- people ------------------------------------------------------------------------
+pair="'anonymous_id:anon-' || md5(g::text), 'email:user' || g || '@example.com'"
+people() {
+	[ ! -e "$dir/people" ] || return 0
+	say "making $PROFILES people"
+	psql -c "SET maintenance_work_mem = '1GB'" \
+		-c "SELECT * FROM cdp.import_identities(\$q\$SELECT $pair FROM generate_series(1, $PROFILES) g\$q\$, at => '2026-01-01')" >/dev/null
+	psql -c 'VACUUM ANALYZE' -c 'CHECKPOINT'
+	: >"$dir/people"
+}
+
+# --- online ------------------------------------------------------------------------
+calls() {	# the call with two values; :user and the like would be variables of pgbench
+	cat <<-PGBENCH
+	\\set k random(1, 100)
+	\\set u random(1, $PROFILES)
+	\\set v random(1, $PROFILES)
+	\\set n random(1, 1000000000)
+	\\if :k <= 70
+	SELECT $1'anon-' || md5((:u)::text)$2'user' || (:u)::text || '@example.com'$3;
+	\\elif :k <= 85
+	SELECT $1'new-' || md5((:n)::text)$2'user' || (:u)::text || '@example.com'$3;
+	\\elif :k <= 95
+	SELECT $1'new-' || md5((:n)::text)$2'new' || (:n)::text || '@example.com'$3;
+	\\else
+	SELECT $1'anon-' || md5((:u)::text)$2'user' || (:v)::text || '@example.com'$3;
+	\\endif
+	PGBENCH
+}
+identify() {
+	people
+	psql -v profiles="$PROFILES" -f "$top/bench/identity_plpgsql.sql" -c 'VACUUM ANALYZE hand_identifier, hand_profile'
+	calls 'hand_identify(' ', ' ')' >"$dir/hand.sql"
+	calls "cdp.identify(ARRAY[cdp.identifier('anonymous_id', " "), cdp.identifier('email', " ')])' >"$dir/ours.sql"
+	cat <<-MD
+
+	## Online: two identifiers a call
+
+	$PROFILES people, $CLIENTS clients, $SECONDS_EACH s a run, synchronous_commit off; 70 % known pairs, 15 % a new device, 10 % a new person, 5 % merges. Each run begins with a checkpoint
+	(full-page images are part of the WAL). The hand-written function keeps no evidence, no record of merges and no rules.
+
+	| protocol | side | tps | mean latency | WAL bytes a call | load |
+	|---|---|---:|---|---:|---:|
+	MD
+	for mode in simple prepared; do
+		: >"$dir/tps.hand"
+		: >"$dir/tps.ours"
+		run=0
+		while [ $run -lt "$RUNS" ]; do
+			for side in hand ours; do
+				psql -c CHECKPOINT
+				lsn=$(psql -c 'SELECT pg_current_wal_insert_lsn()')
+				pgbench -M $mode -c "$CLIENTS" -j 2 -T "$SECONDS_EACH" -f "$dir/$side.sql" bench >"$dir/pgbench.out" 2>"$dir/pgbench.err" || { cat "$dir/pgbench.err" >&2; exit 1; }
+				n=$(sed -n 's/^number of transactions actually processed: \([0-9]*\).*/\1/p' "$dir/pgbench.out")
+				wal=$(psql -c "SELECT round((pg_current_wal_insert_lsn() - '$lsn') / $n)")
+				tps=$(sed -n 's/^tps = \([0-9]*\).*/\1/p' "$dir/pgbench.out")
+				say "$mode $side: $tps tps, $wal bytes of WAL a call"
+				echo "$tps" >>"$dir/tps.$side"
+				echo "| $mode | $side | $tps | $(sed -n 's/^latency average = //p' "$dir/pgbench.out") | $wal | $(load) |"
+			done
+			run=$((run + 1))
+		done
+		echo "| **$mode** | **ours / by hand** | **$(ratio "$(median <"$dir/tps.ours")" "$(median <"$dir/tps.hand")")** | | | |"
+	done
+	echo
+	echo 'One client, one kind of call, ms (simple protocol):'
+	echo
+	echo '| | known | new device | new person | merge |'
+	echo '|---|---:|---:|---:|---:|'
+	for side in hand ours; do
+		row="| $side |"
+		for k in 1 80 90 98; do
+			sed "s/random(1, 100)\$/$k/" "$dir/$side.sql" >"$dir/one.sql"
+			row="$row $(pgbench -c 1 -T 3 -f "$dir/one.sql" bench 2>/dev/null | sed -n 's/^latency average = \([0-9.]*\) ms/\1/p') |"
+		done
+		echo "$row"
+	done
+	psql -c 'DROP TABLE hand_identifier, hand_profile CASCADE'
+}
+if has identify; then identify; fi
+
+# --- in bulk -----------------------------------------------------------------------
+side_by_side() {	# milliseconds until CLIENTS commands that run at once are through; $i is which
+	t0=$(now_ms)
+	i=0
+	while [ $i -lt "$CLIENTS" ]; do
+		"$1" $i >/dev/null &
+		i=$((i + 1))
+	done
+	wait
+	echo $(($(now_ms) - t0))
+}
+import_one() { psql -c "SET synchronous_commit = off" -c "SELECT * FROM cdp.import_identities(\$q\$$1\$q\$, at => '2026-01-02')" >/dev/null; }
+new_pairs() { import_one "SELECT 'anonymous_id:$2-' || md5(g::text), 'email:$2' || g || '@example.com' FROM generate_series(1, $1) g"; }
+known_pairs() { import_one "SELECT $pair FROM (SELECT 1 + (hashint8extended(i, $2) & 1073741823) % $PROFILES AS g FROM generate_series(1, $1) i) x"; }
+mixed_pairs() {
+	import_one "SELECT CASE WHEN k < 70 THEN 'anonymous_id:anon-' || md5(g::text) ELSE 'anonymous_id:$2-' || md5(i::text) END, CASE WHEN k < 85 THEN 'email:user' || g ELSE 'email:$2' || i END || '@example.com'
+		FROM (SELECT i, 1 + (hashint8extended(i, 7) & 1073741823) % $PROFILES AS g, (hashint8extended(i, 8) & 1073741823) % 100 AS k FROM generate_series(1, $1) i) x"
+}
+# A call of up to 100,000 pairs keeps the order of the locks: sessions run side by side.
+each_new() { new_pairs $((PAIRS / CLIENTS)) "four$1"; }
+each_known() { known_pairs $((PAIRS / CLIENTS)) "$1"; }
+each_mixed() { mixed_pairs $((PAIRS / CLIENTS)) "mix$1"; }
+import() {
+	people
+	cat <<-MD
+
+	## Pairs in batches: import_identities
+
+	$PROFILES people are there; known: pairs that say nothing new; mixed: 70 % known, 15 % a new device, 15 % a new person.
+
+	| | one session | $CLIENTS at once, in all | load |
+	|---|---:|---:|---:|
+	MD
+	for kind in known mixed new; do
+		one=$(per_second $((PAIRS / CLIENTS)) "$(took ${kind}_pairs $((PAIRS / CLIENTS)) 9)")
+		all=$(per_second "$PAIRS" "$(side_by_side each_$kind)")
+		say "$kind pairs: $one/s, $CLIENTS sessions $all/s"
+		echo "| $kind | $one pairs/s | $all pairs/s | $(load) |"
+	done
+}
+if has import; then import; fi
+
+message() {	# condition for a new visitor, name of the batch
+	echo "INSERT INTO cdp.inbox (payload) SELECT jsonb_build_object('type', 'track', 'messageId', '$2-' || i, 'event', (ARRAY['Product Viewed', 'Product Added', 'Order Completed', 'Email Opened'])[1 + i % 4],
+		'anonymousId', CASE WHEN $1 THEN '$2-' || md5((i / 3)::text) ELSE 'anon-' || md5((1 + (hashint8extended(i, 3) & 1073741823) % $PROFILES)::text) END,
+		'timestamp', to_char(timestamptz '2026-03-01Z' + make_interval(secs => i), 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
+		'properties', jsonb_build_object('product_id', 'p' || i % 1000, 'value', i % 500, 'category', 'shoes', 'url', 'https://shop.example.com/p/' || i % 1000),
+		'context', jsonb_build_object('ip', '10.1.2.3', 'locale', 'en-US', 'userAgent', 'Mozilla/5.0 (X11; Linux x86_64)', 'page', jsonb_build_object('path', '/p/' || i % 1000, 'referrer', 'https://www.example.com/')))
+	FROM generate_series(1, $MESSAGES) i"
+}
+drain() {
+	while [ "$(psql -c 'SET synchronous_commit = off' -c 'SELECT cdp.ingest_inbox(10000)')" != 0 ]; do :; done
+}
+ingest() {
+	people
+	cat <<-MD
+
+	## Whole messages: ingest_inbox
+
+	$MESSAGES track messages of some 400 bytes, 10,000 a call; new visitors: two messages in three are of somebody who was not there, three messages each.
+
+	| | one session | $CLIENTS drain one inbox | load |
+	|---|---:|---:|---:|
+	MD
+	for kind in 'known people:false' 'one in ten of a new visitor:i % 30 < 3' 'two in three of a new visitor:i % 9 < 6'; do
+		psql -c "$(message "${kind#*:}" "one${kind%%[ :]*}")" -c 'VACUUM ANALYZE cdp.inbox'
+		one=$(per_second "$MESSAGES" "$(took drain)")
+		psql -c "$(message "${kind#*:}" "four${kind%%[ :]*}")" -c 'VACUUM ANALYZE cdp.inbox'
+		all=$(per_second "$MESSAGES" "$(side_by_side drain)")
+		say "${kind%:*}: $one/s, $CLIENTS sessions $all/s"
+		echo "| ${kind%:*} | $one messages/s | $all messages/s | $(load) |"
+	done
+	[ "$(psql -c 'SELECT count(*) FROM cdp.rejected')" = 0 ] || { say 'messages were rejected'; exit 1; }
+	[ "$(psql -c 'SELECT count(*) FROM cdp.event')" = $((MESSAGES * 6)) ] || { say 'messages were lost'; exit 1; }
+}
+if has ingest; then ingest; fi
