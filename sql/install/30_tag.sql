@@ -176,8 +176,9 @@ CREATE FUNCTION cdp.has_tag(profile bigint, tag text) RETURNS boolean
 LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_has_tag';
 COMMENT ON FUNCTION cdp.has_tag(bigint, text) IS 'does the profile have the tag? Maintained tags too';
 
+-- Not STRICT, so that it is inlined and planned once.
 CREATE FUNCTION cdp._all_tags_of(id bigint) RETURNS SETOF text
-LANGUAGE sql STABLE STRICT PARALLEL SAFE
+LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT c.tag FROM cdp.tag_chunk c
 	WHERE c.chunk = id >> 15 AND cdp._chunk_contains(c.members, id)

@@ -22,11 +22,14 @@ END;
 COMMENT ON FUNCTION cdp._gone_from_segments(bigint) IS 'a profile is about to lose its tags: the next refresh shall record which segments it left';
 
 CREATE FUNCTION cdp._merge_segments(survivor bigint, merged bigint) RETURNS void
-LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
-BEGIN ATOMIC
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
 	INSERT INTO cdp.segment_dirty (input, members, cause) VALUES ('', cdp.rb_build(ARRAY[survivor, merged]), 'merge');
-	SELECT cdp._gone_from_segments(merged) WHERE EXISTS (SELECT FROM cdp.segment);
-END;
+	IF EXISTS (SELECT FROM cdp.segment) THEN
+		PERFORM cdp._gone_from_segments(merged);
+	END IF;
+END
+$$;
 COMMENT ON FUNCTION cdp._merge_segments(bigint, bigint) IS 'part of merge, before tags are moved: both are to be looked at';
 
 CREATE FUNCTION cdp._unmerge_segments(was bigint, roots bigint[]) RETURNS void

@@ -215,10 +215,11 @@ COMMENT ON FUNCTION cdp._update_purchase_due(bigint[], timestamptz)
 	IS 'part of the lifecycle task: make the rows of these profiles what their timelines say';
 
 CREATE FUNCTION cdp._merge_purchase_due(merged bigint) RETURNS void
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
-BEGIN ATOMIC
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
 	DELETE FROM cdp.purchase_due d WHERE d.profile_id = merged;
-END;
+END
+$$;
 COMMENT ON FUNCTION cdp._merge_purchase_due(bigint) IS 'part of merge: the merged profile has no rows any more; the lifecycle task makes the survivor''s again';
 
 CREATE FUNCTION cdp._rebuild_purchase_due(now timestamptz) RETURNS bigint
