@@ -58,3 +58,14 @@ mcdp_length_arg(const Interval *span, const char *what)
 	}
 	return usec;
 }
+
+Interval *
+mcdp_interval_of_length(int64 usec)
+{
+	Interval   *result = palloc(sizeof(Interval));
+
+	result->month = 0;
+	result->day = (int32) (usec / USECS_PER_DAY);
+	result->time = usec % USECS_PER_DAY;
+	return result;
+}

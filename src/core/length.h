@@ -35,4 +35,7 @@ extern McdpLengthStatus mcdp_length_of_interval(const Interval *span, int64 *use
  */
 extern int64 mcdp_length_arg(const Interval *span, const char *what);
 
+/* The other way: days and a time, like the difference of two timestamps. */
+extern Interval *mcdp_interval_of_length(int64 usec);
+
 #endif							/* MCDP_LENGTH_H */

@@ -37,7 +37,6 @@ mcdp_expected_gap(PG_FUNCTION_ARGS)
 				label = MCDP_ANY_LABEL;
 	text	   *name;
 	int64		gap;
-	Interval   *result;
 
 	for (int i = 0; i < first; i++)
 	{
@@ -68,10 +67,5 @@ mcdp_expected_gap(PG_FUNCTION_ARGS)
 	if (!mcdp_timeline_expected_gap(&v, timeline_num_events(&v), event, label, &prior, &gap, NULL, NULL))
 		PG_RETURN_NULL();
 
-	/* days and a time, like the difference of two timestamps */
-	result = palloc(sizeof(Interval));
-	result->month = 0;
-	result->day = (int32) (gap / USECS_PER_DAY);
-	result->time = gap % USECS_PER_DAY;
-	PG_RETURN_INTERVAL_P(result);
+	PG_RETURN_INTERVAL_P(mcdp_interval_of_length(gap));
 }

@@ -302,18 +302,6 @@ mcdp_lifecycle_history(PG_FUNCTION_ARGS)
 	SRF_RETURN_DONE(context);
 }
 
-/* A length as days and a time, like the difference of two timestamps. */
-static Datum
-interval_of(int64 usec)
-{
-	Interval   *result = palloc(sizeof(Interval));
-
-	result->month = 0;
-	result->day = (int32) (usec / USECS_PER_DAY);
-	result->time = usec % USECS_PER_DAY;
-	return IntervalPGetDatum(result);
-}
-
 /* _lifecycle_numbers(t, at, rule): what the answers at an instant follow from */
 Datum
 mcdp_lifecycle_numbers(PG_FUNCTION_ARGS)
@@ -354,12 +342,12 @@ mcdp_lifecycle_numbers(PG_FUNCTION_ARGS)
 	nulls[1] = nulls[2] = !gaps.any;
 	values[3] = Int64GetDatum((int64) mcdp_gaps_count(&gaps));
 	nulls[4] = !mcdp_gaps_median(&gaps, &gap);
-	values[4] = nulls[4] ? (Datum) 0 : interval_of(gap);
+	values[4] = nulls[4] ? (Datum) 0 : IntervalPGetDatum(mcdp_interval_of_length(gap));
 	nulls[5] = !gaps.any || !mcdp_gaps_expected(&gaps, &rule.prior, &gap);
-	values[5] = nulls[5] ? (Datum) 0 : interval_of(gap);
+	values[5] = nulls[5] ? (Datum) 0 : IntervalPGetDatum(mcdp_interval_of_length(gap));
 	nulls[6] = nulls[7] = !gaps.any;
-	values[6] = interval_of(walk.at_risk_after);
-	values[7] = interval_of(walk.churned_after);
+	values[6] = IntervalPGetDatum(mcdp_interval_of_length(walk.at_risk_after));
+	values[7] = IntervalPGetDatum(mcdp_interval_of_length(walk.churned_after));
 	values[8] = ObjectIdGetDatum(stages.oids[walk.stage]);
 	nulls[9] = !mcdp_lifecycle_walk_due(&walk, &due);
 	values[9] = nulls[9] ? (Datum) 0 : TimestampTzGetDatum(due);

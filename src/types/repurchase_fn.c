@@ -46,17 +46,6 @@ typedef struct SetOfLabel
 	struct SetOfLabel *next;
 } SetOfLabel;
 
-static Datum
-length_datum(int64 usec)
-{
-	Interval   *result = palloc(sizeof(Interval));
-
-	result->month = 0;
-	result->day = (int32) (usec / USECS_PER_DAY);
-	result->time = usec % USECS_PER_DAY;
-	return IntervalPGetDatum(result);
-}
-
 /* The two arrays run in parallel: a label, and a set it is in. */
 static SetOfLabel **
 read_sets(RepurchaseState *state, ArrayType *labels, ArrayType *sets)
@@ -203,7 +192,7 @@ mcdp__repurchase_gaps(PG_FUNCTION_ARGS)
 		values[2] = TimestampTzGetDatum(g->last);
 		values[3] = Int64GetDatum((int64) mcdp_gaps_count(g));
 		nulls[4] = nulls[5] = !mcdp_gaps_median(g, &median);
-		values[4] = nulls[4] ? (Datum) 0 : length_datum(median);
+		values[4] = nulls[4] ? (Datum) 0 : IntervalPGetDatum(mcdp_interval_of_length(median));
 		values[5] = nulls[5] ? (Datum) 0 : Float8GetDatum(mcdp_gaps_dispersion(g));
 		SRF_RETURN_NEXT(context,
 						HeapTupleGetDatum(heap_form_tuple(context->tuple_desc, values, nulls)));
@@ -232,7 +221,7 @@ mcdp__shrink_gap(PG_FUNCTION_ARGS)
 	}
 	if (!mcdp_shrink_gap((uint32) Min(n, PG_UINT32_MAX), median, &prior, &gap))
 		PG_RETURN_NULL();
-	PG_RETURN_DATUM(length_datum(gap));
+	PG_RETURN_INTERVAL_P(mcdp_interval_of_length(gap));
 }
 
 /* _labels_of(t, event): in no particular order */
