@@ -48,10 +48,14 @@ CREATE TABLE cdp.relation (
 	since		timestamptz NOT NULL,
 	until		timestamptz,
 	source		text,
+	ended_a		bigint,
+	ended_b		bigint,
+	was_until	timestamptz,
 	PRIMARY KEY (a, relation, b, since),
 	CONSTRAINT relation_until_check CHECK (until > since)
 );
 COMMENT ON TABLE cdp.relation IS 'a stands in this relation to b during [since, until)';
+COMMENT ON COLUMN cdp.relation.ended_a IS 'the relation was ended by unrelate for this profile, into which a was merged, and ended_b: undoing the merge gives was_until back';
 CREATE INDEX relation_b_idx ON cdp.relation (b, relation);
 
 CREATE FUNCTION cdp.relate(a bigint, b bigint, relation text, since timestamptz DEFAULT now(), until timestamptz DEFAULT NULL,
@@ -79,7 +83,8 @@ BEGIN
 	END IF;
 	INSERT INTO relation AS r (a, relation, b, since, until, source)
 	VALUES (from_id, relate.relation, to_id, relate.since, relate.until, relate.source)
-	ON CONFLICT ON CONSTRAINT relation_pkey DO UPDATE SET until = excluded.until, source = excluded.source
+	ON CONFLICT ON CONSTRAINT relation_pkey
+	DO UPDATE SET until = excluded.until, source = excluded.source, ended_a = NULL, ended_b = NULL, was_until = NULL
 	WHERE (r.until, r.source) IS DISTINCT FROM (excluded.until, excluded.source);
 END
 $$;
@@ -89,6 +94,8 @@ COMMENT ON FUNCTION cdp.relate(bigint, bigint, text, timestamptz, timestamptz, t
 CREATE FUNCTION cdp.unrelate(a bigint, b bigint, relation text, at timestamptz DEFAULT now()) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
+	from_id		bigint := canonical_id(unrelate.a);
+	to_id		bigint := canonical_id(unrelate.b);
 	from_ids	bigint[];
 	to_ids		bigint[];
 	ended		boolean;
@@ -96,13 +103,16 @@ BEGIN
 	IF unrelate.a IS NULL OR unrelate.b IS NULL OR unrelate.relation IS NULL OR unrelate.at IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'a, b, relation and at must not be null';
 	END IF;
-	from_ids := ARRAY(SELECT p.profile_id FROM profile p WHERE p.canonical_id = canonical_id(unrelate.a));
-	to_ids := ARRAY(SELECT p.profile_id FROM profile p WHERE p.canonical_id = canonical_id(unrelate.b));
+	from_ids := ARRAY(SELECT p.profile_id FROM profile p WHERE p.canonical_id = from_id);
+	to_ids := ARRAY(SELECT p.profile_id FROM profile p WHERE p.canonical_id = to_id);
 	IF from_ids = '{}' OR to_ids = '{}' THEN
 		RAISE EXCEPTION USING ERRCODE = 'undefined_object',
 			MESSAGE = format('profile %s does not exist', CASE WHEN from_ids = '{}' THEN unrelate.a ELSE unrelate.b END);
 	END IF;
-	UPDATE relation r SET until = unrelate.at
+	UPDATE relation r SET until = unrelate.at,
+		was_until = CASE WHEN (r.a, r.b) = (from_id, to_id) THEN NULL WHEN r.ended_a IS NULL THEN r.until ELSE r.was_until END,
+		ended_a = CASE WHEN (r.a, r.b) <> (from_id, to_id) THEN coalesce(r.ended_a, from_id) END,
+		ended_b = CASE WHEN (r.a, r.b) <> (from_id, to_id) THEN coalesce(r.ended_b, to_id) END
 	WHERE r.a = ANY (from_ids) AND r.relation = unrelate.relation AND r.b = ANY (to_ids)
 	  AND r.since < unrelate.at AND (r.until IS NULL OR r.until > unrelate.at);
 	ended := FOUND;
@@ -113,6 +123,17 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION cdp.unrelate(bigint, bigint, text, timestamptz) IS 'end a relation; false if it did not hold at that time';
+
+CREATE FUNCTION cdp._unmerge_relations(leaves bigint[]) RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+	UPDATE cdp.relation r SET until = r.was_until, was_until = NULL, ended_a = NULL, ended_b = NULL
+	FROM cdp.profile a, cdp.profile b, cdp.profile ended_a, cdp.profile ended_b
+	WHERE (r.a = ANY (leaves) OR r.b = ANY (leaves)) AND r.ended_a IS NOT NULL
+	  AND a.profile_id = r.a AND b.profile_id = r.b AND ended_a.profile_id = r.ended_a AND ended_b.profile_id = r.ended_b
+	  AND (a.canonical_id <> ended_a.canonical_id OR b.canonical_id <> ended_b.canonical_id);
+END;
+COMMENT ON FUNCTION cdp._unmerge_relations(bigint[]) IS 'part of unmerge: what was ended for the profile they were is not ended for these leaves';
 
 CREATE FUNCTION cdp.related(profile bigint, relation text, at timestamptz DEFAULT now()) RETURNS SETOF bigint
 LANGUAGE sql STABLE STRICT PARALLEL SAFE

@@ -68,6 +68,7 @@ BEGIN
 		WHEN 'trait' THEN PERFORM set_trait(p, 'size', to_jsonb(c -> 'v'), at);
 		WHEN 'track' THEN PERFORM track(ARRAY[c ->> 'id']::identifier[], c ->> 'event', '{"value": 3}', at, source => c ->> 'v');
 		WHEN 'relate' THEN PERFORM relate(p, (c -> 'q')::bigint, 'friend', at);
+		WHEN 'unrelate' THEN PERFORM unrelate(p, (c -> 'q')::bigint, 'friend', at);
 		WHEN 'consent' THEN PERFORM consent(p, 'marketing', 'email', (c -> 'v')::int > 0, at);
 		WHEN 'enter' THEN
 			IF (c ->> 'entered')::boolean THEN
@@ -171,12 +172,12 @@ BEGIN
 				WHEN pg_temp.r(scenario, step, 'op', 100) < 67 THEN '{"op": "untag all"}'
 				WHEN pg_temp.r(scenario, step, 'op', 100) < 70 THEN '{"op": "trait"}'
 				WHEN pg_temp.r(scenario, step, 'op', 100) < 80 THEN '{"op": "track"}'
-				WHEN pg_temp.r(scenario, step, 'op', 100) < 82 THEN '{"op": "relate"}'
+				WHEN pg_temp.r(scenario, step, 'op', 100) < 82 THEN CASE pg_temp.r(scenario, step, 'unrelate', 3) WHEN 0 THEN '{"op": "unrelate"}' ELSE '{"op": "relate"}' END::jsonb
 				WHEN pg_temp.r(scenario, step, 'op', 100) < 86 THEN '{"op": "consent"}'
 				WHEN pg_temp.r(scenario, step, 'op', 100) < 91 THEN '{"op": "enter"}'
 				WHEN pg_temp.r(scenario, step, 'op', 100) < 93 THEN '{"op": "suppress"}'
 				ELSE '{"op": "tick"}' END;
-			IF c ->> 'op' IN ('merge', 'relate') THEN
+			IF c ->> 'op' IN ('merge', 'relate', 'unrelate') THEN
 				CONTINUE WHEN c -> 'p' = c -> 'q' OR c ->> 'op' = 'merge' AND EXISTS (
 					SELECT FROM never_merge n WHERE canonical_id(n.profile_a) IN ((c -> 'p')::bigint, (c -> 'q')::bigint)
 						AND canonical_id(n.profile_b) IN ((c -> 'p')::bigint, (c -> 'q')::bigint));
