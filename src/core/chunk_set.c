@@ -154,7 +154,6 @@ name(uint8 *into, const uint8 *a, const uint8 *b) \
 
 DEFINE_OP(mcdp_bits_and, x[n] & y[n])
 DEFINE_OP(mcdp_bits_or, x[n] | y[n])
-DEFINE_OP(mcdp_bits_xor, x[n] ^ y[n])
 DEFINE_OP(mcdp_bits_andnot, x[n] & ~y[n])
 
 MCDP_VECTORISED void

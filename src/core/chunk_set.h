@@ -42,7 +42,6 @@ extern bool mcdp_chunk_expand_fast(const uint8 *bytes, size_t len, uint8 *bits);
 /* into = a op b; into may be one of them. */
 extern void mcdp_bits_and(uint8 *into, const uint8 *a, const uint8 *b);
 extern void mcdp_bits_or(uint8 *into, const uint8 *a, const uint8 *b);
-extern void mcdp_bits_xor(uint8 *into, const uint8 *a, const uint8 *b);
 extern void mcdp_bits_andnot(uint8 *into, const uint8 *a, const uint8 *b);
 extern void mcdp_bits_not(uint8 *into, const uint8 *a);
 

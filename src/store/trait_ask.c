@@ -64,6 +64,15 @@ copy_work(MemoryContext cx, const TraitWork *work, bool members)
 	return copy;
 }
 
+void
+mcdp_trait_work_free(TraitWork *work)
+{
+	for (uint32 i = 0; i < work->num; i++)
+		pfree(work->chunks[i].bits);
+	pfree(work->chunks);
+	pfree(work);
+}
+
 /* What the cursor has in this chunk: NULL when nothing. */
 static const uint8 *
 bits_at(ChunkCursor *cursor, int64 chunk)
@@ -222,6 +231,7 @@ mcdp_trait_compare(TraitView *view, const TraitWork *work, double number,
 		smaller->count += mcdp_bits_count(s);
 		same->count += mcdp_bits_count(e);
 	}
+	mcdp_trait_work_free(negatives);
 	*less = smaller;
 	*equal = same;
 }
@@ -344,6 +354,8 @@ mcdp_trait_range(MemoryContext cx, const char *trait, CriteriaCmp cmp,
 				}
 			}
 			give(result, equal);
+			mcdp_trait_work_free(less);
+			mcdp_trait_work_free(equal);
 		}
 	mcdp_trait_close(view);
 done:
@@ -393,11 +405,11 @@ mcdp_trait_select(TraitView *view, const TraitWork *work, uint64 before)
 				memcpy(left->chunks[i].bits, with->chunks[i].bits, CHUNK_BITS_BYTES);
 			left->count = with->count;
 		}
-		for (uint32 i = 0; i < with->num; i++)
-			pfree(with->chunks[i].bits);
-		pfree(with->chunks);
-		pfree(with);
+		mcdp_trait_work_free(with);
 	}
+	if (left != negatives)
+		mcdp_trait_work_free(left);
+	mcdp_trait_work_free(negatives);
 	return mcdp_slice_to_number(view->form, found);
 }
 
@@ -412,27 +424,33 @@ mcdp_trait_each(TraitView *view, const TraitWork *work, TraitTake take, void *ar
 		cursors[slice] = mcdp_trait_cursor(view, slice);
 	for (uint32 i = 0; i < work->num; i++)
 	{
-		const uint8 *slices[SLICE_COUNT - 1];
+		const uint8 *slices[SLICE_MAGNITUDE_BITS];	/* those that are not empty */
+		int			number_of[SLICE_MAGNITUDE_BITS];
+		int			num = 0;
+		const uint8 *negative = bits_at(cursors[SLICE_NEGATIVE], work->chunks[i].chunk);
+		const uint8 *members = work->chunks[i].bits;
 		uint64		first = (uint64) work->chunks[i].chunk << CHUNK_ID_BITS;
 
-		for (int slice = 0; slice < SLICE_COUNT - 1; slice++)
-			slices[slice] = bits_at(cursors[slice], work->chunks[i].chunk);
+		for (int slice = 0; slice < SLICE_MAGNITUDE_BITS; slice++)
+		{
+			slices[num] = bits_at(cursors[slice], work->chunks[i].chunk);
+			number_of[num] = slice;
+			num += slices[num] != NULL;
+		}
 		for (unsigned position = 0; position < CHUNK_IDS; position++)
 		{
 			SliceNumber number = {0, false};
 
-			if (position % 8 == 0 && work->chunks[i].bits[position / 8] == 0)
+			if (position % 8 == 0 && members[position / 8] == 0)
 			{
 				position += 7;
 				continue;
 			}
-			if (!mcdp_bits_has(work->chunks[i].bits, position))
+			if (!mcdp_bits_has(members, position))
 				continue;
-			for (int slice = 0; slice < SLICE_MAGNITUDE_BITS; slice++)
-				if (slices[slice] != NULL)
-					number.magnitude |= (uint64) mcdp_bits_has(slices[slice], position) << slice;
-			number.negative = slices[SLICE_NEGATIVE] != NULL &&
-				mcdp_bits_has(slices[SLICE_NEGATIVE], position);
+			for (int s = 0; s < num; s++)
+				number.magnitude |= (uint64) mcdp_bits_has(slices[s], position) << number_of[s];
+			number.negative = negative != NULL && mcdp_bits_has(negative, position);
 			take(arg, first + position, mcdp_slice_to_number(view->form, number));
 		}
 	}

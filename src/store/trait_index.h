@@ -106,6 +106,7 @@ typedef struct TraitWork
 
 /* Those of an audience (NULL = all) who have a number. */
 extern TraitWork *mcdp_trait_work(TraitView *view, const Rbuf *audience);
+extern void mcdp_trait_work_free(TraitWork *work);
 
 /* Of some work: who is less than a number, and who equal to it. */
 extern void mcdp_trait_compare(TraitView *view, const TraitWork *work, double number,
