@@ -61,3 +61,13 @@ SELECT tag_from('SELECT profile_id FROM gold', 'lifecycle:x');
 SELECT tag_from('DELETE FROM gold RETURNING profile_id', 'gold');
 SELECT tag_from(NULL, 'gold');
 SELECT pg_relation_size(reltoastrelid) AS toasted FROM pg_class WHERE oid = 'cdp.tag_chunk'::regclass;
+
+-- more single changes, and more merges, than there are locks in memory for
+SELECT count(tag(g, 'lots')) FROM generate_series(1, 600) g;
+SELECT rb_cardinality(tagged('lots'));
+BEGIN;
+SELECT count(merge(g, g + 1)) FROM generate_series(1001, 1400, 2) g;
+SELECT count(tag(g, 'later')) FROM generate_series(1001, 1400) g;
+COMMIT;
+SELECT rb_cardinality(tagged('later')), rb_range(tagged('later'), 1001, 1010);
+SELECT count(*) FROM profile p, _all_tags_of(p.profile_id) WHERE p.canonical_id <> p.profile_id;
