@@ -39,6 +39,8 @@ BEGIN
 	LOOP
 		a := root[width_bucket(m.leaf_a, leaves)];
 		b := root[width_bucket(m.leaf_b, leaves)];
+		-- the same once more, told late: both stood at as_of
+		CONTINUE WHEN a = b;
 		IF m.cause <> 'manual' AND b < a THEN
 			i := a; a := b; b := i;
 		END IF;

@@ -110,3 +110,11 @@ SELECT unmerge(:first, at => '2026-03-04Z');
 SELECT resolve('x:1') = :x1 AS x1, resolve('x:2') = :x1 AS x2, resolve('x:3') = :x3 AS x3, tags_of(:x1), tags_of(:x3);
 SELECT profile_id = :x1 AS of_1, owner_id = :x2 AS by_2 FROM journey_state WHERE entered_at = '2026-03-03Z';
 SELECT what, detail FROM journey_log WHERE run_id IN (SELECT run_id FROM journey_state WHERE entered_at = '2026-03-03Z') ORDER BY log_id;
+
+-- Merged again, as of a time at which the first merge still stood.
+SELECT identify('{x:7}', at => '2026-05-01Z') AS x7, identify('{x:8}', at => '2026-05-01Z') AS x8 \gset
+SELECT identify('{x:7,x:8}', at => '2026-05-02Z') = :x7 AS one;
+SELECT max(merge_id) AS merge_id FROM profile_merge \gset
+SELECT unmerge(:merge_id, false, at => '2026-05-10Z');
+SELECT identify('{x:7,x:8}', at => '2026-05-03Z') = :x7 AS again;
+SELECT resolve('x:8', t) - :x7 AS one FROM generate_series('2026-05-01Z'::timestamptz, '2026-05-11Z', '5 days') t;
