@@ -134,8 +134,10 @@ RETURN CASE
 	WHEN identifier IS NULL THEN 'identifier must not be null'
 	WHEN octet_length(identifier) > 512
 		OR identifier !~ '^[A-Za-z0-9_.-]{1,63}:[^[:cntrl:]]*[^[:cntrl:] ][^[:cntrl:]]*$'
-		OR identifier ~* '^email:' AND identifier !~ '^[^:]*: *[^@[:space:]]+@[^@[:space:]]+ *$'
-		OR identifier ~* '^phone:' AND identifier !~ '^[^:]*:[ .()-]*[+]?[ .()-]*[0-9][0-9 .()-]*$'
+		OR identifier ~* '^(email|phone):'
+			AND identifier !~* '^[^:]*: *(null|[(]null[)]|nil|none|nan|n/a|undefined|unknown|anonymous|guest|true|false|not set|-1|[[]object object[]]) *$'
+			AND (identifier ~* '^email:' AND identifier !~ '^[^:]*: *[^@[:space:]]+@[^@[:space:]]+ *$'
+				OR identifier ~* '^phone:' AND identifier !~ '^[^:]*:[ .()-]*[+]?[ .()-]*[0-9][0-9 .()-]*$')
 	THEN format('invalid input syntax for type identifier: "%s"', left(identifier, 100))
 END;
 COMMENT ON FUNCTION cdp._identifier_problem(text) IS 'what is wrong with the text of an identifier, or NULL; every wrong one that this misses raises an error later';

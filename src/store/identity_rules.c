@@ -29,6 +29,7 @@
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "regex/regex.h"
 #include "utils/builtins.h"
 #include "utils/formatting.h"
@@ -348,6 +349,7 @@ matches(BlockedValue *b, const pg_wchar *value, int len)
 		MemoryContextSwitchTo(caller);
 		if (rc != REG_OKAY)
 		{
+			CHECK_FOR_INTERRUPTS();		/* that is an error of the engine, too */
 			pg_regerror(rc, &b->regex, message, sizeof(message));
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_REGULAR_EXPRESSION),
@@ -358,6 +360,7 @@ matches(BlockedValue *b, const pg_wchar *value, int len)
 	rc = pg_regexec(&b->regex, value, len, 0, NULL, 0, NULL, 0);
 	if (rc != REG_OKAY && rc != REG_NOMATCH)
 	{
+		CHECK_FOR_INTERRUPTS();
 		pg_regerror(rc, &b->regex, message, sizeof(message));
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_REGULAR_EXPRESSION),

@@ -65,6 +65,36 @@ refuse(McdpBadInput *bad, const char *reason, size_t offset)
 }
 
 /*
+ * Words that programs write where they have no address and no number, folded
+ * in place.  They are taken, so that what comes with them is taken, too; all
+ * are seeded in blocked_value and link nobody.
+ */
+static bool
+normalise_nothing(char *value, size_t len)
+{
+	static const char *const words[] = {
+		"null", "(null)", "nil", "none", "nan", "n/a", "undefined", "unknown", "anonymous", "guest",
+		"true", "false", "not set", "-1", "[object object]"
+	};
+
+	for (size_t w = 0; w < lengthof(words); w++)
+	{
+		size_t		i = 0;
+
+		if (strlen(words[w]) != len)
+			continue;
+		while (i < len && to_lower(value[i]) == (unsigned char) words[w][i])
+			i++;
+		if (i == len)
+		{
+			memcpy(value, words[w], len);
+			return true;
+		}
+	}
+	return false;
+}
+
+/*
  * Fold the value[0 .. len) of an e-mail address in place.
  */
 static bool
@@ -72,6 +102,8 @@ normalise_email(char *value, size_t len, McdpBadInput *bad, size_t offset)
 {
 	size_t		at = len;
 
+	if (normalise_nothing(value, len))
+		return true;
 	for (size_t i = 0; i < len; i++)
 	{
 		if (is_blank(value[i]))
@@ -99,6 +131,8 @@ normalise_phone(char *value, size_t *len, McdpBadInput *bad, size_t offset)
 {
 	size_t		n = 0;
 
+	if (normalise_nothing(value, *len))
+		return true;
 	for (size_t i = 0; i < *len; i++)
 	{
 		char		c = value[i];

@@ -98,6 +98,11 @@ SELECT left(reason, 30) AS reason, count(*) > 0 AS some FROM identity_refusal WH
 DELETE FROM namespace_rule WHERE NOT seeded;
 DELETE FROM blocked_value WHERE NOT seeded;
 
+-- what programs write for nothing links nobody, where an address or a number should be, too
+SELECT identify(ARRAY[nothing, 'shop:1']::identifier[]) <> identify(ARRAY[nothing, 'shop:2']::identifier[]) AS apart
+FROM unnest(ARRAY['email:null', 'email:undefined', 'email:-1', 'phone:NULL', 'phone:n/a', 'phone:-1', 'phone:0']::identifier[]) nothing;
+SELECT ingest('[{"type": "identify", "userId": "n1", "traits": {"email": "null", "phone": "-1"}}, {"type": "identify", "userId": "n2", "traits": {"email": "NULL", "phone": "n/a"}}]');
+SELECT resolve('user_id:n1') <> resolve('user_id:n2') AS apart;
 -- blocked: whole values are no regular expressions; in any case
 INSERT INTO blocked_value (namespace, pattern, exact) VALUES ('email', 'No.Reply+1@Example.com', true), ('*', 'te(st', true);
 SELECT i, _is_blocked(i) FROM unnest(ARRAY['email:NO.reply+1@example.com', 'email:noXreply+1@example.com', 'erp:TE(ST', 'erp:te(st2', 'erp:Null', 'erp:nullx', 'erp:0']::identifier[]) i;
