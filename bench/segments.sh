@@ -91,7 +91,7 @@ question() {	# side name
 		rival.q1) echo 'SELECT rival.rb_andnot_cardinality(rival.rb_and(a.bm, b.bm), c.bm) FROM tag_rival a, tag_rival b, tag_rival c WHERE a.tag = 0 AND b.tag = 40 AND c.tag = 80' ;;
 		rival.q2) echo 'SELECT rival.rb_and_cardinality((SELECT rival.rb_or_agg(bm) FROM tag_rival WHERE tag IN (8, 41, 83)), bm) FROM tag_rival WHERE tag = 4' ;;
 		rival.q3) echo 'SELECT rival.rb_andnot_cardinality(rival.rb_and(a.bm, b.bm), c.bm) FROM tag_rival a, tag_rival b, tag_rival c WHERE a.tag = 160 AND b.tag = 40 AND c.tag = 80' ;;
-		rival.matrix) echo "SELECT $overlap_sum FROM (SELECT a.tag AS a, b.tag AS b, rival.rb_and_cardinality(a.bm, b.bm) AS in_both FROM tag_rival a JOIN tag_rival b ON a.tag <= b.tag AND a.tag IN ($matrix) AND b.tag IN ($matrix)) m" ;;
+		rival.matrix) echo "SELECT $overlap_sum FROM (SELECT a.tag AS a, b.tag AS b, rival.rb_and_cardinality(a.bm, b.bm) AS in_both FROM tag_rival a JOIN tag_rival b ON a.tag <= b.tag AND a.tag IN ($matrix) AND b.tag IN ($matrix) OFFSET 0) m" ;;
 	esac
 }
 overlap_sum="count(*), sum(in_both), sum(in_both % 1009), max(in_both)"
