@@ -126,6 +126,8 @@ sets() {
 		node "$top/bench/segments_clickhouse.mjs" "$dir" load >&2 || rm "$dir/npm"
 		rm -f "$dir"/tags_*.csv
 	fi
+	tags_size=$(psql -c "SELECT pg_size_pretty(pg_total_relation_size('cdp.tag_chunk'))")
+	[ "$rival" = 0 ] || rival_size=$(psql -c "SELECT pg_size_pretty(pg_total_relation_size('tag_rival'))")
 	round=0
 	while [ $round -lt "$ROUNDS" ]; do		# rounds alternate, so that all meet the same load
 		for name in q1 q2 q3 matrix; do
@@ -161,7 +163,7 @@ sets_report() {
 
 	One process each (ClickHouse: $WORKERS threads); best of $RUNS runs in each of $ROUNDS alternating rounds, in a session that has asked before; median of ours:
 	$(for name in q1 q2 q3 matrix; do printf '%s %.2f ms, ' $name "$(middle $name cdp)"; done)
-	tags $(psql -c "SELECT pg_size_pretty(pg_total_relation_size('cdp.tag_chunk'))") with indexes$([ "$rival" = 0 ] || psql -c "SELECT ', pg_roaringbitmap ' || pg_size_pretty(pg_total_relation_size('tag_rival'))").
+	tags $tags_size with indexes${rival_size:+, pg_roaringbitmap $rival_size}.
 	Profiles loaded in $load_ms ms, all tags from bitmaps in $tag_ms ms.
 	REPORT
 }
@@ -219,8 +221,8 @@ behaviour_report() {
 	## A rule with behaviour
 
 	\`vip & count(purchase, 30d) >= 2 & !city:x\` over $ACTIVE profiles with $EVENTS events (10 % and 2 % have the tags; $(cat "$dir/answer.behaviour.cdp") profiles): **$(best behaviour cdp) ms**.
-	Plain SQL, all purchases of the 30 days from an index \`(event, at) INCLUDE (profile_id)\`, grouped and joined: $(cell behaviour sql)
-	each candidate's purchases from an index \`(profile_id, event, at)\`: $(cell behaviour probe) All with up to 4 parallel workers.
+	Plain SQL, all purchases of the 30 days from an index \`(event, at) INCLUDE (profile_id)\`, grouped and joined: $(best behaviour sql) ms;
+	each candidate's purchases from an index \`(profile_id, event, at)\`: $(best behaviour probe) ms. All with up to 4 parallel workers.
 	REPORT
 }
 
@@ -298,8 +300,9 @@ $ours"
 	changed=$changes
 	fold
 	echo "Folding the $waiting changes that waited ($per_chunk to a chunk): $fold_wal bytes of WAL a change ($fold_images of them images of pages), $fold_ms ms." >>"$dir/churn.notes"
-	# fewer chunks, more changes to each
-	narrow=$((PROFILES / 6))
+	# fewer chunks: at least 20 changes to each of those of 200 tags
+	narrow=$(((changed / 4000 + 1) * 32768))
+	[ "$narrow" -lt "$PROFILES" ] || narrow=$((PROFILES - 1))
 	toggle "cdp, $narrow profiles" cdp.tag_chunk,cdp.tag_pending "$(question cdp q1)" "$(echo "$pick" | sed "s/random(1, .*)/random(1, $narrow)/;2s/random(.*/random(0, 199)/")
 $ours"
 	narrow_wal=$wal
