@@ -187,14 +187,14 @@ behaviour() {
 	window="event = 'purchase' AND at > $at - interval '30 days' AND at <= $at"
 	{
 		echo 'SET max_parallel_workers_per_gather = 4;'
-		echo '\\timing on'
+		printf '%s\n' '\timing on'
 		for run in $(seq 0 "$RUNS"); do
 			echo "SELECT cdp.audience_count('vip & count(purchase, 30d) >= 2 & !city:x', $at);"
 		done
 	} | psql -f - >"$dir/out.behaviour.cdp"
 	{
 		echo 'SET max_parallel_workers_per_gather = 4;'
-		echo '\\timing on'
+		printf '%s\n' '\timing on'
 		for run in $(seq 0 "$RUNS"); do
 			echo "SELECT count(*) FROM (SELECT profile_id FROM events WHERE $window GROUP BY profile_id HAVING count(*) >= 2) e
 				JOIN has_tag v USING (profile_id) WHERE v.tag = 'vip' AND NOT EXISTS (SELECT FROM has_tag c WHERE c.tag = 'city:x' AND c.profile_id = v.profile_id);"
@@ -202,7 +202,7 @@ behaviour() {
 	} | psql -f - >"$dir/out.behaviour.sql"
 	{
 		echo 'SET max_parallel_workers_per_gather = 4;'
-		echo '\\timing on'
+		printf '%s\n' '\timing on'
 		for run in $(seq 0 2); do
 			echo "SELECT count(*) FROM has_tag v WHERE v.tag = 'vip' AND NOT EXISTS (SELECT FROM has_tag c WHERE c.tag = 'city:x' AND c.profile_id = v.profile_id)
 				AND (SELECT count(*) FROM events e WHERE e.profile_id = v.profile_id AND $window) >= 2;"
@@ -232,15 +232,15 @@ refresh() {
 	rule='vip & count(purchase, 30d) >= 2 & !city:x'
 	{
 		echo "SELECT count(cdp.define_segment('active', '$rule', at => $at));"
-		echo '\\timing on'
+		printf '%s\n' '\timing on'
 		echo "SELECT entered FROM cdp.refresh_segments('active', $at);"
 		for run in 1 2 3; do
-			echo '\\timing off'
+			printf '%s\n' '\timing off'
 			echo "SELECT count(CASE WHEN cdp.has_tag(p, 'vip') THEN cdp.untag(p, 'vip') ELSE cdp.tag(p, 'vip') END) FROM generate_series($run, $ACTIVE, 1000) p;"
-			echo '\\timing on'
+			printf '%s\n' '\timing on'
 			echo "SELECT entered + exited FROM cdp.refresh_segments('active', $at + interval '$run s');"
 		done
-		echo '\\timing off'
+		printf '%s\n' '\timing off'
 		echo "SELECT cdp.rb_equals(cdp.segment_members('active'), cdp.audience('$rule', $at + interval '3 s'));"
 	} | psql -f - >"$dir/out.refresh"
 	[ "$(tail -1 "$dir/out.refresh")" = t ] || { say 'the segment is wrong'; exit 1; }
