@@ -126,8 +126,8 @@ DECLARE
 BEGIN
 	LOCK TABLE cdp.profile_merge IN ROW EXCLUSIVE MODE;
 	PERFORM cdp._lock_tags(ARRAY[survivor, merged]);
-	own := ARRAY(SELECT cdp._all_tags_of(survivor));
-	theirs := ARRAY(SELECT cdp._all_tags_of(merged));
+	own := ARRAY(SELECT t FROM cdp._all_tags_of(survivor) t);
+	theirs := ARRAY(SELECT t FROM cdp._all_tags_of(merged) t);
 	INSERT INTO cdp.tag_own (profile_id, after_merge, tag, present, expires_at)
 	SELECT x.id, 0, x.tag, true, (SELECT e.expires_at FROM cdp.tag_expiry e WHERE e.tag = x.tag COLLATE "C" AND e.profile_id = x.id)
 	FROM (SELECT survivor, unnest(own) UNION ALL SELECT merged, unnest(theirs)) AS x(id, tag)
