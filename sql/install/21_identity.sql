@@ -181,6 +181,7 @@ END
 $$;
 COMMENT ON FUNCTION cdp._lock_profiles(bigint[]) IS 'lock the canonical profiles of these profiles, in ascending order; returns them';
 
+-- src/store/stitch_write.c does the same without a query.
 CREATE FUNCTION cdp._new_profile(profile_id bigint, kind text, at timestamptz) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
@@ -202,18 +203,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION cdp._new_profile(text, timestamptz) IS 'make a profile';
-
-CREATE FUNCTION cdp._new_profiles(ids bigint[], kinds text[], ats timestamptz[]) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
-BEGIN
-	INSERT INTO profile (profile_id, kind, canonical_id, first_at)
-	SELECT u.id, u.kind, u.id, u.at FROM unnest(ids, kinds, ats) u (id, kind, at) ORDER BY u.id;
-	INSERT INTO profile_queue (profile_id, at, cause) SELECT u.id, u.at, 'first' FROM unnest(ids, ats) u (id, at) ORDER BY u.id;
-	INSERT INTO tag_pending (tag, profile_id, present)		-- _universe_add
-	SELECT chr(1) || 'kind:' || u.kind, u.id, true FROM unnest(ids, kinds) u (id, kind) ORDER BY u.kind COLLATE "C", u.id;
-END
-$$;
-COMMENT ON FUNCTION cdp._new_profiles(bigint[], text[], timestamptz[]) IS '_new_profile for many';
 
 -- Two profiles of different kinds that one call named together.
 CREATE FUNCTION cdp._relate_kinds(a bigint, b bigint, relation text, at timestamptz, source text) RETURNS void

@@ -555,13 +555,17 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
 			MESSAGE = 'max_rows must not be negative';
 	END IF;
+	-- The order of the locks is kept within a batch only: several go alone.
+	IF max_rows > 10000 THEN
+		PERFORM cdp._lock_identities(true);
+	END IF;
 	WHILE left_over > 0 LOOP
 		-- Rows that this transaction has deleted are still in the index: go on
 		-- behind them.  What others hold before them is theirs.
 		WITH taken AS (
 			DELETE FROM cdp.inbox i
 			WHERE i.ctid = ANY (ARRAY(SELECT o.ctid FROM cdp.inbox o WHERE o.inbox_id > last_id ORDER BY o.inbox_id
-									  LIMIT least(left_over, 1000) FOR UPDATE SKIP LOCKED))
+									  LIMIT least(left_over, 10000) FOR UPDATE SKIP LOCKED))
 			RETURNING i.inbox_id, i.payload, i.received_at
 		)
 		SELECT array_agg(t.payload ORDER BY t.inbox_id), array_agg(t.received_at ORDER BY t.inbox_id), max(t.inbox_id)

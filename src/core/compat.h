@@ -41,13 +41,13 @@
 	ExecCheckIndexConstraints(info, slot, estate, tid, NIL)
 #endif
 
-/* Speculative insertion into indexes; both need executor/executor.h. */
+/* Insertion into indexes, speculative if unsure; both need executor/executor.h. */
 #if PG_VERSION_NUM >= 160000
-#define mcdp_insert_index_tuples(info, slot, estate, conflict) \
-	ExecInsertIndexTuples(info, slot, estate, false, true, conflict, NIL, false)
+#define mcdp_insert_index_tuples(info, slot, estate, unsure, conflict) \
+	ExecInsertIndexTuples(info, slot, estate, false, unsure, conflict, NIL, false)
 #else
-#define mcdp_insert_index_tuples(info, slot, estate, conflict) \
-	ExecInsertIndexTuples(info, slot, estate, false, true, conflict, NIL)
+#define mcdp_insert_index_tuples(info, slot, estate, unsure, conflict) \
+	ExecInsertIndexTuples(info, slot, estate, false, unsure, conflict, NIL)
 #endif
 
 #endif							/* MCDP_COMPAT_H */

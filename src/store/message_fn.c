@@ -316,7 +316,9 @@ read_message(Jsonb *payload, Message *m)
 
 	if (type_len == 8)
 	{
-		m->kind = MESSAGE_IDENTIFY;
+		/* a trait without a name is refused */
+		if (m->traits == NULL || !getKeyJsonValueFromContainer(&m->traits->root, "", 0, &buf))
+			m->kind = MESSAGE_IDENTIFY;
 		return;
 	}
 	/* what */
@@ -446,7 +448,9 @@ find_repeated(Jsonb **payload, Message *message, int num, Oid schema)
 		first = find_seen(seen, slots - 1, id);
 		if (first->id != NULL)
 		{
-			m->kind = first->kind == MESSAGE_OTHER ? MESSAGE_OTHER : MESSAGE_REPEATED;
+			/* what is not plain may have something wrong with it */
+			if (m->kind != MESSAGE_OTHER)
+				m->kind = first->kind == MESSAGE_OTHER ? MESSAGE_OTHER : MESSAGE_REPEATED;
 			continue;
 		}
 		first->id = id;

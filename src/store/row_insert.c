@@ -97,11 +97,22 @@ mcdp_target_insert(Target *t)
 	ExecMaterializeSlot(t->slot);
 	token = SpeculativeInsertionLockAcquire(GetCurrentTransactionId());
 	table_tuple_insert_speculative(t->rel, t->slot, GetCurrentCommandId(true), 0, NULL, token);
-	mcdp_insert_index_tuples(t->info, t->slot, t->estate, &conflict);
+	mcdp_insert_index_tuples(t->info, t->slot, t->estate, true, &conflict);
 	table_tuple_complete_speculative(t->rel, t->slot, token, !conflict);
 	SpeculativeInsertionLockRelease(GetCurrentTransactionId());
 	ResetPerTupleExprContext(t->estate);
 	return !conflict;
+}
+
+void
+mcdp_target_insert_new(Target *t)
+{
+	ExecStoreVirtualTuple(t->slot);
+	t->slot->tts_tableOid = RelationGetRelid(t->rel);
+	ExecMaterializeSlot(t->slot);
+	table_tuple_insert(t->rel, t->slot, GetCurrentCommandId(true), 0, NULL);
+	mcdp_insert_index_tuples(t->info, t->slot, t->estate, false, NULL);
+	ResetPerTupleExprContext(t->estate);
 }
 
 void

@@ -40,6 +40,9 @@ extern void mcdp_target_set(Target *t, AttrNumber column, Datum value);
 extern void mcdp_target_set_text(Target *t, AttrNumber column, text *value);
 extern bool mcdp_target_insert(Target *t);
 
+/* The same for a row whose key cannot be there yet; it is an error if it is. */
+extern void mcdp_target_insert_new(Target *t);
+
 /* After an insert that failed: wait for whoever inserted it. */
 extern void mcdp_target_wait(Target *t);
 

@@ -29,6 +29,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
+#include "access/tableam.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -68,6 +69,31 @@ mcdp_open_keyed(Oid schema, const char *table, const char *index)
 	return k;
 }
 
+/* The first row with this key, in the slot; false if there is none. */
+static bool
+probe(Prober *s, Keyed *k, Snapshot snapshot, ScanKey key)
+{
+	if (s->scan == NULL)
+	{
+		s->index = index_open(k->index, AccessShareLock);
+		s->scan = mcdp_index_beginscan(k->rel, s->index, snapshot, 1);
+		s->slot = table_slot_create(k->rel, NULL);
+	}
+	index_rescan(s->scan, key, 1, NULL, 0);
+	return index_getnext_slot(s->scan, ForwardScanDirection, s->slot);
+}
+
+static void
+scan_end(Prober *s)
+{
+	if (s->scan == NULL)
+		return;
+	ExecDropSingleTupleTableSlot(s->slot);
+	index_endscan(s->scan);
+	index_close(s->index, AccessShareLock);
+	s->scan = NULL;
+}
+
 void
 mcdp_lookup_begin(Lookup *lk, Oid identifier_type)
 {
@@ -78,12 +104,15 @@ mcdp_lookup_begin(Lookup *lk, Oid identifier_type)
 	lk->link = mcdp_open_keyed(lk->schema, "identifier_link", "identifier_link_pkey");
 	lk->profile = mcdp_open_keyed(lk->schema, "profile", "profile_pkey");
 	lk->edge.rel = NULL;
+	lk->link_scan.scan = lk->profile_scan.scan = NULL;
 	lk->rules = mcdp_identity_rules(lk->schema);
 }
 
 void
 mcdp_lookup_end(Lookup *lk)
 {
+	scan_end(&lk->link_scan);
+	scan_end(&lk->profile_scan);
 	if (lk->edge.rel)
 		table_close(lk->edge.rel, AccessShareLock);
 	table_close(lk->profile.rel, AccessShareLock);
@@ -111,39 +140,52 @@ mcdp_get_column(HeapTuple tuple, Keyed *k, AttrNumber column)
 	return result;
 }
 
-/* Its link and profile, if it has one. */
-void
-mcdp_find_link(Lookup *lk, Known *known)
+/* Its link and profile, if it has one.  "others" are identifiers looked up before. */
+static void
+find_link(Lookup *lk, Known *known, const Known *others, int num_others)
 {
 	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
+	bool		isnull;
 
 	known->linked = false;
 	known->kind = NULL;
-	mcdp_identifier_key(lk, &key, LINK_IDENTIFIER, known->identifier);
-	scan = systable_beginscan(lk->link.rel, lk->link.index, true, lk->snapshot, 1, &key);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-	{
-		known->linked = true;
-		known->leaf = DatumGetInt64(mcdp_get_column(tuple, &lk->link, LINK_PROFILE_ID));
-		known->at = DatumGetTimestampTz(mcdp_get_column(tuple, &lk->link, LINK_AT));
-	}
-	systable_endscan(scan);
-	if (!known->linked)
+	mcdp_identifier_key(lk, &key, 1, known->identifier);
+	if (!probe(&lk->link_scan, &lk->link, lk->snapshot, &key))
 		return;
+	known->linked = true;
+	known->leaf = DatumGetInt64(slot_getattr(lk->link_scan.slot, LINK_PROFILE_ID, &isnull));
+	known->at = DatumGetTimestampTz(slot_getattr(lk->link_scan.slot, LINK_AT, &isnull));
 
-	ScanKeyInit(&key, PROFILE_PROFILE_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(known->leaf));
-	scan = systable_beginscan(lk->profile.rel, lk->profile.index, true, lk->snapshot, 1, &key);
-	tuple = systable_getnext(scan);
-	if (!HeapTupleIsValid(tuple))
+	/* most calls are about one profile */
+	for (int i = 0; i < num_others; i++)
+	{
+		if (others[i].linked && others[i].leaf == known->leaf)
+		{
+			known->root = others[i].root;
+			known->kind = others[i].kind;
+			return;
+		}
+	}
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(known->leaf));
+	if (!probe(&lk->profile_scan, &lk->profile, lk->snapshot, &key))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("profile %lld of an identifier does not exist", (long long) known->leaf)));
-	known->root = DatumGetInt64(mcdp_get_column(tuple, &lk->profile, PROFILE_CANONICAL_ID));
-	known->kind = DatumGetTextPCopy(mcdp_get_column(tuple, &lk->profile, PROFILE_KIND));
-	systable_endscan(scan);
+	known->root = DatumGetInt64(slot_getattr(lk->profile_scan.slot, PROFILE_CANONICAL_ID, &isnull));
+	known->kind = DatumGetTextPCopy(slot_getattr(lk->profile_scan.slot, PROFILE_KIND, &isnull));
+}
+
+/* The same under another snapshot. */
+void
+mcdp_find_link(Lookup *lk, Known *known, Snapshot snapshot)
+{
+	Lookup		again = *lk;
+
+	again.snapshot = snapshot;
+	again.link_scan.scan = again.profile_scan.scan = NULL;
+	find_link(&again, known, NULL, 0);
+	scan_end(&again.link_scan);
+	scan_end(&again.profile_scan);
 }
 
 /* The priority of its namespace, and its kind if it has no profile yet. */
@@ -202,7 +244,7 @@ look_up_all(Lookup *lk, ArrayType *array, Known **result)
 		if (j < num)
 			continue;
 		known[num].identifier = elems[i];
-		mcdp_find_link(lk, &known[num]);
+		find_link(lk, &known[num], known, num);
 		num++;
 	}
 	/* one alone has no rank, and its kind only matters if it is new */

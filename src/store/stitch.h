@@ -21,7 +21,9 @@
 #ifndef MCDP_STITCH_H
 #define MCDP_STITCH_H
 
+#include "access/genam.h"
 #include "access/skey.h"
+#include "executor/tuptable.h"
 #include "datatype/timestamp.h"
 #include "executor/spi.h"
 #include "utils/relcache.h"
@@ -40,6 +42,9 @@
 #define PROFILE_PROFILE_ID 1
 #define PROFILE_KIND 2
 #define PROFILE_CANONICAL_ID 3
+#define PROFILE_FIRST_AT 4
+#define PROFILE_SUPPRESSED 5
+#define PROFILE_COLUMNS 6
 #define EDGE_A 1
 #define EDGE_B 2
 #define EDGE_AT 3
@@ -49,6 +54,16 @@
 #define EDGE_INACTIVE_AT 7
 #define EDGE_COLUMNS 7
 #define QUARANTINED_IDENTIFIER 1
+/* profile_queue, tag_pending: positions */
+#define QUEUE_PROFILE_ID 1
+#define QUEUE_AT 2
+#define QUEUE_CAUSE 3
+#define QUEUE_COLUMNS 3
+#define PENDING_TAG 1
+#define PENDING_PROFILE_ID 2
+#define PENDING_PRESENT 3
+#define PENDING_SINCE 4
+#define PENDING_COLUMNS 4
 
 /* a table and its primary key */
 typedef struct Keyed
@@ -56,6 +71,14 @@ typedef struct Keyed
 	Relation	rel;
 	Oid			index;
 } Keyed;
+
+/* look-ups by its first column, one after the other */
+typedef struct Prober
+{
+	IndexScanDesc scan;			/* NULL: not begun */
+	Relation	index;
+	TupleTableSlot *slot;
+} Prober;
 
 typedef struct Lookup
 {
@@ -65,7 +88,9 @@ typedef struct Lookup
 	const IdentityRules *rules;
 	Keyed		link;
 	Keyed		profile;
-	Keyed		edge;
+	Keyed		edge;			/* opened when it is needed */
+	Prober		link_scan;
+	Prober		profile_scan;
 } Lookup;
 
 /* what is known about one identifier */
@@ -114,7 +139,7 @@ typedef struct ManyCall
 /* stitch.c */
 extern void mcdp_lookup_begin(Lookup *lk, Oid identifier_type);
 extern void mcdp_lookup_end(Lookup *lk);
-extern void mcdp_find_link(Lookup *lk, Known *known);
+extern void mcdp_find_link(Lookup *lk, Known *known, Snapshot snapshot);
 extern void mcdp_set_traits(int64 leaf, Datum traits, TimestampTz at, text *source);
 extern Keyed mcdp_open_keyed(Oid schema, const char *table, const char *index);
 extern void mcdp_identifier_key(Lookup *lk, ScanKey key, AttrNumber column, Datum identifier);
@@ -124,7 +149,15 @@ extern int	mcdp_compare_identifiers(Lookup *lk, Datum a, Datum b);
 /* whether there is a row for the pair (in any order), and if so, whether it says all */
 extern bool mcdp_find_edge(Lookup *lk, Datum a, Datum b, TimestampTz at, bool *holds);
 
+typedef struct NewProfile
+{
+	int64		id;
+	text	   *kind;
+	TimestampTz at;
+} NewProfile;
+
 /* stitch_write.c */
+extern void mcdp_make_profiles(Lookup *lk, const NewProfile *profile, int num);
 extern void mcdp_run(const char *sql, SPIPlanPtr *plan, int num, Oid *types, Datum *values, const char *nulls);
 extern bool mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, Stitched *result);
 extern text *mcdp_kind_of_call(text *asked, text *first, bool some_without);

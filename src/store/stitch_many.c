@@ -68,13 +68,6 @@ typedef struct ManyName
 	int			profile;		/* in NewProfile[], or -1 */
 } ManyName;
 
-typedef struct NewProfile
-{
-	int64		id;
-	text	   *kind;
-	TimestampTz at;
-} NewProfile;
-
 /* evidence: names by number, the smaller one first */
 typedef struct Evidence
 {
@@ -468,30 +461,6 @@ lock_roots(Many *m)
 	UnregisterSnapshot(now);
 }
 
-static void
-make_profiles(Many *m)
-{
-	static SPIPlanPtr plan = NULL;
-	Oid			types[3] = {INT8ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID};
-	Datum		values[3];
-	Datum	   *ids = palloc(Max(m->num_profiles, 1) * sizeof(Datum));
-	Datum	   *kinds = palloc(Max(m->num_profiles, 1) * sizeof(Datum));
-	Datum	   *ats = palloc(Max(m->num_profiles, 1) * sizeof(Datum));
-
-	if (m->num_profiles == 0)
-		return;
-	for (int i = 0; i < m->num_profiles; i++)
-	{
-		ids[i] = Int64GetDatum(m->profile[i].id);
-		kinds[i] = PointerGetDatum(m->profile[i].kind);
-		ats[i] = TimestampTzGetDatum(m->profile[i].at);
-	}
-	values[0] = PointerGetDatum(construct_array(ids, m->num_profiles, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	values[1] = PointerGetDatum(construct_array(kinds, m->num_profiles, TEXTOID, -1, false, TYPALIGN_INT));
-	values[2] = PointerGetDatum(construct_array(ats, m->num_profiles, TIMESTAMPTZOID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	mcdp_run("SELECT cdp._new_profiles($1, $2, $3)", &plan, 3, types, values, NULL);
-}
-
 /* Evidence that is there already, but overruled or of a later call, is changed in SQL. */
 static void
 change_edge(Many *m, const Evidence *e)
@@ -623,7 +592,7 @@ mcdp_stitch_many(Lookup *lk, ManyCall *calls, int num, bool locking, bool others
 		mcdp_lock_identities(others);
 	write_claims(&m);
 	lock_roots(&m);
-	make_profiles(&m);
+	mcdp_make_profiles(lk, m.profile, m.num_profiles);
 	write_evidence(&m);
 	if (m.num_claimed + m.num_evidence > 0)
 		CommandCounterIncrement();

@@ -112,12 +112,10 @@ mcdp_lock_root(Lookup *lk, int64 root, bool wait)
 bool
 mcdp_still_linked(Lookup *lk, Snapshot now, Datum identifier, int64 leaf, int64 root)
 {
-	Lookup		again = *lk;
 	Known		known;
 
-	again.snapshot = now;
 	known.identifier = identifier;
-	mcdp_find_link(&again, &known);
+	mcdp_find_link(lk, &known, now);
 	return known.linked && known.leaf == leaf && known.root == root;
 }
 
@@ -301,14 +299,75 @@ mcdp_run(const char *sql, SPIPlanPtr *plan, int num, Oid *types, Datum *values, 
 	SPI_finish();
 }
 
-static void
-make_profile(int64 id, text *kind, TimestampTz at)
+/*
+ * What _new_profile does, or false if it has to be asked: profiles ascending
+ * by id, their rows in profile_queue, and that they are in the universe.
+ */
+static bool
+insert_profiles(Lookup *lk, const NewProfile *profile, int num)
+{
+	Keyed		queue = mcdp_open_keyed(lk->schema, "profile_queue", "profile_queue_at_idx");
+	Keyed		pending = mcdp_open_keyed(lk->schema, "tag_pending", "tag_pending_pkey");
+	Target		t[3] = {{NULL}, {NULL}, {NULL}};
+	bool		ok;
+
+	ok = mcdp_target_open(&t[0], lk->profile.rel, PROFILE_COLUMNS) &&
+		mcdp_target_open(&t[1], queue.rel, QUEUE_COLUMNS) &&
+		mcdp_target_open(&t[2], pending.rel, PENDING_COLUMNS);
+	for (int table = 0; table < 3 && ok; table++)
+	{
+		for (int i = 0; i < num; i++)
+		{
+			Datum		id = Int64GetDatum(profile[i].id);
+			Datum		at = TimestampTzGetDatum(profile[i].at);
+
+			CHECK_FOR_INTERRUPTS();
+			mcdp_target_clear(&t[table]);
+			switch (table)
+			{
+				case 0:
+					mcdp_target_set(&t[0], PROFILE_PROFILE_ID, id);
+					mcdp_target_set_text(&t[0], PROFILE_KIND, profile[i].kind);
+					mcdp_target_set(&t[0], PROFILE_CANONICAL_ID, id);
+					mcdp_target_set(&t[0], PROFILE_FIRST_AT, at);
+					mcdp_target_set(&t[0], PROFILE_SUPPRESSED, BoolGetDatum(false));
+					break;
+				case 1:
+					mcdp_target_set(&t[1], QUEUE_PROFILE_ID, id);
+					mcdp_target_set(&t[1], QUEUE_AT, at);
+					mcdp_target_set(&t[1], QUEUE_CAUSE, CStringGetTextDatum("first"));
+					break;
+				case 2:
+					mcdp_target_set(&t[2], PENDING_TAG, CStringGetTextDatum(psprintf("\001kind:%s", text_to_cstring(profile[i].kind))));
+					mcdp_target_set(&t[2], PENDING_PROFILE_ID, id);
+					mcdp_target_set(&t[2], PENDING_PRESENT, BoolGetDatum(true));
+					mcdp_target_set(&t[2], PENDING_SINCE, TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()));
+					break;
+			}
+			mcdp_target_insert_new(&t[table]);
+		}
+	}
+	for (int table = 0; table < 3; table++)
+		mcdp_target_close(&t[table]);
+	table_close(pending.rel, AccessShareLock);
+	table_close(queue.rel, AccessShareLock);
+	return ok;
+}
+
+void
+mcdp_make_profiles(Lookup *lk, const NewProfile *profile, int num)
 {
 	static SPIPlanPtr plan = NULL;
 	Oid			types[3] = {INT8OID, TEXTOID, TIMESTAMPTZOID};
-	Datum		values[3] = {Int64GetDatum(id), PointerGetDatum(kind), TimestampTzGetDatum(at)};
 
-	mcdp_run("SELECT cdp._new_profile($1, $2, $3)", &plan, 3, types, values, NULL);
+	if (num == 0 || insert_profiles(lk, profile, num))
+		return;
+	for (int i = 0; i < num; i++)
+	{
+		Datum		values[3] = {Int64GetDatum(profile[i].id), PointerGetDatum(profile[i].kind), TimestampTzGetDatum(profile[i].at)};
+
+		mcdp_run("SELECT cdp._new_profile($1, $2, $3)", &plan, 3, types, values, NULL);
+	}
 }
 
 /* The canonical profiles of those that are known, ascending; returns how many. */
@@ -492,7 +551,11 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 	if (!ok)
 		return false;
 	if (owner == NULL)
-		make_profile(leaf, kind, call->at);
+	{
+		NewProfile	p = {leaf, kind, call->at};
+
+		mcdp_make_profiles(lk, &p, 1);
+	}
 	else if (num_roots > 1)
 		merge_roots(known, num, root, num_roots, owner->root, call);
 	CommandCounterIncrement();
