@@ -272,14 +272,30 @@ BEGIN
 		IF NOT FOUND THEN
 			RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('profile %s does not exist', profile);
 		END IF;
+		-- One that nobody else holds: the usual case needs no subtransaction.
 		IF alone THEN
-			SELECT p.canonical_id INTO root FROM cdp.profile p WHERE p.profile_id = id FOR NO KEY UPDATE;
+			SELECT p.canonical_id INTO root FROM cdp.profile p WHERE p.profile_id = id FOR NO KEY UPDATE SKIP LOCKED;
 		ELSE
-			SELECT p.canonical_id INTO root FROM cdp.profile p WHERE p.profile_id = id FOR KEY SHARE;
+			SELECT p.canonical_id INTO root FROM cdp.profile p WHERE p.profile_id = id FOR KEY SHARE SKIP LOCKED;
 		END IF;
 		IF root = id AND (profile = id OR (SELECT p.canonical_id FROM cdp.profile p WHERE p.profile_id = profile) = id) THEN
 			RETURN id;
 		END IF;
+		-- It gives the lock back when it is the wrong one by now: nobody waits
+		-- with a lock that is out of order.
+		BEGIN
+			IF alone THEN
+				SELECT p.canonical_id INTO root FROM cdp.profile p WHERE p.profile_id = id FOR NO KEY UPDATE;
+			ELSE
+				SELECT p.canonical_id INTO root FROM cdp.profile p WHERE p.profile_id = id FOR KEY SHARE;
+			END IF;
+			IF root = id AND (SELECT p.canonical_id FROM cdp.profile p WHERE p.profile_id = profile) = id THEN
+				RETURN id;
+			END IF;
+			RAISE SQLSTATE 'CDP01';			-- caught here, always
+		EXCEPTION WHEN SQLSTATE 'CDP01' THEN
+			NULL;
+		END;
 	END LOOP;
 END
 $$;

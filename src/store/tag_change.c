@@ -53,6 +53,10 @@ static Statement lock_pending = {
 	" WHERE p.tag OPERATOR(pg_catalog.=) $1 AND p.profile_id OPERATOR(pg_catalog.=) $2 FOR UPDATE",
 	2, {TEXTOID, INT8OID}
 };
+static Statement note_own_tag = {
+	"SELECT cdp._own_tag($1, $2, $3, NULL, NULL)",
+	3, {INT8OID, TEXTOID, BOOLOID}
+};
 static Statement trigger_journeys = {
 	"SELECT cdp._tag_trigger($1, $2, $3, $4)",
 	4, {TEXTOID, TEXTOID, INT8OID, TIMESTAMPTZOID}
@@ -136,8 +140,9 @@ lock_canonical(int64 profile)
 	while (id != 0)
 	{
 		int64		now = 0;
+		bool		in_memory = mcdp_tag_lock_profile(id);
 
-		if (mcdp_tag_lock_profile(id))
+		if (in_memory)
 		{
 			Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
 
@@ -154,6 +159,8 @@ lock_canonical(int64 profile)
 		}
 		if (now == id)
 			return id;
+		if (in_memory)
+			mcdp_tag_unlock_profile(id);	/* nobody waits with a lock that is out of order */
 		if (IsolationUsesXactSnapshot())
 			ereport(ERROR,
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -248,14 +255,17 @@ change_tag(int64 profile, text *name, bool present, TimestampTz at)
 		id = lock_canonical(profile);
 		PopActiveSnapshot();
 		push_snapshot();		/* no merge can come between any more */
-		if (id != 0 && has_own_tags(id))
-			id = 0;
 		if (id != 0)
 		{
+			Datum		own[3] = {Int64GetDatum(id), PointerGetDatum(name), BoolGetDatum(present)};
 			Datum		args[4] = {CStringGetTextDatum(present ? "enters" : "leaves"),
 			PointerGetDatum(name), Int64GetDatum(id), TimestampTzGetDatum(at)};
-			bool		changed = set_pending(args[1], id, present);
+			bool		changed;
 
+			/* with the lock in memory: a merge has the row's lock before that one */
+			if (has_own_tags(id))
+				mcdp_statement_do(&note_own_tag, own);
+			changed = set_pending(args[1], id, present);
 			PopActiveSnapshot();
 			push_snapshot();	/* the row is ours now */
 			if (changed && is_listened_to(args[0], args[1]))

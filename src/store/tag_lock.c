@@ -79,6 +79,16 @@ mcdp_tag_lock_profile(int64 id)
 	return true;
 }
 
+/* It was not the right one after all. */
+void
+mcdp_tag_unlock_profile(int64 id)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (id >> 32), (uint32) id, TAG_LOCK);
+	(void) LockRelease(&tag, ShareLock, false);
+}
+
 /*
  * _lock_tags(profiles bigint[]): nobody changes a single tag of these profiles
  * until the end of this transaction; whoever is at it is waited for.  What he

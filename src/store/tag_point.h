@@ -60,5 +60,6 @@ extern bool mcdp_tag_probe_chunk(int64 id, Datum tag, Snapshot snapshot);
  * locked very many already: then the profile's row has to be locked.
  */
 extern bool mcdp_tag_lock_profile(int64 id);
+extern void mcdp_tag_unlock_profile(int64 id);
 
 #endif							/* MCDP_TAG_POINT_H */
