@@ -79,8 +79,14 @@ COMMENT ON FUNCTION cdp.email_identifier(text, boolean)
 
 CREATE CAST (text AS cdp.identifier) WITH FUNCTION cdp.identifier(text) AS IMPLICIT;
 CREATE CAST (varchar AS cdp.identifier) WITH FUNCTION cdp.identifier(text) AS IMPLICIT;
-CREATE CAST (cdp.identifier AS text) WITHOUT FUNCTION AS ASSIGNMENT;
-CREATE CAST (cdp.identifier AS varchar) WITHOUT FUNCTION AS ASSIGNMENT;
+-- With a function, although the bytes are the same: over a mere relabelling
+-- PostgreSQL 18's planner looks for the collation of an index on identifiers,
+-- which has none, when identifier::text is matched with a pattern.
+CREATE FUNCTION cdp._identifier_text(identifier cdp.identifier) RETURNS text
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__identifier_text';
+COMMENT ON FUNCTION cdp._identifier_text(cdp.identifier) IS 'cast to text';
+CREATE CAST (cdp.identifier AS text) WITH FUNCTION cdp._identifier_text(cdp.identifier) AS ASSIGNMENT;
+CREATE CAST (cdp.identifier AS varchar) WITH FUNCTION cdp._identifier_text(cdp.identifier) AS ASSIGNMENT;
 
 -- identifier operators
 

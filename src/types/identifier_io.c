@@ -34,6 +34,7 @@ PG_FUNCTION_INFO_V1(mcdp_identifier_send);
 PG_FUNCTION_INFO_V1(mcdp_identifier);
 PG_FUNCTION_INFO_V1(mcdp_identifier_of);
 PG_FUNCTION_INFO_V1(mcdp_phone_identifier);
+PG_FUNCTION_INFO_V1(mcdp__identifier_text);
 PG_FUNCTION_INFO_V1(mcdp_namespace);
 PG_FUNCTION_INFO_V1(mcdp_value);
 
@@ -176,6 +177,13 @@ namespace_len(struct varlena *id)
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("identifier has no namespace")));
 	return colon - VARDATA_ANY(id);
+}
+
+/* The bytes of an identifier are those of its text. */
+Datum
+mcdp__identifier_text(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(PG_GETARG_DATUM(0));
 }
 
 Datum

@@ -132,7 +132,7 @@ $$ SELECT CASE op WHEN 'in' THEN format('in (%s, %s)', a, b) WHEN 'between' THEN
 CREATE FUNCTION pg_temp.op(seed bigint, what text) RETURNS text LANGUAGE sql STABLE AS
 $$ SELECT pg_temp.pick(seed, what, '=', '!=', '<', '<=', '>', '>=', 'in', 'between') $$;
 -- json: an SQL expression
-CREATE FUNCTION pg_temp.json_compared(seed bigint, what text, json text) RETURNS text[] LANGUAGE plpgsql STABLE AS $$
+CREATE FUNCTION pg_temp.json_compared(seed bigint, what text, doc text) RETURNS text[] LANGUAGE plpgsql STABLE AS $$
 DECLARE
 	op text := pg_temp.op(seed, what || 'op');
 	a text; b text;
@@ -141,23 +141,23 @@ BEGIN
 	CASE pg_temp.r(seed, what || 'type', 7)
 		WHEN 0, 1, 2 THEN
 			a := pg_temp.pick(seed, what || 'a', '5', '10', '20', '30', '40'); b := pg_temp.pick(seed, what || 'b', '10', '40', '40.5');
-			RETURN ARRAY[pg_temp.comparison(op, a, b), format('(CASE jsonb_typeof(%1$s) WHEN ''number'' THEN %2$s END)', json, pg_temp.compared(op, format('(%s)::float8', json), a, b))];
+			RETURN ARRAY[pg_temp.comparison(op, a, b), format('(CASE jsonb_typeof(%1$s) WHEN ''number'' THEN %2$s END)', doc, pg_temp.compared(op, format('(%s)::float8', doc), a, b))];
 		WHEN 3 THEN
 			a := pg_temp.pick(seed, what || 'a', 'red', 'pro', '10', 'free'); b := pg_temp.pick(seed, what || 'b', 'red', 'soon');
-			RETURN ARRAY[pg_temp.comparison(op, '"' || a || '"', '"' || b || '"'), format('(CASE jsonb_typeof(%1$s) WHEN ''string'' THEN %2$s END)', json,
-				pg_temp.compared(op, format('(%s #>> ''{}'') COLLATE "C"', json), quote_literal(a), quote_literal(b)))];
+			RETURN ARRAY[pg_temp.comparison(op, '"' || a || '"', '"' || b || '"'), format('(CASE jsonb_typeof(%1$s) WHEN ''string'' THEN %2$s END)', doc,
+				pg_temp.compared(op, format('(%s #>> ''{}'') COLLATE "C"', doc), quote_literal(a), quote_literal(b)))];
 		WHEN 4 THEN
 			a := pg_temp.pick(seed, what || 'a', 'true', 'false');
 			op := pg_temp.pick(seed, what || 'op', '=', '!=');
-			RETURN ARRAY[op || ' ' || a, format('(CASE jsonb_typeof(%1$s) WHEN ''boolean'' THEN (%1$s)::boolean %2$s %3$s END)', json, op, a)];
+			RETURN ARRAY[op || ' ' || a, format('(CASE jsonb_typeof(%1$s) WHEN ''boolean'' THEN (%1$s)::boolean %2$s %3$s END)', doc, op, a)];
 		WHEN 5 THEN
 			a := pg_temp.pick(seed, what || 'a', '2026-01-20', '2026-02-01', '2026-03-10'); b := pg_temp.pick(seed, what || 'b', '2026-03-01', '2026-02-01');
-			RETURN ARRAY[pg_temp.comparison(op, a, b), format('(CASE jsonb_typeof(%1$s) WHEN ''string'' THEN %2$s END)', json,
-				pg_temp.compared(op, format('pg_temp.instant(%s #>> ''{}'')', json), quote_literal(a) || '::timestamptz', quote_literal(b) || '::timestamptz'))];
+			RETURN ARRAY[pg_temp.comparison(op, a, b), format('(CASE jsonb_typeof(%1$s) WHEN ''string'' THEN %2$s END)', doc,
+				pg_temp.compared(op, format('pg_temp.instant(%s #>> ''{}'')', doc), quote_literal(a) || '::timestamptz', quote_literal(b) || '::timestamptz'))];
 		ELSE
 			a := pg_temp.pick(seed, what || 'a', '1', '10', '30'); b := pg_temp.pick(seed, what || 'b', '20', '45');
-			RETURN ARRAY[pg_temp.comparison(op, a || 'd', b || 'd'), format('(CASE jsonb_typeof(%1$s) WHEN ''string'' THEN %2$s END)', json,
-				pg_temp.compared(op, format('(NOW - pg_temp.instant(%s #>> ''{}''))', json), format('interval ''%s d''', a), format('interval ''%s d''', b)))];
+			RETURN ARRAY[pg_temp.comparison(op, a || 'd', b || 'd'), format('(CASE jsonb_typeof(%1$s) WHEN ''string'' THEN %2$s END)', doc,
+				pg_temp.compared(op, format('(NOW - pg_temp.instant(%s #>> ''{}''))', doc), format('interval ''%s d''', a), format('interval ''%s d''', b)))];
 	END CASE;
 END
 $$;
