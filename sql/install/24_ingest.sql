@@ -465,18 +465,18 @@ $$;
 COMMENT ON FUNCTION cdp._single_messages(jsonb) IS 'the messages of a payload: an array of them, or of batches, or one';
 
 -- The usual messages, without a query for each (src/store/message_fn.c).
-CREATE FUNCTION cdp._take_plain(payloads jsonb[], received timestamptz[], backfill boolean, many boolean, identifier regtype,
+CREATE FUNCTION cdp._take_plain(payloads jsonb[], received timestamptz[], backfill boolean, many boolean, in_order boolean, identifier regtype,
 								OUT taken bigint, OUT rest int[])
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__take_plain';
-COMMENT ON FUNCTION cdp._take_plain(jsonb[], timestamptz[], boolean, boolean, regtype)
-	IS 'takes those messages that say nothing unusual and need no rule; rest: the positions of the others';
+COMMENT ON FUNCTION cdp._take_plain(jsonb[], timestamptz[], boolean, boolean, boolean, regtype)
+	IS 'takes those messages that say nothing unusual and need no rule (in_order: up to the first of the others); rest: the positions of the others';
 
-CREATE FUNCTION cdp._try_plain(payloads jsonb[], received timestamptz[], backfill boolean, many boolean, OUT taken bigint, OUT rest int[])
+CREATE FUNCTION cdp._try_plain(payloads jsonb[], received timestamptz[], backfill boolean, many boolean, in_order boolean, OUT taken bigint, OUT rest int[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
 	FOR attempt IN 1 .. 10 LOOP
 		BEGIN
-			SELECT t.taken, t.rest INTO taken, rest FROM cdp._take_plain(payloads, received, backfill, many, 'cdp.identifier') t;
+			SELECT t.taken, t.rest INTO taken, rest FROM cdp._take_plain(payloads, received, backfill, many, in_order, 'cdp.identifier') t;
 			RETURN;
 		EXCEPTION
 			WHEN SQLSTATE 'CDP02' OR deadlock_detected THEN
@@ -492,42 +492,42 @@ BEGIN
 	rest := ARRAY(SELECT generate_series(1, cardinality(payloads)));
 END
 $$;
-COMMENT ON FUNCTION cdp._try_plain(jsonb[], timestamptz[], boolean, boolean) IS '_take_plain, again when another session came between; an error leaves all of them';
+COMMENT ON FUNCTION cdp._try_plain(jsonb[], timestamptz[], boolean, boolean, boolean) IS '_take_plain, again when another session came between; an error leaves all of them';
 
-CREATE FUNCTION cdp._ingest(payloads jsonb[], received timestamptz[], backfill boolean, many boolean) RETURNS bigint
+CREATE FUNCTION cdp._ingest(payloads jsonb[], received timestamptz[], backfill boolean, many boolean, in_order boolean DEFAULT false) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	plain record;
 	good cdp._message[];
 BEGIN
-	SELECT * INTO plain FROM cdp._try_plain(payloads, received, backfill, many);
+	IF EXISTS (SELECT FROM unnest(payloads) p WHERE jsonb_typeof(p) = 'array' OR p ? 'batch') THEN
+		SELECT coalesce(array_agg(a.message ORDER BY p.nr, a.nr), '{}'), coalesce(array_agg(p.received_at ORDER BY p.nr, a.nr), '{}')
+		INTO payloads, received
+		FROM unnest(payloads, received) WITH ORDINALITY AS p (payload, received_at, nr)
+		CROSS JOIN LATERAL cdp._single_messages(p.payload) WITH ORDINALITY AS a (message, nr);
+	END IF;
+	SELECT * INTO plain FROM cdp._try_plain(payloads, received, backfill, many, in_order);
 	IF plain.rest = '{}' THEN
 		RETURN plain.taken;
 	END IF;
-	WITH single AS (
-		SELECT p.nr, coalesce(a.nr, 0) AS place, coalesce(a.message, p.payload) AS payload, p.received_at
+	WITH done AS MATERIALIZED (
+		SELECT p.nr, cdp._read_message(p.payload, p.received_at) AS message
 		FROM unnest(payloads, received) WITH ORDINALITY AS p (payload, received_at, nr)
 		JOIN unnest(plain.rest) AS r (nr) ON r.nr = p.nr
-		LEFT JOIN LATERAL cdp._single_messages(CASE WHEN jsonb_typeof(p.payload) = 'array' OR p.payload ? 'batch' THEN p.payload END)
-			WITH ORDINALITY AS a (message, nr) ON true
-		WHERE NOT (jsonb_typeof(p.payload) = 'array' OR p.payload ? 'batch') OR a.nr IS NOT NULL
-	), done AS MATERIALIZED (
-		SELECT s.nr, s.place, cdp._read_message(s.payload, s.received_at) AS message
-		FROM single s
 	), refused AS (
 		INSERT INTO cdp.rejected (payload, reason, sqlstate, at)
 		SELECT (d.message).payload, (d.message).reason, (d.message).sqlstate, (d.message).received_at
 		FROM done d
 		WHERE (d.message).reason IS NOT NULL
-		ORDER BY d.nr, d.place
+		ORDER BY d.nr
 	)
-	SELECT array_agg(d.message ORDER BY d.nr, d.place) INTO good
+	SELECT array_agg(d.message ORDER BY d.nr) INTO good
 	FROM done d
 	WHERE (d.message).reason IS NULL;
 	RETURN plain.taken + cdp._take_or_split(good, backfill, many);
 END
 $$;
-COMMENT ON FUNCTION cdp._ingest(jsonb[], timestamptz[], boolean, boolean) IS 'takes messages, each an object or an array of them; returns how many were accepted';
+COMMENT ON FUNCTION cdp._ingest(jsonb[], timestamptz[], boolean, boolean, boolean) IS 'takes messages, each an object or an array of them; returns how many were accepted';
 
 CREATE FUNCTION cdp.ingest(message jsonb, received_at timestamptz DEFAULT now()) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
@@ -537,7 +537,7 @@ BEGIN
 			MESSAGE = 'message must not be null';
 	END IF;
 	PERFORM cdp._check_event_time(received_at);
-	RETURN cdp._ingest(ARRAY[message], ARRAY[received_at], false, jsonb_typeof(message) = 'array' OR message ? 'batch');
+	RETURN cdp._ingest(ARRAY[message], ARRAY[received_at], false, jsonb_typeof(message) = 'array' OR message ? 'batch', true);
 END
 $$;
 COMMENT ON FUNCTION cdp.ingest(jsonb, timestamptz) IS 'takes one Segment message or an array of them and returns how many were accepted; the others are in table rejected';

@@ -628,8 +628,8 @@ take_traits(Jsonb **payload, Message *message, ManyCall *calls, TimestampTz *rec
 }
 
 /*
- * _take_plain(payloads jsonb[], received timestamptz[], backfill boolean, many boolean, identifier regtype,
- *			   OUT taken bigint, OUT rest int[])
+ * _take_plain(payloads jsonb[], received timestamptz[], backfill boolean, many boolean, in_order boolean,
+ *			   identifier regtype, OUT taken bigint, OUT rest int[])
  *
  * Takes the plain ones; "rest" are the positions of the others, in order.
  */
@@ -649,6 +649,7 @@ mcdp__take_plain(PG_FUNCTION_ARGS)
 	int			taken = 0;
 	Datum	   *rest;
 	int			num_rest = 0;
+	bool		in_order = PG_GETARG_BOOL(4);
 	bool		others = false;
 	bool		after_alias = false;
 	Lookup		lk;
@@ -685,6 +686,8 @@ mcdp__take_plain(PG_FUNCTION_ARGS)
 
 		others |= m->kind == MESSAGE_OTHER;
 		after_alias |= m->kind == MESSAGE_OTHER && may_be_alias(payload[i]);
+		if (in_order && others && m->kind >= MESSAGE_EVENT)
+			m->kind = MESSAGE_OTHER;
 		if (m->kind < MESSAGE_EVENT)
 			continue;
 		c->call.at = m->at;
@@ -695,8 +698,8 @@ mcdp__take_plain(PG_FUNCTION_ARGS)
 		c->only_known = after_alias;
 		m->call = num_calls++;
 	}
-	mcdp_lookup_begin(&lk, PG_GETARG_OID(4));
-	mcdp_stitch_many(&lk, calls, num_calls, PG_GETARG_BOOL(3), others);
+	mcdp_lookup_begin(&lk, PG_GETARG_OID(5));
+	mcdp_stitch_many(&lk, calls, num_calls, in_order, PG_GETARG_BOOL(3), others);
 	mcdp_lookup_end(&lk);
 
 	rest = palloc(Max(num, 1) * sizeof(Datum));

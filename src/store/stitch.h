@@ -171,7 +171,10 @@ extern bool mcdp_insert_edge(Target *t, Datum a, Datum b, TimestampTz at, text *
 
 /* stitch_many.c */
 extern void mcdp_lock_identities(bool alone);
-/* locking: other sessions may do the same; others: the transaction goes on to calls that are not done here */
-extern void mcdp_stitch_many(Lookup *lk, ManyCall *calls, int num, bool locking, bool others);
+/*
+ * in_order: after one that is left to _stitch all are; locking: other sessions
+ * may do the same; others: the transaction goes on to calls that are not here.
+ */
+extern void mcdp_stitch_many(Lookup *lk, ManyCall *calls, int num, bool in_order, bool locking, bool others);
 
 #endif							/* MCDP_STITCH_H */

@@ -546,10 +546,11 @@ mcdp_lock_identities(bool alone)
 }
 
 void
-mcdp_stitch_many(Lookup *lk, ManyCall *calls, int num, bool locking, bool others)
+mcdp_stitch_many(Lookup *lk, ManyCall *calls, int num, bool in_order, bool locking, bool others)
 {
 	Many		m = {0};
 	Size		names = 0;
+	bool		left = false;	/* some call is left to _stitch */
 
 	m.lk = lk;
 	m.calls = calls;
@@ -569,7 +570,7 @@ mcdp_stitch_many(Lookup *lk, ManyCall *calls, int num, bool locking, bool others
 	{
 		CHECK_FOR_INTERRUPTS();
 		order_names(&m, c);
-		calls[c].done = m.num_of[c] > 0 && plan_call(&m, c);
+		calls[c].done = m.num_of[c] > 0 && !(in_order && left) && plan_call(&m, c);
 		if (calls[c].done)
 		{
 			ManyName   *via = &m.name[m.names_of[c][0]];
@@ -578,7 +579,7 @@ mcdp_stitch_many(Lookup *lk, ManyCall *calls, int num, bool locking, bool others
 			calls[c].leaf = via->leaf;
 			continue;
 		}
-		others = true;
+		left = others = true;
 		for (int i = 0; i < m.num_of[c]; i++)
 		{
 			ManyName   *n = &m.name[m.names_of[c][i]];
