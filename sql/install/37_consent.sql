@@ -135,6 +135,44 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION cdp.consented(bigint, text, text, timestamptz) IS 'may the profile be written to for this purpose on this channel?';
 
+-- Most profiles are no merger and have said one thing: only decisions that
+-- disagree need the merges looked at.
+CREATE FUNCTION cdp._message_consented(profile_id bigint, purpose text, channel text, declared boolean, at timestamptz) RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	owner		bigint;
+	purposes	text[] := ARRAY[_message_consented.purpose];
+	channels	text[] := ARRAY[_message_consented.channel];
+	all_granted	boolean;
+	any_granted	boolean;
+BEGIN
+	SELECT c.profile_id INTO owner
+	FROM cdp.profile p JOIN cdp.profile c ON c.profile_id = p.canonical_id
+	WHERE p.profile_id = _message_consented.profile_id AND NOT c.suppressed AND c.erased_at IS NULL;
+	IF NOT FOUND THEN
+		RETURN false;
+	ELSIF NOT declared THEN
+		purposes := purposes || '*'::text;
+		channels := channels || '*'::text;
+	ELSIF NOT cdp._needs_consent(_message_consented.purpose) THEN
+		RETURN true;
+	END IF;
+	SELECT bool_and(l.granted), bool_or(l.granted) INTO all_granted, any_granted
+	FROM cdp.profile p JOIN cdp.consent_log l ON l.profile_id = p.profile_id
+	WHERE p.canonical_id = owner AND l.purpose = ANY (purposes) AND l.channel = ANY (channels) AND l.at <= _message_consented.at;
+	IF all_granted IS NULL THEN
+		RETURN NOT declared;
+	ELSIF all_granted = any_granted THEN
+		RETURN all_granted;
+	END IF;
+	RETURN (SELECT bool_and(d.granted) FROM cdp._consent_in_force(owner, _message_consented.at) d
+			WHERE d.purpose = ANY (purposes) AND d.channel = ANY (channels));
+END
+$$;
+COMMENT ON FUNCTION cdp._message_consented(bigint, text, text, boolean, timestamptz)
+	IS 'may this message go to the profile? A purpose that the journey names (declared) must have been granted, one that it does not name must not have been refused';
+
 CREATE FUNCTION cdp._consent_sets(ids cdp.bitmap, purpose text, channel text, at timestamptz, OUT granted cdp.bitmap, OUT refused cdp.bitmap)
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
 BEGIN ATOMIC

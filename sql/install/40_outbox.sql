@@ -10,6 +10,7 @@ CREATE TABLE cdp.outbox (
 	address			text,
 	channel			text NOT NULL,
 	purpose			text NOT NULL,
+	declared		boolean NOT NULL DEFAULT true,
 	template		text NOT NULL,
 	params			jsonb NOT NULL DEFAULT '{}',
 	campaign		text,
@@ -28,6 +29,7 @@ CREATE TABLE cdp.outbox (
 		CHECK (status IN ('pending', 'claimed', 'sent', 'failed', 'dead', 'expired', 'ambiguous'))
 );
 COMMENT ON TABLE cdp.outbox IS 'messages decided by journeys; claim_messages hands them out, ack_message closes them';
+COMMENT ON COLUMN cdp.outbox.declared IS 'consent to the purpose must have been granted (the journey names it); false: it must not have been refused';
 COMMENT ON COLUMN cdp.outbox.idempotency_key IS 'journey run, step and visit: a channel that sees it twice drops the second';
 CREATE INDEX outbox_claim_idx ON cdp.outbox (channel, priority DESC, due_at, id) WHERE status = 'pending';
 CREATE INDEX outbox_leased_until_idx ON cdp.outbox (leased_until) WHERE status = 'claimed';

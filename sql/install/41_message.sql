@@ -23,6 +23,13 @@ END
 $$;
 COMMENT ON FUNCTION cdp._address(bigint, text) IS 'the newest identifier of a canonical profile in the namespace of a channel';
 
+-- What the consent of a recipient is held to.  A related profile is written to
+-- on behalf of the profile: it may refuse, but need not have granted anything.
+CREATE FUNCTION cdp._declared(spec jsonb, profile bigint, recipient bigint) RETURNS boolean
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+RETURN spec ? 'purpose' AND (profile = recipient OR NOT cdp._needs_consent(spec ->> 'purpose'));
+COMMENT ON FUNCTION cdp._declared(jsonb, bigint, bigint) IS 'whether consent to the purpose of a journey must have been granted, or only not refused';
+
 -- The first channel that is reachable and not held back.  A single channel is
 -- taken without an address, too: its sender may know one.
 CREATE FUNCTION cdp._choose_channel(spec jsonb, send jsonb, profile bigint, at timestamptz,
@@ -93,10 +100,10 @@ BEGIN
 			SELECT s.*, c.recipient, c.channel, c.address, c.due_at AS goes_at, c.reason, c.free_at
 			FROM cdp._runs(batch) s CROSS JOIN LATERAL cdp._choose_channel(spec, send, s.profile_id, s.due_at) c
 		), message AS (
-			INSERT INTO cdp.outbox (idempotency_key, profile_id, recipient_id, address, channel, purpose, template, params,
+			INSERT INTO cdp.outbox (idempotency_key, profile_id, recipient_id, address, channel, purpose, declared, template, params,
 									campaign, journey, version, run_id, step, variant, priority, due_at, expires_at)
 			SELECT cdp._idempotency_key(s), s.profile_id, c.recipient, c.address, c.channel, coalesce(spec ->> 'purpose', 'marketing'),
-				   send ->> 'template', cdp._render_params(send -> 'params', s), spec ->> 'campaign', s.journey, s.version, s.run_id, s.step,
+				   cdp._declared(spec, s.profile_id, c.recipient), send ->> 'template', cdp._render_params(send -> 'params', s), spec ->> 'campaign', s.journey, s.version, s.run_id, s.step,
 				   nullif(s.variant, ''), coalesce((spec ->> 'priority')::int, 50), c.goes_at, c.due_at + expires
 			FROM choice c JOIN cdp.journey_state s USING (run_id)
 			WHERE c.channel IS NOT NULL ORDER BY s.profile_id

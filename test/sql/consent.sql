@@ -40,6 +40,16 @@ SELECT granted, refused FROM _consent_sets('{1,3,5,6,7,8}', 'ads', 'email', '202
 SELECT granted, refused FROM _consent_sets('{6,8}', 'ads', 'email', '2026-03-31');
 SELECT granted, refused FROM _consent_sets('{}', 'ads', 'email', '2026-03-31');
 
+-- may a message go out? A purpose that a journey names must have been granted, one that it does not name must not have been refused
+SELECT suppress(7, at => '2026-02-01') IS NOT NULL AS suppressed, consent(8, 'marketing', 'sms', false, '2026-02-01'), consent(8, 'transactional', 'email', false, '2026-02-01');
+SELECT p AS profile, u AS purpose, c AS channel, _message_consented(p, u, c, true, '2026-06-01') AS declared, _message_consented(p, u, c, false, '2026-06-01') AS otherwise
+FROM unnest('{1,2,3,4,7,8,99}'::bigint[]) p, unnest('{marketing,transactional,made_up}'::text[]) u, unnest('{email,sms}'::text[]) c;
+SELECT at, _message_consented(1, 'marketing', 'email', true, at), _message_consented(1, 'marketing', 'email', false, at) FROM unnest('{2026-01-31,2026-02-01,2026-03-20,2026-04-01}'::timestamptz[]) at;
+-- declared, it is what consented says, of those who are not suppressed
+SELECT count(*), count(*) FILTER (WHERE _message_consented(p, u, c, true, at) <> (consented(p, u, c, at) AND p <> 7)) AS different
+FROM generate_series(1, 8) p, unnest('{marketing,transactional,ads,made_up}'::text[]) u, unnest('{email,sms}'::text[]) c, generate_series(timestamptz '2026-01-10', '2026-07-01', '5 days') at;
+SELECT unsuppress(7, at => '2026-02-02') IS NOT NULL AS unsuppressed;
+
 -- purposes and channels
 INSERT INTO purpose (name, needs_consent) VALUES ('service', false);
 UPDATE purpose SET needs_consent = false WHERE name = 'marketing';
