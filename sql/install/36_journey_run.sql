@@ -112,6 +112,18 @@ END
 $$;
 COMMENT ON FUNCTION cdp._arm(text, jsonb, bigint) IS 'control, holdout, or empty for a profile that takes part in a journey';
 
+-- Messages to related profiles are not the profile's to allow.
+CREATE FUNCTION cdp._own_channels(spec jsonb) RETURNS text[]
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT CASE WHEN bool_and(jsonb_typeof(e.value #> '{send,to}') IS DISTINCT FROM 'object') THEN array_agg(DISTINCT c ORDER BY c) END
+	FROM jsonb_each(spec -> 'steps') e
+	CROSS JOIN LATERAL jsonb_array_elements_text(CASE jsonb_typeof(e.value #> '{send,channel}') WHEN 'array' THEN e.value #> '{send,channel}'
+												 ELSE jsonb_build_array(e.value #> '{send,channel}') END) c
+	WHERE e.value ? 'send';
+END;
+COMMENT ON FUNCTION cdp._own_channels(jsonb) IS 'the channels of all send steps of a journey; NULL: it has none, or it also writes to related profiles';
+
 -- The caller holds the journey row FOR SHARE and the profile rows, names each
 -- profile once (canonical), and gives what started the entry:
 -- {"event": …, "label": …, "value": …}.
@@ -126,6 +138,8 @@ DECLARE
 	since	timestamptz := cdp._journey_time(spec ->> 'from');
 	until	timestamptz := cdp._journey_time(spec ->> 'to');
 	first	text := spec ->> 'start';
+	purpose	text := coalesce(spec ->> 'purpose', 'marketing');
+	channels text[] := cdp._own_channels(spec);
 	entered	bigint[];
 	kept	bigint[];
 BEGIN
@@ -146,6 +160,8 @@ BEGIN
 			-- Two journeys that start each other would not stop otherwise.
 			WHEN past.last_entry = i.at THEN 'reentry: entered at this very instant'
 			WHEN rule IS NOT NULL AND NOT cdp._matches(i.profile_id, rule, i.at, i.label) THEN 'entry.when does not hold'
+			WHEN NOT EXISTS (SELECT FROM unnest(channels) c WHERE cdp._message_consented(i.profile_id, purpose, c, spec ? 'purpose', i.at))
+				AND channels IS NOT NULL THEN format('consent: %s on %s', purpose, array_to_string(channels, ', '))
 			END AS reason
 		FROM item i
 		JOIN cdp.profile p ON p.profile_id = i.profile_id

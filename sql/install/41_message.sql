@@ -30,7 +30,7 @@ LANGUAGE sql STABLE STRICT PARALLEL SAFE
 RETURN spec ? 'purpose' AND (profile = recipient OR NOT cdp._needs_consent(spec ->> 'purpose'));
 COMMENT ON FUNCTION cdp._declared(jsonb, bigint, bigint) IS 'whether consent to the purpose of a journey must have been granted, or only not refused';
 
--- The first channel that is reachable and not held back.  A single channel is
+-- The first channel that is reachable, consented and not held back.  A single channel is
 -- taken without an address, too: its sender may know one.
 CREATE FUNCTION cdp._choose_channel(spec jsonb, send jsonb, profile bigint, at timestamptz,
 	OUT recipient bigint, OUT channel text, OUT address text, OUT due_at timestamptz, OUT reason text, OUT free_at timestamptz)
@@ -55,7 +55,11 @@ BEGIN
 												   ELSE jsonb_build_array(send -> 'channel') END) LOOP
 		address := cdp._address(recipient, option);
 		IF address IS NULL AND jsonb_typeof(send -> 'channel') = 'array' THEN
-			reason := coalesce(reason, 'no address for ' || option);
+			reason := concat_ws('; ', reason, 'no address for ' || option);
+			CONTINUE;
+		END IF;
+		IF NOT cdp._message_consented(recipient, purpose, option, cdp._declared(spec, profile, recipient), at) THEN
+			reason := concat_ws('; ', reason, format('consent: %s on %s', purpose, option));
 			CONTINUE;
 		END IF;
 		IF recipient <> profile THEN
@@ -63,11 +67,11 @@ BEGIN
 		ELSE
 			SELECT s.due_at, s.capped_by INTO slot FROM cdp._sendable_at(profile, purpose, option, at) s;
 			IF slot.capped_by IS NOT NULL THEN
-				reason := coalesce(reason, 'capped: ' || slot.capped_by);
+				reason := concat_ws('; ', reason, 'capped: ' || slot.capped_by);
 				free_at := least(free_at, slot.due_at);
 				CONTINUE;
 			ELSIF slot.due_at = 'infinity' OR slot.due_at >= lapses THEN
-				reason := coalesce(reason, CASE slot.due_at WHEN 'infinity' THEN 'quiet at all hours' ELSE 'quiet until it has expired' END);
+				reason := concat_ws('; ', reason, CASE slot.due_at WHEN 'infinity' THEN 'quiet at all hours' ELSE 'quiet until it has expired' END);
 				CONTINUE;
 			END IF;
 			due_at := slot.due_at;
@@ -78,7 +82,7 @@ BEGIN
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION cdp._choose_channel(jsonb, jsonb, bigint, timestamptz) IS 'how and when a message may go out; else channel is NULL, with the reason and when a cap would let it';
+COMMENT ON FUNCTION cdp._choose_channel(jsonb, jsonb, bigint, timestamptz) IS 'how and when a message may go out; else channel is NULL, with the reasons and when a cap would let it';
 
 -- Two runs of one profile send one after the other: the second counts the
 -- message of the first.

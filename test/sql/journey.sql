@@ -148,6 +148,7 @@ SELECT name, status, version, active_version FROM journey;
 DELETE FROM journey; DELETE FROM journey_version;
 
 -- the cart story: entry, wait, condition, message, tag, end
+INSERT INTO purpose (name, needs_consent) VALUES ('service', false);
 SELECT create_journey('cart', '{
 	"entry": {"on": "cart", "when": "!blocked", "key": "label"},
 	"exit": [{"on": "purchase[$]"}],
