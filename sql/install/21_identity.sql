@@ -154,7 +154,7 @@ BEGIN
 		BEGIN
 			FOREACH root IN ARRAY roots LOOP
 				SELECT p.canonical_id INTO present FROM profile p WHERE p.profile_id = root FOR UPDATE;
-				IF present <> root THEN
+				IF present IS DISTINCT FROM root THEN	-- merged, or erased
 					RAISE SQLSTATE 'CDP01';			-- caught below, always
 				END IF;
 			END LOOP;
@@ -398,6 +398,7 @@ BEGIN
 		-- take the others away before this transaction ends.
 		DELETE FROM identifier_link l WHERE l.identifier = ANY (matched);
 	END LOOP;
+	PERFORM _refuse_erased(unknown);
 
 	IF late THEN
 		FOR via IN SELECT u FROM unnest(ids) u ORDER BY u LOOP
@@ -420,10 +421,12 @@ BEGIN
 	THEN
 		PERFORM _lock_profiles(own_leaves);
 	END IF;
-	-- A split may have taken one of them elsewhere meanwhile.
+	-- A split may have taken one of them elsewhere meanwhile, or it was erased.
 	IF EXISTS (SELECT FROM identifier_split s WHERE s.identifier = ANY (ids)) AND EXISTS (
-		SELECT FROM unnest(ids, leaves) u (identifier, leaf) JOIN identifier_link l ON l.identifier = u.identifier
-		WHERE u.leaf <> l.profile_id)
+			SELECT FROM unnest(ids, leaves) u (identifier, leaf) JOIN identifier_link l ON l.identifier = u.identifier
+			WHERE u.leaf <> l.profile_id)
+		OR EXISTS (SELECT FROM unnest(leaves) u (leaf)
+				   WHERE u.leaf IS NOT NULL AND NOT EXISTS (SELECT FROM profile p WHERE p.profile_id = u.leaf))
 	THEN
 		DELETE FROM identifier_link l WHERE l.identifier = ANY (unknown);
 		SELECT n.leaf_id, n.canonical_id, n.via INTO leaf_id, canonical_id, via

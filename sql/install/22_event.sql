@@ -454,6 +454,7 @@ BEGIN
 	SELECT * INTO STRICT owner FROM cdp._stitch(track.identifiers, NULL, track.at, track.source, track.message_id);
 	-- Each participant by itself: a store is never merged with its customer.
 	FOREACH participant IN ARRAY coalesce(track.participants, '{}') LOOP
+		CONTINUE WHEN cdp._is_tombstone(participant);
 		SELECT * INTO STRICT other FROM cdp._stitch(ARRAY[participant], NULL, track.at, track.source);
 		others := others || other.leaf_id;
 	END LOOP;

@@ -355,6 +355,7 @@ BEGIN
 			e.via := owner.via;
 			e.participants := '{}';
 			FOREACH participant IN ARRAY participants LOOP
+				CONTINUE WHEN cdp._is_tombstone(participant);
 				SELECT * INTO STRICT other FROM cdp._stitch(ARRAY[participant], NULL, m.at, m.source);
 				e.participants := e.participants || other.leaf_id;
 			END LOOP;
@@ -433,7 +434,7 @@ EXCEPTION WHEN OTHERS THEN
 		RETURN cdp._take_or_split(messages[: n / 2], backfill, many) + cdp._take_or_split(messages[n / 2 + 1 :], backfill, many);
 	END IF;
 	INSERT INTO cdp.rejected (payload, reason, sqlstate, at)
-	VALUES (messages[1].payload, sqlerrm, sqlstate, messages[1].received_at);
+	VALUES (cdp._rejected_payload(messages[1].payload), sqlerrm, sqlstate, messages[1].received_at);
 	RETURN 0;
 END
 $$;
@@ -516,8 +517,9 @@ BEGIN
 		JOIN unnest(plain.rest) AS r (nr) ON r.nr = p.nr
 	), refused AS (
 		INSERT INTO cdp.rejected (payload, reason, sqlstate, at)
-		SELECT (d.message).payload, (d.message).reason, (d.message).sqlstate, (d.message).received_at
-		FROM done d
+		SELECT k.payload, CASE WHEN k.payload IS DISTINCT FROM (d.message).payload THEN 'is about somebody who was erased' ELSE (d.message).reason END,
+			   (d.message).sqlstate, (d.message).received_at
+		FROM done d CROSS JOIN LATERAL (SELECT cdp._rejected_payload((d.message).payload) OFFSET 0) AS k (payload)
 		WHERE (d.message).reason IS NOT NULL
 		ORDER BY d.nr
 	)

@@ -40,7 +40,7 @@ BEGIN
 				RAISE;
 			END IF;
 			INSERT INTO cdp.rejected (payload, reason, sqlstate, at)
-			VALUES (jsonb_build_object('type', 'identify', 'identifiers', names), sqlerrm, sqlstate, at);
+			VALUES (cdp._rejected_payload(jsonb_build_object('type', 'identify', 'identifiers', names)), sqlerrm, sqlstate, at);
 			refused := refused + 1;
 		END;
 	END LOOP;

@@ -43,7 +43,7 @@ EXCEPTION WHEN OTHERS THEN
 	ELSIF n > 1 THEN
 		RETURN cdp._trait_rows(rows[: n / 2], source, at) + cdp._trait_rows(rows[n / 2 + 1 :], source, at);
 	END IF;
-	INSERT INTO cdp.rejected (payload, reason, sqlstate, at) VALUES (rows[1], sqlerrm, sqlstate, at);
+	INSERT INTO cdp.rejected (payload, reason, sqlstate, at) VALUES (cdp._rejected_payload(rows[1]), sqlerrm, sqlstate, at);
 	RETURN 0;
 END
 $$;

@@ -48,6 +48,7 @@
 
 #include "core/compat.h"
 #include "store/stitch.h"
+#include "store/tombstone.h"
 #include "types/identifier.h"
 
 typedef struct ManyName
@@ -265,6 +266,33 @@ look_up_quarantine(Many *m)
 		m->name[i].quarantined = mcdp_any_quarantined(m->lk, &known[i], 1);
 }
 
+/* New names of those who were erased: their calls are left to _stitch, which refuses them. */
+static void
+look_up_tombstones(Many *m)
+{
+	Datum	   *ids = MemoryContextAllocHuge(CurrentMemoryContext, Max(m->num_names, 1) * sizeof(Datum));
+	int		   *of = MemoryContextAllocHuge(CurrentMemoryContext, Max(m->num_names, 1) * sizeof(int));
+	bool	   *found = palloc(Max(m->num_names, 1) * sizeof(bool));
+	int			n = 0;
+
+	for (int i = 0; i < m->num_names; i++)
+	{
+		if (m->name[i].linked)
+			continue;
+		ids[n] = m->name[i].id;
+		of[n++] = i;
+	}
+	if (n > 0 && mcdp_find_tombstones(m->lk->schema, m->lk->snapshot, ids, n, found))
+	{
+		for (int i = 0; i < n; i++)
+			if (found[i])
+				m->name[of[i]].blocked = true;
+	}
+	pfree(found);
+	pfree(of);
+	pfree(ids);
+}
+
 /* Each name once, highest priority first, then as given. */
 static void
 order_names(Many *m, int c)
@@ -414,9 +442,12 @@ static void
 write_claims(Many *m)
 {
 	Target		t;
+	Datum	   *claimed;
+	int			num = 0;
 
 	if (m->num_claimed == 0)
 		return;
+	claimed = MemoryContextAllocHuge(CurrentMemoryContext, m->num_claimed * sizeof(Datum));
 	if (!mcdp_target_open(&t, m->lk->link.rel, LINK_COLUMNS))
 		elog(ERROR, "cannot insert into identifier_link");	/* was asked before */
 	for (int i = 0; i < m->num_names; i++)
@@ -431,8 +462,12 @@ write_claims(Many *m)
 			mcdp_target_wait(&t);
 			somebody_else();
 		}
+		claimed[num++] = n->id;
 	}
 	mcdp_target_close(&t);
+	if (mcdp_claimed_tombstone(m->lk->schema, claimed, num))
+		somebody_else();
+	pfree(claimed);
 }
 
 /* From here on nobody merges or parts these profiles. */
@@ -562,6 +597,7 @@ mcdp_stitch_many(Lookup *lk, ManyCall *calls, int num, bool in_order, bool locki
 	collect_names(&m, num);
 	look_up_names(&m);
 	look_up_quarantine(&m);
+	look_up_tombstones(&m);
 
 	m.profile = MemoryContextAllocHuge(CurrentMemoryContext, Max(num, 1) * sizeof(NewProfile));
 	m.root = MemoryContextAllocHuge(CurrentMemoryContext, Max(num, 1) * sizeof(int64));

@@ -44,6 +44,7 @@
 #include "utils/snapmgr.h"
 
 #include "store/stitch.h"
+#include "store/tombstone.h"
 #include "types/identifier.h"
 
 PG_FUNCTION_INFO_V1(mcdp__is_blocked);
@@ -530,6 +531,16 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 			claimed[num_claimed++] = link.slot->tts_tid;
 	}
 	ok = ok && lock_roots(lk, known, num, root, num_roots);
+	if (ok && num_claimed > 0)
+	{
+		Datum	   *fresh = palloc(num * sizeof(Datum));
+		int			n = 0;
+
+		for (int i = 0; i < num; i++)
+			if (!known[i]->linked)
+				fresh[n++] = known[i]->identifier;
+		ok = !mcdp_claimed_tombstone(lk->schema, fresh, n);
+	}
 	for (int i = 0; i < num && ok; i++)
 	{
 		int			k;
