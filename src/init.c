@@ -16,15 +16,16 @@
 #include "utils/guc.h"
 
 #include "core/rbuf_library.h"
+#include "worker/worker.h"
 
 PG_MODULE_MAGIC;
 
 void		_PG_init(void);
 
-/* There are no settings yet; the prefix is ours from the first release. */
 void
 _PG_init(void)
 {
 	mcdp_rbuf_load_library();
+	mcdp_worker_init();
 	MarkGUCPrefixReserved("marketing_cdp");
 }

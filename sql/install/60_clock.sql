@@ -268,7 +268,7 @@ $$;
 COMMENT ON FUNCTION cdp.rebuild(text, timestamptz) IS 'derive timelines, lifecycle stages and segments again from the truth';
 
 CREATE FUNCTION cdp.status(now timestamptz DEFAULT now()) RETURNS TABLE (item text, value text)
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
 	RETURN QUERY
 	-- what waits for a task, and since when
@@ -294,6 +294,7 @@ BEGIN
 	UNION ALL SELECT 'messages ambiguous', count(*)::text FROM outbox WHERE status = 'ambiguous'
 	UNION ALL SELECT 'messages in inbox', count(*)::text FROM inbox
 	UNION ALL SELECT 'messages rejected', count(*)::text FROM rejected
+	UNION ALL SELECT 'worker', coalesce('process ' || _worker_pid(), 'none')
 	-- what run did
 	UNION ALL
 	SELECT w.item, w.value

@@ -50,4 +50,13 @@
 	ExecInsertIndexTuples(info, slot, estate, false, unsure, conflict, NIL)
 #endif
 
+/* Runs a portal to its end; needs tcop/pquery.h. */
+#if PG_VERSION_NUM >= 180000
+#define mcdp_portal_run(portal, count, top, dest, altdest, completion) \
+	PortalRun(portal, count, top, dest, altdest, completion)
+#else
+#define mcdp_portal_run(portal, count, top, dest, altdest, completion) \
+	PortalRun(portal, count, top, true, dest, altdest, completion)
+#endif
+
 #endif							/* MCDP_COMPAT_H */
