@@ -72,16 +72,20 @@ CREATE TABLE cdp.journey_state (
 	owner_id	bigint,
 	arrived_at	timestamptz NOT NULL,
 	variant		text NOT NULL DEFAULT '',
+	counted		boolean NOT NULL DEFAULT false,
 	CONSTRAINT journey_state_status_check CHECK (status IN ('active', 'ended', 'failed'))
 );
 COMMENT ON TABLE cdp.journey_state IS 'one row per run: where a profile stands in a journey';
 COMMENT ON COLUMN cdp.journey_state.owner_id IS 'the profile that entered, if a merge has moved the run to another; NULL = profile_id';
 COMMENT ON COLUMN cdp.journey_state.arrived_at IS 'when the run came to its present step';
 COMMENT ON COLUMN cdp.journey_state.variant IS 'the branches it took at splits; "holdout" and "control" did not take part';
+COMMENT ON COLUMN cdp.journey_state.counted IS 'its journey limits entries or runs, see 36_journey_limit: keeps the indexes for that small';
 CREATE INDEX journey_state_due_at_idx ON cdp.journey_state (due_at) WHERE status = 'active';
 CREATE INDEX journey_state_profile_id_idx ON cdp.journey_state (profile_id, journey);
 -- At most one active run per profile, journey and key, under any concurrency.
 CREATE UNIQUE INDEX journey_state_active_idx ON cdp.journey_state (journey, profile_id, key) WHERE status = 'active';
+CREATE INDEX journey_state_entered_at_idx ON cdp.journey_state (journey, entered_at) WHERE counted;
+CREATE INDEX journey_state_ended_at_idx ON cdp.journey_state (journey, ended_at) WHERE counted AND ended_at IS NOT NULL;
 
 CREATE SEQUENCE cdp.journey_log_id_seq;
 COMMENT ON SEQUENCE cdp.journey_log_id_seq IS 'order of journey log entries';
@@ -210,6 +214,7 @@ BEGIN
 			MESSAGE = format('journey "%s" is archived', activate_journey.name);
 	END IF;
 	UPDATE cdp.journey j SET status = 'active', active_version = j.version WHERE j.name = activate_journey.name;
+	PERFORM cdp._count_runs(activate_journey.name);
 	PERFORM cdp._listen(activate_journey.name);
 END
 $$;

@@ -48,6 +48,18 @@ END
 $$;
 COMMENT ON FUNCTION cdp._spec_text(text, jsonb) IS 'a text of a journey spec';
 
+CREATE FUNCTION cdp._spec_count(path text, value jsonb) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	IF value IS NULL THEN
+		PERFORM cdp._spec_error(path, 'is missing');
+	ELSIF coalesce(value #>> '{}', '') !~ '^([0-9]{1,9})$' OR jsonb_typeof(value) <> 'number' THEN
+		PERFORM cdp._spec_error(path, 'must be a whole number from 0 to 999999999');
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION cdp._spec_count(text, jsonb) IS 'checks a number of people in a journey spec';
+
 -- Durations are lengths (1 month = 30 days) and are kept in seconds: adding
 -- days to a timestamptz would depend on the session's time zone.
 CREATE FUNCTION cdp._journey_duration(duration text) RETURNS interval
@@ -424,7 +436,7 @@ BEGIN
 		'{entry,exit,goal,priority,purpose,campaign,kind,from,to,start,steps,holdout,timezone}', '{}');
 
 	-- entry
-	PERFORM cdp._spec_object('entry', entry, '{on,enters,leaves,due,before,every,at,who,manual,when,reentry,cooldown,key}', '{}');
+	PERFORM cdp._spec_object('entry', entry, '{on,enters,leaves,due,before,every,at,who,manual,when,reentry,cooldown,key,cap,concurrency}', '{}');
 	IF (SELECT count(*) FROM jsonb_object_keys(entry) k WHERE k IN ('on', 'enters', 'leaves', 'due', 'who', 'manual')) <> 1 THEN
 		PERFORM cdp._spec_error('entry', 'must have exactly one of "on", "enters", "leaves", "due", "who" and "manual"');
 	ELSIF entry ? 'before' AND NOT entry ? 'due' THEN
@@ -473,6 +485,17 @@ BEGIN
 		ELSIF NOT entry ?| '{on,due,manual}' THEN
 			PERFORM cdp._spec_error('entry.key', 'this entry has no label');
 		END IF;
+	END IF;
+
+	IF entry ? 'cap' THEN
+		PERFORM cdp._spec_object('entry.cap', entry -> 'cap', '{max,per}', '{}');
+		PERFORM cdp._spec_count('entry.cap.max', entry #> '{cap,max}');
+		IF entry -> 'cap' ? 'per' THEN
+			PERFORM cdp._spec_duration('entry.cap.per', entry #> '{cap,per}');
+		END IF;
+	END IF;
+	IF entry ? 'concurrency' THEN
+		PERFORM cdp._spec_count('entry.concurrency', entry -> 'concurrency');
 	END IF;
 
 	-- exit, goal

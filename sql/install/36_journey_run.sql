@@ -4,8 +4,8 @@
  * KEY UPDATE, so everything journeys decide about one profile happens one
  * after the other: two sessions can neither both find "no active run yet" nor
  * advance one run twice.  Order: journey rows (FOR SHARE, by name) -> keys of
- * exclusive tags -> profile rows -> journey_state -> event_tail, tag_pending
- * -> outbox.
+ * exclusive tags -> profile rows -> limits of journeys -> journey_state ->
+ * event_tail, tag_pending -> outbox.
  * advance_journeys takes profile rows with SKIP LOCKED only, so it never
  * waits for one; what it skipped stays due and is taken next time, with the
  * same result, because everything is reckoned from the run's own clock.
@@ -140,9 +140,13 @@ DECLARE
 	first	text := spec ->> 'start';
 	purpose	text := coalesce(spec ->> 'purpose', 'marketing');
 	channels text[] := cdp._own_channels(spec);
+	limited	boolean := cdp._limited(spec);
 	entered	bigint[];
 	kept	bigint[];
 BEGIN
+	IF limited THEN
+		PERFORM cdp._lock_limits();
+	END IF;
 	WITH item AS (
 		SELECT i.profile_id, i.at, i.entry, i.entry ->> 'label' AS label,
 			   CASE WHEN spec #>> '{entry,key}' = 'label' THEN coalesce(i.entry ->> 'label', '') ELSE '' END AS key
@@ -166,22 +170,28 @@ BEGIN
 		FROM item i
 		JOIN cdp.profile p ON p.profile_id = i.profile_id
 		CROSS JOIN LATERAL cdp._past_runs(i.profile_id, j.name, i.key) past
+	), drawn AS MATERIALIZED (
+		SELECT v.*, cdp._arm(j.name, spec, v.profile_id) AS arm FROM verdict v WHERE v.reason IS NULL
+	), too_many AS MATERIALIZED (
+		SELECT o.profile_id, o.reason
+		FROM (SELECT array_agg(d.profile_id) AS profiles, array_agg(d.at) AS instants, array_agg(d.arm = '') AS stays FROM drawn d) a
+		CROSS JOIN LATERAL cdp._over_limit(j.name, spec, a.profiles, a.instants, a.stays) o
+		WHERE limited
 	), made AS (
 		INSERT INTO cdp.journey_state (profile_id, journey, version, key, step, entered_at, arrived_at, due_at, label, entry, context,
-									   variant, status, outcome, ended_at)
-		SELECT v.profile_id, j.name, j.active_version, v.key, first, v.at, v.at,
-			   CASE WHEN a.arm = '' THEN cdp._due_at(spec, first, v.profile_id, v.at) END, v.label, v.entry, with_context,
-			   a.arm, CASE WHEN a.arm = '' THEN 'active' ELSE 'ended' END, CASE WHEN a.arm <> '' THEN 'held_out' END,
-			   CASE WHEN a.arm <> '' THEN v.at END
-		FROM verdict v CROSS JOIN LATERAL cdp._arm(j.name, spec, v.profile_id) AS a(arm)
-		WHERE v.reason IS NULL ORDER BY v.profile_id
+									   variant, counted, status, outcome, ended_at)
+		SELECT d.profile_id, j.name, j.active_version, d.key, first, d.at, d.at,
+			   CASE WHEN d.arm = '' THEN cdp._due_at(spec, first, d.profile_id, d.at) END, d.label, d.entry, with_context,
+			   d.arm, limited, CASE WHEN d.arm = '' THEN 'active' ELSE 'ended' END, CASE WHEN d.arm <> '' THEN 'held_out' END,
+			   CASE WHEN d.arm <> '' THEN d.at END
+		FROM drawn d WHERE NOT EXISTS (SELECT FROM too_many t WHERE t.profile_id = d.profile_id) ORDER BY d.profile_id
 		RETURNING run_id, profile_id, variant
 	), logged AS (
 		INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
 		SELECT v.at, v.profile_id, j.name, j.active_version, m.run_id, CASE WHEN m.variant = '' THEN first END,
-			   CASE WHEN v.reason IS NOT NULL THEN 'refused' WHEN m.variant = '' THEN 'entered' ELSE 'held_out' END,
-			   coalesce(v.reason, nullif(m.variant, ''), v.label)
-		FROM verdict v LEFT JOIN made m USING (profile_id) ORDER BY v.profile_id
+			   CASE WHEN m.run_id IS NULL THEN 'refused' WHEN m.variant = '' THEN 'entered' ELSE 'held_out' END,
+			   coalesce(v.reason, t.reason, nullif(m.variant, ''), v.label)
+		FROM verdict v LEFT JOIN too_many t USING (profile_id) LEFT JOIN made m USING (profile_id) ORDER BY v.profile_id
 	)
 	SELECT array_agg(m.run_id ORDER BY m.run_id), array_agg(m.profile_id) FILTER (WHERE m.variant = ''),
 		   array_agg(m.profile_id) FILTER (WHERE m.variant <> '')
@@ -266,6 +276,22 @@ END
 $$;
 COMMENT ON FUNCTION cdp.enter_journey(text, bigint, jsonb, timestamptz) IS 'enters one profile; the run id, or NULL with the reason in journey_log';
 
+CREATE FUNCTION cdp._lock_owners(profiles bigint[]) RETURNS bigint[]
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	owners	bigint[];
+BEGIN
+	-- Again when one of them was merged or set free while we waited for a lock.
+	LOOP
+		owners := ARRAY(SELECT DISTINCT m.canonical_id FROM cdp.profile m WHERE m.profile_id = ANY (profiles) ORDER BY 1);
+		PERFORM FROM cdp.profile p WHERE p.profile_id = ANY (owners) ORDER BY p.profile_id FOR NO KEY UPDATE;
+		EXIT WHEN owners = ARRAY(SELECT DISTINCT m.canonical_id FROM cdp.profile m WHERE m.profile_id = ANY (profiles) ORDER BY 1);
+	END LOOP;
+	RETURN owners;
+END
+$$;
+COMMENT ON FUNCTION cdp._lock_owners(bigint[]) IS 'locks the canonical profiles of these; returns them in their order';
+
 CREATE FUNCTION cdp.enter_journey(name text, audience cdp.bitmap, context jsonb DEFAULT '{}', at timestamptz DEFAULT now())
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
@@ -283,17 +309,15 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at must be finite';
 	END IF;
 	j := cdp._share_journey(enter_journey.name);
+	IF (SELECT cdp._limited(v.spec) FROM cdp.journey_version v WHERE v.journey = j.name AND v.version = j.active_version) THEN
+		PERFORM cdp._lock_owners(cdp.rb_to_array(enter_journey.audience));
+	END IF;
 	FOR wanted IN
 		SELECT array_agg(i.id ORDER BY i.id)
 		FROM cdp.rb_iterate(enter_journey.audience) WITH ORDINALITY AS i(id, no)
 		GROUP BY (i.no - 1) / 1000 ORDER BY (i.no - 1) / 1000
 	LOOP
-		-- Again when one of them was merged or set free while we waited for a lock.
-		LOOP
-			owners := ARRAY(SELECT DISTINCT m.canonical_id FROM cdp.profile m WHERE m.profile_id = ANY (wanted) ORDER BY 1);
-			PERFORM FROM cdp.profile p WHERE p.profile_id = ANY (owners) ORDER BY p.profile_id FOR NO KEY UPDATE;
-			EXIT WHEN owners = ARRAY(SELECT DISTINCT m.canonical_id FROM cdp.profile m WHERE m.profile_id = ANY (wanted) ORDER BY 1);
-		END LOOP;
+		owners := cdp._lock_owners(wanted);
 		entered := entered + cdp._enter_each(j, owners, array_fill(enter_journey.at, ARRAY[cardinality(owners)]),
 			array_fill(jsonb_strip_nulls(jsonb_build_object('label', enter_journey.context ->> 'label')), ARRAY[cardinality(owners)]),
 			enter_journey.context);
@@ -438,12 +462,17 @@ COMMENT ON FUNCTION cdp._take_steps(bigint[], timestamptz[]) IS 'does the steps 
  * before steps, then the next instant, and so on.  Many profiles go through
  * this side by side, each at its own instant, so the work is done in sets.
  * That is why one late call gives the very same as many punctual ones.
+ *
+ * Where entries or runs are limited, profiles get into each other's way: then
+ * everybody's work of one minute is done before anybody's of the next.
  */
 CREATE FUNCTION cdp.advance_journeys(at timestamptz DEFAULT now(), max_runs int DEFAULT 10000) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	done		bigint := 0;
 	before		bigint;
+	limited		boolean;
+	horizon		timestamptz := '-infinity';
 	batch		bigint[];
 	profiles	bigint[];
 	instants	timestamptz[];
@@ -468,45 +497,60 @@ BEGIN
 	WHERE k.key IS NOT NULL;
 
 	PERFORM cdp._start_schedules(advance_journeys.at);
-	WHILE done < max_runs LOOP
-		-- The profiles with the oldest work that nobody else is at.
-		batch := ARRAY(
-			SELECT x.profile_id FROM (
-				SELECT p.profile_id
-				FROM cdp.journey_trigger t
-				JOIN cdp.profile l ON l.profile_id = t.profile_id
-				JOIN cdp.profile p ON p.profile_id = l.canonical_id
-				WHERE t.at <= advance_journeys.at AND p.canonical_id = p.profile_id
-				ORDER BY t.at LIMIT least(1000, max_runs - done) FOR NO KEY UPDATE OF p SKIP LOCKED) x
-			UNION
-			SELECT x.profile_id FROM (
-				SELECT p.profile_id
-				FROM cdp.journey_state s
-				JOIN cdp.journey j ON j.name = s.journey AND j.status = 'active'
-				JOIN cdp.profile p ON p.profile_id = s.profile_id
-				WHERE s.status = 'active' AND s.due_at <= advance_journeys.at AND p.canonical_id = p.profile_id
-				ORDER BY s.due_at LIMIT least(1000, max_runs - done) FOR NO KEY UPDATE OF p SKIP LOCKED) x);
-		before := done;
+	limited := EXISTS (SELECT FROM cdp.journey j JOIN cdp.journey_version v ON v.journey = j.name AND v.version = j.active_version
+					   WHERE j.status = 'active' AND cdp._limited(v.spec));
+	LOOP
+		IF limited THEN
+			horizon := cdp._end_of_minute(least(
+				(SELECT min(t.at) FROM cdp.journey_trigger t WHERE t.at > horizon AND t.at <= advance_journeys.at),
+				(SELECT s.due_at FROM cdp.journey_state s JOIN cdp.journey j ON j.name = s.journey AND j.status = 'active'
+				 WHERE s.status = 'active' AND s.due_at > horizon AND s.due_at <= advance_journeys.at ORDER BY s.due_at LIMIT 1)));
+			EXIT WHEN horizon IS NULL;
+			horizon := least(horizon, advance_journeys.at);
+		ELSE
+			horizon := advance_journeys.at;
+		END IF;
 		WHILE done < max_runs LOOP
-			SELECT array_agg(w.profile_id ORDER BY w.profile_id), array_agg(w.at ORDER BY w.profile_id)
-			INTO profiles, instants
-			FROM (SELECT x.profile_id, min(x.at) AS at
-				  FROM (SELECT b AS profile_id, t.at
-						FROM unnest(batch) b
-						CROSS JOIN LATERAL (SELECT p.profile_id FROM cdp.profile p WHERE p.canonical_id = b OFFSET 0) p
-						CROSS JOIN LATERAL (SELECT t.at FROM cdp.journey_trigger t
-											WHERE t.profile_id = p.profile_id AND t.at + interval '0' <= advance_journeys.at OFFSET 0) t
-						UNION ALL
-						SELECT b, s.due_at
-						FROM unnest(batch) b
-						CROSS JOIN LATERAL (SELECT o.journey, o.due_at FROM cdp.journey_state o
-											WHERE o.profile_id = b AND o.status = 'active' AND o.due_at + interval '0' <= advance_journeys.at OFFSET 0) s
-						JOIN cdp.journey j ON j.name = s.journey AND j.status = 'active') x
-				  GROUP BY x.profile_id) w;
-			EXIT WHEN profiles IS NULL;
-			done := done + cdp._take_triggers(profiles, instants) + cdp._take_steps(profiles, instants);
+			-- The profiles with the oldest work that nobody else is at.
+			batch := ARRAY(
+				SELECT x.profile_id FROM (
+					SELECT p.profile_id
+					FROM cdp.journey_trigger t
+					JOIN cdp.profile l ON l.profile_id = t.profile_id
+					JOIN cdp.profile p ON p.profile_id = l.canonical_id
+					WHERE t.at <= horizon AND p.canonical_id = p.profile_id
+					ORDER BY t.at LIMIT least(1000, max_runs - done) FOR NO KEY UPDATE OF p SKIP LOCKED) x
+				UNION
+				SELECT x.profile_id FROM (
+					SELECT p.profile_id
+					FROM cdp.journey_state s
+					JOIN cdp.journey j ON j.name = s.journey AND j.status = 'active'
+					JOIN cdp.profile p ON p.profile_id = s.profile_id
+					WHERE s.status = 'active' AND s.due_at <= horizon AND p.canonical_id = p.profile_id
+					ORDER BY s.due_at LIMIT least(1000, max_runs - done) FOR NO KEY UPDATE OF p SKIP LOCKED) x);
+			before := done;
+			WHILE done < max_runs LOOP
+				SELECT array_agg(w.profile_id ORDER BY w.profile_id), array_agg(w.at ORDER BY w.profile_id)
+				INTO profiles, instants
+				FROM (SELECT x.profile_id, min(x.at) AS at
+					  FROM (SELECT b AS profile_id, t.at
+							FROM unnest(batch) b
+							CROSS JOIN LATERAL (SELECT p.profile_id FROM cdp.profile p WHERE p.canonical_id = b OFFSET 0) p
+							CROSS JOIN LATERAL (SELECT t.at FROM cdp.journey_trigger t
+												WHERE t.profile_id = p.profile_id AND t.at + interval '0' <= horizon OFFSET 0) t
+							UNION ALL
+							SELECT b, s.due_at
+							FROM unnest(batch) b
+							CROSS JOIN LATERAL (SELECT o.journey, o.due_at FROM cdp.journey_state o
+												WHERE o.profile_id = b AND o.status = 'active' AND o.due_at + interval '0' <= horizon OFFSET 0) s
+							JOIN cdp.journey j ON j.name = s.journey AND j.status = 'active') x
+					  GROUP BY x.profile_id) w;
+				EXIT WHEN profiles IS NULL;
+				done := done + cdp._take_triggers(profiles, instants) + cdp._take_steps(profiles, instants);
+			END LOOP;
+			EXIT WHEN done = before;
 		END LOOP;
-		EXIT WHEN done = before;
+		EXIT WHEN done >= max_runs OR horizon = advance_journeys.at;
 	END LOOP;
 	RETURN done;
 END
