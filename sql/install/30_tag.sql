@@ -31,16 +31,17 @@ ALTER TABLE cdp.tag_chunk ALTER COLUMN tag SET STORAGE PLAIN, ALTER COLUMN membe
 COMMENT ON TABLE cdp.tag_chunk IS 'members of each tag, 2^15 profile ids to a row';
 CREATE INDEX tag_chunk_chunk_idx ON cdp.tag_chunk (chunk, tag);
 
+-- What is written for every single change: columns in the order that takes
+-- least space, and one index (_pending_tags finds a profile's rows by it).
 CREATE TABLE cdp.tag_pending (
-	tag			text COLLATE "C" NOT NULL,
 	profile_id	bigint NOT NULL,
-	present		boolean NOT NULL,
 	since		timestamptz NOT NULL DEFAULT now(),
+	present		boolean NOT NULL,
+	tag			text COLLATE "C" NOT NULL,
 	PRIMARY KEY (tag, profile_id)
 );
 COMMENT ON TABLE cdp.tag_pending IS 'tag changes not yet folded into tag_chunk; the row overrides the chunk';
 COMMENT ON COLUMN cdp.tag_pending.since IS 'how long the row has been waiting, for status and for the order of folding; decides nothing else';
-CREATE INDEX tag_pending_profile_id_idx ON cdp.tag_pending (profile_id);
 
 CREATE TABLE cdp.tag_expiry (
 	tag			text COLLATE "C" NOT NULL,
@@ -176,7 +177,11 @@ CREATE FUNCTION cdp.has_tag(profile bigint, tag text) RETURNS boolean
 LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_has_tag';
 COMMENT ON FUNCTION cdp.has_tag(bigint, text) IS 'does the profile have the tag? Maintained tags too';
 
--- Not STRICT, so that it is inlined and planned once.
+CREATE FUNCTION cdp._pending_tags(id bigint, since text, until text) RETURNS SETOF text
+LANGUAGE c STABLE PARALLEL SAFE COST 200 ROWS 5 AS 'MODULE_PATHNAME', 'mcdp__pending_tags';
+COMMENT ON FUNCTION cdp._pending_tags(bigint, text, text) IS 'the tags in [since, until), NULL = unbounded, that a waiting change gives to the profile; costs follow the number of different tags that wait';
+
+-- Not STRICT, so that they are inlined and planned once.
 CREATE FUNCTION cdp._all_tags_of(id bigint) RETURNS SETOF text
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
@@ -184,9 +189,20 @@ BEGIN ATOMIC
 	WHERE c.chunk = id >> 15 AND cdp._chunk_contains(c.members, id)
 		AND NOT EXISTS (SELECT FROM cdp.tag_pending p WHERE p.tag = c.tag AND p.profile_id = id)
 	UNION ALL
-	SELECT p.tag FROM cdp.tag_pending p WHERE p.profile_id = id AND p.present;
+	SELECT t FROM cdp._pending_tags(id, NULL, NULL) t;
 END;
 COMMENT ON FUNCTION cdp._all_tags_of(bigint) IS 'every tag of a canonical profile, maintained and internal ones too';
+
+CREATE FUNCTION cdp._key_tags_of(id bigint, key text) RETURNS SETOF text
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT c.tag FROM cdp.tag_chunk c
+	WHERE c.chunk = id >> 15 AND c.tag >= (key || ':') COLLATE "C" AND c.tag < (key || ';') COLLATE "C" AND cdp._chunk_contains(c.members, id)
+		AND NOT EXISTS (SELECT FROM cdp.tag_pending p WHERE p.tag = c.tag AND p.profile_id = id)
+	UNION ALL
+	SELECT t FROM cdp._pending_tags(id, key || ':', key || ';') t;
+END;
+COMMENT ON FUNCTION cdp._key_tags_of(bigint, text) IS 'those that are "key:value" of one key';
 
 CREATE FUNCTION cdp.tags_of(profile bigint) RETURNS text[]
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
@@ -202,32 +218,7 @@ COMMENT ON FUNCTION cdp.tags_of(bigint) IS 'the tags that users gave to the prof
 -- Taking the pending row comes first: whoever changes the same tag of the same
 -- profile waits there, nobody else does.
 CREATE FUNCTION cdp._set_tag(name text, id bigint, present boolean) RETURNS boolean
-LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
-#variable_conflict use_column
-DECLARE
-	had boolean;
-BEGIN
-	LOOP
-		INSERT INTO cdp.tag_pending (tag, profile_id, present) VALUES (_set_tag.name, _set_tag.id, _set_tag.present)
-		ON CONFLICT DO NOTHING;
-		IF FOUND THEN
-			SELECT cdp._chunk_contains(c.members, _set_tag.id) INTO had
-			FROM cdp.tag_chunk c WHERE c.tag = _set_tag.name AND c.chunk = _set_tag.id >> 15;
-			RETURN coalesce(had, false) <> _set_tag.present;
-		END IF;
-		SELECT p.present INTO had FROM cdp.tag_pending p
-		WHERE p.tag = _set_tag.name AND p.profile_id = _set_tag.id FOR UPDATE;
-		IF FOUND THEN
-			IF had <> _set_tag.present THEN
-				UPDATE cdp.tag_pending p SET present = _set_tag.present
-				WHERE p.tag = _set_tag.name AND p.profile_id = _set_tag.id;
-			END IF;
-			RETURN had <> _set_tag.present;
-		END IF;
-		-- folded in between: once more
-	END LOOP;
-END
-$$;
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__set_tag';
 COMMENT ON FUNCTION cdp._set_tag(text, bigint, boolean) IS 'gives a tag to a canonical profile or takes it away; was that a change?';
 
 CREATE FUNCTION cdp._tag_trigger(source text, tag text, id bigint, at timestamptz) RETURNS void
@@ -327,7 +318,7 @@ BEGIN
 	id := cdp._lock_canonical(profile, key IS NOT NULL);
 	IF key IS NOT NULL THEN
 		SELECT array_agg(t ORDER BY t COLLATE "C") INTO names
-		FROM (SELECT o FROM cdp._all_tags_of(id) o WHERE starts_with(o, key || ':') UNION SELECT _tag_one.tag) AS own(t);
+		FROM (SELECT o FROM cdp._key_tags_of(id, key) o UNION SELECT _tag_one.tag) AS own(t);
 	END IF;
 	PERFORM cdp._own_tag(id, tag, true, expires_at, key);
 	FOREACH name IN ARRAY names LOOP

@@ -278,7 +278,7 @@ BEGIN
 	FOR t IN
 		SELECT coalesce(d.tag, o.tag) COLLATE "C" AS tag, coalesce(d.granted, false) AS granted
 		FROM (SELECT 'consent:' || f.purpose || '.' || f.channel AS tag, f.granted FROM cdp._consent_in_force(id, 'infinity') f WHERE f.purpose <> '*') d
-		FULL JOIN (SELECT a FROM cdp._all_tags_of(id) a WHERE starts_with(a, 'consent:')) o (tag) ON o.tag = d.tag
+		FULL JOIN cdp._key_tags_of(id, 'consent') o (tag) ON o.tag = d.tag
 		ORDER BY 1
 	LOOP
 		PERFORM cdp._set_tag(t.tag, id, t.granted);

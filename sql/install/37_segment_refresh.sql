@@ -17,7 +17,7 @@ LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
 BEGIN ATOMIC
 	INSERT INTO cdp.segment_dirty (input, members, cause)
 	SELECT 'gone:' || substr(t, 9), cdp.rb_build(ARRAY[id]), 'merge'
-	FROM cdp._all_tags_of(id) t WHERE starts_with(t, 'segment:');
+	FROM cdp._key_tags_of(id, 'segment') t;
 END;
 COMMENT ON FUNCTION cdp._gone_from_segments(bigint) IS 'a profile is about to lose its tags: the next refresh shall record which segments it left';
 

@@ -421,7 +421,7 @@ DECLARE
 BEGIN
 	IF EXISTS (SELECT FROM rfm_run) THEN
 		LOCK TABLE profile_merge IN ROW EXCLUSIVE MODE;		-- before any tag: see _score_rfm
-		names := ARRAY(SELECT t COLLATE "C" FROM _all_tags_of(merged) t WHERE starts_with(t, 'rfm:') ORDER BY 1);
+		names := ARRAY(SELECT t COLLATE "C" FROM _key_tags_of(merged, 'rfm') t ORDER BY 1);
 		PERFORM _change_tags(names, array_fill('{}'::bitmap, ARRAY[cardinality(names)]),
 							 array_fill(rb_build(ARRAY[merged]), ARRAY[cardinality(names)]), at, 'merge');
 	END IF;

@@ -32,14 +32,10 @@
 #include "utils/snapmgr.h"
 
 #include "store/chunk_scan.h"
+#include "store/tag_point.h"
 #include "types/chunk.h"
 
-/*
- * tag_chunk (tag, chunk, members), trait_slice (trait, slice, chunk, members),
- * tag_pending (tag, profile_id, present): positions of columns
- */
-#define PENDING_PROFILE_ID 2
-#define PENDING_PRESENT 3
+/* tag_chunk (tag, chunk, members), trait_slice (trait, slice, chunk, members): positions of columns */
 #define CHUNK_COLUMN(cursor) ((cursor)->nkeys + 1)
 #define MEMBERS_COLUMN(cursor) ((cursor)->nkeys + 2)
 

@@ -21,6 +21,7 @@
 #include "utils/acl.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
+#include "utils/snapmgr.h"
 
 #include "core/compat.h"
 #include "store/row_insert.h"
@@ -86,15 +87,24 @@ mcdp_target_set_text(Target *t, AttrNumber column, text *value)
 		mcdp_target_set(t, column, PointerGetDatum(value));
 }
 
+/* What has been set since the last clear becomes a row. */
+static void
+store(Target *t)
+{
+	if (!TTS_EMPTY(t->slot))
+		return;
+	ExecStoreVirtualTuple(t->slot);
+	t->slot->tts_tableOid = RelationGetRelid(t->rel);
+	ExecMaterializeSlot(t->slot);
+}
+
 bool
 mcdp_target_insert(Target *t)
 {
 	uint32		token;
 	bool		conflict = false;
 
-	ExecStoreVirtualTuple(t->slot);
-	t->slot->tts_tableOid = RelationGetRelid(t->rel);
-	ExecMaterializeSlot(t->slot);
+	store(t);
 	token = SpeculativeInsertionLockAcquire(GetCurrentTransactionId());
 	table_tuple_insert_speculative(t->rel, t->slot, GetCurrentCommandId(true), 0, NULL, token);
 	mcdp_insert_index_tuples(t->info, t->slot, t->estate, true, &conflict);
@@ -104,21 +114,37 @@ mcdp_target_insert(Target *t)
 	return !conflict;
 }
 
+bool
+mcdp_target_insert_alone(Target *t)
+{
+	bool		conflict = false;
+
+	store(t);
+	table_tuple_insert(t->rel, t->slot, GetCurrentCommandId(true), 0, NULL);
+	mcdp_insert_index_tuples(t->info, t->slot, t->estate, true, &conflict);
+	ResetPerTupleExprContext(t->estate);
+	if (conflict)
+	{
+		CommandCounterIncrement();
+		simple_table_tuple_delete(t->rel, &t->slot->tts_tid, GetActiveSnapshot());
+	}
+	return !conflict;
+}
+
 void
 mcdp_target_insert_new(Target *t)
 {
-	ExecStoreVirtualTuple(t->slot);
-	t->slot->tts_tableOid = RelationGetRelid(t->rel);
-	ExecMaterializeSlot(t->slot);
+	store(t);
 	table_tuple_insert(t->rel, t->slot, GetCurrentCommandId(true), 0, NULL);
 	mcdp_insert_index_tuples(t->info, t->slot, t->estate, false, NULL);
 	ResetPerTupleExprContext(t->estate);
 }
 
-void
+bool
 mcdp_target_wait(Target *t)
 {
 	ItemPointerData tid;
 
-	(void) mcdp_check_index_constraints(t->info, t->slot, t->estate, &tid);
+	store(t);
+	return !mcdp_check_index_constraints(t->info, t->slot, t->estate, &tid);
 }

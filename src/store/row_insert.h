@@ -40,10 +40,16 @@ extern void mcdp_target_set(Target *t, AttrNumber column, Datum value);
 extern void mcdp_target_set_text(Target *t, AttrNumber column, text *value);
 extern bool mcdp_target_insert(Target *t);
 
+/*
+ * The same with half the WAL, for a caller who has made sure that nobody else is
+ * inserting this key; if somebody is all the same, a dead row is left behind.
+ */
+extern bool mcdp_target_insert_alone(Target *t);
+
 /* The same for a row whose key cannot be there yet; it is an error if it is. */
 extern void mcdp_target_insert_new(Target *t);
 
-/* After an insert that failed: wait for whoever inserted it. */
-extern void mcdp_target_wait(Target *t);
+/* Is there a row with this key?  Waits for whoever is inserting or deleting it. */
+extern bool mcdp_target_wait(Target *t);
 
 #endif							/* MCDP_ROW_INSERT_H */

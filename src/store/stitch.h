@@ -59,10 +59,10 @@
 #define QUEUE_AT 2
 #define QUEUE_CAUSE 3
 #define QUEUE_COLUMNS 3
-#define PENDING_TAG 1
-#define PENDING_PROFILE_ID 2
+#define PENDING_PROFILE_ID 1
+#define PENDING_SINCE 2
 #define PENDING_PRESENT 3
-#define PENDING_SINCE 4
+#define PENDING_TAG 4
 #define PENDING_COLUMNS 4
 
 /* a table and its primary key */

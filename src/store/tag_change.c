@@ -39,20 +39,6 @@ static Statement lock_profile_row = {
 	"SELECT p.canonical_id FROM cdp.profile p WHERE p.profile_id OPERATOR(pg_catalog.=) $1 FOR KEY SHARE",
 	1, {INT8OID}
 };
-static Statement insert_pending = {
-	"INSERT INTO cdp.tag_pending (tag, profile_id, present) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-	3, {TEXTOID, INT8OID, BOOLOID}
-};
-static Statement update_pending = {
-	"UPDATE cdp.tag_pending p SET present = $3"
-	" WHERE p.tag OPERATOR(pg_catalog.=) $1 AND p.profile_id OPERATOR(pg_catalog.=) $2 AND p.present OPERATOR(pg_catalog.<>) $3",
-	3, {TEXTOID, INT8OID, BOOLOID}
-};
-static Statement lock_pending = {
-	"SELECT p.present FROM cdp.tag_pending p"
-	" WHERE p.tag OPERATOR(pg_catalog.=) $1 AND p.profile_id OPERATOR(pg_catalog.=) $2 FOR UPDATE",
-	2, {TEXTOID, INT8OID}
-};
 static Statement note_own_tag = {
 	"SELECT cdp._own_tag($1, $2, $3, NULL, NULL)",
 	3, {INT8OID, TEXTOID, BOOLOID}
@@ -170,41 +156,6 @@ lock_canonical(int64 profile)
 	return 0;
 }
 
-/*
- * Take the pending row, or make one; was it a change?  Whoever changes the
- * same tag of the same profile waits here, nobody else does.
- */
-static bool
-set_pending(Datum tag, int64 id, bool present)
-{
-	Datum		args[3] = {tag, Int64GetDatum(id), BoolGetDatum(present)};
-
-	for (;;)
-	{
-		if (mcdp_statement_do(&insert_pending, args) > 0)
-		{
-			bool		had;
-
-			push_snapshot();	/* a fold may have got in between */
-			had = mcdp_tag_probe_chunk(id, tag, GetActiveSnapshot());
-			PopActiveSnapshot();
-			return had != present;
-		}
-		if (mcdp_statement_do(&update_pending, args) > 0)
-			return true;
-		/* As it should be, or being changed right now, or folded meanwhile. */
-		if (mcdp_statement_do(&lock_pending, args) > 0)
-		{
-			bool		isnull;
-			bool		is = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0],
-														SPI_tuptable->tupdesc, 1, &isnull));
-
-			if (is == present)
-				return false;
-		}
-	}
-}
-
 /* Is it a merged profile, whose own tags are kept apart (30_tag_own)? */
 static bool
 has_own_tags(int64 id)
@@ -265,7 +216,7 @@ change_tag(int64 profile, text *name, bool present, TimestampTz at)
 			/* with the lock in memory: a merge has the row's lock before that one */
 			if (has_own_tags(id))
 				mcdp_statement_do(&note_own_tag, own);
-			changed = set_pending(args[1], id, present);
+			changed = mcdp_pending_set(args[1], id, present);
 			PopActiveSnapshot();
 			push_snapshot();	/* the row is ours now */
 			if (changed && is_listened_to(args[0], args[1]))

@@ -39,14 +39,10 @@
 
 #include "core/chunk.h"
 #include "core/rbuf.h"
+#include "store/tag_point.h"
 #include "types/bitmap.h"
 
 PG_FUNCTION_INFO_V1(mcdp__take_pending);
-
-/* tag_pending (tag, profile_id, present) */
-#define PENDING_TAG 1
-#define PENDING_PROFILE_ID 2
-#define PENDING_PRESENT 3
 
 /* What was taken of one tag. */
 typedef struct Taken
@@ -83,11 +79,11 @@ take_chunk(Relation rel, Relation index, TupleTableSlot *slot, Datum tag, int64 
 	IndexScanDesc scan = mcdp_index_beginscan(rel, index, snapshot, 3);
 	ScanKeyData keys[3];
 
-	ScanKeyEntryInitialize(&keys[0], 0, PENDING_TAG, BTEqualStrategyNumber, InvalidOid,
+	ScanKeyEntryInitialize(&keys[0], 0, PENDING_KEY_TAG, BTEqualStrategyNumber, InvalidOid,
 						   C_COLLATION_OID, F_TEXTEQ, tag);
-	ScanKeyInit(&keys[1], PENDING_PROFILE_ID, BTGreaterEqualStrategyNumber, F_INT8GE,
+	ScanKeyInit(&keys[1], PENDING_KEY_PROFILE_ID, BTGreaterEqualStrategyNumber, F_INT8GE,
 				Int64GetDatum(chunk << CHUNK_ID_BITS));
-	ScanKeyInit(&keys[2], PENDING_PROFILE_ID, BTLessEqualStrategyNumber, F_INT8LE,
+	ScanKeyInit(&keys[2], PENDING_KEY_PROFILE_ID, BTLessEqualStrategyNumber, F_INT8LE,
 				Int64GetDatum((chunk << CHUNK_ID_BITS) + CHUNK_IDS - 1));
 	index_rescan(scan, keys, 3, NULL, 0);
 	while (index_getnext_slot(scan, ForwardScanDirection, slot))

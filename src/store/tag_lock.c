@@ -15,6 +15,9 @@
  * MANY_PROFILES locks the further profiles' rows instead; one that has merged
  * MANY_PROFILES takes "all" exclusively.  Both only cost time.
  *
+ * A third kind is of a tag of a profile, and held only while a row is inserted
+ * into tag_pending (tag_pending.c).
+ *
  * In the order of locks these stand before tag_pending.  They carry a number
  * of ours where the functions pg_advisory_lock have 1 and 2, so that nobody
  * else takes them.
@@ -30,6 +33,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
@@ -38,6 +42,7 @@
 #include "store/tag_point.h"
 
 #define TAG_LOCK			0x6364	/* in place of 1 and 2 */
+#define CHANGE_LOCK			0x6365
 #define MANY_PROFILES		250
 #define ALL_PROFILES		0
 
@@ -87,6 +92,33 @@ mcdp_tag_unlock_profile(int64 id)
 
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (id >> 32), (uint32) id, TAG_LOCK);
 	(void) LockRelease(&tag, ShareLock, false);
+}
+
+static void
+set_change_lock(LOCKTAG *lock, Datum tag, int64 id)
+{
+	text	   *name = DatumGetTextPP(tag);
+	uint64		hash = hash_bytes_extended((const unsigned char *) VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), (uint64) id);
+
+	SET_LOCKTAG_ADVISORY(*lock, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash, CHANGE_LOCK);
+}
+
+void
+mcdp_tag_lock_change(Datum tag, int64 id)
+{
+	LOCKTAG		lock;
+
+	set_change_lock(&lock, tag, id);
+	(void) LockAcquire(&lock, ExclusiveLock, false, false);
+}
+
+void
+mcdp_tag_unlock_change(Datum tag, int64 id)
+{
+	LOCKTAG		lock;
+
+	set_change_lock(&lock, tag, id);
+	(void) LockRelease(&lock, ExclusiveLock, false);
 }
 
 /*

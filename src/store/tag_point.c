@@ -163,12 +163,12 @@ mcdp_tag_probe(int64 id, Datum tag, Snapshot snapshot)
 	bool		waits;
 	bool		result = false;
 
-	mcdp_probe_text_key(&keys[0], 1, tag, C_COLLATION_OID);
-	mcdp_probe_id_key(&keys[1], 2, id);
+	mcdp_probe_text_key(&keys[0], PENDING_TAG, tag, C_COLLATION_OID);
+	mcdp_probe_id_key(&keys[1], PENDING_PROFILE_ID, id);
 	probe = mcdp_probe_begin("tag_pending", "tag_pending_pkey", snapshot, keys, 2);
 	waits = mcdp_probe_next(probe);
 	if (waits)
-		result = DatumGetBool(mcdp_probe_value(probe, 3));
+		result = DatumGetBool(mcdp_probe_value(probe, PENDING_PRESENT));
 	mcdp_probe_end(probe);
 	return waits ? result : mcdp_tag_probe_chunk(id, tag, snapshot);
 }

@@ -6,6 +6,7 @@
  *
  *		tag_point.c		probes of primary keys; has_tag
  *		tag_change.c	tag and untag of one profile
+ *		tag_pending.c	the row that says so until it is folded
  *		tag_lock.c		keeps changes of single tags and merges apart
  *
  * Copyright (c) 2026, marketing_cdp contributors
@@ -53,6 +54,26 @@ extern bool mcdp_tag_probe(int64 id, Datum tag, Snapshot snapshot);
 extern bool mcdp_tag_probe_chunk(int64 id, Datum tag, Snapshot snapshot);
 
 /*
+ * ---- tag_pending.c ----
+ *
+ * tag_pending: positions of columns, and those of its primary key.
+ */
+#define PENDING_PROFILE_ID	1
+#define PENDING_SINCE		2
+#define PENDING_PRESENT		3
+#define PENDING_TAG			4
+#define PENDING_COLUMNS		4
+#define PENDING_KEY_TAG		1
+#define PENDING_KEY_PROFILE_ID 2
+
+/*
+ * Give a tag to a canonical profile or take it away, within an SPI connection;
+ * was that a change?  Whoever changes the same tag of the same profile waits
+ * here, nobody else does.
+ */
+extern bool mcdp_pending_set(Datum tag, int64 id, bool present);
+
+/*
  * ---- tag_lock.c ----
  *
  * Whoever changes a single tag of a profile locks the profile against being
@@ -61,5 +82,12 @@ extern bool mcdp_tag_probe_chunk(int64 id, Datum tag, Snapshot snapshot);
  */
 extern bool mcdp_tag_lock_profile(int64 id);
 extern void mcdp_tag_unlock_profile(int64 id);
+
+/*
+ * One session at a time inserts a row for this tag of this profile.  Whoever
+ * has this lock waits for nothing else, and gives it back at once.
+ */
+extern void mcdp_tag_lock_change(Datum tag, int64 id);
+extern void mcdp_tag_unlock_change(Datum tag, int64 id);
 
 #endif							/* MCDP_TAG_POINT_H */
