@@ -115,14 +115,14 @@ INSERT INTO cdp.blocked_value (namespace, pattern, seeded) VALUES
 	('phone',	'\+?0+',							true),
 	('phone',	'\+?(\d)\1{6,}',					true);
 
-CREATE VIEW cdp.namespace_rule_effective AS
+CREATE VIEW cdp.namespace_rule_effective WITH (security_invoker) AS
 	SELECT DISTINCT ON (r.namespace)
 		r.namespace, r.kind, r.priority, r.max_per_profile, r.within, r.never_merge_if_different, r.quarantine_after, r.seeded
 	FROM cdp.namespace_rule r
 	ORDER BY r.namespace, r.seeded;
 COMMENT ON VIEW cdp.namespace_rule_effective IS 'the rule in force for each namespace: the user''s row, or else the seeded one';
 
-CREATE VIEW cdp.blocked_value_effective AS
+CREATE VIEW cdp.blocked_value_effective WITH (security_invoker) AS
 	SELECT b.namespace, b.pattern, b.exact, b.seeded
 	FROM (SELECT DISTINCT ON (r.namespace, r.pattern) r.*
 		  FROM cdp.blocked_value r

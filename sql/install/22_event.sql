@@ -243,7 +243,7 @@ INSERT INTO cdp.event_role (event, as_event, role, label_key, value_key, items_k
 CREATE TRIGGER event_role_keep_seeded BEFORE UPDATE OR DELETE ON cdp.event_role
 	FOR EACH ROW WHEN (OLD.seeded) EXECUTE FUNCTION cdp._keep_seeded();
 
-CREATE VIEW cdp.event_role_effective AS
+CREATE VIEW cdp.event_role_effective WITH (security_invoker) AS
 SELECT DISTINCT ON (r.event, r.source)
 	r.event, r.source, r.as_event, r.role, r.label_key, r.value_key, r.items_key, r.seeded
 FROM cdp.event_role r

@@ -73,7 +73,7 @@ END
 $$;
 COMMENT ON FUNCTION cdp._composed_timelines() IS 'the timelines that have to be put together: of several parts or leaves, or with unfolded events';
 
-CREATE VIEW cdp.profile_timeline AS
+CREATE VIEW cdp.profile_timeline WITH (security_invoker) AS
 SELECT p.profile_id, p.timeline
 FROM cdp.timeline_part p
 WHERE p.sole AND NOT EXISTS (SELECT FROM cdp.event_tail t WHERE t.profile_id = p.profile_id)

@@ -96,6 +96,16 @@ END
 $$;
 COMMENT ON FUNCTION cdp._root_at(bigint, timestamptz) IS 'the canonical profile of a leaf by the merges that stood at that time';
 
+-- With the owner's rights: the lock needs a privilege to write the table, which
+-- those who only tag and define segments have not.
+CREATE FUNCTION cdp._lock_merges() RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	LOCK TABLE profile_merge IN SHARE MODE;
+END
+$$;
+COMMENT ON FUNCTION cdp._lock_merges() IS 'nobody is merged or unmerged until the end of the transaction';
+
 -- The caller holds the locks of both and has asked the rules.
 CREATE FUNCTION cdp._merge_profiles(survivor bigint, merged bigint, at timestamptz, cause text, source text, reason text,
 									evidence cdp.identifier[]) RETURNS bigint

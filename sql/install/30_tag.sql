@@ -490,7 +490,7 @@ BEGIN
 			PERFORM pg_advisory_xact_lock(cdp._key_lock(key));
 		END IF;
 	END IF;
-	LOCK TABLE cdp.profile_merge IN SHARE MODE;
+	PERFORM cdp._lock_merges();
 	ids := cdp._canonical_set(audience);
 	-- An old snapshot may not know a merge that is done by now: 40001.
 	IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN

@@ -23,7 +23,7 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION cdp._tag_names() IS 'every tag that somebody has, or has had until the last fold; not the internal ones';
 
-CREATE VIEW cdp.tag_catalog AS
+CREATE VIEW cdp.tag_catalog WITH (security_invoker) AS
 	SELECT t.tag, CASE WHEN strpos(t.tag, ':') > 0 THEN split_part(t.tag, ':', 1) END AS key,
 		cdp._is_maintained(t.tag) AS maintained, coalesce(k.exclusive, false) AS exclusive, cdp._tag_size(t.tag) AS members,
 		(SELECT count(*) FROM cdp.tag_pending p WHERE p.tag = t.tag COLLATE "C") AS pending

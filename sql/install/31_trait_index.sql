@@ -132,6 +132,12 @@ END
 $$;
 COMMENT ON FUNCTION cdp._drop_trait_index(text) IS 'no slices of this trait any more';
 
+-- The tags of a text would show personal data to all who may read tags.
+CREATE FUNCTION cdp._is_indexed(rule cdp.trait_rule) RETURNS boolean
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN NOT (rule.pii AND rule.type IN ('text', 'boolean'));
+COMMENT ON FUNCTION cdp._is_indexed(cdp.trait_rule) IS 'is something kept for a searchable trait of this kind?';
+
 -- One thing a call: drop, begin, build or fold, so that run commits between.
 CREATE FUNCTION cdp._fold_traits(now timestamptz, max_rows int, OUT done bigint, OUT lag interval)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
@@ -144,7 +150,7 @@ BEGIN
 	FOR t IN
 		SELECT i.trait FROM cdp.trait_index i
 		WHERE NOT EXISTS (SELECT FROM cdp.trait_rule r WHERE r.name = i.trait AND r.searchable
-						  AND r.type = i.type AND r.survivorship = i.survivorship)
+						  AND r.type = i.type AND r.survivorship = i.survivorship AND cdp._is_indexed(r))
 		ORDER BY i.trait LIMIT 1 FOR UPDATE SKIP LOCKED
 	LOOP
 		PERFORM cdp._drop_trait_index(t.trait);
@@ -153,7 +159,7 @@ BEGIN
 	IF done = 0 THEN
 		FOR t IN
 			SELECT r.name FROM cdp.trait_rule r
-			WHERE r.searchable AND NOT EXISTS (SELECT FROM cdp.trait_index i WHERE i.trait = r.name)
+			WHERE r.searchable AND cdp._is_indexed(r) AND NOT EXISTS (SELECT FROM cdp.trait_index i WHERE i.trait = r.name)
 			ORDER BY r.name LIMIT 1
 		LOOP
 			done := cdp._begin_trait_index(t.name)::int;

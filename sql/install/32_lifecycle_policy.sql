@@ -48,7 +48,7 @@ VALUES ('default', 'person', 'purchase', 4, '60 days', '180 days', true);
 CREATE TRIGGER lifecycle_policy_keep_seeded BEFORE UPDATE OR DELETE ON cdp.lifecycle_policy
 FOR EACH ROW WHEN (OLD.seeded) EXECUTE FUNCTION cdp._keep_seeded();
 
-CREATE VIEW cdp.lifecycle_policy_effective AS
+CREATE VIEW cdp.lifecycle_policy_effective WITH (security_invoker) AS
 SELECT DISTINCT ON (p.name) p.name, p.kind, p.purchase_event, p.retained_orders, p.at_risk_after, p.churned_after, p.adaptive, p.seeded,
 	   ROW(p.purchase_event, p.retained_orders, p.at_risk_after, p.churned_after, p.adaptive, p.at_risk_gaps, p.churned_gaps,
 		   p.at_risk_min, p.at_risk_max, p.churned_min, p.churned_max, p.prior_gap, p.prior_weight)::cdp.lifecycle_rule AS rule

@@ -55,13 +55,13 @@ INSERT INTO cdp.channel (name, namespace, seeded) VALUES
 	('push',		'device_id',	true),
 	('wechat',		'openid',		true);
 
-CREATE VIEW cdp.purpose_effective AS
+CREATE VIEW cdp.purpose_effective WITH (security_invoker) AS
 	SELECT DISTINCT ON (p.name) p.name, p.needs_consent, p.capped, p.quiet, p.seeded
 	FROM cdp.purpose p
 	ORDER BY p.name, p.seeded;
 COMMENT ON VIEW cdp.purpose_effective IS 'the purposes in force: the user''s row, or else the seeded one';
 
-CREATE VIEW cdp.channel_effective AS
+CREATE VIEW cdp.channel_effective WITH (security_invoker) AS
 	SELECT DISTINCT ON (c.name) c.name, c.namespace, c.per_minute, c.seeded
 	FROM cdp.channel c
 	ORDER BY c.name, c.seeded;
@@ -257,7 +257,7 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'audience must not be null';
 	END IF;
 	PERFORM pg_advisory_xact_lock(cdp._consent_lock(tag));
-	LOCK TABLE cdp.profile_merge IN SHARE MODE;
+	PERFORM cdp._lock_merges();
 	ids := cdp._canonical_set(consent.audience);
 	INSERT INTO cdp.consent_log (profile_id, purpose, channel, granted, at, source)
 	SELECT i, consent.purpose, consent.channel, consent.granted, consent.at, consent.source FROM cdp.rb_iterate(ids) i

@@ -63,9 +63,9 @@ RETURNS TABLE (profile_id bigint, value text)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
 	IF hash IS NULL THEN
-		IF NOT pg_has_role(current_user, (SELECT c.relowner FROM pg_class c WHERE c.oid = 'cdp.identifier_link'::regclass), 'USAGE') THEN
+		IF NOT has_function_privilege('cdp._identifiers_of(cdp.bitmap, text)', 'EXECUTE') THEN
 			RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'permission denied for identifiers that are not hashed',
-				HINT = 'Use hash => ''sha256'', or ask a member of the role that owns the extension.';
+				HINT = 'Use hash => ''sha256'', or ask somebody with level admin.';
 		END IF;
 		RETURN QUERY
 		SELECT i.profile_id, i.value

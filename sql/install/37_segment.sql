@@ -297,7 +297,7 @@ BEGIN
 			MESSAGE = format('cannot drop segment "%s" because others use it', drop_segment.name),
 			DETAIL = format('It is named by the rule of %s.', users);
 	END IF;
-	LOCK TABLE cdp.profile_merge IN SHARE MODE;
+	PERFORM cdp._lock_merges();
 	members := cdp.tagged(cdp._segment_tag(drop_segment.name));
 	IF NOT cdp.rb_is_empty(members) THEN
 		INSERT INTO cdp.segment_change (segment, at, entered, exited, cause, tick_no)

@@ -314,7 +314,7 @@ BEGIN
 		END IF;
 
 		-- Nobody is merged from here on, and who was lately does not enter.
-		LOCK TABLE cdp.profile_merge IN SHARE MODE;
+		PERFORM cdp._lock_merges();
 		PERFORM FROM cdp.segment g WHERE g.name = s.name AND g.version = s.version FOR NO KEY UPDATE;
 		IF NOT FOUND THEN
 			RETURN;
@@ -476,7 +476,7 @@ END
 $$;
 COMMENT ON FUNCTION cdp._rebuild_segments(timestamptz) IS 'refreshes all segments, then looks at everybody again; returns how many that corrected, normally 0';
 
-CREATE VIEW cdp.segment_status AS
+CREATE VIEW cdp.segment_status WITH (security_invoker) AS
 SELECT s.name AS segment, s.kind, s.criteria IS NOT NULL AS dynamic, s.version, s.members, s.refresh_every, s.computed_at,
 	(SELECT max(o.computed_at) FROM cdp.segment o) - s.computed_at AS behind,
 	s.stale, s.failing_since, s.error_sqlstate, s.error

@@ -47,7 +47,7 @@ INSERT INTO cdp.rfm_segment (segment, codes, seeded) VALUES
 CREATE TRIGGER rfm_segment_keep_seeded BEFORE UPDATE OR DELETE ON cdp.rfm_segment
 FOR EACH ROW WHEN (OLD.seeded) EXECUTE FUNCTION cdp._keep_seeded();
 
-CREATE VIEW cdp.rfm_segment_effective AS
+CREATE VIEW cdp.rfm_segment_effective WITH (security_invoker) AS
 SELECT DISTINCT ON (s.segment) s.segment, s.codes, s.priority, s.seeded
 FROM cdp.rfm_segment s ORDER BY s.segment, s.seeded;
 COMMENT ON VIEW cdp.rfm_segment_effective IS 'the names that apply: a user''s row overrides the seeded one';
@@ -198,7 +198,7 @@ FOR EACH ROW WHEN (OLD.seeded) EXECUTE FUNCTION cdp._keep_seeded();
 
 -- Tags of the model that drives rfm:<segment> of its kind have no prefix: the
 -- one named default, else the first by name.
-CREATE VIEW cdp.rfm_model_effective AS
+CREATE VIEW cdp.rfm_model_effective WITH (security_invoker) AS
 SELECT e.*, 'rfm:' || CASE WHEN row_number() OVER (PARTITION BY e.kind ORDER BY e.name <> 'default', e.name COLLATE "C") > 1
 						   THEN e.name || '.' ELSE '' END AS prefix
 FROM (SELECT DISTINCT ON (m.name) m.name, m.kind, m.event,
@@ -247,7 +247,7 @@ BEGIN
 
 	IF among IS NULL THEN
 		-- Nobody is merged from here on; who was meanwhile gets no tag, and is scored again with the other one.
-		LOCK TABLE profile_merge IN SHARE MODE;
+		PERFORM _lock_merges();
 		SELECT array_agg(rb_and(m.ids, tagged(everybody)) ORDER BY m.n) INTO members FROM unnest(members) WITH ORDINALITY AS m (ids, n);
 		known := rb_xor(known, tagged(everybody));
 		INSERT INTO profile_queue (profile_id, at, cause)

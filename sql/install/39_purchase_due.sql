@@ -44,7 +44,7 @@ INSERT INTO cdp.repurchase_clock (by, seeded) VALUES ('event', true), ('label', 
 CREATE TRIGGER repurchase_clock_keep_seeded BEFORE UPDATE OR DELETE ON cdp.repurchase_clock
 FOR EACH ROW WHEN (OLD.seeded) EXECUTE FUNCTION cdp._keep_seeded();
 
-CREATE VIEW cdp.repurchase_clock_effective AS
+CREATE VIEW cdp.repurchase_clock_effective WITH (security_invoker) AS
 SELECT DISTINCT ON (c.kind, c.event, c.by) c.kind, c.event, c.by, c.min_orders, c.max_labels, c.prior_weight, c.min_profiles, c.seeded
 FROM cdp.repurchase_clock c ORDER BY c.kind, c.event, c.by, c.seeded;
 COMMENT ON VIEW cdp.repurchase_clock_effective IS 'the settings that apply: a user''s row overrides the seeded one';

@@ -24,6 +24,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "store/access.h"
 #include "store/audience.h"
 #include "store/chunk_scan.h"
 #include "store/source_query.h"
@@ -191,6 +192,7 @@ mcdp_source_trait(MemoryContext cx, int64 id, const char *name, CriteriaConst *o
 	bool		found = false;
 	bool		isnull;
 
+	mcdp_check_trait(name);
 	mcdp_source_run(&trait, args);
 	if (SPI_processed > 0)
 		found = trait_from_jsonb(cx, mcdp_source_value(0, 1, &isnull), out);
@@ -270,6 +272,7 @@ mcdp_source_traits(const int64 *ids, int n, const char *name, SourceTakeTrait ta
 {
 	Datum		args[2];
 
+	mcdp_check_trait(name);
 	args[0] = mcdp_source_ids(ids, n);
 	args[1] = CStringGetTextDatum(name);
 	stream_traits(&traits, args, take, arg);
@@ -281,6 +284,7 @@ mcdp_source_all_traits(const char *name, SourceTakeTrait take, void *arg)
 {
 	Datum		value = CStringGetTextDatum(name);
 
+	mcdp_check_trait(name);
 	stream_traits(&all_traits, &value, take, arg);
 }
 

@@ -24,13 +24,13 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "store/access.h"
 #include "store/chunk_scan.h"
 #include "store/tag_point.h"
 #include "types/chunk.h"
@@ -43,19 +43,16 @@
 #define MANY_STEPS			4
 
 static Relation
-open_table(Oid schema, const char *name, const char *index_name, Relation *index)
+open_table(Oid schema, const char *name, const char *index_name, AclMode privileges, Relation *index)
 {
 	Oid			relid = get_relname_relid(name, schema);
 	Oid			index_id = get_relname_relid(index_name, schema);
-	AclResult	allowed;
 
 	if (!OidIsValid(relid) || !OidIsValid(index_id))
 		elog(ERROR, "table \"%s\" or its primary key does not exist", name);
-	allowed = pg_class_aclcheck(relid, GetUserId(), ACL_SELECT);
-	if (allowed != ACLCHECK_OK)
-		aclcheck_error(allowed, OBJECT_TABLE, name);
+	mcdp_check_policies(get_relname_relid("profile", schema));
 	*index = index_open(index_id, AccessShareLock);
-	return table_open(relid, AccessShareLock);
+	return mcdp_open_to_read(relid, AccessShareLock, privileges);
 }
 
 void
@@ -65,8 +62,8 @@ mcdp_chunk_reader_begin(ChunkReader *reader, MemoryContext cx)
 
 	reader->cx = cx;
 	reader->snapshot = GetActiveSnapshot();
-	reader->chunks = open_table(schema, "tag_chunk", "tag_chunk_pkey", &reader->chunks_index);
-	reader->pending = open_table(schema, "tag_pending", "tag_pending_pkey", &reader->pending_index);
+	reader->chunks = open_table(schema, "tag_chunk", "tag_chunk_pkey", ACL_SELECT, &reader->chunks_index);
+	reader->pending = open_table(schema, "tag_pending", "tag_pending_pkey", ACL_SELECT, &reader->pending_index);
 }
 
 void
@@ -74,8 +71,9 @@ mcdp_slice_reader_begin(ChunkReader *reader, MemoryContext cx)
 {
 	reader->cx = cx;
 	reader->snapshot = GetActiveSnapshot();
+	/* Who may see the trait's values was asked before: mcdp_check_trait. */
 	reader->chunks = open_table(get_namespace_oid("cdp", false), "trait_slice", "trait_slice_pkey",
-								&reader->chunks_index);
+								ACL_NO_RIGHTS, &reader->chunks_index);
 	reader->pending = NULL;
 }
 
@@ -358,7 +356,7 @@ mcdp_universe_is_tag(const char *kind, TimestampTz at)
 {
 	Relation	index;
 	Relation	profile = open_table(get_namespace_oid("cdp", false), "profile",
-									 "profile_kind_first_at_idx", &index);
+									 "profile_kind_first_at_idx", ACL_SELECT, &index);
 	TupleTableSlot *slot = table_slot_create(profile, NULL);
 	IndexScanDesc scan = mcdp_index_beginscan(profile, index, GetActiveSnapshot(), 2);
 	ScanKeyData keys[2];

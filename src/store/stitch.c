@@ -46,6 +46,7 @@
 #include "utils/typcache.h"
 
 #include "core/compat.h"
+#include "store/access.h"
 #include "store/stitch.h"
 #include "types/identifier.h"
 
@@ -65,7 +66,7 @@ mcdp_open_keyed(Oid schema, const char *table, const char *index)
 	k.index = get_relname_relid(index, schema);
 	if (!OidIsValid(relid) || !OidIsValid(k.index))
 		elog(ERROR, "table \"%s\" or its primary key does not exist", table);
-	k.rel = table_open(relid, AccessShareLock);
+	k.rel = mcdp_open_to_read(relid, AccessShareLock, ACL_SELECT);
 	return k;
 }
 

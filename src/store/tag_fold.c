@@ -27,7 +27,6 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -39,6 +38,7 @@
 
 #include "core/chunk.h"
 #include "core/rbuf.h"
+#include "store/access.h"
 #include "store/tag_point.h"
 #include "types/bitmap.h"
 
@@ -116,7 +116,6 @@ mcdp__take_pending(PG_FUNCTION_ARGS)
 	Oid			schema = get_namespace_oid("cdp", false);
 	Oid			relid = get_relname_relid("tag_pending", schema);
 	Oid			index_id = get_relname_relid("tag_pending_pkey", schema);
-	AclResult	allowed;
 	Relation	rel;
 	Relation	index;
 	TupleTableSlot *slot;
@@ -129,9 +128,6 @@ mcdp__take_pending(PG_FUNCTION_ARGS)
 
 	if (!OidIsValid(relid) || !OidIsValid(index_id))
 		elog(ERROR, "table \"tag_pending\" or its primary key does not exist");
-	allowed = pg_class_aclcheck(relid, GetUserId(), ACL_SELECT | ACL_DELETE);
-	if (allowed != ACLCHECK_OK)
-		aclcheck_error(allowed, OBJECT_TABLE, "tag_pending");
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &tags, &nulls, &n);
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
 					  &chunks, &nulls, &num_chunks);
@@ -139,7 +135,7 @@ mcdp__take_pending(PG_FUNCTION_ARGS)
 		elog(ERROR, "arrays of different length");
 
 	InitMaterializedSRF(fcinfo, 0);
-	rel = table_open(relid, RowExclusiveLock);
+	rel = mcdp_open_to_read(relid, RowExclusiveLock, ACL_SELECT | ACL_DELETE);
 	index = index_open(index_id, RowExclusiveLock);
 	slot = table_slot_create(rel, NULL);
 	taken.cx = AllocSetContextCreate(CurrentMemoryContext, "taken tags", ALLOCSET_DEFAULT_SIZES);

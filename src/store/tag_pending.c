@@ -22,7 +22,6 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -31,6 +30,7 @@
 #include "utils/tuplestore.h"
 
 #include "core/compat.h"
+#include "store/access.h"
 #include "store/row_insert.h"
 #include "store/statement.h"
 #include "store/tag_point.h"
@@ -200,7 +200,6 @@ mcdp__pending_tags(PG_FUNCTION_ARGS)
 	Oid			schema = get_namespace_oid("cdp", false);
 	Oid			relid = get_relname_relid("tag_pending", schema);
 	Oid			index_id = get_relname_relid("tag_pending_pkey", schema);
-	AclResult	allowed;
 	Relation	rel,
 				index;
 	IndexScanDesc tags,
@@ -215,10 +214,7 @@ mcdp__pending_tags(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	if (!OidIsValid(relid) || !OidIsValid(index_id))
 		elog(ERROR, "table \"tag_pending\" or its primary key does not exist");
-	allowed = pg_class_aclcheck(relid, GetUserId(), ACL_SELECT);
-	if (allowed != ACLCHECK_OK)
-		aclcheck_error(allowed, OBJECT_TABLE, "tag_pending");
-	rel = table_open(relid, AccessShareLock);
+	rel = mcdp_open_to_read(relid, AccessShareLock, ACL_SELECT);
 	index = index_open(index_id, AccessShareLock);
 	slot = table_slot_create(rel, NULL);
 	tags = mcdp_index_beginscan(rel, index, GetActiveSnapshot(), 1);

@@ -22,15 +22,14 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
 #include "fmgr.h"
-#include "miscadmin.h"
 #include "storage/bufmgr.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "store/access.h"
 #include "store/tag_point.h"
 #include "types/chunk.h"
 
@@ -51,14 +50,10 @@ mcdp_probe_begin(const char *table, const char *index, Snapshot snapshot, ScanKe
 	Oid			schema = get_namespace_oid("cdp", false);
 	Oid			relid = get_relname_relid(table, schema);
 	Oid			index_id = get_relname_relid(index, schema);
-	AclResult	allowed;
 
 	if (!OidIsValid(relid) || !OidIsValid(index_id))
 		elog(ERROR, "table \"%s\" or its index \"%s\" does not exist", table, index);
-	allowed = pg_class_aclcheck(relid, GetUserId(), ACL_SELECT);
-	if (allowed != ACLCHECK_OK)
-		aclcheck_error(allowed, OBJECT_TABLE, table);
-	probe->rel = table_open(relid, AccessShareLock);
+	probe->rel = mcdp_open_to_read(relid, AccessShareLock, ACL_SELECT);
 	probe->scan = systable_beginscan(probe->rel, index_id, true, snapshot, nkeys, keys);
 	return probe;
 }

@@ -23,6 +23,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "store/access.h"
 #include "store/audience.h"
 #include "store/trait_index.h"
 
@@ -92,6 +93,7 @@ mcdp_trait_text(MemoryContext cx, const char *trait, CriteriaCmp cmp,
 		if ((consts[i].type != CRITERIA_TEXT && consts[i].type != CRITERIA_BOOLEAN) ||
 			(consts[i].type == CRITERIA_TEXT && consts[i].len > MAX_VALUE))
 			return NULL;
+	mcdp_check_trait(trait);
 	n = run(&built_plan, built_query, trait);
 	SPI_freetuptable(SPI_tuptable);
 	if (n == 0)

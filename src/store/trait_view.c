@@ -19,6 +19,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "store/access.h"
 #include "store/audience.h"
 #include "store/statement.h"
 #include "store/trait_index.h"
@@ -224,6 +225,7 @@ mcdp_trait_open(MemoryContext cx, const char *trait, bool only_slices)
 	TraitView  *view = MemoryContextAllocZero(cx, sizeof(TraitView));
 	Datum		arg = CStringGetTextDatum(trait);
 
+	mcdp_check_trait(trait);
 	view->cx = cx;
 	view->trait = MemoryContextStrdup(cx, trait);
 	view->form = SLICE_FORM_FLOAT;

@@ -82,6 +82,21 @@ SELECT c.oid::regclass FROM member JOIN pg_class c ON classid = 'pg_class'::regc
 WHERE c.relkind IN ('r', 'p', 'v') AND has_table_privilege('public', c.oid, 'SELECT, INSERT, UPDATE, DELETE')
 ORDER BY 1;
 
+SELECT oid::regprocedure FROM fn WHERE prosecdef AND has_function_privilege('public', oid, 'EXECUTE') ORDER BY 1;
+SELECT c.oid::regclass FROM member JOIN pg_class c ON classid = 'pg_class'::regclass AND objid = c.oid
+WHERE CASE WHEN c.relkind = 'S' THEN has_sequence_privilege('public', c.oid, 'USAGE, SELECT, UPDATE') END
+ORDER BY 1;
+
+-- functions with the owner's rights and a search_path that others can write in (temporary objects come last)
+SELECT oid::regprocedure FROM fn
+WHERE prosecdef AND NOT 'search_path=pg_catalog, cdp, pg_temp' = ANY (coalesce(proconfig, '{}'))
+ORDER BY 1;
+
+-- views that show rows their reader could not read (they would also pass row-level security by)
+SELECT c.oid::regclass FROM member JOIN pg_class c ON classid = 'pg_class'::regclass AND objid = c.oid
+WHERE c.relkind = 'v' AND NOT coalesce(c.reloptions @> '{security_invoker=true}', false)
+ORDER BY 1;
+
 -- a one-argument function named like a table reads as a cast to its row type
 SELECT oid::regprocedure FROM fn
 WHERE pronargs - pronargdefaults <= 1 AND pronargs >= 1

@@ -1,0 +1,34 @@
+/*-------------------------------------------------------------------------
+ *
+ * access.h
+ *	  May this user read a table that is about to be scanned without a query?
+ *
+ * Copyright (c) 2026, marketing_cdp contributors
+ *
+ * IDENTIFICATION
+ *	  src/store/access.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MCDP_STORE_ACCESS_H
+#define MCDP_STORE_ACCESS_H
+
+#include "utils/acl.h"
+
+/*
+ * Opens a table to read it without a query, if the user has these privileges
+ * on it; an error also when a policy of row-level security would apply.
+ */
+extern Relation mcdp_open_to_read(Oid relid, LOCKMODE lock, AclMode privileges);
+
+/* An error if a policy of row-level security applies to this user. */
+extern void mcdp_check_policies(Oid relid);
+
+/*
+ * An error unless the user may see this trait's values: those of traits that
+ * trait_rule calls pii are for those who may see identifiers.  Connected to
+ * SPI.
+ */
+extern void mcdp_check_trait(const char *trait);
+
+#endif							/* MCDP_STORE_ACCESS_H */
