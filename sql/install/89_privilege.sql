@@ -22,7 +22,7 @@ COMMENT ON TABLE cdp.role_level IS 'levels granted by grant_role';
 
 -- settings: read by all, written by admins        campaigns: written by marketers too
 -- history: of profiles, names nobody               work: the same, what marketers' functions write
--- identity: names somebody
+-- identity: names somebody                         secret: what identify has to read
 CREATE FUNCTION cdp._table_classes() RETURNS TABLE (name text, class text, hidden text[])
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
@@ -41,12 +41,13 @@ BEGIN ATOMIC
 			purpose_effective,repurchase_clock_effective,rfm_model_effective,rfm_segment_effective,segment_status,tag_catalog,profile_timeline}'::text[]),
 		('campaigns', '{channel,control_group,frequency_cap,journey,journey_listener,journey_schedule,journey_version,label_set,lifecycle_policy,
 			purpose,quiet_hours,repurchase_clock,rfm_model,rfm_segment,segment,segment_version,suppression,tag_key}'),
-		('history', '{consent_log,delivery,event,event_retraction,event_tail,inbox,lifecycle_change,lifecycle_correction,lifecycle_state,outbox,
+		('history', '{consent_log,delivery,erased_profile,erasure,event,event_retraction,event_tail,inbox,lifecycle_change,lifecycle_correction,lifecycle_state,outbox,
 			profile,profile_merge,purchase_due,rejected,relation,repurchase_prior,repurchase_run,
 			timeline_part,trait_change,trait_index,trait_pending,trait_value}'),
 		('work', '{journey_duplicate,journey_log,journey_state,journey_trigger,profile_queue,rfm_run,segment_change,segment_dirty,segment_due,segment_pass,segment_work,
 			tag_chunk,tag_clock,tag_expiry,tag_history,tag_own,tag_pending,tag_size}'),
-		('identity', '{event_message,identifier_link,identifier_split,identity_edge,identity_refusal,quarantined_identifier,trait_slice}')
+		('identity', '{event_message,identifier_link,identifier_split,identity_edge,identity_refusal,quarantined_identifier,tombstone,trait_slice}'),
+		('secret', '{tombstone_salt}')
 	) c (class, names), unnest(c.names) t (name);
 END;
 COMMENT ON FUNCTION cdp._table_classes() IS 'what each table and view holds; hidden: columns that are not for analysts and marketers';
@@ -59,7 +60,8 @@ BEGIN ATOMIC
 		('campaigns', 'SELECT', 'SELECT', 'SELECT', 'SELECT, INSERT, UPDATE, DELETE'),
 		('history', 'SELECT', 'SELECT', 'SELECT, INSERT, UPDATE, DELETE', 'SELECT'),
 		('work', 'SELECT', 'SELECT', 'SELECT, INSERT, UPDATE, DELETE', 'SELECT, INSERT, UPDATE, DELETE'),
-		('identity', NULL, 'SELECT', 'SELECT, INSERT, UPDATE, DELETE', NULL)) v;
+		('identity', NULL, 'SELECT', 'SELECT, INSERT, UPDATE, DELETE', NULL),
+		('secret', NULL, NULL, 'SELECT', NULL)) v;
 END;
 COMMENT ON FUNCTION cdp._class_privileges() IS 'what each level may do with each class of tables; admins may do everything';
 
@@ -82,7 +84,7 @@ BEGIN ATOMIC
 		('{writer,marketer,admin}', '{enter_journey,tag,tag_from,untag,_lock_merges}'),
 		('{marketer,admin}', '{activate_journey,archive_journey,audience_identifiers,create_journey,define_segment,define_static_segment,drop_segment,
 			pause_journey,refresh_rfm,refresh_segments,simulate_journey,_hashed_identifiers}'),
-		('{admin}', '{advance_journeys,apply_rules,grant_role,lift_quarantine,merge,quarantine,rebuild,refresh_repurchase,revoke_role,run,split,tick,unmerge,
+		('{admin}', '{advance_journeys,apply_rules,grant_role,lift_quarantine,lift_tombstone,merge,quarantine,rebuild,refresh_repurchase,revoke_role,run,split,start_worker,stop_worker,tick,unmerge,
 			_identifiers_of}')
 	) l (levels, names), unnest(l.names) f (name);
 END;
