@@ -113,7 +113,8 @@ INSERT INTO cdp.blocked_value (namespace, pattern, seeded) VALUES
 	('*',		'\[object object\]',				true),
 	('email',	'(null|nil|none|undefined|unknown|anonymous)@.*',	true),
 	('phone',	'\+?0+',							true),
-	('phone',	'\+?(\d)\1{6,}',					true);
+	-- not (\d)\1{6,}: see src/core/pattern_filter.c
+	('phone',	'\+?(1{7,}|2{7,}|3{7,}|4{7,}|5{7,}|6{7,}|7{7,}|8{7,}|9{7,})', true);
 
 CREATE VIEW cdp.namespace_rule_effective WITH (security_invoker) AS
 	SELECT DISTINCT ON (r.namespace)

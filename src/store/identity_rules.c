@@ -9,7 +9,9 @@
  *
  * The blocked values of a namespace are put together into one regular
  * expression.  A pattern that refers back to a group of its own (\1) stays by
- * itself, because groups would be counted differently.
+ * itself, because groups would be counted differently.  A filter
+ * (core/pattern_filter.h) spares nearly all values the expression; patterns
+ * that it does not know stand in one of their own.
  *
  * Copyright (c) 2026, marketing_cdp contributors
  *
@@ -40,6 +42,7 @@
 #include "utils/snapmgr.h"
 
 #include "core/compat.h"
+#include "core/pattern_filter.h"
 #include "store/identity_rules.h"
 
 /* positions */
@@ -64,6 +67,7 @@ typedef struct BlockRow
 	bool		active;
 	bool		seeded;
 	bool		exact;
+	bool		filtered;		/* core/pattern_filter.c knows the pattern */
 } BlockRow;
 
 /* something that blocks values: an expression, or a value in lower case */
@@ -74,6 +78,7 @@ typedef struct BlockedValue
 	char	   *exact;
 	pg_wchar   *pattern;
 	int			pattern_len;
+	PatternFilter *filter;		/* or NULL */
 	bool		compiled;
 	regex_t		regex;
 } BlockedValue;
@@ -172,8 +177,9 @@ read_rules(Relation rel, Snapshot snapshot)
 	systable_endscan(scan);
 }
 
+/* "pattern" is of the whole value. */
 static void
-add_block(const char *namespace, const char *exact, const char *pattern)
+add_block(const char *namespace, const char *exact, const char *pattern, bool filtered)
 {
 	BlockedValue *b = palloc0(sizeof(BlockedValue));
 
@@ -183,8 +189,16 @@ add_block(const char *namespace, const char *exact, const char *pattern)
 		b->exact = str_tolower(exact, strlen(exact), DEFAULT_COLLATION_OID);
 	else
 	{
-		b->pattern = palloc((strlen(pattern) + 1) * sizeof(pg_wchar));
-		b->pattern_len = pg_mb2wchar_with_len(pattern, b->pattern, strlen(pattern));
+		char	   *anchored = psprintf("^(?:%s)$", pattern);
+
+		b->pattern = palloc((strlen(anchored) + 1) * sizeof(pg_wchar));
+		b->pattern_len = pg_mb2wchar_with_len(anchored, b->pattern, strlen(anchored));
+		if (filtered)
+		{
+			b->filter = palloc(sizeof(PatternFilter));
+			if (!mcdp_filter_make(b->filter, pattern, strlen(pattern)))
+				b->filter = NULL;	/* too many places */
+		}
 	}
 	rules->blocks = lappend(rules->blocks, b);
 }
@@ -210,6 +224,7 @@ read_blocks(Relation rel, Snapshot snapshot)
 	List	   *rows = NIL;
 	ListCell   *lc,
 			   *lc2;
+	PatternFilter *filter = palloc(sizeof(PatternFilter));
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
@@ -221,9 +236,11 @@ read_blocks(Relation rel, Snapshot snapshot)
 		row->active = DatumGetBool(get(tuple, rel, BLOCK_ACTIVE, &isnull));
 		row->seeded = DatumGetBool(get(tuple, rel, BLOCK_SEEDED, &isnull));
 		row->exact = DatumGetBool(get(tuple, rel, BLOCK_EXACT, &isnull));
+		row->filtered = mcdp_filter_make(filter, row->pattern, strlen(row->pattern));
 		rows = lappend(rows, row);
 	}
 	systable_endscan(scan);
+	pfree(filter);
 
 	/* a user's row takes the place of the seeded one with the same key */
 	foreach(lc, rows)
@@ -248,11 +265,11 @@ read_blocks(Relation rel, Snapshot snapshot)
 			continue;
 		if (row->exact)
 		{
-			add_block(row->namespace, row->pattern, NULL);
+			add_block(row->namespace, row->pattern, NULL, false);
 			continue;
 		}
 		initStringInfo(&all);
-		appendStringInfo(&all, "^(?:%s", row->pattern);
+		appendStringInfoString(&all, row->pattern);
 		if (!refers_back(row->pattern))
 		{
 			/* with those of the same namespace that come later */
@@ -261,6 +278,7 @@ read_blocks(Relation rel, Snapshot snapshot)
 				BlockRow   *other = lfirst(lc2);
 
 				if (other != row && other->active && !other->exact && !refers_back(other->pattern) &&
+					other->filtered == row->filtered &&
 					strcmp(other->namespace, row->namespace) == 0)
 				{
 					appendStringInfo(&all, "|%s", other->pattern);
@@ -268,8 +286,7 @@ read_blocks(Relation rel, Snapshot snapshot)
 				}
 			}
 		}
-		appendStringInfoString(&all, ")$");
-		add_block(row->namespace, NULL, all.data);
+		add_block(row->namespace, NULL, all.data, row->filtered);
 	}
 }
 
@@ -392,6 +409,8 @@ mcdp_is_blocked(const IdentityRules *r, const char *namespace, int namespace_len
 				return true;
 			continue;
 		}
+		if (b->filter && !mcdp_filter_passes(b->filter, value, value_len))
+			continue;
 		if (!wide)
 		{
 			wide = palloc((value_len + 1) * sizeof(pg_wchar));

@@ -42,11 +42,18 @@ writable(Relation rel)
 bool
 mcdp_target_open(Target *t, Relation rel, int columns)
 {
+	return mcdp_target_open_with(t, rel, columns, NULL);
+}
+
+bool
+mcdp_target_open_with(Target *t, Relation rel, int columns, EState *estate)
+{
 	t->rel = NULL;
 	if (RelationGetDescr(rel)->natts != columns || !writable(rel))
 		return false;
 	t->rel = table_open(RelationGetRelid(rel), RowExclusiveLock);
-	t->estate = CreateExecutorState();
+	t->own_estate = estate == NULL;
+	t->estate = estate ? estate : CreateExecutorState();
 	t->info = makeNode(ResultRelInfo);
 	InitResultRelInfo(t->info, t->rel, 1, NULL, 0);
 	ExecOpenIndices(t->info, true);
@@ -61,7 +68,8 @@ mcdp_target_close(Target *t)
 		return;
 	ExecDropSingleTupleTableSlot(t->slot);
 	ExecCloseIndices(t->info);
-	FreeExecutorState(t->estate);
+	if (t->own_estate)
+		FreeExecutorState(t->estate);
 	table_close(t->rel, NoLock);	/* the lock stays until the end of the transaction */
 	t->rel = NULL;
 }

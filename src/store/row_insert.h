@@ -27,11 +27,15 @@ typedef struct Target
 {
 	Relation	rel;			/* NULL: not open */
 	EState	   *estate;
+	bool		own_estate;
 	ResultRelInfo *info;
 	TupleTableSlot *slot;
 } Target;
 
 extern bool mcdp_target_open(Target *t, Relation rel, int columns);
+
+/* Several that are open at the same time can do with the one of the first. */
+extern bool mcdp_target_open_with(Target *t, Relation rel, int columns, EState *estate);
 extern void mcdp_target_close(Target *t);
 
 /* A row: clear, set what is not null, insert; false if there is one, or may be. */

@@ -70,17 +70,21 @@ mcdp_open_keyed(Oid schema, const char *table, const char *index)
 	return k;
 }
 
-/* The first row with this key, in the slot; false if there is none. */
+/*
+ * The first row with this key, in the slot; false if there is none.  A scan is
+ * 28 kB of memory: one is kept, and looks with the snapshot that is asked for.
+ */
 static bool
-probe(Prober *s, Keyed *k, Snapshot snapshot, ScanKey key)
+probe(Prober *s, Keyed *k, Snapshot snapshot, ScanKey key, int num_keys)
 {
 	if (s->scan == NULL)
 	{
 		s->index = index_open(k->index, AccessShareLock);
-		s->scan = mcdp_index_beginscan(k->rel, s->index, snapshot, 1);
+		s->scan = mcdp_index_beginscan(k->rel, s->index, snapshot, num_keys);
 		s->slot = table_slot_create(k->rel, NULL);
 	}
-	index_rescan(s->scan, key, 1, NULL, 0);
+	s->scan->xs_snapshot = snapshot;
+	index_rescan(s->scan, key, num_keys, NULL, 0);
 	return index_getnext_slot(s->scan, ForwardScanDirection, s->slot);
 }
 
@@ -105,7 +109,7 @@ mcdp_lookup_begin(Lookup *lk, Oid identifier_type)
 	lk->link = mcdp_open_keyed(lk->schema, "identifier_link", "identifier_link_pkey");
 	lk->profile = mcdp_open_keyed(lk->schema, "profile", "profile_pkey");
 	lk->edge.rel = NULL;
-	lk->link_scan.scan = lk->profile_scan.scan = NULL;
+	lk->link_scan.scan = lk->profile_scan.scan = lk->edge_scan.scan = NULL;
 	lk->rules = mcdp_identity_rules(lk->schema);
 }
 
@@ -114,6 +118,7 @@ mcdp_lookup_end(Lookup *lk)
 {
 	scan_end(&lk->link_scan);
 	scan_end(&lk->profile_scan);
+	scan_end(&lk->edge_scan);
 	if (lk->edge.rel)
 		table_close(lk->edge.rel, AccessShareLock);
 	table_close(lk->profile.rel, AccessShareLock);
@@ -141,17 +146,28 @@ mcdp_get_column(HeapTuple tuple, Keyed *k, AttrNumber column)
 	return result;
 }
 
-/* Its link and profile, if it has one.  "others" are identifiers looked up before. */
-static void
-find_link(Lookup *lk, Known *known, const Known *others, int num_others)
+/* The row of a profile, in a slot that lasts until the next one is looked for, or NULL. */
+TupleTableSlot *
+mcdp_find_profile(Lookup *lk, int64 id, Snapshot snapshot)
 {
 	ScanKeyData key;
+
+	ScanKeyInit(&key, PROFILE_PROFILE_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
+	return probe(&lk->profile_scan, &lk->profile, snapshot, &key, 1) ? lk->profile_scan.slot : NULL;
+}
+
+/* Its link and profile, if it has one.  "others" are identifiers looked up before. */
+static void
+find_link(Lookup *lk, Known *known, Snapshot snapshot, const Known *others, int num_others)
+{
+	ScanKeyData key;
+	TupleTableSlot *slot;
 	bool		isnull;
 
 	known->linked = false;
 	known->kind = NULL;
 	mcdp_identifier_key(lk, &key, 1, known->identifier);
-	if (!probe(&lk->link_scan, &lk->link, lk->snapshot, &key))
+	if (!probe(&lk->link_scan, &lk->link, snapshot, &key, 1))
 		return;
 	known->linked = true;
 	known->leaf = DatumGetInt64(slot_getattr(lk->link_scan.slot, LINK_PROFILE_ID, &isnull));
@@ -167,26 +183,20 @@ find_link(Lookup *lk, Known *known, const Known *others, int num_others)
 			return;
 		}
 	}
-	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(known->leaf));
-	if (!probe(&lk->profile_scan, &lk->profile, lk->snapshot, &key))
+	slot = mcdp_find_profile(lk, known->leaf, snapshot);
+	if (slot == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("profile %lld of an identifier does not exist", (long long) known->leaf)));
-	known->root = DatumGetInt64(slot_getattr(lk->profile_scan.slot, PROFILE_CANONICAL_ID, &isnull));
-	known->kind = DatumGetTextPCopy(slot_getattr(lk->profile_scan.slot, PROFILE_KIND, &isnull));
+	known->root = DatumGetInt64(slot_getattr(slot, PROFILE_CANONICAL_ID, &isnull));
+	known->kind = DatumGetTextPCopy(slot_getattr(slot, PROFILE_KIND, &isnull));
 }
 
 /* The same under another snapshot. */
 void
 mcdp_find_link(Lookup *lk, Known *known, Snapshot snapshot)
 {
-	Lookup		again = *lk;
-
-	again.snapshot = snapshot;
-	again.link_scan.scan = again.profile_scan.scan = NULL;
-	find_link(&again, known, NULL, 0);
-	scan_end(&again.link_scan);
-	scan_end(&again.profile_scan);
+	find_link(lk, known, snapshot, NULL, 0);
 }
 
 /* The priority of its namespace, and its kind if it has no profile yet. */
@@ -245,7 +255,7 @@ look_up_all(Lookup *lk, ArrayType *array, Known **result)
 		if (j < num)
 			continue;
 		known[num].identifier = elems[i];
-		find_link(lk, &known[num], known, num);
+		find_link(lk, &known[num], lk->snapshot, known, num);
 		num++;
 	}
 	/* one alone has no rank, and its kind only matters if it is new */
@@ -345,12 +355,11 @@ mcdp__look_up(PG_FUNCTION_ARGS)
 }
 
 bool
-mcdp_find_edge(Lookup *lk, Datum a, Datum b, TimestampTz at, bool *holds)
+mcdp_find_edge(Lookup *lk, Snapshot snapshot, Datum a, Datum b, TimestampTz at, bool *holds)
 {
 	ScanKeyData key[2];
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	bool		found;
+	TupleTableSlot *slot;
+	bool		isnull;
 
 	if (lk->edge.rel == NULL)
 		lk->edge = mcdp_open_keyed(lk->schema, "identity_edge", "identity_edge_pkey");
@@ -363,14 +372,13 @@ mcdp_find_edge(Lookup *lk, Datum a, Datum b, TimestampTz at, bool *holds)
 	}
 	mcdp_identifier_key(lk, &key[0], EDGE_A, a);
 	mcdp_identifier_key(lk, &key[1], EDGE_B, b);
-	scan = systable_beginscan(lk->edge.rel, lk->edge.index, true, lk->snapshot, 2, key);
-	tuple = systable_getnext(scan);
-	found = HeapTupleIsValid(tuple);
-	*holds = found &&
-		heap_attisnull(tuple, EDGE_INACTIVE_AT, RelationGetDescr(lk->edge.rel)) &&
-		DatumGetTimestampTz(mcdp_get_column(tuple, &lk->edge, EDGE_AT)) <= at;
-	systable_endscan(scan);
-	return found;
+	*holds = false;
+	if (!probe(&lk->edge_scan, &lk->edge, snapshot, key, 2))
+		return false;
+	slot = lk->edge_scan.slot;
+	*holds = slot_attisnull(slot, EDGE_INACTIVE_AT) &&
+		DatumGetTimestampTz(slot_getattr(slot, EDGE_AT, &isnull)) <= at;
+	return true;
 }
 
 /*
@@ -407,7 +415,7 @@ nothing_new(Lookup *lk, Known *known, int num, text *kind, TimestampTz at, Known
 	for (int i = 0; i < num && result; i++)
 	{
 		if (&known[i] != first)
-			(void) mcdp_find_edge(lk, first->identifier, known[i].identifier, at, &result);
+			(void) mcdp_find_edge(lk, lk->snapshot, first->identifier, known[i].identifier, at, &result);
 	}
 	*owner = first;
 	return result;

@@ -72,7 +72,7 @@ typedef struct Keyed
 	Oid			index;
 } Keyed;
 
-/* look-ups by its first column, one after the other */
+/* look-ups by its first columns, one after the other */
 typedef struct Prober
 {
 	IndexScanDesc scan;			/* NULL: not begun */
@@ -91,6 +91,7 @@ typedef struct Lookup
 	Keyed		edge;			/* opened when it is needed */
 	Prober		link_scan;
 	Prober		profile_scan;
+	Prober		edge_scan;
 } Lookup;
 
 /* what is known about one identifier */
@@ -140,6 +141,7 @@ typedef struct ManyCall
 extern void mcdp_lookup_begin(Lookup *lk, Oid identifier_type);
 extern void mcdp_lookup_end(Lookup *lk);
 extern void mcdp_find_link(Lookup *lk, Known *known, Snapshot snapshot);
+extern TupleTableSlot *mcdp_find_profile(Lookup *lk, int64 id, Snapshot snapshot);
 extern void mcdp_set_traits(int64 leaf, Datum traits, TimestampTz at, text *source);
 extern Keyed mcdp_open_keyed(Oid schema, const char *table, const char *index);
 extern void mcdp_identifier_key(Lookup *lk, ScanKey key, AttrNumber column, Datum identifier);
@@ -147,7 +149,7 @@ extern Datum mcdp_get_column(HeapTuple tuple, Keyed *k, AttrNumber column);
 extern int	mcdp_compare_identifiers(Lookup *lk, Datum a, Datum b);
 
 /* whether there is a row for the pair (in any order), and if so, whether it says all */
-extern bool mcdp_find_edge(Lookup *lk, Datum a, Datum b, TimestampTz at, bool *holds);
+extern bool mcdp_find_edge(Lookup *lk, Snapshot snapshot, Datum a, Datum b, TimestampTz at, bool *holds);
 
 typedef struct NewProfile
 {

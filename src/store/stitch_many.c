@@ -376,7 +376,7 @@ plan_call(Many *m, int c)
 		bool		holds = true;
 
 		for (int i = 1; i < num && holds; i++)
-			(void) mcdp_find_edge(m->lk, via->id, m->name[of[i]].id, at, &holds);
+			(void) mcdp_find_edge(m->lk, m->lk->snapshot, via->id, m->name[of[i]].id, at, &holds);
 		if (holds)
 			return true;
 	}
@@ -539,7 +539,7 @@ write_evidence(Many *m)
 		if (i > 0 && e[-1].a == e->a && e[-1].b == e->b)
 			continue;
 		if (a->linked && b->linked)
-			there = mcdp_find_edge(m->lk, a->id, b->id, e->at, &holds);
+			there = mcdp_find_edge(m->lk, m->lk->snapshot, a->id, b->id, e->at, &holds);
 		if (holds)
 			continue;
 		if (there || !mcdp_insert_edge(&t, a->id, b->id, e->at, call->source, call->message_id))

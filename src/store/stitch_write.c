@@ -60,8 +60,8 @@ mcdp_insert_link(Target *t, Datum identifier, int64 leaf, TimestampTz at, text *
 	return mcdp_target_insert(t);
 }
 
-bool
-mcdp_insert_edge(Target *t, Datum a, Datum b, TimestampTz at, text *source, text *message_id)
+static void
+set_edge(Target *t, Datum a, Datum b, TimestampTz at, text *source, text *message_id)
 {
 	mcdp_target_clear(t);
 	mcdp_target_set(t, EDGE_A, a);
@@ -70,6 +70,12 @@ mcdp_insert_edge(Target *t, Datum a, Datum b, TimestampTz at, text *source, text
 	mcdp_target_set_text(t, EDGE_SOURCE, source);
 	mcdp_target_set_text(t, EDGE_MESSAGE_ID, message_id);
 	mcdp_target_set(t, EDGE_CAUSE, CStringGetTextDatum("call"));
+}
+
+bool
+mcdp_insert_edge(Target *t, Datum a, Datum b, TimestampTz at, text *source, text *message_id)
+{
+	set_edge(t, a, b, at, source, message_id);
 	return mcdp_target_insert(t);
 }
 
@@ -80,33 +86,17 @@ mcdp_insert_edge(Target *t, Datum a, Datum b, TimestampTz at, text *source, text
 bool
 mcdp_lock_root(Lookup *lk, int64 root, bool wait)
 {
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
+	TupleTableSlot *slot = mcdp_find_profile(lk, root, lk->snapshot);
 	ItemPointerData tid;
-	TupleTableSlot *slot;
 	TM_FailureData failure;
-	bool		ok = false;
 	bool		isnull;
 
-	ScanKeyInit(&key, PROFILE_PROFILE_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(root));
-	scan = systable_beginscan(lk->profile.rel, lk->profile.index, true, lk->snapshot, 1, &key);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-		tid = tuple->t_self;
-	else
-		ItemPointerSetInvalid(&tid);
-	systable_endscan(scan);
-	if (!ItemPointerIsValid(&tid))
+	if (slot == NULL)
 		return false;
-
-	slot = table_slot_create(lk->profile.rel, NULL);
-	if (table_tuple_lock(lk->profile.rel, &tid, lk->snapshot, slot, GetCurrentCommandId(true),
-						 LockTupleExclusive, wait ? LockWaitBlock : LockWaitSkip, 0, &failure) == TM_Ok)
-		ok = DatumGetInt64(slot_getattr(slot, PROFILE_CANONICAL_ID, &isnull)) == root;
-	ExecDropSingleTupleTableSlot(slot);
-
-	return ok;
+	tid = slot->tts_tid;
+	return table_tuple_lock(lk->profile.rel, &tid, lk->snapshot, slot, GetCurrentCommandId(true),
+							LockTupleExclusive, wait ? LockWaitBlock : LockWaitSkip, 0, &failure) == TM_Ok &&
+		DatumGetInt64(slot_getattr(slot, PROFILE_CANONICAL_ID, &isnull)) == root;
 }
 
 /* Is what was found about an identifier still so, now that its profile is locked? */
@@ -313,8 +303,8 @@ insert_profiles(Lookup *lk, const NewProfile *profile, int num)
 	bool		ok;
 
 	ok = mcdp_target_open(&t[0], lk->profile.rel, PROFILE_COLUMNS) &&
-		mcdp_target_open(&t[1], queue.rel, QUEUE_COLUMNS) &&
-		mcdp_target_open(&t[2], pending.rel, PENDING_COLUMNS);
+		mcdp_target_open_with(&t[1], queue.rel, QUEUE_COLUMNS, t[0].estate) &&
+		mcdp_target_open_with(&t[2], pending.rel, PENDING_COLUMNS, t[0].estate);
 	for (int table = 0; table < 3 && ok; table++)
 	{
 		for (int i = 0; i < num; i++)
@@ -348,7 +338,7 @@ insert_profiles(Lookup *lk, const NewProfile *profile, int num)
 			mcdp_target_insert_new(&t[table]);
 		}
 	}
-	for (int table = 0; table < 3; table++)
+	for (int table = 2; table >= 0; table--)
 		mcdp_target_close(&t[table]);
 	table_close(pending.rel, AccessShareLock);
 	table_close(queue.rel, AccessShareLock);
@@ -399,33 +389,24 @@ distinct_roots(Known **known, int num, int64 *root)
  * may have come between.  From here on none can.
  */
 static bool
-lock_roots(Lookup *lk, Known **known, int num, const int64 *root, int num_roots)
+lock_roots(Lookup *lk, Known **known, int num, const int64 *root, int num_roots, const bool *evidence)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
 	Snapshot	now;
 	bool		ok = true;
 
-	/* Who goes on to wait must not hold some of several: they are given back. */
-	if (num_roots > 1)
-	{
-		BeginInternalSubTransaction(NULL);
-		MemoryContextSwitchTo(caller);
-	}
 	for (int i = 0; i < num_roots && ok; i++)
 		ok = mcdp_lock_root(lk, root[i], false);
-	if (num_roots > 1)
-	{
-		if (ok)
-			ReleaseCurrentSubTransaction();
-		else
-			RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(caller);
-		CurrentResourceOwner = owner;
-	}
+	if (num_roots == 0 || !ok)
+		return ok;
 	now = RegisterSnapshot(GetLatestSnapshot());
 	for (int i = 0; i < num && ok; i++)
+	{
+		bool		holds;
+
 		ok = !known[i]->linked || mcdp_still_linked(lk, now, known[i]->identifier, known[i]->leaf, known[i]->root);
+		if (ok && i > 0 && !evidence[i] && known[0]->linked && known[i]->linked)
+			ok = !mcdp_find_edge(lk, now, known[0]->identifier, known[i]->identifier, 0, &holds);
+	}
 	UnregisterSnapshot(now);
 	return ok;
 }
@@ -490,6 +471,8 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 	Target		edge = {NULL};
 	int64		leaf;
 	bool		ok = true;
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner resources = CurrentResourceOwner;
 
 	if (XactReadOnly || IsInParallelMode() || IsolationUsesXactSnapshot() ||
 		!is_plain(lk, known, num, call, &kind, &owner, &merge))
@@ -510,18 +493,30 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 		by_bytes[j] = known[i];
 		unknown |= !known[i]->linked;
 		/* a row that is overruled, or of a later call, would have to be changed */
-		if (i > 0 && mcdp_find_edge(lk, known[0]->identifier, known[i]->identifier, call->at, &evidence[i]) && !evidence[i])
+		if (i > 0 && mcdp_find_edge(lk, lk->snapshot, known[0]->identifier, known[i]->identifier, call->at, &evidence[i]) && !evidence[i])
 			return false;
 		new_evidence |= i > 0 && !evidence[i];
 	}
 
 	if ((unknown && !mcdp_target_open(&link, lk->link.rel, LINK_COLUMNS)) ||
-		(new_evidence && !mcdp_target_open(&edge, lk->edge.rel, EDGE_COLUMNS)))
+		(new_evidence && !mcdp_target_open_with(&edge, lk->edge.rel, EDGE_COLUMNS, link.estate)))
 	{
 		mcdp_target_close(&link);
 		return false;
 	}
 	leaf = owner ? owner->leaf : nextval_internal(get_relname_relid("profile_id_seq", lk->schema), true);
+
+	/*
+	 * Who goes on to wait must not hold some of several profiles: they are
+	 * given back.  All of a merge is done in there, so that a row is locked and
+	 * changed by the same subtransaction.
+	 */
+	if (num_roots > 1)
+	{
+		BeginInternalSubTransaction(NULL);
+		MemoryContextSwitchTo(caller);
+		CurrentResourceOwner = resources;
+	}
 	for (int i = 0; i < num && ok; i++)
 	{
 		if (by_bytes[i]->linked)
@@ -530,7 +525,7 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 		if (ok)
 			claimed[num_claimed++] = link.slot->tts_tid;
 	}
-	ok = ok && lock_roots(lk, known, num, root, num_roots);
+	ok = ok && lock_roots(lk, known, num, root, num_roots, evidence);
 	if (ok && num_claimed > 0)
 	{
 		Datum	   *fresh = palloc(num * sizeof(Datum));
@@ -551,24 +546,35 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 		{
 			bool		first = mcdp_compare_identifiers(lk, known[0]->identifier, known[k]->identifier) < 0;
 
-			ok = mcdp_insert_edge(&edge, known[first ? 0 : k]->identifier, known[first ? k : 0]->identifier,
-								  call->at, call->source, call->message_id);
+			/* nobody else can: it is of an identifier that we claimed, or of profiles that we hold */
+			set_edge(&edge, known[first ? 0 : k]->identifier, known[first ? k : 0]->identifier,
+					 call->at, call->source, call->message_id);
+			mcdp_target_insert_new(&edge);
 		}
 	}
-	if (!ok)
+	if (!ok && num_roots <= 1)
 		delete_rows(&link, claimed, num_claimed);
-	mcdp_target_close(&link);
 	mcdp_target_close(&edge);
-	if (!ok)
-		return false;
-	if (owner == NULL)
+	mcdp_target_close(&link);
+	if (ok && owner == NULL)
 	{
 		NewProfile	p = {leaf, kind, call->at};
 
 		mcdp_make_profiles(lk, &p, 1);
 	}
-	else if (num_roots > 1)
+	if (ok && num_roots > 1)
 		merge_roots(known, num, root, num_roots, owner->root, call);
+	if (num_roots > 1)
+	{
+		if (ok)
+			ReleaseCurrentSubTransaction();
+		else
+			RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(caller);
+		CurrentResourceOwner = resources;
+	}
+	if (!ok)
+		return false;
 	CommandCounterIncrement();
 
 	result->leaf = known[0]->linked ? known[0]->leaf : leaf;
