@@ -22,10 +22,17 @@ PG_MODULE_MAGIC;
 
 void		_PG_init(void);
 
+/* Read by the trigger outbox_notify. */
+static bool notify = true;
+
 void
 _PG_init(void)
 {
 	mcdp_rbuf_load_library();
 	mcdp_worker_init();
+	DefineCustomBoolVariable("marketing_cdp.notify",
+							 "Notify channel cdp_outbox when messages are written.",
+							 "NOTIFY takes a lock of the whole server while its transaction commits.",
+							 &notify, true, PGC_USERSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("marketing_cdp");
 }
