@@ -9,10 +9,10 @@ SELECT create_journey('hello', '{"entry": {"manual": true}, "purpose": "marketin
 	"steps": {"mail": {"send": {"channel": "email", "template": "hi"}, "next": "wait"},
 			  "wait": {"wait_for": {"on": "message_opened[hello]"}, "timeout": "2d", "next": "warm", "else": "end"},
 			  "warm": {"tag": "warm", "next": "end"}}}');
-SELECT create_journey('ask_rep', '{"entry": {"manual": true}, "start": "mail",
-	"steps": {"mail": {"send": {"channel": "email", "template": "visit", "to": {"relation": "rep"}}, "next": "end"}}}');
-SELECT activate_journey('hello'), activate_journey('ask_rep');
-SELECT enter_journey('hello', :ada, '{}', '2026-03-02Z') > 0, enter_journey('ask_rep', :bob, '{}', '2026-03-02 00:01Z') > 0, enter_journey('hello', :bob, '{}', '2026-03-02 00:02Z') > 0;
+SELECT create_journey('visit', '{"entry": {"manual": true}, "start": "mail",
+	"steps": {"mail": {"send": {"channel": "email", "template": "call", "to": {"relation": "rep"}}, "next": "end"}}}');
+SELECT activate_journey('hello'), activate_journey('visit');
+SELECT enter_journey('hello', :ada, '{}', '2026-03-02Z') > 0, enter_journey('visit', :bob, '{}', '2026-03-02 00:01Z') > 0, enter_journey('hello', :bob, '{}', '2026-03-02 00:02Z') > 0;
 SELECT advance_journeys('2026-03-02 01:00Z') > 0;
 SELECT id, profile_id, recipient_id, journey FROM claim_messages('email', 9, '30 s', '2026-03-02 01:00Z');
 
@@ -47,9 +47,9 @@ SELECT ack_message(3, 'unsubscribed', 'link', '2026-03-05Z');
 SELECT consented(:bob, 'marketing', 'email', '2026-03-06');
 SELECT ack_message(2, 'complained', NULL, '2026-03-06Z');
 SELECT profile_id = :rep AS is_rep, purpose, channel, granted, at, source FROM consent_log WHERE NOT granted ORDER BY consent_id;
-SELECT enter_journey('hello', :ada, '{}', '2026-03-07Z') > 0, enter_journey('ask_rep', :bob, '{}', '2026-03-07Z') > 0;
+SELECT enter_journey('hello', :ada, '{}', '2026-03-07Z') > 0, enter_journey('visit', :bob, '{}', '2026-03-07Z') > 0;
 SELECT advance_journeys('2026-03-07Z') > 0;
-SELECT what, detail FROM why_no_message(:bob, 'ask_rep', '2026-03-07Z') WHERE at = '2026-03-07Z';
+SELECT what, detail FROM why_no_message(:bob, 'visit', '2026-03-07Z') WHERE at = '2026-03-07Z';
 
 -- giving up is an event too, however it comes
 SELECT id FROM claim_messages('email', 9, '30 s', '2026-03-07Z') \gset
