@@ -189,34 +189,6 @@ END
 $$;
 COMMENT ON FUNCTION cdp._spec_tag(text, jsonb, boolean) IS 'checks a tag that a journey listens to or sets';
 
--- {{entry.label}}, {{entry.value}}, {{entry.event}}, {{entry.at}}, {{trait.NAME}}, {{context.KEY}}, {{profile_id}}
-CREATE FUNCTION cdp._spec_params(path text, params jsonb) RETURNS void
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
-DECLARE
-	param	record;
-	holder	text;
-BEGIN
-	IF jsonb_typeof(params) <> 'object' THEN
-		PERFORM cdp._spec_error(path, 'must be an object');
-	END IF;
-	FOR param IN SELECT e.key, e.value FROM jsonb_each(params) e ORDER BY e.key COLLATE "C" LOOP
-		IF jsonb_typeof(param.value) IN ('object', 'array') THEN
-			PERFORM cdp._spec_error(path || '.' || param.key, 'nested values are not supported', 'feature_not_supported');
-		ELSIF jsonb_typeof(param.value) = 'string' THEN
-			FOR holder IN SELECT m[1] FROM regexp_matches(param.value #>> '{}', '\{\{([^{}]*)\}\}', 'g') m LOOP
-				IF holder !~ '^\s*(entry\.(label|value|event|at)|trait\.[^\s].*|context\.[^\s].*|profile_id)\s*$' THEN
-					PERFORM cdp._spec_error(path || '.' || param.key, format('unrecognized placeholder "{{%s}}"', holder));
-				END IF;
-			END LOOP;
-			IF regexp_replace(param.value #>> '{}', '\{\{[^{}]*\}\}', '', 'g') ~ '\{\{|\}\}' THEN
-				PERFORM cdp._spec_error(path || '.' || param.key, 'unbalanced "{{" or "}}"');
-			END IF;
-		END IF;
-	END LOOP;
-END
-$$;
-COMMENT ON FUNCTION cdp._spec_params(text, jsonb) IS 'checks the message parameters of a journey spec';
-
 -- The targets of a step.
 CREATE FUNCTION cdp._step_targets(step jsonb) RETURNS TABLE (key text, target text)
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE

@@ -413,7 +413,7 @@ BEGIN
 		SELECT c.journey, c.turn, array_agg(c.profile_id ORDER BY c.profile_id) AS profiles,
 			   array_agg(c.at ORDER BY c.profile_id) AS instants, array_agg(c.entry ORDER BY c.profile_id) AS entries
 		FROM (SELECT l.journey, t.profile_id, t.at,
-					 jsonb_strip_nulls(jsonb_build_object(t.source, t.name, 'label', t.label, 'value', t.value,
+					 jsonb_strip_nulls(jsonb_build_object(t.source, t.name, 'label', t.label, 'value', t.value, 'event_id', t.event_id,
 						'at', (to_jsonb(t.at AT TIME ZONE 'UTC') #>> '{}') || 'Z')) AS entry,
 					 row_number() OVER (PARTITION BY l.journey, t.profile_id ORDER BY t.ordinality) AS turn
 			  FROM unnest(taken) WITH ORDINALITY t

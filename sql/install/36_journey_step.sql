@@ -5,40 +5,6 @@
  * caller holds the rows of their profiles.
  */
 
-CREATE FUNCTION cdp._render(template text, run cdp.journey_state) RETURNS text
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
-DECLARE
-	piece	text;
-	is_name	boolean := false;
-	result	text := '';
-BEGIN
-	-- One pass from left to right: what is put in is not looked at again.
-	FOREACH piece IN ARRAY regexp_split_to_array(template, '\{\{|\}\}') LOOP
-		IF is_name THEN
-			piece := btrim(piece);
-			piece := CASE
-				WHEN piece = 'profile_id' THEN run.profile_id::text
-				WHEN piece LIKE 'entry.%' THEN run.entry ->> substr(piece, 7)
-				WHEN piece LIKE 'context.%' THEN run.context ->> substr(piece, 9)
-				ELSE cdp.trait(run.profile_id, substr(piece, 7)) #>> '{}' END;
-		END IF;
-		result := result || coalesce(piece, '');
-		is_name := NOT is_name;
-	END LOOP;
-	RETURN result;
-END
-$$;
-COMMENT ON FUNCTION cdp._render(text, cdp.journey_state) IS 'fills the placeholders of a message parameter; one without a value becomes empty';
-
-CREATE FUNCTION cdp._render_params(params jsonb, run cdp.journey_state) RETURNS jsonb
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-	SELECT coalesce(jsonb_object_agg(e.key, CASE WHEN jsonb_typeof(e.value) = 'string'
-												 THEN to_jsonb(cdp._render(e.value #>> '{}', run)) ELSE e.value END), '{}')
-	FROM jsonb_each(coalesce(params, '{}')) AS e;
-END;
-COMMENT ON FUNCTION cdp._render_params(jsonb, cdp.journey_state) IS 'fills the placeholders of all message parameters';
-
 -- Each at its own instant: other journeys may begin there.
 CREATE FUNCTION cdp._tag_runs(of_tag text, present boolean, runs bigint[]) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$

@@ -67,7 +67,7 @@ LANGUAGE sql STABLE STRICT PARALLEL SAFE
 BEGIN ATOMIC
 	WITH message AS (SELECT o.* FROM cdp.outbox o WHERE o.id = why_message.id)
 	SELECT x.at, x.what, x.detail
-	FROM (SELECT 1 AS part, s.entered_at AS at, 'started by' AS what, s.entry::text AS detail, 0 AS n
+	FROM (SELECT 1 AS part, s.entered_at AS at, 'started by' AS what, (s.entry - 'event_id')::text AS detail, 0 AS n
 		  FROM message m JOIN cdp.journey_state s USING (run_id)
 		  UNION ALL
 		  SELECT 2, l.at, l.what, concat_ws(': ', l.step, l.detail), l.log_id

@@ -1,0 +1,102 @@
+/* 35_placeholder: {{…}} in the parameters of messages and traits
+ *
+ *		{{ profile_id }}
+ *		{{ entry.label }}  also entry.value, entry.event, entry.at, entry.journey
+ *		{{ entry.properties.NAME }}		a property of the event that started the run
+ *		{{ context.KEY }}				what enter_journey was given
+ *		{{ trait.NAME }}
+ *		{{ tag.KEY }}					the value of a tag KEY:value
+ *		{{ … | default: "text" }}		for what is missing or empty, as in Liquid
+ *
+ * create_journey refuses what is not understood.  Values are put in once, when
+ * the message is written; what is put in is not looked at again.
+ */
+
+CREATE FUNCTION cdp._placeholder(holder text, OUT source text, OUT name text, OUT otherwise text)
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT coalesce(m[1], m[2]), m[3], coalesce(m[4], m[5])
+	FROM regexp_match(holder, '^\s*(?:(profile_id|entry\.(?:label|value|event|at|journey))|(entry\.properties|context|trait|tag)\.([^|"''\s](?:[^|"'']*[^|"''\s])?))\s*(?:\|\s*default\s*:\s*(?:"([^"]*)"|''([^'']*)'')\s*)?$') AS m;
+END;
+COMMENT ON FUNCTION cdp._placeholder(text) IS 'the parts of a placeholder; all NULL when it is not understood';
+
+CREATE FUNCTION cdp._spec_params(path text, params jsonb) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	param	record;
+	holder	text;
+BEGIN
+	IF jsonb_typeof(params) <> 'object' THEN
+		PERFORM cdp._spec_error(path, 'must be an object');
+	END IF;
+	FOR param IN SELECT e.key, e.value FROM jsonb_each(params) e ORDER BY e.key COLLATE "C" LOOP
+		IF jsonb_typeof(param.value) IN ('object', 'array') THEN
+			PERFORM cdp._spec_error(path || '.' || param.key, 'nested values are not supported', 'feature_not_supported');
+		ELSIF jsonb_typeof(param.value) = 'string' THEN
+			FOR holder IN SELECT m[1] FROM regexp_matches(param.value #>> '{}', '\{\{([^{}]*)\}\}', 'g') m LOOP
+				IF (cdp._placeholder(holder)).source IS NULL THEN
+					PERFORM cdp._spec_error(path || '.' || param.key, format('unrecognized placeholder "{{%s}}"', holder));
+				END IF;
+			END LOOP;
+			IF regexp_replace(param.value #>> '{}', '\{\{[^{}]*\}\}', '', 'g') ~ '\{\{|\}\}' THEN
+				PERFORM cdp._spec_error(path || '.' || param.key, 'unbalanced "{{" or "}}"');
+			END IF;
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp._spec_params(text, jsonb) IS 'checks the parameters of a message, or the traits, of a journey spec';
+
+-- The event may stand with another leaf of the profile, or have taken place with others.
+CREATE FUNCTION cdp._entry_property(entry jsonb, profile bigint, name text) RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	members	bigint[];
+BEGIN
+	IF NOT entry ? 'event_id' THEN
+		RETURN NULL;
+	END IF;
+	members := ARRAY(SELECT p.profile_id FROM cdp.profile p WHERE p.canonical_id = profile);
+	RETURN (SELECT e.properties ->> name FROM cdp.event e
+			WHERE e.at = (entry ->> 'at')::timestamptz AND e.event_id = (entry ->> 'event_id')::bigint
+			  AND (e.profile_id = ANY (members) OR e.participants && members));
+END
+$$;
+COMMENT ON FUNCTION cdp._entry_property(jsonb, bigint, text) IS 'a property of the event that started a run; NULL when there is none any more';
+
+CREATE FUNCTION cdp._render(template text, run cdp.journey_state) RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	piece	text;
+	holder	record;
+	is_name	boolean := false;
+	result	text := '';
+BEGIN
+	FOREACH piece IN ARRAY regexp_split_to_array(template, '\{\{|\}\}') LOOP
+		IF is_name THEN
+			SELECT * INTO holder FROM cdp._placeholder(piece);
+			piece := CASE holder.source
+				WHEN 'profile_id' THEN run.profile_id::text
+				WHEN 'entry.properties' THEN cdp._entry_property(run.entry, run.profile_id, holder.name)
+				WHEN 'context' THEN run.context ->> holder.name
+				WHEN 'trait' THEN cdp.trait(run.profile_id, holder.name) #>> '{}'
+				WHEN 'tag' THEN (SELECT substr(t, length(holder.name) + 2) FROM cdp._key_tags_of(run.profile_id, holder.name) t ORDER BY t COLLATE "C" LIMIT 1)
+				ELSE run.entry ->> substr(holder.source, 7) END;
+			piece := coalesce(nullif(piece, ''), holder.otherwise);
+		END IF;
+		result := result || coalesce(piece, '');
+		is_name := NOT is_name;
+	END LOOP;
+	RETURN result;
+END
+$$;
+COMMENT ON FUNCTION cdp._render(text, cdp.journey_state) IS 'fills the placeholders of a parameter; one without a value becomes its default, or empty';
+
+CREATE FUNCTION cdp._render_params(params jsonb, run cdp.journey_state) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT coalesce(jsonb_object_agg(e.key, CASE WHEN jsonb_typeof(e.value) = 'string' AND strpos(e.value #>> '{}', '{{') > 0
+												 THEN to_jsonb(cdp._render(e.value #>> '{}', run)) ELSE e.value END), '{}')
+	FROM jsonb_each(coalesce(params, '{}')) AS e;
+END;
+COMMENT ON FUNCTION cdp._render_params(jsonb, cdp.journey_state) IS 'fills the placeholders of all parameters';
