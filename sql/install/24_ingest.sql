@@ -390,6 +390,7 @@ BEGIN
 			-- The previous id is an old user id when there is such a user, else an anonymous one.
 			previous := cdp.identifier('user_id', cdp._json_id(m.payload -> 'previousId'));
 			IF NOT EXISTS (SELECT FROM cdp.identifier_link l WHERE l.identifier OPERATOR(cdp.=) previous) THEN
+				PERFORM cdp._refuse_erased(ARRAY[previous]);
 				previous := cdp.identifier('anonymous_id', cdp._json_id(m.payload -> 'previousId'));
 			END IF;
 			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers || previous, NULL, m.at, m.source, m.message_id);

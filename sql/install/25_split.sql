@@ -39,6 +39,8 @@ BEGIN
 		SELECT p.part, e.*, row_number() OVER (PARTITION BY e.at, e.event, e.label, e.value ORDER BY p.part) AS copy
 		FROM timeline_part p CROSS JOIN LATERAL timeline_events(p.timeline) e
 		WHERE p.profile_id = leaf AND NOT p.sealed
+		  -- of a store's thousands of parts, a few
+		  AND EXISTS (SELECT FROM entry e WHERE e.at BETWEEN first_at(p.timeline) AND last_at(p.timeline))
 	), verdict AS MATERIALIZED (
 		SELECT p.*, e.at IS NOT NULL AS goes
 		FROM present p LEFT JOIN entry e

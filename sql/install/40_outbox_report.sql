@@ -112,7 +112,8 @@ BEGIN
 	PERFORM FROM cdp.outbox o WHERE o.id = ANY (ack_messages.ids) ORDER BY o.id FOR UPDATE;
 	SELECT x.id, o.status, o.attempts INTO wrong
 	FROM unnest(ack_messages.ids) x(id) LEFT JOIN cdp.outbox o ON o.id = x.id
-	WHERE o.id IS NULL OR o.attempts = 0
+	WHERE o.id IS NULL AND NOT EXISTS (SELECT FROM cdp.erased_message e WHERE e.id = x.id)	-- its recipient was erased meanwhile
+	   OR o.attempts = 0
 	   OR ack_messages.status IN ('failed', 'dead') AND o.status IN ('sent', 'failed', 'expired')
 	   OR ack_messages.status = 'failed' AND o.status = 'dead' AND cdp._retry_after(o.attempts) IS NOT NULL
 	ORDER BY x.id LIMIT 1;

@@ -5,8 +5,9 @@ RETURNS TABLE (step text, entered bigint, waiting bigint, left_step bigint, mess
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT st.step,
-		   coalesce(r.at_step, 0) + coalesce(l.left_step, 0), coalesce(r.waiting, 0), coalesce(l.left_step, 0),
-		   coalesce(l.messages, 0), coalesce(l.goals, 0)
+		   coalesce(r.at_step, 0) + coalesce(l.left_step, 0) + coalesce(e.at_step + e.left_step, 0), coalesce(r.waiting, 0),
+		   coalesce(l.left_step, 0) + coalesce(e.left_step, 0), coalesce(l.messages, 0) + coalesce(e.messages, 0),
+		   coalesce(l.goals, 0) + coalesce(e.goals, 0)
 	FROM (SELECT DISTINCT k AS step FROM cdp.journey_version v, jsonb_object_keys(v.spec -> 'steps') AS k
 		  WHERE v.journey = journey_stats.name) AS st
 	LEFT JOIN (SELECT s.step, count(*) FILTER (WHERE s.outcome IS DISTINCT FROM 'completed') AS at_step,
@@ -15,6 +16,7 @@ BEGIN ATOMIC
 	LEFT JOIN (SELECT g.step, count(*) FILTER (WHERE g.what = 'step') AS left_step,
 					  count(*) FILTER (WHERE g.what = 'sent') AS messages, count(*) FILTER (WHERE g.what = 'goal') AS goals
 			   FROM cdp.journey_log g WHERE g.journey = journey_stats.name GROUP BY g.step) AS l ON l.step = st.step
+	LEFT JOIN cdp.erased_step e ON e.journey = journey_stats.name AND e.step = st.step
 	ORDER BY st.step COLLATE "C";
 END;
 COMMENT ON FUNCTION cdp.journey_stats(text) IS 'how many runs came to each step, stand there and left it, all versions together';
@@ -34,9 +36,13 @@ BEGIN ATOMIC
 		LEFT JOIN cdp.journey_log g ON g.run_id = s.run_id AND g.what = 'goal'
 		WHERE s.journey = journey_results.name AND s.outcome IS DISTINCT FROM 'merged'
 	)
-	SELECT r.variant, count(DISTINCT r.profile_id), count(DISTINCT r.profile_id) FILTER (WHERE r.messaged),
-		   count(DISTINCT r.profile_id) FILTER (WHERE r.converted), coalesce(sum(r.value), 0)
-	FROM run r GROUP BY r.variant ORDER BY r.variant COLLATE "C";
+	SELECT x.variant, sum(x.profiles)::bigint, sum(x.messaged)::bigint, sum(x.converted)::bigint, sum(x.value)
+	FROM (SELECT r.variant, count(DISTINCT r.profile_id) AS profiles, count(DISTINCT r.profile_id) FILTER (WHERE r.messaged) AS messaged,
+				 count(DISTINCT r.profile_id) FILTER (WHERE r.converted) AS converted, coalesce(sum(r.value), 0) AS value
+		  FROM run r GROUP BY r.variant
+		  UNION ALL
+		  SELECT e.variant, e.profiles, e.messaged, e.converted, e.value FROM cdp.erased_run e WHERE e.journey = journey_results.name) x
+	GROUP BY x.variant ORDER BY x.variant COLLATE "C";
 END;
 COMMENT ON FUNCTION cdp.journey_results(text) IS 'profiles, messaged and converted ones, and the value of their goals, by variant; holdout and control are variants';
 

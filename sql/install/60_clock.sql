@@ -30,7 +30,7 @@ COMMENT ON COLUMN cdp.task_state.last_error_at IS 'the "now" of the run that fai
 CREATE FUNCTION cdp._tasks() RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT ARRAY['fold_tags', 'expire_tags', 'fold_traits', 'extend_timelines', 'lifecycle', 'repurchase', 'rfm', 'segments', 'journeys', 'messages', 'partitions', 'tag_sizes'];
+	SELECT ARRAY['erasures', 'fold_tags', 'expire_tags', 'fold_traits', 'extend_timelines', 'lifecycle', 'repurchase', 'rfm', 'segments', 'journeys', 'messages', 'partitions', 'tag_sizes'];
 END;
 COMMENT ON FUNCTION cdp._tasks() IS 'the tasks of the clock, in their order';
 
@@ -46,6 +46,8 @@ BEGIN
 		RETURN;
 	END IF;
 	CASE task
+		WHEN 'erasures' THEN
+			SELECT t.done, t.lag INTO done, lag FROM _settle_erasures(now, max_rows) t;
 		WHEN 'fold_tags' THEN
 			SELECT t.done, t.lag INTO done, lag FROM _fold_tags(now, max_rows) t;
 		WHEN 'expire_tags' THEN

@@ -41,10 +41,10 @@ BEGIN ATOMIC
 			purpose_effective,repurchase_clock_effective,rfm_model_effective,rfm_segment_effective,segment_status,tag_catalog,profile_timeline}'::text[]),
 		('campaigns', '{channel,control_group,frequency_cap,journey,journey_listener,journey_schedule,journey_version,label_set,lifecycle_policy,
 			purpose,quiet_hours,repurchase_clock,rfm_model,rfm_segment,segment,segment_version,suppression,tag_key}'),
-		('history', '{consent_log,delivery,erased_profile,erasure,event,event_retraction,event_tail,inbox,lifecycle_change,lifecycle_correction,lifecycle_state,outbox,
+		('history', '{consent_log,delivery,erased_message,erased_profile,erased_run,erased_step,erasure,event,event_retraction,event_tail,inbox,lifecycle_change,lifecycle_correction,lifecycle_state,outbox,
 			profile,profile_merge,purchase_due,rejected,relation,repurchase_prior,repurchase_run,
 			timeline_part,trait_change,trait_index,trait_pending,trait_value}'),
-		('work', '{journey_duplicate,journey_log,journey_state,journey_trigger,profile_queue,rfm_run,segment_change,segment_dirty,segment_due,segment_pass,segment_work,
+		('work', '{erasure_pending,journey_duplicate,journey_log,journey_state,journey_trigger,profile_queue,rfm_run,segment_change,segment_dirty,segment_due,segment_pass,segment_work,
 			tag_chunk,tag_clock,tag_expiry,tag_history,tag_own,tag_pending,tag_size}'),
 		('identity', '{event_message,identifier_link,identifier_split,identity_edge,identity_refusal,quarantined_identifier,tombstone,trait_slice}'),
 		('secret', '{tombstone_salt}')
@@ -84,7 +84,7 @@ BEGIN ATOMIC
 		('{writer,marketer,admin}', '{enter_journey,tag,tag_from,untag,_lock_merges}'),
 		('{marketer,admin}', '{activate_journey,archive_journey,audience_identifiers,create_journey,define_segment,define_static_segment,drop_segment,
 			pause_journey,refresh_rfm,refresh_segments,simulate_journey,_hashed_identifiers}'),
-		('{admin}', '{advance_journeys,apply_rules,grant_role,lift_quarantine,lift_tombstone,merge,quarantine,rebuild,refresh_repurchase,revoke_role,run,split,start_worker,stop_worker,tick,unmerge,
+		('{admin}', '{advance_journeys,apply_rules,erase_profile,export_profile,export_records,grant_role,lift_quarantine,lift_tombstone,merge,quarantine,rebuild,refresh_repurchase,revoke_role,run,split,start_worker,stop_worker,tick,unmerge,
 			_identifiers_of}')
 	) l (levels, names), unnest(l.names) f (name);
 END;

@@ -1,0 +1,457 @@
+/* 46_erase: a profile goes, with everything that is held about it
+ *
+ * erase		all rows and bits go.  Others' rows that name it are changed:
+ *				participants of events, timelines of those who took part in its
+ *				events, static segments.
+ * anonymise	the same, but its events and timeline stay, as those of a new
+ *				profile in no audience that nothing leads to from the old one.
+ * suppress		everything stays, nothing is done with it any more.
+ *
+ * Who takes what is said in 45_personal_data; tombstones in 21_tombstone.
+ *
+ * Locks: the identifiers (FOR UPDATE, by bytes) and the canonical profiles, its
+ * own and those of participants, as split does; against tags as a merge does;
+ * traits' indexes, event_tail, part 0 of the timelines; then rows that only
+ * somebody with the profile's lock touches, chunks, and the outbox.
+ *
+ * Hot paths take no lock for what happens to people who are known already.  A
+ * session that has looked up the profile just before may still write a row for
+ * it afterwards.  Such a row belongs to a profile that is not there, so no
+ * audience, journey or timeline shows it, and the task "erasures" removes it:
+ * first all statements have to end that were under way when the erasure was
+ * committed, then the transactions that they were part of.
+ */
+
+CREATE TABLE cdp.erasure_pending (
+	erasure_id	bigint PRIMARY KEY,
+	passes		int NOT NULL DEFAULT 0,
+	next_xid	xid8
+);
+COMMENT ON TABLE cdp.erasure_pending IS 'erasures that a statement under way may still have missed; work rows, not dumped';
+
+CREATE INDEX identity_edge_overruled_idx ON cdp.identity_edge (b) WHERE inactive_at IS NOT NULL;
+CREATE INDEX event_message_profile_id_idx ON cdp.event_message (profile_id) WHERE event_id IS NULL;
+
+COMMENT ON COLUMN cdp.erasure_pending.next_xid IS 'the next pass can be over when all transactions before this one are';
+
+CREATE FUNCTION cdp._transactions(OUT oldest xid8, OUT next xid8)
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__transactions';
+COMMENT ON FUNCTION cdp._transactions() IS 'transactions before the oldest are over and no statement under way saw them running; those from next on have yet to begin';
+
+-- removed is {"table": rows}.
+CREATE FUNCTION cdp._add_count(removed jsonb, relation text, n bigint) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN n > 0 THEN removed || jsonb_build_object(relation, coalesce((removed ->> relation)::bigint, 0) + n) ELSE removed END;
+COMMENT ON FUNCTION cdp._add_count(jsonb, text, bigint) IS 'counts with so many more rows of a table';
+
+-- what goes
+
+-- Entries of its events in the timelines of those who took part.  The caller
+-- has locked the rows of event_tail.
+CREATE FUNCTION cdp._erase_participations(leaves bigint[]) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	other	record;
+	again	bigint[] := '{}';
+	n		bigint := 0;
+BEGIN
+	FOR other IN
+		SELECT p.leaf, array_agg(e.event_id) AS ids, min(e.at) AS first_at,
+			   timeline_agg(x.entries) FILTER (WHERE NOT EXISTS (SELECT FROM event_tail t WHERE t.profile_id = p.leaf AND t.event_id = e.event_id)) AS folded
+		FROM event e
+			CROSS JOIN LATERAL (SELECT DISTINCT u AS leaf FROM unnest(e.participants) u WHERE u <> ALL (leaves)) p
+			CROSS JOIN LATERAL (SELECT timeline_agg(n.at, n.event, n.label, n.value) AS entries
+								FROM _event_entries(e.at, e.event, e.source, e.properties) n) x
+		WHERE e.profile_id = ANY (leaves) AND e.participants <> '{}'
+		GROUP BY p.leaf ORDER BY p.leaf
+	LOOP
+		PERFORM FROM timeline_part p WHERE p.profile_id = other.leaf AND p.part = 0 FOR UPDATE;
+		IF num_events(other.folded) > 0 AND NOT _take_entries(other.leaf, other.folded) THEN
+			again := again || other.leaf;		-- event_role has changed since they were folded
+		END IF;
+		DELETE FROM event_tail t WHERE t.profile_id = other.leaf AND t.event_id = ANY (other.ids);
+		DELETE FROM journey_trigger j WHERE j.event_id = ANY (other.ids);
+		INSERT INTO profile_queue (profile_id, at, cause) VALUES (other.leaf, other.first_at, 'backfill');
+		INSERT INTO segment_dirty (input, members, cause) VALUES ('event', rb_build(ARRAY[other.leaf]), 'backfill');
+		n := n + cardinality(other.ids);
+	END LOOP;
+	IF again <> '{}' THEN
+		UPDATE event e SET participants = '{}' WHERE e.profile_id = ANY (leaves) AND e.participants <> '{}';
+		PERFORM _rebuild_timelines(a) FROM unnest(again) a ORDER BY a;
+	END IF;
+	RETURN n;
+END
+$$;
+COMMENT ON FUNCTION cdp._erase_participations(bigint[]) IS 'takes the events of these leaves out of the timelines of their participants';
+
+-- By ids alone: what a session may write that has looked up the profile
+-- before it was erased.
+CREATE FUNCTION cdp._erase_rows(leaves bigint[], removed jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	gone		bitmap := rb_build(leaves);
+	was_sealed	boolean;
+	name		text;
+	n			bigint;
+	m			bigint;
+BEGIN
+	-- Folds of its events are waited for, then all folds of its leaves.
+	PERFORM FROM event_tail t
+	WHERE t.profile_id = ANY (leaves) OR t.event_id IN (SELECT e.event_id FROM event e WHERE e.profile_id = ANY (leaves))
+	ORDER BY t.event_id, t.profile_id FOR UPDATE;
+	PERFORM FROM timeline_part p WHERE p.profile_id = ANY (leaves) AND p.part = 0 ORDER BY p.profile_id FOR UPDATE;
+	PERFORM _erase_participations(leaves);
+
+	was_sealed := EXISTS (SELECT FROM timeline_part p WHERE p.profile_id = ANY (leaves) AND p.sealed);
+	DELETE FROM timeline_part p WHERE p.profile_id = ANY (leaves);
+	GET DIAGNOSTICS n = ROW_COUNT;
+	removed := _add_count(removed, 'timeline_part', n);
+	WITH gone AS (
+		DELETE FROM event e WHERE e.profile_id = ANY (leaves) RETURNING e.message_id
+	), known AS (
+		DELETE FROM event_message x WHERE x.message_id IN (SELECT g.message_id FROM gone g) RETURNING 1
+	)
+	SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM known) INTO n, m;
+	removed := _add_count(_add_count(removed, 'event', n), 'event_message', m);
+	UPDATE event e SET participants = ARRAY(SELECT u FROM unnest(e.participants) WITH ORDINALITY o (u, nr) WHERE u <> ALL (leaves) ORDER BY nr)
+	WHERE e.participants && leaves AND e.participants <> '{}';
+	GET DIAGNOSTICS n = ROW_COUNT;
+	removed := _add_count(removed, 'event.participants', n);
+	-- Messages that were no events, by index; when there were events whose rows
+	-- are gone, only a look at all messages finds theirs.
+	IF was_sealed THEN
+		DELETE FROM event_message x WHERE x.profile_id = ANY (leaves);
+	ELSE
+		DELETE FROM event_message x WHERE x.profile_id = ANY (leaves) AND x.event_id IS NULL;
+	END IF;
+	GET DIAGNOSTICS n = ROW_COUNT;
+	removed := _add_count(removed, 'event_message', n);
+	WITH gone AS (
+		DELETE FROM event_retraction r WHERE r.profile_id = ANY (leaves) RETURNING r.message_id
+	), known AS (
+		DELETE FROM event_message x WHERE x.message_id IN (SELECT g.message_id FROM gone g) RETURNING 1
+	)
+	SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM known) INTO n, m;
+	removed := _add_count(_add_count(removed, 'event_retraction', n), 'event_message', m);
+	UPDATE event_retraction r SET participants = ARRAY(SELECT u FROM unnest(r.participants) WITH ORDINALITY o (u, nr) WHERE u <> ALL (leaves) ORDER BY nr)
+	WHERE r.participants && leaves;
+
+	DELETE FROM journey_duplicate d USING journey_state s WHERE s.run_id = d.run_id AND s.profile_id = ANY (leaves);
+	FOR name IN SELECT t.relation FROM _profile_tables() t WHERE t.relation <> 'identifier_link' LOOP
+		EXECUTE format('DELETE FROM cdp.%I t WHERE t.profile_id = ANY ($1)', name) USING leaves;
+		GET DIAGNOSTICS n = ROW_COUNT;
+		removed := _add_count(removed, name, n);
+	END LOOP;
+	DELETE FROM relation r WHERE r.a = ANY (leaves) OR r.b = ANY (leaves);
+	GET DIAGNOSTICS n = ROW_COUNT;
+	removed := _add_count(removed, 'relation', n);
+	DELETE FROM never_merge r WHERE r.profile_a = ANY (leaves) OR r.profile_b = ANY (leaves);
+	GET DIAGNOSTICS n = ROW_COUNT;
+	removed := _add_count(removed, 'never_merge', n);
+	DELETE FROM profile_merge r WHERE r.leaf_a = ANY (leaves) OR r.leaf_b = ANY (leaves) OR r.survivor = ANY (leaves) OR r.merged = ANY (leaves);
+	GET DIAGNOSTICS n = ROW_COUNT;
+	removed := _add_count(removed, 'profile_merge', n);
+
+	UPDATE segment_change s SET entered = s.entered - gone, exited = s.exited - gone WHERE s.entered && gone OR s.exited && gone;
+	GET DIAGNOSTICS n = ROW_COUNT;
+	removed := _add_count(removed, 'segment_change', n);
+	UPDATE segment s SET given = s.given - gone WHERE s.given && gone;
+	GET DIAGNOSTICS n = ROW_COUNT;
+	removed := _add_count(removed, 'segment', n);
+	UPDATE segment_version s SET given = s.given - gone WHERE s.given && gone;
+	GET DIAGNOSTICS n = ROW_COUNT;
+	removed := _add_count(removed, 'segment_version', n);
+	UPDATE segment_dirty s SET members = s.members - gone WHERE s.members && gone;
+	UPDATE segment_work s SET members = s.members - gone WHERE s.members && gone;
+	UPDATE segment_due s SET members = s.members - gone WHERE s.members && gone;
+	RETURN removed;
+END
+$$;
+COMMENT ON FUNCTION cdp._erase_rows(bigint[], jsonb) IS 'removes everything that names these leaves by their ids, but tags, messages and identifiers; adds to the counts';
+
+CREATE FUNCTION cdp._erase_tags(leaves bigint[], root bigint, removed jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	names	text[] := ARRAY(SELECT DISTINCT t COLLATE "C" FROM unnest(leaves) l CROSS JOIN LATERAL _all_tags_of(l) t ORDER BY 1);
+	name	text;
+BEGIN
+	UPDATE segment s SET members = s.members - 1
+	WHERE 'segment:' || s.name IN (SELECT t FROM _all_tags_of(root) t WHERE starts_with(t, 'segment:'));
+	-- All pending rows before the first chunk.
+	PERFORM FROM tag_pending p WHERE p.profile_id = ANY (leaves) ORDER BY p.tag, p.profile_id FOR UPDATE;
+	DELETE FROM tag_pending p WHERE p.profile_id = ANY (leaves);
+	FOREACH name IN ARRAY names LOOP
+		PERFORM _write_chunks(name, NULL, rb_build(leaves));
+	END LOOP;
+	RETURN _add_count(removed, 'tag', (SELECT count(*) FROM unnest(names) t WHERE ascii(t) <> 1));
+END
+$$;
+COMMENT ON FUNCTION cdp._erase_tags(bigint[], bigint, jsonb) IS 'takes every tag from a profile, also those the system keeps';
+
+-- Before trait_value is touched, the indexes are locked; then what folding would do.
+CREATE FUNCTION cdp._erase_traits(leaves bigint[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	t record;
+BEGIN
+	PERFORM FROM trait_index i WHERE i.trait IN (SELECT v.name FROM trait_value v WHERE v.profile_id = ANY (leaves)) ORDER BY i.trait FOR UPDATE;
+	DELETE FROM trait_value v WHERE v.profile_id = ANY (leaves);
+	FOR t IN
+		SELECT i.trait, i.type, i.form FROM trait_index i
+		WHERE i.state <> 'begun' AND EXISTS (SELECT FROM trait_pending p WHERE p.trait = i.trait AND p.profile_id = ANY (leaves))
+		ORDER BY i.trait
+	LOOP
+		DELETE FROM trait_pending p WHERE p.trait = t.trait AND p.profile_id = ANY (leaves);
+		IF t.type IN ('text', 'boolean') THEN
+			PERFORM _fold_text_trait(t.trait, leaves);
+		ELSIF t.form IS NOT NULL AND NOT _fold_trait(t.trait, t.type = 'date', t.form, leaves) THEN
+			PERFORM _rebuild_trait_index(t.trait);
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp._erase_traits(bigint[]) IS 'takes the traits of these leaves, and their numbers out of the slices';
+
+CREATE FUNCTION cdp._erase_messages(leaves bigint[], erasure bigint, removed jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	n bigint;
+	m bigint;
+BEGIN
+	WITH gone AS (
+		DELETE FROM outbox o WHERE o.profile_id = ANY (leaves) OR o.recipient_id = ANY (leaves) AND o.recipient_id <> o.profile_id RETURNING o.id, o.attempts, o.status
+	), reported AS (
+		DELETE FROM delivery d WHERE d.outbox_id IN (SELECT g.id FROM gone g) RETURNING 1
+	), kept AS (
+		INSERT INTO erased_message (id, erasure_id, status) SELECT g.id, erasure, g.status FROM gone g WHERE g.attempts > 0
+	)
+	SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM reported) INTO n, m;
+	RETURN _add_count(_add_count(removed, 'outbox', n), 'delivery', m);
+END
+$$;
+COMMENT ON FUNCTION cdp._erase_messages(bigint[], bigint, jsonb) IS 'removes messages about these leaves or to them';
+
+-- What names it by an identifier.
+CREATE FUNCTION cdp._erase_names(ids cdp.identifier[], leaves bigint[], erasure bigint, removed jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	id_values	text[] := _identifier_values(ids);
+	n			bigint;
+BEGIN
+	IF ids <> '{}' THEN
+		INSERT INTO tombstone_salt (salt)
+		SELECT sha256(convert_to(gen_random_uuid()::text || gen_random_uuid()::text, 'UTF8'))	-- a secret, so no hash of anything known
+		WHERE NOT EXISTS (SELECT FROM tombstone_salt)
+		ON CONFLICT DO NOTHING;
+		INSERT INTO tombstone (hash, erasure_id)
+		SELECT _tombstone_hash(i), erasure FROM unnest(ids) i ORDER BY 1
+		ON CONFLICT DO NOTHING;
+	END IF;
+	DELETE FROM identity_edge e WHERE e.a = ANY (ids) OR e.b = ANY (ids) AND e.inactive_at IS NOT NULL;
+	GET DIAGNOSTICS n = ROW_COUNT;
+	removed := _add_count(removed, 'identity_edge', n);
+	DELETE FROM identifier_split s WHERE s.identifier = ANY (ids) OR s.from_profile = ANY (leaves) OR s.to_profile = ANY (leaves);
+	GET DIAGNOSTICS n = ROW_COUNT;
+	removed := _add_count(removed, 'identifier_split', n);
+	DELETE FROM identity_refusal r
+	WHERE r.identifiers && ids OR EXISTS (SELECT FROM unnest(ids) i WHERE strpos(r.reason, '"' || i::text || '"') > 0);
+	GET DIAGNOSTICS n = ROW_COUNT;
+	removed := _add_count(removed, 'identity_refusal', n);
+	DELETE FROM quarantined_identifier q WHERE q.identifier = ANY (ids);
+	GET DIAGNOSTICS n = ROW_COUNT;
+	removed := _add_count(removed, 'quarantined_identifier', n);
+	DELETE FROM identifier_link l WHERE l.profile_id = ANY (leaves);
+	GET DIAGNOSTICS n = ROW_COUNT;
+	removed := _add_count(removed, 'identifier_link', n);
+
+	-- What is being taken right now is refused or, if it was looked up before, settled later.
+	DELETE FROM inbox i
+	WHERE i.inbox_id IN (SELECT o.inbox_id FROM inbox o WHERE _names_one_of(o.payload, ids, id_values) FOR UPDATE SKIP LOCKED);
+	GET DIAGNOSTICS n = ROW_COUNT;
+	removed := _add_count(removed, 'inbox', n);
+	DELETE FROM rejected r WHERE _names_one_of(r.payload, ids, id_values) OR _tells(r.reason, id_values);
+	GET DIAGNOSTICS n = ROW_COUNT;
+	removed := _add_count(removed, 'rejected', n);
+	UPDATE task_state t SET last_error = 'erased' WHERE _tells(t.last_error, id_values);
+	UPDATE segment s SET error = 'erased' WHERE _tells(s.error, id_values);
+	RETURN removed;
+END
+$$;
+COMMENT ON FUNCTION cdp._erase_names(cdp.identifier[], bigint[], bigint, jsonb) IS 'removes these identifiers and whatever names them, and puts tombstones in their place';
+
+-- the call
+
+-- Tried again when a call gets the profile another identifier, or another
+-- participant, while we wait: what is locked too late would be out of order.
+CREATE FUNCTION cdp._lock_for_erasure(profile bigint, OUT leaves bigint[], OUT ids cdp.identifier[])
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	own		bigint[];
+	others	bigint[];
+BEGIN
+	LOOP
+		own := ARRAY(SELECT o.profile_id FROM profile p JOIN profile o ON o.canonical_id = p.canonical_id WHERE p.profile_id = profile ORDER BY 1);
+		IF own = '{}' THEN
+			RETURN;
+		END IF;
+		ids := ARRAY(SELECT l.identifier FROM identifier_link l WHERE l.profile_id = ANY (own) ORDER BY l.identifier);
+		others := ARRAY(SELECT DISTINCT u FROM event e, unnest(e.participants) u WHERE e.profile_id = ANY (own) AND u <> ALL (own));
+		BEGIN
+			PERFORM FROM identifier_link l WHERE l.identifier = ANY (ids) ORDER BY l.identifier FOR UPDATE;
+			PERFORM _lock_profiles(own || others);
+			leaves := ARRAY(SELECT o.profile_id FROM profile p JOIN profile o ON o.canonical_id = p.canonical_id WHERE p.profile_id = profile ORDER BY 1);
+			IF leaves = own AND ids = ARRAY(SELECT l.identifier FROM identifier_link l WHERE l.profile_id = ANY (own) ORDER BY l.identifier)
+				AND others @> ARRAY(SELECT DISTINCT u FROM event e, unnest(e.participants) u WHERE e.profile_id = ANY (own) AND u <> ALL (own)) THEN
+				RETURN;
+			END IF;
+			RAISE SQLSTATE 'CDP01';			-- caught here, always
+		EXCEPTION WHEN SQLSTATE 'CDP01' THEN
+			leaves := NULL;
+		END;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp._lock_for_erasure(bigint) IS 'all leaves and identifiers of a canonical profile, locked; NULL when there is no such profile (any more)';
+
+CREATE FUNCTION cdp._suppress_for_good(profile bigint, reason text, at timestamptz) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	leaves	bigint[];
+	runs	bigint[];
+	n		bigint;
+BEGIN
+	PERFORM suppress(profile, reason, at);
+	leaves := _leaves_of(profile);
+	SELECT array_agg(s.run_id) INTO runs
+	FROM (SELECT j.run_id FROM journey_state j WHERE j.profile_id = ANY (leaves) AND j.status = 'active' ORDER BY j.run_id FOR UPDATE) s;
+	PERFORM _end_runs(runs, array_fill(_suppress_for_good.at, ARRAY[cardinality(runs)]), 'suppressed', NULL) WHERE runs IS NOT NULL;
+	DELETE FROM journey_trigger t WHERE t.profile_id = ANY (leaves);
+	WITH stopped AS (
+		UPDATE outbox o SET status = 'expired'
+		WHERE (o.profile_id = ANY (leaves) OR o.recipient_id = ANY (leaves) AND o.recipient_id <> o.profile_id) AND o.status = 'pending'
+		RETURNING o.id
+	), noted AS (
+		INSERT INTO delivery (outbox_id, at, status, detail) SELECT s.id, _suppress_for_good.at, 'expired', 'suppressed' FROM stopped s ORDER BY s.id
+	)
+	SELECT count(*) INTO n FROM stopped;
+	RETURN _add_count(_add_count('{}', 'journeys ended', cardinality(runs)), 'messages withdrawn', n);
+END
+$$;
+COMMENT ON FUNCTION cdp._suppress_for_good(bigint, text, timestamptz) IS 'erase_profile with mode suppress';
+
+CREATE FUNCTION cdp.erase_profile(profile bigint, mode text DEFAULT 'erase', reason text DEFAULT NULL, at timestamptz DEFAULT now()) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	locked		record;
+	root		bigint;
+	number		bigint;
+	known		jsonb;
+	flying		bigint[];
+	removed		jsonb := '{}';
+	kept		jsonb := '{}';
+	receipt		jsonb;
+BEGIN
+	IF erase_profile.profile IS NULL OR erase_profile.mode IS NULL OR erase_profile.at IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'profile, mode and at must not be null';
+	ELSIF erase_profile.mode NOT IN ('erase', 'anonymise', 'suppress') THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('unrecognized mode: "%s"', erase_profile.mode),
+			HINT = 'Use "erase", "anonymise" or "suppress".';
+	ELSIF NOT isfinite(erase_profile.at) THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at must be finite';
+	ELSIF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+		RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'cannot erase a profile under an old snapshot',
+			HINT = 'Use isolation level read committed.';
+	END IF;
+
+	SELECT l.leaves, l.ids INTO locked FROM _lock_for_erasure(erase_profile.profile) l;
+	IF locked.leaves IS NULL THEN
+		SELECT e.receipt INTO known FROM erased_profile p JOIN erasure e USING (erasure_id) WHERE p.profile_id = erase_profile.profile;
+		IF NOT FOUND THEN
+			RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('profile %s does not exist', erase_profile.profile);
+		END IF;
+		RETURN known;
+	END IF;
+	root := canonical_id(erase_profile.profile);
+	IF erase_profile.mode = 'suppress' THEN
+		SELECT e.receipt INTO known FROM erasure e JOIN profile p USING (profile_id)
+		WHERE e.profile_id = root AND e.mode = 'suppress' AND p.suppressed ORDER BY e.erasure_id DESC LIMIT 1;
+		IF FOUND THEN
+			RETURN known;
+		END IF;
+	END IF;
+
+	number := nextval('erasure_id_seq');
+	IF erase_profile.mode = 'suppress' THEN
+		removed := _suppress_for_good(root, erase_profile.reason, erase_profile.at);
+	ELSE
+		LOCK TABLE profile_merge IN ROW EXCLUSIVE MODE;		-- before any tag: see 30_tag
+		PERFORM _lock_tags(locked.leaves);
+		PERFORM _count_erased_runs(locked.leaves);
+		IF erase_profile.mode = 'anonymise' THEN
+			kept := _anonymise(locked.leaves, locked.ids, root, erase_profile.at);
+		END IF;
+		removed := _add_count(removed, 'trait_value', (SELECT count(*) FROM trait_value v WHERE v.profile_id = ANY (locked.leaves)));
+		PERFORM _erase_traits(locked.leaves);
+		removed := _erase_tags(locked.leaves, root, removed);
+		removed := _erase_rows(locked.leaves, removed);
+		removed := _erase_names(locked.ids, locked.leaves, number, removed);
+		removed := _erase_messages(locked.leaves, number, removed);
+		flying := ARRAY(SELECT m.id FROM erased_message m WHERE m.erasure_id = number AND m.status IN ('claimed', 'ambiguous') ORDER BY m.id);
+		DELETE FROM profile p WHERE p.profile_id = ANY (locked.leaves);
+		INSERT INTO erased_profile (profile_id, erasure_id) SELECT l, number FROM unnest(locked.leaves) l;
+		INSERT INTO erasure_pending (erasure_id) VALUES (number);
+	END IF;
+	receipt := jsonb_strip_nulls(jsonb_build_object('erasure_id', number, 'profile_id', root, 'mode', erase_profile.mode,
+			'at', to_char(erase_profile.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), 'reason', erase_profile.reason))
+		|| jsonb_build_object('profiles', cardinality(locked.leaves), 'identifiers', cardinality(locked.ids),
+			CASE erase_profile.mode WHEN 'suppress' THEN 'changed' ELSE 'removed' END, removed)
+		|| CASE WHEN kept <> '{}' THEN jsonb_build_object('kept', kept) ELSE '{}' END
+		|| CASE WHEN flying <> '{}' THEN jsonb_build_object('messages_in_flight', flying) ELSE '{}' END;
+	INSERT INTO erasure (erasure_id, profile_id, mode, at, reason, receipt)
+	VALUES (number, root, erase_profile.mode, erase_profile.at, erase_profile.reason, receipt);
+	RETURN receipt;
+END
+$$;
+COMMENT ON FUNCTION cdp.erase_profile(bigint, text, text, timestamptz)
+	IS 'removes a profile and those merged into it (erase), all but its events under another id (anonymise), or does nothing with it any more (suppress); returns the receipt';
+
+-- settling
+
+CREATE FUNCTION cdp._settle_erasures(now timestamptz, max_rows int, OUT done bigint, OUT lag interval)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	e		record;
+	x		record;
+	leaves	bigint[];
+	late	jsonb;
+BEGIN
+	done := 0;
+	lag := '0';
+	IF NOT EXISTS (SELECT FROM erasure_pending) THEN
+		RETURN;
+	END IF;
+	SELECT t.oldest, t.next INTO x FROM _transactions() t;	-- before looking: what ended until then is seen
+	FOR e IN SELECT p.* FROM erasure_pending p ORDER BY p.erasure_id LIMIT max_rows FOR UPDATE SKIP LOCKED LOOP
+		leaves := ARRAY(SELECT g.profile_id FROM erased_profile g WHERE g.erasure_id = e.erasure_id ORDER BY 1);
+		late := _erase_messages(leaves, e.erasure_id, _erase_rows(leaves, '{}'));
+		IF late <> '{}' THEN
+			UPDATE erasure r SET receipt = r.receipt || jsonb_build_object('removed_later', (
+				SELECT jsonb_object_agg(k, coalesce((r.receipt #>> ARRAY['removed_later', k])::bigint, 0) + coalesce((late ->> k)::bigint, 0))
+				FROM (SELECT jsonb_object_keys(late) UNION SELECT jsonb_object_keys(coalesce(r.receipt -> 'removed_later', '{}'))) n (k)))
+			WHERE r.erasure_id = e.erasure_id;
+		END IF;
+		-- first the statements, then their transactions
+		CONTINUE WHEN e.next_xid > x.oldest;
+		IF e.passes = 2 THEN
+			DELETE FROM erasure_pending p WHERE p.erasure_id = e.erasure_id;
+		ELSE
+			UPDATE erasure_pending p SET passes = p.passes + 1, next_xid = x.next WHERE p.erasure_id = e.erasure_id;
+		END IF;
+		done := done + 1;
+	END LOOP;
+	SELECT now - min(r.at) INTO lag FROM erasure_pending p JOIN erasure r USING (erasure_id);
+	lag := coalesce(greatest(lag, '0'), '0');
+END
+$$;
+COMMENT ON FUNCTION cdp._settle_erasures(timestamptz, int) IS 'task: removes what statements under way wrote for profiles that were erased meanwhile; done counts steps to an end';
