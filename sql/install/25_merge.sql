@@ -106,37 +106,13 @@ END
 $$;
 COMMENT ON FUNCTION cdp._lock_merges() IS 'nobody is merged or unmerged until the end of the transaction';
 
--- The caller holds the locks of both and has asked the rules.
+-- The caller holds the locks of both and has asked the rules.  The parts that
+-- few profiles have are functions here and elsewhere, _merge_…; whoever adds one
+-- has it called in src/store/merge_fn.c, in lock order: what is the system's own
+-- goes before tags are moved.
 CREATE FUNCTION cdp._merge_profiles(survivor bigint, merged bigint, at timestamptz, cause text, source text, reason text,
 									evidence cdp.identifier[]) RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
-DECLARE
-	id		bigint := nextval('merge_id_seq');
-	members	bigint[];
-	tags	text[];
-BEGIN
-	LOCK TABLE profile_merge IN ROW EXCLUSIVE MODE;		-- before any tag: see 30_tag
-	members := ARRAY(SELECT p.profile_id FROM profile p WHERE p.canonical_id = merged ORDER BY p.profile_id);
-	UPDATE profile p SET canonical_id = survivor WHERE p.canonical_id = merged;
-
-	-- In lock order, and what is the system's own goes before tags are moved.
-	PERFORM _merge_journeys(survivor, merged, _merge_profiles.at);
-	PERFORM _merge_lifecycle(survivor, merged, _merge_profiles.at);
-	PERFORM _merge_purchase_due(merged);
-	PERFORM _merge_rfm(survivor, merged, _merge_profiles.at);
-	PERFORM _merge_timelines(survivor, merged);
-	PERFORM _merge_segments(survivor, merged);
-	tags := _merge_tags(survivor, merged, id);
-
-	INSERT INTO profile_merge (merge_id, survivor, merged, at, cause, source, reason, evidence, members, tags, leaf_a, leaf_b, expired_to)
-	VALUES (id, survivor, merged, _merge_profiles.at, cause, source, reason, evidence, members, tags,
-			coalesce((SELECT l.profile_id FROM identifier_link l WHERE l.identifier = evidence[1]), survivor),
-			coalesce((SELECT l.profile_id FROM identifier_link l WHERE l.identifier = evidence[2]), merged),
-			(SELECT c.expired_to FROM tag_clock c));
-	PERFORM _merge_consent(survivor, members);
-	RETURN id;
-END
-$$;
+LANGUAGE C AS 'MODULE_PATHNAME', 'mcdp__merge_profiles';
 COMMENT ON FUNCTION cdp._merge_profiles(bigint, bigint, timestamptz, text, text, text, cdp.identifier[])
 	IS 'link one canonical profile, with all that was merged into it, to another';
 

@@ -50,6 +50,15 @@
 	ExecInsertIndexTuples(info, slot, estate, false, unsure, conflict, NIL)
 #endif
 
+/* What an update of a row says about its indexes; needs access/tableam.h. */
+#if PG_VERSION_NUM >= 160000
+#define McdpUpdateIndexes TU_UpdateIndexes
+#define mcdp_update_all_indexes(u) ((u) == TU_All)
+#else
+#define McdpUpdateIndexes bool
+#define mcdp_update_all_indexes(u) (u)
+#endif
+
 /* Runs a portal to its end; needs tcop/pquery.h. */
 #if PG_VERSION_NUM >= 180000
 #define mcdp_portal_run(portal, count, top, dest, altdest, completion) \

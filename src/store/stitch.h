@@ -54,16 +54,11 @@
 #define EDGE_INACTIVE_AT 7
 #define EDGE_COLUMNS 7
 #define QUARANTINED_IDENTIFIER 1
-/* profile_queue, tag_pending: positions */
+/* profile_queue: positions; tag_pending: see tag_point.h */
 #define QUEUE_PROFILE_ID 1
 #define QUEUE_AT 2
 #define QUEUE_CAUSE 3
 #define QUEUE_COLUMNS 3
-#define PENDING_PROFILE_ID 1
-#define PENDING_SINCE 2
-#define PENDING_PRESENT 3
-#define PENDING_TAG 4
-#define PENDING_COLUMNS 4
 
 /* a table and its primary key */
 typedef struct Keyed

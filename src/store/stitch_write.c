@@ -43,7 +43,9 @@
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
+#include "store/merge.h"
 #include "store/stitch.h"
+#include "store/tag_point.h"
 #include "store/tombstone.h"
 #include "types/identifier.h"
 
@@ -416,10 +418,8 @@ lock_roots(Lookup *lk, Known **known, int num, const int64 *root, int num_roots,
  * decides links each of the others, so its own profile goes first.
  */
 static void
-merge_roots(Known **known, int num, const int64 *root, int num_roots, int64 via_root, const StitchCall *call)
+merge_roots(Lookup *lk, Known **known, int num, const int64 *root, int num_roots, int64 via_root, int64 new_leaf, const StitchCall *call)
 {
-	static SPIPlanPtr plan = NULL;
-	Oid			types[5] = {INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTARRAYOID};
 	Datum	   *evidence = palloc((num + 1) * sizeof(Datum));
 
 	CommandCounterIncrement();
@@ -428,23 +428,23 @@ merge_roots(Known **known, int num, const int64 *root, int num_roots, int64 via_
 		for (int r = 1; r < num_roots; r++)
 		{
 			int			n = 0;
-			Datum		values[5];
+			MergeCall	merge = {root[0], root[r], call->at, cstring_to_text("identifiers"), call->source};
 
 			if ((root[r] == via_root) != (pass == 0))
 				continue;
 			evidence[n++] = known[0]->identifier;
+			merge.leaf_a = known[0]->linked ? known[0]->leaf : new_leaf;
 			for (int i = 0; i < num; i++)
 			{
-				if (known[i]->linked && known[i]->root == (root[r] == via_root ? root[0] : root[r]))
-					evidence[n++] = known[i]->identifier;
+				if (!known[i]->linked || known[i]->root != (root[r] == via_root ? root[0] : root[r]))
+					continue;
+				if (n == 1)
+					merge.leaf_b = known[i]->leaf;
+				evidence[n++] = known[i]->identifier;
 			}
-			values[0] = Int64GetDatum(root[0]);
-			values[1] = Int64GetDatum(root[r]);
-			values[2] = TimestampTzGetDatum(call->at);
-			values[3] = PointerGetDatum(call->source);
-			values[4] = PointerGetDatum(construct_array(evidence, n, TEXTOID, -1, false, TYPALIGN_INT));
-			mcdp_run("SELECT cdp._merge_profiles($1, $2, $3, 'identifiers', $4, NULL, $5::cdp.identifier[])", &plan, 5, types, values,
-					 call->source ? NULL : "   n ");
+			merge.evidence = PointerGetDatum(construct_array(evidence, n, lk->type->type_id, lk->type->typlen,
+															 lk->type->typbyval, lk->type->typalign));
+			(void) mcdp_merge_profiles(&merge);
 		}
 	}
 }
@@ -563,7 +563,7 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 		mcdp_make_profiles(lk, &p, 1);
 	}
 	if (ok && num_roots > 1)
-		merge_roots(known, num, root, num_roots, owner->root, call);
+		merge_roots(lk, known, num, root, num_roots, owner->root, leaf, call);
 	if (num_roots > 1)
 	{
 		if (ok)

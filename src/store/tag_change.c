@@ -61,13 +61,28 @@ push_snapshot(void)
 	UpdateActiveSnapshotCommandId();
 }
 
-/* Is this beyond doubt a tag that a user may set?  See _check_tag. */
-static bool
-is_plain_tag(const char *tag, int len, int *key_len)
+/* See _is_maintained. */
+bool
+mcdp_tag_is_maintained(const char *tag, int len)
 {
 	static const char *const maintained[] = {
 		"lifecycle", "rfm", "segment", "consent", "journey", "held_out"
 	};
+	const char *colon = memchr(tag, ':', len);
+
+	if (len > 0 && tag[0] == '\001')
+		return true;
+	if (colon != NULL)
+		for (int i = 0; i < lengthof(maintained); i++)
+			if (colon - tag == (int) strlen(maintained[i]) && memcmp(tag, maintained[i], colon - tag) == 0)
+				return true;
+	return false;
+}
+
+/* Is this beyond doubt a tag that a user may set?  See _check_tag. */
+static bool
+is_plain_tag(const char *tag, int len, int *key_len)
+{
 	const char *colon = memchr(tag, ':', len);
 
 	*key_len = colon == NULL ? len : colon - tag;
@@ -76,11 +91,7 @@ is_plain_tag(const char *tag, int len, int *key_len)
 	for (int i = 0; i < len; i++)
 		if ((unsigned char) tag[i] < ' ' || tag[i] == '\177')
 			return false;
-	if (colon != NULL)
-		for (int i = 0; i < lengthof(maintained); i++)
-			if (*key_len == (int) strlen(maintained[i]) && memcmp(tag, maintained[i], *key_len) == 0)
-				return false;
-	return true;
+	return !mcdp_tag_is_maintained(tag, len);
 }
 
 /* Is there a row in tag_key for it? */

@@ -189,14 +189,9 @@ next_tag(IndexScanDesc scan, ScanKey key, text *from, StrategyNumber strategy, R
 	return DatumGetTextPCopy(index_getattr(scan->xs_itup, PENDING_KEY_TAG, scan->xs_itupdesc, &isnull));
 }
 
-/*
- * _pending_tags(id, since text, until text): skips from tag to tag, and looks
- * each up for the profile.
- */
-Datum
-mcdp__pending_tags(PG_FUNCTION_ARGS)
+List *
+mcdp_pending_tags(int64 id, text *since, text *until, Snapshot snapshot)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	Oid			schema = get_namespace_oid("cdp", false);
 	Oid			relid = get_relname_relid("tag_pending", schema);
 	Oid			index_id = get_relname_relid("tag_pending_pkey", schema);
@@ -207,40 +202,56 @@ mcdp__pending_tags(PG_FUNCTION_ARGS)
 	ScanKeyData tag_key,
 				row_keys[2];
 	TupleTableSlot *slot;
-	int64		id = PG_ARGISNULL(0) ? -1 : PG_GETARG_INT64(0);
-	text	   *until = PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2);
 	text	   *tag;
+	List	   *result = NIL;
 
-	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	if (!OidIsValid(relid) || !OidIsValid(index_id))
 		elog(ERROR, "table \"tag_pending\" or its primary key does not exist");
 	rel = mcdp_open_to_read(relid, AccessShareLock, ACL_SELECT);
 	index = index_open(index_id, AccessShareLock);
 	slot = table_slot_create(rel, NULL);
-	tags = mcdp_index_beginscan(rel, index, GetActiveSnapshot(), 1);
+	tags = mcdp_index_beginscan(rel, index, snapshot, 1);
 	tags->xs_want_itup = true;
-	rows = mcdp_index_beginscan(rel, index, GetActiveSnapshot(), 2);
-	for (tag = next_tag(tags, &tag_key, PG_ARGISNULL(1) ? cstring_to_text("") : PG_GETARG_TEXT_PP(1),
-						BTGreaterEqualStrategyNumber, F_TEXT_GE);
+	rows = mcdp_index_beginscan(rel, index, snapshot, 2);
+	for (tag = next_tag(tags, &tag_key, since ? since : cstring_to_text(""), BTGreaterEqualStrategyNumber, F_TEXT_GE);
 		 tag != NULL && (until == NULL || DatumGetBool(DirectFunctionCall2Coll(text_lt, C_COLLATION_OID, PointerGetDatum(tag), PointerGetDatum(until))));
 		 tag = next_tag(tags, &tag_key, tag, BTGreaterStrategyNumber, F_TEXT_GT))
 	{
-		Datum		value = PointerGetDatum(tag);
-		bool		no = false;
+		bool		isnull;
 
 		CHECK_FOR_INTERRUPTS();
 		ScanKeyEntryInitialize(&row_keys[0], 0, PENDING_KEY_TAG, BTEqualStrategyNumber, InvalidOid,
-							   C_COLLATION_OID, F_TEXTEQ, value);
+							   C_COLLATION_OID, F_TEXTEQ, PointerGetDatum(tag));
 		ScanKeyInit(&row_keys[1], PENDING_KEY_PROFILE_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
 		index_rescan(rows, row_keys, 2, NULL, 0);
 		if (index_getnext_slot(rows, ForwardScanDirection, slot) &&
-			DatumGetBool(slot_getattr(slot, PENDING_PRESENT, &no)))
-			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &value, &no);
+			DatumGetBool(slot_getattr(slot, PENDING_PRESENT, &isnull)))
+			result = lappend(result, tag);
 	}
 	index_endscan(rows);
 	index_endscan(tags);
 	ExecDropSingleTupleTableSlot(slot);
 	index_close(index, AccessShareLock);
 	table_close(rel, AccessShareLock);
+	return result;
+}
+
+/* _pending_tags(id, since text, until text) */
+Datum
+mcdp__pending_tags(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	ListCell   *lc;
+	bool		no = false;
+
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	foreach(lc, mcdp_pending_tags(PG_ARGISNULL(0) ? -1 : PG_GETARG_INT64(0),
+								  PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1),
+								  PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2), GetActiveSnapshot()))
+	{
+		Datum		value = PointerGetDatum(lfirst(lc));
+
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &value, &no);
+	}
 	return (Datum) 0;
 }

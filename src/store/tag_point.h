@@ -21,6 +21,7 @@
 
 #include "access/skey.h"
 #include "access/tupdesc.h"
+#include "nodes/pg_list.h"
 #include "utils/snapshot.h"
 
 /*
@@ -74,6 +75,12 @@ extern bool mcdp_tag_probe_chunk(int64 id, Datum tag, Snapshot snapshot);
 extern bool mcdp_pending_set(Datum tag, int64 id, bool present);
 
 /*
+ * The tags in [since, until), NULL = unbounded, that a waiting change gives to
+ * a profile, as texts.  Skips from tag to tag, and looks each up.
+ */
+extern List *mcdp_pending_tags(int64 id, text *since, text *until, Snapshot snapshot);
+
+/*
  * ---- tag_lock.c ----
  *
  * Whoever changes a single tag of a profile locks the profile against being
@@ -82,6 +89,11 @@ extern bool mcdp_pending_set(Datum tag, int64 id, bool present);
  */
 extern bool mcdp_tag_lock_profile(int64 id);
 extern void mcdp_tag_unlock_profile(int64 id);
+
+/* ---- tag_change.c ---- */
+
+/* Does the system keep this tag, so that users may use but not set it? */
+extern bool mcdp_tag_is_maintained(const char *tag, int len);
 
 /*
  * One session at a time inserts a row for this tag of this profile.  Whoever

@@ -1,0 +1,675 @@
+/*-------------------------------------------------------------------------
+ *
+ * merge_fn.c
+ *	  Two canonical profiles become one.
+ *
+ * Most profiles that are merged have little: two or three identifiers, some
+ * events, no journey, no decision about consent.  So each part of a merge is
+ * asked first whether the profiles have anything of that kind, with a probe of
+ * an index; then, and only then, its function in SQL is called.  What every
+ * merge writes is written here, without a query if the caller may write to the
+ * table and nothing else happens on it.
+ *
+ * What belongs to identifiers and to leaves is not touched: see 25_merge.sql.
+ *
+ * Copyright (c) 2026, marketing_cdp contributors
+ *
+ * IDENTIFICATION
+ *	  src/store/merge_fn.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/rls.h"
+#include "utils/snapmgr.h"
+
+#include "core/compat.h"
+#include "store/merge.h"
+#include "store/row_insert.h"
+#include "store/statement.h"
+#include "store/stitch.h"
+#include "store/tag_point.h"
+#include "types/bitmap.h"
+#include "types/chunk.h"
+
+/* timeline_part, segment_dirty, tag_own, profile_merge: positions */
+enum
+{
+	PART_PROFILE_ID = 1, PART_PART, PART_TIMELINE, PART_SEALED, PART_SOLE, PART_COLUMNS = PART_SOLE
+};
+enum
+{
+	DIRTY_INPUT = 1, DIRTY_MEMBERS, DIRTY_CAUSE, DIRTY_COLUMNS = DIRTY_CAUSE
+};
+enum
+{
+	OWN_PROFILE_ID = 1, OWN_AFTER_MERGE, OWN_TAG, OWN_PRESENT, OWN_EXPIRES_AT, OWN_COLUMNS = OWN_EXPIRES_AT
+};
+enum
+{
+	MERGE_MERGE_ID = 1, MERGE_SURVIVOR, MERGE_MERGED, MERGE_AT, MERGE_CAUSE, MERGE_SOURCE, MERGE_REASON, MERGE_EVIDENCE,
+	MERGE_MEMBERS, MERGE_TAGS, MERGE_UNDONE_AT, MERGE_LEAF_A, MERGE_LEAF_B, MERGE_EXPIRED_TO, MERGE_KEPT_APART,
+	MERGE_UNDONE_REASON, MERGE_COLUMNS = MERGE_UNDONE_REASON
+};
+
+#define MERGED_TAG "\001merged"
+
+PG_FUNCTION_INFO_V1(mcdp__merge_profiles);
+extern Datum mcdp__lock_tags(PG_FUNCTION_ARGS);
+
+/* a row that is being put together: column 1 is the first */
+typedef struct Row
+{
+	Datum		value[MERGE_COLUMNS];
+	bool		null[MERGE_COLUMNS];
+} Row;
+
+static void
+row_begin(Row *row)
+{
+	memset(row->null, true, sizeof(row->null));
+}
+
+static void
+row_set(Row *row, AttrNumber column, Datum value)
+{
+	row->value[column - 1] = value;
+	row->null[column - 1] = false;
+}
+
+static void
+row_set_text(Row *row, AttrNumber column, text *value)
+{
+	if (value)
+		row_set(row, column, PointerGetDatum(value));
+}
+
+static Relation
+open_table(Oid schema, const char *name, LOCKMODE mode)
+{
+	Oid			relid = get_relname_relid(name, schema);
+
+	if (!OidIsValid(relid))
+		elog(ERROR, "table \"%s\" does not exist", name);
+	return table_open(relid, mode);
+}
+
+/* An INSERT: for somebody who might not do it here, or whom a trigger waits for. */
+static void
+insert_by_query(Relation rel, int columns, Row *row)
+{
+	StringInfoData sql;
+	Oid			types[MERGE_COLUMNS];
+	char		nulls[MERGE_COLUMNS + 1] = {0};
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "INSERT INTO cdp.%s (", RelationGetRelationName(rel));
+	for (int i = 0; i < columns; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), i);
+
+		appendStringInfo(&sql, "%s%s", i ? ", " : "", quote_identifier(NameStr(att->attname)));
+		types[i] = att->atttypid;
+		nulls[i] = row->null[i] ? 'n' : ' ';
+	}
+	appendStringInfoString(&sql, ") VALUES (");
+	for (int i = 0; i < columns; i++)
+		appendStringInfo(&sql, "%s$%d", i ? ", " : "", i + 1);
+	appendStringInfoChar(&sql, ')');
+	mcdp_spi_connect();
+	if (SPI_execute_with_args(sql.data, columns, types, row->value, nulls, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not insert into table \"%s\"", RelationGetRelationName(rel));
+	mcdp_spi_finish();
+}
+
+/* A new row; false if "unsure" and there is one with this key, or may be. */
+static bool
+insert_row(Oid schema, const char *table, int columns, Row *row, bool unsure)
+{
+	Relation	rel = open_table(schema, table, AccessShareLock);
+	Target		t;
+	bool		done = true;
+
+	if (mcdp_target_open(&t, rel, columns))
+	{
+		mcdp_target_clear(&t);
+		for (int i = 0; i < columns; i++)
+			if (!row->null[i])
+				mcdp_target_set(&t, i + 1, row->value[i]);
+		if (unsure)
+			done = mcdp_target_insert(&t);
+		else
+			mcdp_target_insert_new(&t);
+		mcdp_target_close(&t);
+	}
+	else if (unsure)
+		done = false;
+	else
+		insert_by_query(rel, columns, row);
+	table_close(rel, AccessShareLock);
+	CommandCounterIncrement();
+	return done;
+}
+
+/* What there is now, for the next probes. */
+static void
+look_again(void)
+{
+	PopActiveSnapshot();
+	PushCopiedSnapshot(GetTransactionSnapshot());
+	UpdateActiveSnapshotCommandId();
+}
+
+/* Is there a row with this profile in the first column of the index? */
+static bool
+has_row(const char *table, const char *index, AttrNumber column, int64 profile)
+{
+	ScanKeyData key;
+	Probe	   *probe;
+	bool		result;
+
+	if (mcdp_table_is_blank(table))
+		return false;
+	mcdp_probe_id_key(&key, column, profile);
+	probe = mcdp_probe_begin(table, index, GetActiveSnapshot(), &key, 1);
+	result = mcdp_probe_next(probe);
+	mcdp_probe_end(probe);
+	return result;
+}
+
+/* The parts that profiles have seldom; arguments: survivor, merged, at. */
+static void
+run_part(Statement *statement, Datum *args)
+{
+	mcdp_spi_connect();
+	mcdp_statement_do(statement, args);
+	mcdp_spi_finish();
+	look_again();
+}
+
+static Statement merge_journeys = {"SELECT cdp._merge_journeys($1, $2, $3)", 3, {INT8OID, INT8OID, TIMESTAMPTZOID}};
+static Statement merge_lifecycle = {"SELECT cdp._merge_lifecycle($1, $2, $3)", 3, {INT8OID, INT8OID, TIMESTAMPTZOID}};
+static Statement merge_purchase_due = {"SELECT cdp._merge_purchase_due($1)", 1, {INT8OID}};
+static Statement merge_rfm = {"SELECT cdp._merge_rfm($1, $2, $3)", 3, {INT8OID, INT8OID, TIMESTAMPTZOID}};
+static Statement merge_timelines = {"SELECT cdp._merge_timelines($1, $2)", 2, {INT8OID, INT8OID}};
+static Statement merge_segments = {"SELECT cdp._merge_segments($1, $2)", 2, {INT8OID, INT8OID}};
+static Statement merge_tags = {"SELECT cdp._merge_tags($1, $2, $3)", 3, {INT8OID, INT8OID, INT8OID}};
+static Statement merge_consent = {"SELECT cdp._merge_consent($1, $2)", 2, {INT8OID, INT8ARRAYOID}};
+static Statement move_leaves = {
+	"UPDATE cdp.profile p SET canonical_id = $1 WHERE p.canonical_id OPERATOR(pg_catalog.=) $2", 2, {INT8OID, INT8OID}
+};
+
+/*
+ * May this user update table profile, and does nothing else happen when it is
+ * canonical_id that changes?  Of our own triggers one is about other columns,
+ * the other about traits that are indexed.
+ */
+static bool
+updatable(Relation rel)
+{
+	TriggerDesc *triggers = rel->trigdesc;
+
+	for (int i = 0; triggers && i < triggers->numtriggers; i++)
+	{
+		Trigger    *t = &triggers->triggers[i];
+
+		if ((t->tgtype & TRIGGER_TYPE_UPDATE) && strcmp(t->tgname, "profile_keep_universe") != 0 &&
+			!(strcmp(t->tgname, "profile_queue_traits") == 0 && mcdp_table_is_blank("trait_index")))
+			return false;
+	}
+	return pg_class_aclcheck(RelationGetRelid(rel), GetUserId(), ACL_UPDATE) == ACLCHECK_OK &&
+		check_enable_rls(RelationGetRelid(rel), InvalidOid, true) == RLS_NONE &&
+		!rel->rd_rel->relhasrules && RelationGetDescr(rel)->natts == PROFILE_COLUMNS;
+}
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	int64		x = DatumGetInt64(*(const Datum *) a);
+	int64		y = DatumGetInt64(*(const Datum *) b);
+
+	return (x > y) - (x < y);
+}
+
+/* A row of table profile gets another canonical_id. */
+static void
+update_profile(Relation rel, HeapTuple tuple, int64 survivor, EState *estate, ResultRelInfo *info, TupleTableSlot *slot)
+{
+	Datum		values[PROFILE_COLUMNS];
+	bool		nulls[PROFILE_COLUMNS] = {false};
+	bool		replaces[PROFILE_COLUMNS] = {false};
+	TM_FailureData failure;
+	LockTupleMode mode;
+	McdpUpdateIndexes indexes;
+
+	values[PROFILE_CANONICAL_ID - 1] = Int64GetDatum(survivor);
+	replaces[PROFILE_CANONICAL_ID - 1] = true;
+	ExecForceStoreHeapTuple(heap_modify_tuple(tuple, RelationGetDescr(rel), values, nulls, replaces), slot, true);
+	slot->tts_tableOid = RelationGetRelid(rel);
+	switch (table_tuple_update(rel, &tuple->t_self, slot, GetCurrentCommandId(true), GetActiveSnapshot(), InvalidSnapshot,
+							   true, &failure, &mode, &indexes))
+	{
+		case TM_Ok:
+			break;
+		case TM_Updated:
+		case TM_Deleted:
+			if (IsolationUsesXactSnapshot())
+				ereport(ERROR,
+						(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						 errmsg("could not serialize access due to concurrent update")));
+			/* FALLTHROUGH */
+		default:
+			elog(ERROR, "profile was changed by somebody who did not lock it");
+	}
+	if (!mcdp_update_all_indexes(indexes))
+		elog(ERROR, "canonical_id is not indexed");
+	mcdp_insert_index_tuples(info, slot, estate, false, NULL);
+	ResetPerTupleExprContext(estate);
+}
+
+/* The leaves of the merged profile go over to the survivor; returns them, ascending. */
+static Datum *
+move_profiles(Oid schema, int64 survivor, int64 merged, int *num)
+{
+	Relation	rel = open_table(schema, "profile", RowExclusiveLock);
+	Oid			index = get_relname_relid("profile_canonical_id_idx", schema);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	List	   *tuples = NIL;
+	ListCell   *lc;
+	Datum	   *members;
+	bool		isnull;
+
+	mcdp_probe_id_key(&key, PROFILE_CANONICAL_ID, merged);
+	scan = systable_beginscan(rel, index, true, GetActiveSnapshot(), 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		tuples = lappend(tuples, heap_copytuple(tuple));
+	systable_endscan(scan);
+	members = palloc(Max(list_length(tuples), 1) * sizeof(Datum));
+	*num = 0;
+	foreach(lc, tuples)
+		members[(*num)++] = heap_getattr(lfirst(lc), PROFILE_PROFILE_ID, RelationGetDescr(rel), &isnull);
+	qsort(members, *num, sizeof(Datum), compare_ids);
+
+	if (updatable(rel))
+	{
+		EState	   *estate = CreateExecutorState();
+		ResultRelInfo *info = makeNode(ResultRelInfo);
+		TupleTableSlot *slot = table_slot_create(rel, NULL);
+
+		InitResultRelInfo(info, rel, 1, NULL, 0);
+		ExecOpenIndices(info, false);
+		foreach(lc, tuples)
+			update_profile(rel, lfirst(lc), survivor, estate, info, slot);
+		ExecDropSingleTupleTableSlot(slot);
+		ExecCloseIndices(info);
+		FreeExecutorState(estate);
+		CommandCounterIncrement();
+	}
+	else
+	{
+		Datum		args[2] = {Int64GetDatum(survivor), Int64GetDatum(merged)};
+
+		mcdp_spi_connect();
+		mcdp_statement_do(&move_leaves, args);
+		mcdp_spi_finish();
+	}
+	table_close(rel, NoLock);
+	return members;
+}
+
+/* Is part 0 of a leaf there, and is it not the whole timeline of a profile any more? */
+static bool
+is_grouped(int64 leaf, bool *there)
+{
+	ScanKeyData key[2];
+	Probe	   *probe;
+	bool		result = false;
+
+	mcdp_probe_id_key(&key[0], PART_PROFILE_ID, leaf);
+	ScanKeyInit(&key[1], PART_PART, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(0));
+	probe = mcdp_probe_begin("timeline_part", "timeline_part_pkey", GetActiveSnapshot(), key, 2);
+	*there = mcdp_probe_next(probe);
+	if (*there)
+		result = !DatumGetBool(mcdp_probe_value(probe, PART_SOLE));
+	mcdp_probe_end(probe);
+	return result;
+}
+
+/* What _merge_timelines does, or false.  Only an unmerge makes a part the whole of it again. */
+static bool
+group_timelines(Oid schema, int64 survivor, int64 merged)
+{
+	int64		leaf[2] = {Min(survivor, merged), Max(survivor, merged)};
+
+	for (int i = 0; i < 2; i++)
+	{
+		Row			row;
+		bool		there;
+		Relation	rel;
+		Form_pg_attribute type;
+		Oid			in;
+		Oid			param;
+
+		if (is_grouped(leaf[i], &there))
+			continue;
+		if (there)
+			return false;
+		row_begin(&row);
+		row_set(&row, PART_PROFILE_ID, Int64GetDatum(leaf[i]));
+		row_set(&row, PART_PART, Int32GetDatum(0));
+		rel = open_table(schema, "timeline_part", AccessShareLock);
+		type = TupleDescAttr(RelationGetDescr(rel), PART_TIMELINE - 1);
+		getTypeInputInfo(type->atttypid, &in, &param);
+		row_set(&row, PART_TIMELINE, OidInputFunctionCall(in, "{}", param, -1));
+		table_close(rel, AccessShareLock);
+		row_set(&row, PART_SEALED, BoolGetDatum(false));
+		row_set(&row, PART_SOLE, BoolGetDatum(false));
+		if (!insert_row(schema, "timeline_part", PART_COLUMNS, &row, true))
+			return false;
+	}
+	return true;
+}
+
+/* Is a row of tag_pending in place of that of tag_chunk? */
+static bool
+is_pending(Datum tag, int64 id)
+{
+	ScanKeyData key[2];
+	Probe	   *probe;
+	bool		result;
+
+	mcdp_probe_text_key(&key[0], PENDING_TAG, tag, C_COLLATION_OID);
+	mcdp_probe_id_key(&key[1], PENDING_PROFILE_ID, id);
+	probe = mcdp_probe_begin("tag_pending", "tag_pending_pkey", GetActiveSnapshot(), key, 2);
+	result = mcdp_probe_next(probe);
+	mcdp_probe_end(probe);
+	return result;
+}
+
+/* The tags of a canonical profile, those of the system too: see _all_tags_of. */
+static List *
+all_tags_of(int64 id)
+{
+	ScanKeyData key;
+	Probe	   *probe;
+	List	   *tags = NIL;
+	ListCell   *lc;
+
+	mcdp_probe_id_key(&key, 2, id >> CHUNK_ID_BITS);
+	probe = mcdp_probe_begin("tag_chunk", "tag_chunk_chunk_idx", GetActiveSnapshot(), &key, 1);
+	while (mcdp_probe_next(probe))
+	{
+		Datum		tag = mcdp_probe_value(probe, 1);
+
+		CHECK_FOR_INTERRUPTS();
+		if (mcdp_chunk_has(DatumGetByteaPP(mcdp_probe_value(probe, 3)), id) && !is_pending(tag, id))
+			tags = lappend(tags, TextDatumGetCString(tag));
+	}
+	mcdp_probe_end(probe);
+	foreach(lc, mcdp_pending_tags(id, NULL, NULL, GetActiveSnapshot()))
+		tags = lappend(tags, text_to_cstring(lfirst(lc)));
+	return tags;
+}
+
+static int
+compare_tags(const ListCell *a, const ListCell *b)
+{
+	return strcmp(lfirst(a), lfirst(b));
+}
+
+/* Only those that the system keeps? */
+static bool
+are_maintained(List *tags)
+{
+	ListCell   *lc;
+
+	foreach(lc, tags)
+		if (!mcdp_tag_is_maintained(lfirst(lc), strlen(lfirst(lc))))
+			return false;
+	return true;
+}
+
+/*
+ * What _merge_tags does for profiles without tags of users: the merged one has
+ * none any more, the survivor is a merged one.
+ */
+static void
+move_maintained_tags(Oid schema, int64 survivor, int64 merged, int64 merge_id, List *own, List *theirs)
+{
+	bool		is_merged = false;
+	bool		was_merged = false;
+	Row			row;
+	ListCell   *lc;
+
+	row_begin(&row);
+	row_set(&row, OWN_PROFILE_ID, Int64GetDatum(survivor));
+	row_set(&row, OWN_AFTER_MERGE, Int64GetDatum(merge_id));
+	row_set(&row, OWN_TAG, CStringGetTextDatum("\001"));
+	row_set(&row, OWN_PRESENT, BoolGetDatum(true));
+	(void) insert_row(schema, "tag_own", OWN_COLUMNS, &row, false);
+
+	foreach(lc, own)
+		is_merged |= strcmp(lfirst(lc), MERGED_TAG) == 0;
+	foreach(lc, theirs)
+		was_merged |= strcmp(lfirst(lc), MERGED_TAG) == 0;
+	if (!was_merged && !is_merged)
+		theirs = lappend(theirs, pstrdup(MERGED_TAG));
+	list_sort(theirs, compare_tags);
+	mcdp_spi_connect();
+	foreach(lc, theirs)
+	{
+		const char *tag = lfirst(lc);
+		bool		merges = strcmp(tag, MERGED_TAG) == 0;
+
+		if (strncmp(tag, "\001seen:", 6) == 0 || strncmp(tag, "\001trait:", 7) == 0)
+			continue;
+		if (!merges || was_merged)
+			(void) mcdp_pending_set(CStringGetTextDatum(tag), merged, false);
+		if (merges && !is_merged)
+			(void) mcdp_pending_set(CStringGetTextDatum(tag), survivor, true);
+	}
+	mcdp_spi_finish();
+	CommandCounterIncrement();
+}
+
+/* Up to when tick had taken tags away; false if never. */
+static bool
+tags_expired_to(Oid schema, Datum *at)
+{
+	Relation	rel = open_table(schema, "tag_clock", AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
+	HeapTuple	tuple = systable_getnext(scan);
+	bool		isnull = true;
+
+	if (HeapTupleIsValid(tuple))
+		*at = heap_getattr(tuple, 1, RelationGetDescr(rel), &isnull);
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return !isnull;
+}
+
+int64
+mcdp_merge_profiles(const MergeCall *call)
+{
+	Oid			schema = get_namespace_oid("cdp", false);
+	int64		id = nextval_internal(get_relname_relid("merge_id_seq", schema), true);
+	int64		survivor = call->survivor;
+	int64		merged = call->merged;
+	Datum		both[2] = {Int64GetDatum(Min(survivor, merged)), Int64GetDatum(Max(survivor, merged))};
+	Datum		args[3] = {Int64GetDatum(survivor), Int64GetDatum(merged), TimestampTzGetDatum(call->at)};
+	Datum	   *member;
+	int			num;
+	Datum		members;
+	Datum		tags;
+	Datum		expired_to = 0;
+	Rbuf	   *set;
+	List	   *own;
+	List	   *theirs;
+	Row			row;
+	bool		decided = false;
+
+	/* before any tag: see 30_tag */
+	LockRelationOid(get_relname_relid("profile_merge", schema), RowExclusiveLock);
+	PushCopiedSnapshot(GetTransactionSnapshot());
+	UpdateActiveSnapshotCommandId();
+	member = move_profiles(schema, survivor, merged, &num);
+	members = PointerGetDatum(construct_array(member, num, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	look_again();
+
+	/* In lock order, and what is the system's own goes before tags are moved. */
+	if (has_row("journey_state", "journey_state_work_idx", 2, merged))
+		run_part(&merge_journeys, args);
+	if (has_row("lifecycle_state", "lifecycle_state_pkey", 1, merged))
+		run_part(&merge_lifecycle, args);
+	else
+	{
+		row_begin(&row);
+		row_set(&row, QUEUE_PROFILE_ID, Int64GetDatum(survivor));
+		row_set(&row, QUEUE_AT, TimestampTzGetDatum(call->at));
+		row_set(&row, QUEUE_CAUSE, CStringGetTextDatum("merge"));
+		(void) insert_row(schema, "profile_queue", QUEUE_COLUMNS, &row, false);
+	}
+	if (has_row("purchase_due", "purchase_due_pkey", 1, merged))
+		run_part(&merge_purchase_due, args + 1);
+	if (!mcdp_table_is_blank("rfm_run"))
+		run_part(&merge_rfm, args);
+	if (!group_timelines(schema, survivor, merged))
+		run_part(&merge_timelines, args);
+	if (!mcdp_table_is_blank("segment"))
+		run_part(&merge_segments, args);
+	else
+	{
+		set = mcdp_rbuf_create(CurrentMemoryContext);
+		mcdp_rbuf_add(set, survivor);
+		mcdp_rbuf_add(set, merged);
+		row_begin(&row);
+		row_set(&row, DIRTY_INPUT, CStringGetTextDatum(""));
+		row_set(&row, DIRTY_MEMBERS, mcdp_rbuf_to_bitmap(set));
+		row_set(&row, DIRTY_CAUSE, CStringGetTextDatum("merge"));
+		(void) insert_row(schema, "segment_dirty", DIRTY_COLUMNS, &row, false);
+		mcdp_rbuf_free(set);
+	}
+
+	DirectFunctionCall1(mcdp__lock_tags, PointerGetDatum(construct_array(both, 2, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)));
+	look_again();
+	own = all_tags_of(survivor);
+	theirs = all_tags_of(merged);
+	if (are_maintained(own) && are_maintained(theirs))
+	{
+		move_maintained_tags(schema, survivor, merged, id, own, theirs);
+		tags = PointerGetDatum(construct_empty_array(TEXTOID));
+	}
+	else
+	{
+		Datum		tag_args[3] = {args[0], args[1], Int64GetDatum(id)};
+		MemoryContext caller = CurrentMemoryContext;
+		MemoryContext spi;
+		bool		isnull;
+
+		mcdp_spi_connect();
+		if (mcdp_statement_do(&merge_tags, tag_args) != 1)
+			elog(ERROR, "_merge_tags returned no row");
+		tags = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+		spi = MemoryContextSwitchTo(caller);
+		tags = PointerGetDatum(DatumGetArrayTypePCopy(tags));
+		MemoryContextSwitchTo(spi);
+		mcdp_spi_finish();
+	}
+
+	look_again();
+	row_begin(&row);
+	row_set(&row, MERGE_MERGE_ID, Int64GetDatum(id));
+	row_set(&row, MERGE_SURVIVOR, args[0]);
+	row_set(&row, MERGE_MERGED, args[1]);
+	row_set(&row, MERGE_AT, args[2]);
+	row_set_text(&row, MERGE_CAUSE, call->cause);
+	row_set_text(&row, MERGE_SOURCE, call->source);
+	row_set_text(&row, MERGE_REASON, call->reason);
+	row_set(&row, MERGE_EVIDENCE, call->evidence);
+	row_set(&row, MERGE_MEMBERS, members);
+	row_set(&row, MERGE_TAGS, tags);
+	row_set(&row, MERGE_LEAF_A, Int64GetDatum(call->leaf_a));
+	row_set(&row, MERGE_LEAF_B, Int64GetDatum(call->leaf_b));
+	if (tags_expired_to(schema, &expired_to))
+		row_set(&row, MERGE_EXPIRED_TO, expired_to);
+	(void) insert_row(schema, "profile_merge", MERGE_COLUMNS, &row, false);
+
+	for (int i = 0; i < num && !decided; i++)
+		decided = has_row("consent_log", "consent_log_decision_idx", 2, DatumGetInt64(member[i]));
+	if (decided)
+	{
+		Datum		consent_args[2] = {args[0], members};
+
+		run_part(&merge_consent, consent_args);
+	}
+	PopActiveSnapshot();
+	return id;
+}
+
+/*
+ * _merge_profiles(survivor bigint, merged bigint, at timestamptz, cause text, source text, reason text,
+ *				   evidence identifier[]) -> bigint
+ *
+ * The first two of the evidence say which leaves are linked.
+ */
+Datum
+mcdp__merge_profiles(PG_FUNCTION_ARGS)
+{
+	MergeCall	call;
+	ArrayType  *evidence;
+	Datum	   *ids;
+	int			num;
+	Lookup		lk;
+
+	for (int i = 0; i < 7; i++)
+		if (PG_ARGISNULL(i) && i != 4 && i != 5)
+			elog(ERROR, "argument %d must not be null", i + 1);
+	evidence = PG_GETARG_ARRAYTYPE_P(6);
+	call.survivor = call.leaf_a = PG_GETARG_INT64(0);
+	call.merged = call.leaf_b = PG_GETARG_INT64(1);
+	call.at = PG_GETARG_TIMESTAMPTZ(2);
+	call.cause = PG_GETARG_TEXT_PP(3);
+	call.source = PG_ARGISNULL(4) ? NULL : PG_GETARG_TEXT_PP(4);
+	call.reason = PG_ARGISNULL(5) ? NULL : PG_GETARG_TEXT_PP(5);
+	call.evidence = PointerGetDatum(evidence);
+
+	mcdp_lookup_begin(&lk, ARR_ELEMTYPE(evidence));
+	deconstruct_array(evidence, ARR_ELEMTYPE(evidence), lk.type->typlen, lk.type->typbyval, lk.type->typalign, &ids, NULL, &num);
+	for (int i = 0; i < Min(num, 2); i++)
+	{
+		Known		known;
+
+		known.identifier = ids[i];
+		mcdp_find_link(&lk, &known, lk.snapshot);
+		if (known.linked)
+			*(i == 0 ? &call.leaf_a : &call.leaf_b) = known.leaf;
+	}
+	mcdp_lookup_end(&lk);
+	PG_RETURN_INT64(mcdp_merge_profiles(&call));
+}
