@@ -80,10 +80,13 @@ COMMENT ON COLUMN cdp.journey_state.owner_id IS 'the profile that entered, if a 
 COMMENT ON COLUMN cdp.journey_state.arrived_at IS 'when the run came to its present step';
 COMMENT ON COLUMN cdp.journey_state.variant IS 'the branches it took at splits; "holdout" and "control" did not take part';
 COMMENT ON COLUMN cdp.journey_state.counted IS 'its journey limits entries or runs, see 36_journey_limit: keeps the indexes for that small';
-CREATE INDEX journey_state_due_at_idx ON cdp.journey_state (due_at) WHERE status = 'active';
+-- By journey, so that the backlog of a paused one is not in the way.  Who means
+-- this index says "due_at > '-infinity'": no other plan may walk through it.
+CREATE INDEX journey_state_due_at_idx ON cdp.journey_state (journey, due_at) WHERE status = 'active' AND due_at > '-infinity';
 CREATE INDEX journey_state_profile_id_idx ON cdp.journey_state (profile_id, journey);
 -- At most one active run per profile, journey and key, under any concurrency.
-CREATE UNIQUE INDEX journey_state_active_idx ON cdp.journey_state (journey, profile_id, key) WHERE status = 'active';
+-- The profile first: no plan may walk through this index for want of the profile's.
+CREATE UNIQUE INDEX journey_state_active_idx ON cdp.journey_state (profile_id, journey, key) WHERE status = 'active';
 CREATE INDEX journey_state_entered_at_idx ON cdp.journey_state (journey, entered_at) WHERE counted;
 CREATE INDEX journey_state_ended_at_idx ON cdp.journey_state (journey, ended_at) WHERE counted AND ended_at IS NOT NULL;
 
@@ -109,7 +112,6 @@ CREATE INDEX journey_log_run_id_idx ON cdp.journey_log (run_id);
 
 -- What one profile has due: advance_journeys goes from profile to profile.
 CREATE INDEX journey_trigger_profile_id_idx ON cdp.journey_trigger (profile_id);
-CREATE INDEX journey_state_work_idx ON cdp.journey_state (profile_id) WHERE status = 'active';
 
 -- Sends stand in the timeline as message_sent[journey].
 INSERT INTO cdp.event_role (event, role, label_key, seeded) VALUES ('message_sent', 'message', 'journey', true);

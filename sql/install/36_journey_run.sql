@@ -14,6 +14,10 @@
  * from it (entry, step, message, log, tag) change in one transaction: after a
  * crash either both are there or neither.  Should a step be done twice all
  * the same, the idempotency key is the same and the unique index stops it.
+ *
+ * Plans.  The entrances set enable_seqscan = off for everything below them: the
+ * tables are empty when a session first plans for them, and the plan is kept.
+ * (What is then left to scan looks dear: hence jit = off.)
  */
 
 -- The tag journey:NAME (or held_out:NAME) of profiles of which the caller holds the rows.  Goes
@@ -55,8 +59,9 @@ BEGIN
 		SELECT s.journey, array_agg(DISTINCT s.profile_id) AS profiles
 		FROM cdp.journey_state s
 		WHERE s.run_id = ANY (runs)
-		  AND NOT EXISTS (SELECT FROM cdp.journey_state o
-						  WHERE o.profile_id = s.profile_id AND o.journey = s.journey AND o.status = 'active')
+		  -- for each, by its index, whatever the planner believes
+		  AND (SELECT true FROM cdp.journey_state o
+			   WHERE o.profile_id = s.profile_id AND o.journey = s.journey AND o.status = 'active' LIMIT 1) IS NULL
 		GROUP BY s.journey ORDER BY s.journey
 	LOOP
 		PERFORM cdp._mark_journey(g.journey, g.profiles, false);
@@ -81,12 +86,12 @@ COMMENT ON FUNCTION cdp._concerns_one_run(text) IS 'whether an error with this S
 CREATE FUNCTION cdp._past_runs(of_profile bigint, of_journey text, of_key text,
 	OUT running boolean, OUT last_entry timestamptz, OUT last_end timestamptz)
 LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
-DECLARE
-	members	bigint[] := ARRAY(SELECT p.profile_id FROM cdp.profile p WHERE p.canonical_id = of_profile);
 BEGIN
 	SELECT bool_or(s.status = 'active'), max(s.entered_at), max(s.ended_at) INTO running, last_entry, last_end
-	FROM cdp.journey_state s
-	WHERE s.profile_id = ANY (members) AND s.journey = of_journey AND s.key = of_key;
+	FROM cdp.profile p
+	CROSS JOIN LATERAL (SELECT s.* FROM cdp.journey_state s
+						WHERE s.profile_id = p.profile_id AND s.journey = of_journey AND s.key = of_key OFFSET 0) s
+	WHERE p.canonical_id = of_profile;
 END
 $$;
 COMMENT ON FUNCTION cdp._past_runs(bigint, text, text) IS 'what re-entry depends on: the runs of a canonical profile and all its leaves';
@@ -247,7 +252,7 @@ COMMENT ON FUNCTION cdp._share_journey(text) IS 'a journey whose status cannot c
 
 CREATE FUNCTION cdp.enter_journey(name text, profile bigint, context jsonb DEFAULT '{}', at timestamptz DEFAULT now())
 RETURNS bigint
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET jit = off SET enable_seqscan = off AS $$
 DECLARE
 	j		cdp.journey;
 	owner	bigint;
@@ -294,7 +299,7 @@ COMMENT ON FUNCTION cdp._lock_owners(bigint[]) IS 'locks the canonical profiles 
 
 CREATE FUNCTION cdp.enter_journey(name text, audience cdp.bitmap, context jsonb DEFAULT '{}', at timestamptz DEFAULT now())
 RETURNS bigint
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET jit = off SET enable_seqscan = off AS $$
 DECLARE
 	j			cdp.journey;
 	wanted		bigint[];
@@ -456,6 +461,54 @@ END
 $$;
 COMMENT ON FUNCTION cdp._take_steps(bigint[], timestamptz[]) IS 'does the steps that each profile (locked by the caller) has due at its instant';
 
+-- From the oldest work on, by the indexes on time: first who, then their locks,
+-- so that no plan can begin with everybody.  Finds ever more when others are at
+-- all of those.
+CREATE FUNCTION cdp._claim_profiles(due timestamptz, most bigint) RETURNS bigint[]
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp
+SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
+DECLARE
+	triggered	bigint[];
+	running		bigint[];
+	claimed		bigint[];
+BEGIN
+	LOOP
+		triggered := ARRAY(
+			SELECT p.canonical_id
+			FROM (SELECT t.profile_id FROM cdp.journey_trigger t WHERE t.at <= due ORDER BY t.at LIMIT most) t
+			CROSS JOIN LATERAL (SELECT p.canonical_id FROM cdp.profile p WHERE p.profile_id = t.profile_id OFFSET 0) p);
+		running := ARRAY(
+			SELECT s.profile_id
+			FROM cdp.journey j
+			CROSS JOIN LATERAL (SELECT s.profile_id, s.due_at FROM cdp.journey_state s
+								WHERE s.journey = j.name AND s.status = 'active' AND s.due_at > '-infinity' AND s.due_at <= due ORDER BY s.due_at LIMIT most) s
+			WHERE j.status = 'active' ORDER BY s.due_at LIMIT most);
+		claimed := ARRAY(
+			SELECT x.profile_id FROM (
+				SELECT p.profile_id FROM cdp.profile p
+				WHERE p.profile_id = ANY (triggered || running) AND p.canonical_id = p.profile_id
+				ORDER BY p.profile_id FOR NO KEY UPDATE SKIP LOCKED) x);
+		EXIT WHEN claimed <> '{}' OR greatest(cardinality(triggered), cardinality(running)) < most;
+		most := most * 4;
+	END LOOP;
+	RETURN claimed;
+END
+$$;
+COMMENT ON FUNCTION cdp._claim_profiles(timestamptz, bigint) IS 'locks and returns the profiles with the oldest due work that nobody else is at';
+
+CREATE FUNCTION cdp._next_due_run(after timestamptz DEFAULT '-infinity') RETURNS timestamptz
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp SET jit = off SET enable_seqscan = off AS $$
+BEGIN
+	RETURN (SELECT min(s.due_at)
+			FROM cdp.journey j
+			CROSS JOIN LATERAL (SELECT s.due_at FROM cdp.journey_state s
+								WHERE s.journey = j.name AND s.status = 'active' AND s.due_at > '-infinity' AND s.due_at > after
+								ORDER BY s.due_at LIMIT 1) s
+			WHERE j.status = 'active');
+END
+$$;
+COMMENT ON FUNCTION cdp._next_due_run(timestamptz) IS 'when the next run of an active journey after this instant is, or was, due';
+
 /*
  * Everything that is due about one profile happens in the order of time:
  * triggers and steps of its earliest instant first, of one instant triggers
@@ -467,7 +520,7 @@ COMMENT ON FUNCTION cdp._take_steps(bigint[], timestamptz[]) IS 'does the steps 
  * everybody's work of one minute is done before anybody's of the next.
  */
 CREATE FUNCTION cdp.advance_journeys(at timestamptz DEFAULT now(), max_runs int DEFAULT 10000) RETURNS bigint
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET jit = off SET enable_seqscan = off AS $$
 DECLARE
 	done		bigint := 0;
 	before		bigint;
@@ -503,8 +556,7 @@ BEGIN
 		IF limited THEN
 			horizon := cdp._end_of_minute(least(
 				(SELECT min(t.at) FROM cdp.journey_trigger t WHERE t.at > horizon AND t.at <= advance_journeys.at),
-				(SELECT s.due_at FROM cdp.journey_state s JOIN cdp.journey j ON j.name = s.journey AND j.status = 'active'
-				 WHERE s.status = 'active' AND s.due_at > horizon AND s.due_at <= advance_journeys.at ORDER BY s.due_at LIMIT 1)));
+				(SELECT r FROM cdp._next_due_run(horizon) r WHERE r <= advance_journeys.at)));
 			EXIT WHEN horizon IS NULL;
 			horizon := least(horizon, advance_journeys.at);
 		ELSE
@@ -512,22 +564,7 @@ BEGIN
 		END IF;
 		WHILE done < max_runs LOOP
 			-- The profiles with the oldest work that nobody else is at.
-			batch := ARRAY(
-				SELECT x.profile_id FROM (
-					SELECT p.profile_id
-					FROM cdp.journey_trigger t
-					JOIN cdp.profile l ON l.profile_id = t.profile_id
-					JOIN cdp.profile p ON p.profile_id = l.canonical_id
-					WHERE t.at <= horizon AND p.canonical_id = p.profile_id
-					ORDER BY t.at LIMIT least(1000, max_runs - done) FOR NO KEY UPDATE OF p SKIP LOCKED) x
-				UNION
-				SELECT x.profile_id FROM (
-					SELECT p.profile_id
-					FROM cdp.journey_state s
-					JOIN cdp.journey j ON j.name = s.journey AND j.status = 'active'
-					JOIN cdp.profile p ON p.profile_id = s.profile_id
-					WHERE s.status = 'active' AND s.due_at <= horizon AND p.canonical_id = p.profile_id
-					ORDER BY s.due_at LIMIT least(1000, max_runs - done) FOR NO KEY UPDATE OF p SKIP LOCKED) x);
+			batch := cdp._claim_profiles(horizon, least(1000, max_runs - done));
 			before := done;
 			WHILE done < max_runs LOOP
 				SELECT array_agg(w.profile_id ORDER BY w.profile_id), array_agg(w.at ORDER BY w.profile_id)

@@ -10,14 +10,11 @@ CREATE FUNCTION cdp._address(of_profile bigint, of_channel text) RETURNS text
 LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	space	text := (SELECT c.namespace FROM cdp.channel_effective c WHERE c.name = of_channel);
-	members	bigint[];
 BEGIN
-	IF space IS NULL THEN
-		RETURN NULL;
-	END IF;
-	members := ARRAY(SELECT p.profile_id FROM cdp.profile p WHERE p.canonical_id = of_profile);
-	RETURN (SELECT cdp.value(l.identifier) FROM cdp.identifier_link l
-			WHERE l.profile_id = ANY (members) AND cdp.namespace(l.identifier) = space
+	RETURN (SELECT cdp.value(l.identifier)
+			FROM cdp.profile p
+			CROSS JOIN LATERAL (SELECT l.identifier, l.at FROM cdp.identifier_link l WHERE l.profile_id = p.profile_id OFFSET 0) l
+			WHERE p.canonical_id = of_profile AND cdp.namespace(l.identifier) = space
 			ORDER BY l.at DESC, l.identifier LIMIT 1);
 END
 $$;
@@ -95,47 +92,52 @@ DECLARE
 	batch		bigint[];
 	held		bigint[];
 	stay		bigint[];
+	until		timestamptz[];
 BEGIN
 	FOR batch IN
 		SELECT array_agg(x.run_id) FROM (SELECT s.run_id, row_number() OVER (PARTITION BY s.profile_id ORDER BY s.run_id) AS turn FROM cdp._runs(runs) s) x
 		GROUP BY x.turn ORDER BY x.turn
 	LOOP
+		-- The runs come as values: a join with their table would be planned for
+		-- as many rows as the planner believes any set has.
 		WITH choice AS MATERIALIZED (
-			SELECT s.*, c.recipient, c.channel, c.address, c.due_at AS goes_at, c.reason, c.free_at
+			SELECT s AS run, c.recipient, c.channel, c.address, c.due_at AS goes_at, c.reason, c.free_at,
+				   CASE WHEN c.channel IS NULL AND c.free_at IS NOT NULL THEN if_capped END AS capped
 			FROM cdp._runs(batch) s CROSS JOIN LATERAL cdp._choose_channel(spec, send, s.profile_id, s.due_at) c
 		), message AS (
 			INSERT INTO cdp.outbox (idempotency_key, profile_id, recipient_id, address, channel, purpose, declared, template, params,
 									campaign, journey, version, run_id, step, variant, priority, due_at, expires_at)
-			SELECT cdp._idempotency_key(s), s.profile_id, c.recipient, c.address, c.channel, coalesce(spec ->> 'purpose', 'marketing'),
-				   cdp._declared(spec, s.profile_id, c.recipient), send ->> 'template', cdp._render_params(send -> 'params', s), spec ->> 'campaign', s.journey, s.version, s.run_id, s.step,
-				   nullif(s.variant, ''), coalesce((spec ->> 'priority')::int, 50), c.goes_at, c.due_at + expires
-			FROM choice c JOIN cdp.journey_state s USING (run_id)
-			WHERE c.channel IS NOT NULL ORDER BY s.profile_id
+			SELECT cdp._idempotency_key(c.run), (c.run).profile_id, c.recipient, c.address, c.channel, coalesce(spec ->> 'purpose', 'marketing'),
+				   cdp._declared(spec, (c.run).profile_id, c.recipient), send ->> 'template', cdp._render_params(send -> 'params', c.run), spec ->> 'campaign',
+				   (c.run).journey, (c.run).version, (c.run).run_id, (c.run).step,
+				   nullif((c.run).variant, ''), coalesce((spec ->> 'priority')::int, 50), c.goes_at, (c.run).due_at + expires
+			FROM choice c
+			WHERE c.channel IS NOT NULL ORDER BY (c.run).profile_id
 		), event AS (
 			SELECT cdp._record_events(array_agg(
-				ROW(nextval('cdp.event_id_seq'), s.due_at, s.due_at, s.profile_id, NULL, '{}', 'message_sent',
-					jsonb_strip_nulls(jsonb_build_object('journey', s.journey, 'campaign', spec ->> 'campaign', 'channel', c.channel,
-						'template', send ->> 'template', 'step', s.step, 'run_id', s.run_id, 'variant', nullif(s.variant, ''))),
-					'{}', 'journey', 'message:' || cdp._idempotency_key(s), false)::cdp.event ORDER BY s.profile_id))
-			FROM choice c JOIN cdp.journey_state s USING (run_id)
-			WHERE c.channel IS NOT NULL HAVING count(*) > 0
-		), waiting AS (
-			UPDATE cdp.journey_state s SET due_at = c.free_at
+				ROW(nextval('cdp.event_id_seq'), (c.run).due_at, (c.run).due_at, (c.run).profile_id, NULL, '{}', 'message_sent',
+					jsonb_strip_nulls(jsonb_build_object('journey', (c.run).journey, 'campaign', spec ->> 'campaign', 'channel', c.channel,
+						'template', send ->> 'template', 'step', (c.run).step, 'run_id', (c.run).run_id, 'variant', nullif((c.run).variant, ''))),
+					'{}', 'journey', 'message:' || cdp._idempotency_key(c.run), false)::cdp.event ORDER BY (c.run).profile_id))
 			FROM choice c
-			WHERE s.run_id = c.run_id AND c.channel IS NULL AND c.free_at < 'infinity' AND if_capped = 'wait'
-			RETURNING s.run_id
+			WHERE c.channel IS NOT NULL HAVING count(*) > 0
 		), logged AS (
 			INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
-			SELECT c.due_at, c.profile_id, c.journey, c.version, c.run_id, c.step,
-				   CASE WHEN c.channel IS NOT NULL THEN 'sent' WHEN w.run_id IS NOT NULL THEN 'waiting' ELSE 'refused' END,
+			SELECT (c.run).due_at, (c.run).profile_id, (c.run).journey, (c.run).version, (c.run).run_id, (c.run).step,
+				   CASE WHEN c.channel IS NOT NULL THEN 'sent' WHEN c.capped = 'wait' AND c.free_at < 'infinity' THEN 'waiting' ELSE 'refused' END,
 				   coalesce(c.channel, c.reason)
-			FROM choice c LEFT JOIN waiting w USING (run_id), (SELECT count(*) FROM event) e
-			ORDER BY c.profile_id
+			FROM choice c, (SELECT count(*) FROM event) e
+			ORDER BY (c.run).profile_id
 		)
-		SELECT array_agg(c.run_id) FILTER (WHERE w.run_id IS NOT NULL),
-			   array_agg(c.run_id) FILTER (WHERE c.channel IS NULL AND c.free_at IS NOT NULL AND if_capped = 'exit')
-		INTO stay, held
-		FROM choice c LEFT JOIN waiting w USING (run_id);
+		SELECT array_agg((c.run).run_id) FILTER (WHERE c.capped = 'wait' AND c.free_at < 'infinity'),
+			   array_agg(c.free_at) FILTER (WHERE c.capped = 'wait' AND c.free_at < 'infinity'),
+			   array_agg((c.run).run_id) FILTER (WHERE c.capped = 'exit')
+		INTO stay, until, held
+		FROM choice c;
+		IF stay IS NOT NULL THEN
+			UPDATE cdp.journey_state s SET due_at = w.free_at
+			FROM unnest(stay, until) AS w(run_id, free_at) WHERE s.run_id = w.run_id;
+		END IF;
 		IF held IS NOT NULL THEN
 			PERFORM cdp._end_runs(array_agg(s.run_id), array_agg(s.due_at), 'capped', NULL) FROM cdp.journey_state s WHERE s.run_id = ANY (held);
 		END IF;

@@ -67,7 +67,7 @@ BEGIN
 		WHEN 'journeys' THEN
 			done := advance_journeys(now, max_rows);
 			lag := now - least((SELECT min(t.at) FROM journey_trigger t WHERE t.at <= now),
-							   (SELECT min(s.due_at) FROM journey_state s WHERE s.status = 'active' AND s.due_at <= now));
+							   (SELECT r FROM _next_due_run() r WHERE r <= now));
 		WHEN 'messages' THEN
 			SELECT t.done, t.lag INTO done, lag FROM _release_messages(now, max_rows) t;
 		WHEN 'partitions' THEN
@@ -287,8 +287,9 @@ BEGIN
 	UNION ALL SELECT 'segments behind', count(*)::text FROM segment WHERE computed_at IS NULL OR computed_at + coalesce(refresh_every, '0') < now
 	UNION ALL SELECT 'segments behind, oldest', coalesce(greatest(max(now - computed_at - coalesce(refresh_every, '0')), '0'), '0')::text FROM segment
 	UNION ALL SELECT 'journey triggers', count(*)::text FROM journey_trigger WHERE at <= now
-	UNION ALL SELECT 'journey runs due', count(*)::text FROM journey_state WHERE status = 'active' AND due_at <= now
-	UNION ALL SELECT 'journey runs due, oldest', coalesce(now - min(due_at), '0')::text FROM journey_state WHERE status = 'active' AND due_at <= now
+	UNION ALL SELECT 'journey runs due', count(*)::text FROM journey_state s JOIN journey j ON j.name = s.journey AND j.status = 'active'
+		WHERE s.status = 'active' AND s.due_at <= now
+	UNION ALL SELECT 'journey runs due, oldest', greatest(coalesce(now - _next_due_run(), '0'), '0')::text
 	UNION ALL SELECT 'journey runs failed', count(*)::text FROM journey_state WHERE status = 'failed'
 	UNION ALL SELECT 'messages to claim', count(*)::text FROM outbox WHERE status = 'pending' AND due_at <= now
 	UNION ALL SELECT 'messages to claim, oldest', coalesce(now - min(due_at), '0')::text FROM outbox WHERE status = 'pending' AND due_at <= now

@@ -24,12 +24,12 @@ COMMENT ON FUNCTION cdp._worker_pid() IS 'process id of the worker of this datab
 -- Looks at the head of each queue, by an index.  What has no queue (segments to
 -- refresh, partitions to make) is the business of the run that comes anyway.
 CREATE FUNCTION cdp._is_due(now timestamptz) RETURNS boolean
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, cdp, pg_temp SET jit = off SET enable_seqscan = off AS $$
 BEGIN
 	RETURN coalesce((SELECT min(t.event_id) FROM event_tail t) IS NOT NULL
 		OR (SELECT min(t.at) FROM profile_queue t) <= now
 		OR (SELECT min(t.at) FROM journey_trigger t) <= now
-		OR (SELECT min(t.due_at) FROM journey_state t WHERE t.status = 'active') <= now
+		OR _next_due_run() <= now
 		OR (SELECT min(t.due_at) FROM lifecycle_state t) <= now
 		OR (SELECT min(t.expires_at) FROM tag_expiry t) <= now
 		OR (SELECT min(t.profile_id) FROM tag_pending t) IS NOT NULL

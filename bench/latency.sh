@@ -1,0 +1,66 @@
+#!/bin/sh
+#
+# latency.sh - how long an event takes to become a message in a sender's hands.
+#
+# Makes a throw-away server with fsync on, PROFILES people, JOURNEYS active
+# journeys and the background worker.  CLIENTS sessions track RATE events a
+# second for SECONDS_LONG seconds; one in EVERY starts a journey that sends at once.
+# CLAIMERS sessions claim and acknowledge meanwhile.  The latency of a message
+# is the time from its event (the clock just before `track` was called) to the
+# moment its claimer has it.  Everything must have arrived, once.
+# Prints Markdown.
+#
+#	RATE=2000 SECONDS_LONG=30 EVERY="1 10" sh bench/latency.sh
+set -eu
+
+: "${PROFILES:=200000}" "${JOURNEYS:=20}" "${RATE:=2000}" "${CLIENTS:=4}" "${CLAIMERS:=2}" "${EVERY:=1 10}" "${NAPTIME:=500ms}"
+SECONDS_LONG=${SECONDS_LONG:-30}
+top=$(cd "$(dirname "$0")/.." && pwd)
+# shellcheck source=bench/server
+. "$top/bench/server"
+bench_start 0
+printf "fsync = on\nmarketing_cdp.worker_naptime = '%s'\n" "$NAPTIME" >>"$dir/data/postgresql.conf"
+psql -c 'SELECT pg_reload_conf()' >/dev/null
+psql -c 'CREATE EXTENSION marketing_cdp' -c "ALTER DATABASE bench SET search_path = public, cdp"
+say "making $PROFILES people, $JOURNEYS journeys"
+psql >/dev/null <<SQL
+SELECT import_identities('SELECT ''user_id:u'' || n, ''email:u'' || n || ''@example.com'' FROM generate_series(1, $PROFILES) n');
+SELECT create_journey('j' || n, jsonb_build_object('entry', jsonb_build_object('on', 'cart' || n, 'reentry', 'always'), 'purpose', 'transactional', 'start', 's',
+	'steps', '{"s": {"send": {"channel": "email", "template": "t"}, "next": "end"}}'::jsonb)), activate_journey('j' || n) FROM generate_series(1, $JOURNEYS) n;
+CALL run();
+VACUUM ANALYZE;
+CREATE UNLOGGED TABLE got (run_id bigint, seconds float8);
+SELECT start_worker();
+SQL
+cat >"$dir/track.sql" <<SQL
+\\set p random(1, $PROFILES)
+\\set e random(1, :every)
+\\set j random(1, $JOURNEYS)
+SELECT cdp.track(ARRAY['user_id:u' || :p]::cdp.identifier[], CASE :e WHEN 1 THEN 'cart' ELSE 'view' END || :j, '{"value": 1}', clock_timestamp());
+SQL
+cat >"$dir/claim.sql" <<'SQL'
+WITH c AS MATERIALIZED (SELECT * FROM cdp.claim_messages('email', 200)), a AS MATERIALIZED (SELECT c.id, c.run_id, clock_timestamp() AS claimed, cdp.ack_message(c.id, 'sent') FROM c)
+INSERT INTO got SELECT a.run_id, extract(epoch FROM a.claimed - s.entered_at) FROM a JOIN cdp.journey_state s ON s.run_id = a.run_id;
+\sleep 20 ms
+SQL
+
+echo "# From an event to a message, $(date +%F)"
+echo
+echo "$(psql -c 'SELECT version()' | cut -d, -f1), $(nproc) processors, fsync on; $PROFILES people, $JOURNEYS active journeys, the worker on (naps up to $NAPTIME),"
+echo "$CLIENTS sessions track, $CLAIMERS claim and acknowledge, all on the same machine."
+echo
+echo '| events/s asked | done | messages/s | p50 | p90 | p99 | max | waited for at the end | load |'
+echo '|---:|---:|---:|---:|---:|---:|---:|---:|---:|'
+for every in $EVERY; do
+	psql -c 'TRUNCATE got' -c 'CHECKPOINT'
+	"$bindir/pgbench" -n -h "$dir/socket" -U cdp -c "$CLAIMERS" -j 1 -T $((SECONDS_LONG + 5)) -f "$dir/claim.sql" bench >"$dir/claim.log" 2>&1 &
+	sent=$(psql -c "SELECT count(*) FROM cdp.outbox")
+	tps=$("$bindir/pgbench" -n -h "$dir/socket" -U cdp -c "$CLIENTS" -j 2 -R "$RATE" -T "$SECONDS_LONG" -D every="$every" -f "$dir/track.sql" bench | sed -n 's/^tps = \([0-9]*\).*/\1/p')
+	wait
+	left=$(psql -c "SELECT count(*) FROM cdp.event e WHERE e.event LIKE 'cart%'" -c "SELECT count(*) FROM cdp.outbox")
+	psql -c "SELECT format('| %s | %s | %s | %s ms | %s ms | %s ms | %s ms | $(echo $left | tr '\n' ' ') | $(cut -d' ' -f1 /proc/loadavg) |', $RATE, $tps, count(*) / $SECONDS_LONG,
+		round((1000 * percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds))::numeric), round((1000 * percentile_cont(0.9) WITHIN GROUP (ORDER BY seconds))::numeric),
+		round((1000 * percentile_cont(0.99) WITHIN GROUP (ORDER BY seconds))::numeric), round(1000 * max(seconds)::numeric)) FROM got"
+	[ "$(psql -c 'SELECT count(*) = count(DISTINCT run_id) FROM got')" = t ] || { say 'a message was claimed twice'; exit 1; }
+done
+psql -c "SELECT * FROM cdp.status() WHERE item LIKE '%failing' AND value = 'yes' OR item LIKE '%error'" >&2
