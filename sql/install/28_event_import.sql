@@ -13,12 +13,32 @@ BEGIN
 	IF query IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'query must not be null';
 	END IF;
+	query := format(E'SELECT pg_catalog.to_jsonb(q) FROM (%s\n) AS q', regexp_replace(query, ';\s*$', ''));
 	PERFORM set_config('search_path', path, true);		-- till the end of this function
-	OPEN row_cursor FOR EXECUTE format(E'SELECT pg_catalog.to_jsonb(q) FROM (%s\n) AS q', regexp_replace(query, ';\s*$', ''));
+	OPEN row_cursor FOR EXECUTE query;
 	RETURN row_cursor;
 END
 $$;
 COMMENT ON FUNCTION cdp._open_query(text, text) IS 'a cursor over the rows of a query, each as a JSON object; names in it mean what they mean under this search_path';
+
+-- The query runs as rows are fetched, and what it calls looks its names up on
+-- the caller's path too.  So nothing here depends on the path.
+CREATE FUNCTION cdp._fetch_rows(row_cursor refcursor, path text, max_rows int) RETURNS jsonb[]
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	fields pg_catalog.jsonb;
+	rows pg_catalog.jsonb[] := '{}';
+BEGIN
+	PERFORM set_config('search_path', path, true);
+	WHILE pg_catalog.cardinality(rows) OPERATOR(pg_catalog.<) max_rows LOOP
+		FETCH row_cursor INTO fields;
+		EXIT WHEN NOT FOUND;
+		rows := pg_catalog.array_append(rows, fields);
+	END LOOP;
+	RETURN rows;
+END
+$$;
+COMMENT ON FUNCTION cdp._fetch_rows(refcursor, text, int) IS 'the next rows of _open_query; {} at the end';
 
 CREATE FUNCTION cdp._row_identifiers(fields jsonb, namespaces text[]) RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -54,41 +74,33 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_
 DECLARE
 	row_cursor	refcursor := cdp._open_query(query, path);
 	namespaces	text[] := ARRAY(SELECT r.namespace FROM cdp.namespace_rule_effective r ORDER BY r.priority DESC, r.namespace);
-	fields		jsonb;
+	rows		jsonb[];
 	missing		text;
-	messages	jsonb[] := '{}';
 	taken		bigint;
 BEGIN
 	IF backfill IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'backfill must not be null';
 	END IF;
 	PERFORM cdp._check_event_time(received_at);
-	-- what the query calls looks for its names there, too; ours are qualified
-	PERFORM set_config('search_path', path, true);
 	accepted := 0; rejected := 0;
 	LOOP
-		FETCH row_cursor INTO fields;
-		IF FOUND THEN
-			IF missing IS NULL THEN
-				-- a mistake in the query, not in a row
-				SELECT min(c) INTO missing FROM unnest('{at,event}'::text[]) c WHERE NOT fields ? c;
-				IF missing IS NOT NULL THEN
-					RAISE EXCEPTION USING ERRCODE = 'undefined_column', MESSAGE = format('the query has no column "%s"', missing);
-				ELSIF NOT fields ?| (namespaces || '{identifier,identifiers}'::text[]) THEN
-					RAISE EXCEPTION USING ERRCODE = 'undefined_column', MESSAGE = 'the query has no column that names somebody',
-						HINT = 'Call it identifier, identifiers or like a namespace, for example email.';
-				END IF;
-				missing := '';
+		rows := cdp._fetch_rows(row_cursor, path, 1000);
+		EXIT WHEN rows = '{}';
+		IF missing IS NULL THEN
+			-- a mistake in the query, not in a row
+			SELECT min(c) INTO missing FROM unnest('{at,event}'::text[]) c WHERE NOT rows[1] ? c;
+			IF missing IS NOT NULL THEN
+				RAISE EXCEPTION USING ERRCODE = 'undefined_column', MESSAGE = format('the query has no column "%s"', missing);
+			ELSIF NOT rows[1] ?| (namespaces || '{identifier,identifiers}'::text[]) THEN
+				RAISE EXCEPTION USING ERRCODE = 'undefined_column', MESSAGE = 'the query has no column that names somebody',
+					HINT = 'Call it identifier, identifiers or like a namespace, for example email.';
 			END IF;
-			messages := messages || cdp._row_message(fields, source, namespaces);
+			missing := '';
 		END IF;
-		IF cardinality(messages) = 1000 OR (fields IS NULL AND messages <> '{}') THEN
-			taken := cdp._ingest(messages, array_fill(received_at, ARRAY[cardinality(messages)]), backfill, true);
-			accepted := accepted + taken;
-			rejected := rejected + cardinality(messages) - taken;
-			messages := '{}';
-		END IF;
-		EXIT WHEN fields IS NULL;
+		taken := cdp._ingest(ARRAY(SELECT cdp._row_message(r.fields, source, namespaces) FROM unnest(rows) WITH ORDINALITY r (fields, n) ORDER BY r.n),
+							 array_fill(received_at, ARRAY[cardinality(rows)]), backfill, true);
+		accepted := accepted + taken;
+		rejected := rejected + cardinality(rows) - taken;
 	END LOOP;
 	CLOSE row_cursor;
 END

@@ -65,27 +65,18 @@ CREATE FUNCTION cdp._tag_from(query text, tag text, expires_at timestamptz, at t
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	row_cursor refcursor;
-	fields jsonb;
-	ids bigint[] := '{}';
+	rows jsonb[];
 	audience cdp.bitmap := '{}';
 BEGIN
 	PERFORM cdp._check_tag(tag);
 	row_cursor := cdp._open_query(query, path);
 	LOOP
-		FETCH row_cursor INTO fields;
-		IF FOUND THEN
-			IF NOT fields ? 'profile_id' THEN
-				RAISE EXCEPTION USING ERRCODE = 'undefined_column', MESSAGE = 'the query has no column profile_id';
-			END IF;
-			IF fields ->> 'profile_id' IS NOT NULL THEN
-				ids := ids || (fields ->> 'profile_id')::bigint;
-			END IF;
+		rows := cdp._fetch_rows(row_cursor, path, 10000);
+		EXIT WHEN rows = '{}';
+		IF NOT rows[1] ? 'profile_id' THEN
+			RAISE EXCEPTION USING ERRCODE = 'undefined_column', MESSAGE = 'the query has no column profile_id';
 		END IF;
-		IF cardinality(ids) = 10000 OR (fields IS NULL AND ids <> '{}') THEN
-			audience := cdp.rb_or(audience, cdp.rb_build(ids));
-			ids := '{}';
-		END IF;
-		EXIT WHEN fields IS NULL;
+		audience := cdp.rb_or(audience, cdp.rb_build(ARRAY(SELECT (fields ->> 'profile_id')::bigint FROM unnest(rows) fields WHERE fields ->> 'profile_id' IS NOT NULL)));
 	END LOOP;
 	CLOSE row_cursor;
 	PERFORM cdp.tag(audience, tag, expires_at, at);

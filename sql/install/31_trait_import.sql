@@ -53,8 +53,7 @@ CREATE FUNCTION cdp._set_traits_from(query text, source text, at timestamptz, pa
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	row_cursor	refcursor := cdp._open_query(query, path);
-	fields		jsonb;
-	rows		jsonb[] := '{}';
+	rows		jsonb[];
 	done		bigint := 0;
 BEGIN
 	IF at IS NULL THEN
@@ -62,21 +61,14 @@ BEGIN
 	ELSIF NOT isfinite(at) THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at must be finite';
 	END IF;
-	PERFORM set_config('search_path', path, true);		-- for what the query calls
 	LOOP
-		FETCH row_cursor INTO fields;
-		IF FOUND THEN
-			IF NOT fields ?| '{profile_id,identifier,identifiers}' THEN
-				RAISE EXCEPTION USING ERRCODE = 'undefined_column', MESSAGE = 'the query has no column that names somebody',
-					HINT = 'Call it profile_id, identifier or identifiers.';
-			END IF;
-			rows := rows || fields;
+		rows := cdp._fetch_rows(row_cursor, path, 1000);
+		EXIT WHEN rows = '{}';
+		IF NOT rows[1] ?| '{profile_id,identifier,identifiers}' THEN
+			RAISE EXCEPTION USING ERRCODE = 'undefined_column', MESSAGE = 'the query has no column that names somebody',
+				HINT = 'Call it profile_id, identifier or identifiers.';
 		END IF;
-		IF cardinality(rows) = 1000 OR (fields IS NULL AND rows <> '{}') THEN
-			done := done + cdp._trait_rows(rows, source, at);
-			rows := '{}';
-		END IF;
-		EXIT WHEN fields IS NULL;
+		done := done + cdp._trait_rows(rows, source, at);
 	END LOOP;
 	CLOSE row_cursor;
 	RETURN done;

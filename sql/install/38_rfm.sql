@@ -143,11 +143,11 @@ BEGIN
 	-- (Setting it is not possible in a parallel query: hence PARALLEL UNSAFE.  The
 	-- query inside is one of its own, and may run in parallel.)
 	PERFORM set_config('search_path', path, true);
-	EXECUTE pg_catalog.format('SELECT pg_catalog.pg_typeof(q.b) FROM (SELECT) AS one LEFT JOIN (SELECT * FROM (%s) AS i LIMIT 0) AS q (a, b) ON true', query)
+	EXECUTE pg_catalog.format(E'SELECT pg_catalog.pg_typeof(q.b) FROM (SELECT) AS one LEFT JOIN (SELECT * FROM (%s\n) AS i LIMIT 0) AS q (a, b) ON true', query)
 	INTO second;
 	source := CASE WHEN second OPERATOR(pg_catalog.=) 'cdp.timeline'::pg_catalog.regtype
-		THEN pg_catalog.format('SELECT i.a::pg_catalog.text, i.b FROM (%s) AS i (a, b)', query)
-		ELSE pg_catalog.format('SELECT i.a::pg_catalog.text, cdp.timeline_agg(i.b::pg_catalog.timestamptz, $2, i.c::pg_catalog.float8) FROM (%s) AS i (a, b, c) GROUP BY 1', query) END;
+		THEN pg_catalog.format(E'SELECT i.a::pg_catalog.text, i.b FROM (%s\n) AS i (a, b)', query)
+		ELSE pg_catalog.format(E'SELECT i.a::pg_catalog.text, cdp.timeline_agg(i.b::pg_catalog.timestamptz, $2, i.c::pg_catalog.float8) FROM (%s\n) AS i (a, b, c) GROUP BY 1', query) END;
 	RETURN QUERY EXECUTE pg_catalog.format('SELECT x.id, x.last_at, x.recency, x.frequency, x.monetary, x.r, x.f, x.m, x.code, x.segment FROM (%s) x', cdp._rfm_query(source))
 	USING at, event, within, labels, recency_edges, frequency_edges, monetary_edges;
 END

@@ -29,7 +29,7 @@ static SourceQuery in_label_set = {
 
 /* microseconds; a label's prior, else the event's */
 #define PRIOR_GAP \
-	" (1000000 * extract(epoch FROM cdp._shrink_gap(0, NULL, p.gap, 1)))::bigint"
+	" (1000000::numeric OPERATOR(pg_catalog.*) extract(epoch FROM cdp._shrink_gap(0, NULL, p.gap, 1)))::bigint"
 static SourceQuery prior = {
 	"SELECT" PRIOR_GAP ", p.weight FROM cdp.repurchase_prior p"
 	" WHERE p.event = $1 AND p.label IN ($2, '') ORDER BY p.label = '' LIMIT 1",
