@@ -4,14 +4,15 @@ CREATE EXTENSION marketing_cdp;
 SET search_path = public, cdp;
 SET timezone = 'UTC';
 
--- After any sequence of identify, merge, split and unmerge, with and without
--- rules, the profiles are the connected components of the evidence that
+-- After any sequence of identify, merge, split, unmerge and erase, with and
+-- without rules, the profiles are the connected components of the evidence that
 -- stands, none of it leads from one profile to another, and no rule is broken.
+-- Who was erased is not back.
 CREATE FUNCTION rnd(seed text, below int) RETURNS int LANGUAGE sql IMMUTABLE
 	RETURN ((hashtextextended(seed, 0) % below + below) % below)::int;
 CREATE FUNCTION one_of(seed text) RETURNS identifier LANGUAGE sql SET search_path = public, cdp, pg_temp AS $$
 	SELECT l.identifier FROM identifier_link l ORDER BY md5(seed || l.identifier::text) LIMIT 1 $$;
-CREATE FUNCTION play(seed text, OUT many boolean, OUT merges int, OUT splits int, OUT unmerges int, OUT wrong_pairs bigint, OUT outside bigint, OUT broken bigint)
+CREATE FUNCTION play(seed text, OUT many boolean, OUT merges int, OUT splits int, OUT unmerges int, OUT erased int, OUT wrong_pairs bigint, OUT outside bigint, OUT broken bigint, OUT back bigint)
 LANGUAGE plpgsql SET search_path = public, cdp, pg_temp SET client_min_messages = error AS $$
 DECLARE
 	what	int;
@@ -19,8 +20,9 @@ DECLARE
 	ids		identifier[];
 	mid		bigint;
 BEGIN
-	TRUNCATE profile, profile_queue, identifier_link, identity_edge, profile_merge, never_merge, relation, tag_pending, tag_chunk, identity_refusal, identifier_split, quarantined_identifier;
-	merges := 0; splits := 0; unmerges := 0;
+	TRUNCATE profile, profile_queue, identifier_link, identity_edge, profile_merge, never_merge, relation, tag_pending, tag_chunk, identity_refusal, identifier_split, quarantined_identifier,
+		erasure, erasure_pending, erased_profile, tombstone;
+	merges := 0; splits := 0; unmerges := 0; erased := 0;
 	FOR n IN 1 .. 120 LOOP
 		what := rnd(format('%s what %s', seed, n), 12);
 		now := '2026-01-01'::timestamptz + rnd(format('%s at %s', seed, n), 150) * interval '1 hour';
@@ -35,6 +37,9 @@ BEGIN
 				SELECT merge_id INTO mid FROM profile_merge WHERE undone_at IS NULL ORDER BY md5(seed || n || merge_id) LIMIT 1;
 				PERFORM unmerge(mid, rnd(seed || n, 2) = 0, at => now);
 				unmerges := unmerges + 1;
+			ELSIF rnd(format('%s erase %s', seed, n), 3) = 0 THEN
+				PERFORM erase_profile(resolve(one_of(seed || n)), CASE rnd(format('%s mode %s', seed, n), 2) WHEN 0 THEN 'erase' ELSE 'anonymise' END, at => now);
+				erased := erased + 1;
 			ELSE
 				ids := ARRAY(SELECT l.identifier FROM identifier_link l WHERE resolve(l.identifier) = resolve(one_of(seed || n))
 							 ORDER BY md5(n || l.identifier::text) LIMIT 1 + rnd(format('%s split %s', seed, n), 2));
@@ -42,7 +47,7 @@ BEGIN
 				splits := splits + 1;
 			END IF;
 		EXCEPTION
-			-- a rule against a merge; nothing to merge or to undo yet; a split that would leave nothing behind
+			-- a rule against a merge; somebody who was erased; nothing to merge or to undo yet; a split that would leave nothing behind
 			WHEN object_not_in_prerequisite_state OR null_value_not_allowed OR invalid_parameter_value THEN
 				NULL;
 		END;
@@ -52,12 +57,13 @@ BEGIN
 			SELECT a::text, b::text FROM cdp.identity_edge WHERE inactive_at IS NULL
 			UNION ALL SELECT cdp._node_of_leaf(leaf_a), cdp._node_of_leaf(leaf_b) FROM cdp.profile_merge WHERE cause = 'manual' AND undone_at IS NULL
 			UNION ALL SELECT identifier::text, identifier::text FROM cdp.identifier_link $q$);
-	SELECT count(*) > 1000, count(*) FILTER (WHERE (c.component = d.component) <> (resolve(x.identifier) = resolve(y.identifier))) INTO many, wrong_pairs
+	SELECT count(*) > 500, count(*) FILTER (WHERE (c.component = d.component) <> (resolve(x.identifier) = resolve(y.identifier))) INTO many, wrong_pairs
 	FROM identifier_link x JOIN truth c ON c.node = x.identifier::text, identifier_link y JOIN truth d ON d.node = y.identifier::text
 	WHERE x.identifier < y.identifier;
 	DROP TABLE truth;
 	SELECT count(*) INTO outside FROM identity_edge WHERE inactive_at IS NULL AND resolve(a) <> resolve(b);
 	SELECT count(*) INTO broken FROM simulate_rules();
+	SELECT count(*) INTO back FROM identifier_link l WHERE _is_tombstone(l.identifier);
 END
 $$;
 SELECT n AS seed, p.* FROM generate_series(1, 3) n, play('seed ' || n) p;

@@ -1,5 +1,5 @@
--- Random calls, merges, splits and undone merges against a replay of the same
--- calls without the merges that were undone; everything is compared.
+-- Random calls, merges, splits, undone merges and erasures against a replay of the
+-- same calls without the merges that were undone; everything is compared.
 -- Bigger: psql -v scenarios=2000 -v steps=60 -f merge_random.sql
 \if :{?scenarios}
 \else
@@ -60,6 +60,7 @@ BEGIN
 			IF without IS NULL THEN
 				PERFORM unmerge(p, (c -> 'keep')::boolean, NULL, at);
 			END IF;
+		WHEN 'erase' THEN PERFORM erase_profile(p, at => at);
 		WHEN 'split' THEN PERFORM split(ARRAY(SELECT jsonb_array_elements_text(c -> 'ids'))::identifier[], 'test', at);
 		WHEN 'tag' THEN PERFORM tag(p, c ->> 'tag', (c ->> 'until')::timestamptz, at);
 		WHEN 'untag' THEN PERFORM untag(p, c ->> 'tag', at);
@@ -126,13 +127,13 @@ CREATE FUNCTION pg_temp.wrong_components() RETURNS bigint LANGUAGE sql SET searc
 		  GROUP BY 1) g
 $$;
 
-CREATE FUNCTION pg_temp.scenario(scenario int, steps int, OUT calls jsonb, OUT merges int, OUT undone int, OUT difference text[])
+CREATE FUNCTION pg_temp.scenario(scenario int, steps int, OUT calls jsonb, OUT merges int, OUT undone int, OUT erased int, OUT difference text[])
 LANGUAGE plpgsql SET search_path = public, cdp, pg_temp AS $$
 DECLARE
 	here text[];
 	there text[];
 	wrong bigint := 0;
-	without bigint[];
+	without bigint[] := '{}';
 	c jsonb;
 	now timestamptz := '2026-01-01Z';
 	before bigint;
@@ -166,6 +167,7 @@ BEGIN
 				WHEN pg_temp.r(scenario, step, 'op', 100) < 28 THEN '{"op": "merge"}'
 				WHEN pg_temp.r(scenario, step, 'op', 100) < 36 THEN '{"op": "unmerge"}'
 				WHEN pg_temp.r(scenario, step, 'op', 100) < 38 THEN '{"op": "split"}'
+				WHEN pg_temp.r(scenario, step, 'op', 100) < 41 THEN '{"op": "erase"}'
 				WHEN pg_temp.r(scenario, step, 'op', 100) < 52 THEN '{"op": "tag"}'
 				WHEN pg_temp.r(scenario, step, 'op', 100) < 58 THEN '{"op": "untag"}'
 				WHEN pg_temp.r(scenario, step, 'op', 100) < 64 THEN '{"op": "tag all"}'
@@ -184,6 +186,7 @@ BEGIN
 			ELSIF c ->> 'op' = 'unmerge' THEN
 				SELECT x.merge_id INTO m FROM profile_merge x WHERE x.undone_at IS NULL ORDER BY pg_temp.r(scenario, step, 'm' || x.merge_id, 1000000) LIMIT 1;
 				CONTINUE WHEN m IS NULL;
+				without := without || m;		-- an erasure may take the record away
 				c := c || jsonb_build_object('p', m, 'keep', pg_temp.r(scenario, step, 'keep', 2) = 0, 'at', now);
 			ELSIF c ->> 'op' = 'split' THEN
 				-- some of the identifiers of one leaf, never all
@@ -225,9 +228,10 @@ BEGIN
 		wrong := wrong + pg_temp.wrong_components();
 		PERFORM tick(now + interval '1 day');
 		here := pg_temp.world();
-		without := ARRAY(SELECT x.merge_id FROM profile_merge x WHERE x.undone_at IS NOT NULL);
+		without := ARRAY(SELECT x.merge_id FROM profile_merge x WHERE x.undone_at IS NOT NULL UNION SELECT unnest(without));
 		merges := (SELECT count(*) FROM profile_merge);
 		undone := cardinality(without);
+		erased := (SELECT count(*) FROM erased_profile);
 		RAISE EXCEPTION USING ERRCODE = 'P0X01';
 	EXCEPTION WHEN SQLSTATE 'P0X01' THEN
 	END;
@@ -256,4 +260,4 @@ CREATE TEMP TABLE result AS
 SELECT s, r.* FROM generate_series(current_setting('merge_random.first')::int, current_setting('merge_random.first')::int + current_setting('merge_random.scenarios')::int - 1) s,
 	pg_temp.scenario(s, current_setting('merge_random.steps')::int) r;
 SELECT s, jsonb_array_length(calls) AS calls, merges, undone, difference[:20] FROM result WHERE difference <> '{}' ORDER BY s LIMIT 3;
-SELECT sum(merges) > 2 * count(*) AS many_merges, sum(undone) > count(*) AS many_undone, count(*) FILTER (WHERE difference <> '{}') AS different FROM result;
+SELECT sum(merges) > 2 * count(*) AS many_merges, sum(undone) > count(*) AS many_undone, sum(erased) >= count(*) AS many_erased, count(*) FILTER (WHERE difference <> '{}') AS different FROM result;
