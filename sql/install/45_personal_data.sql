@@ -71,6 +71,8 @@ BEGIN ATOMIC
 		('erased_step', 'none', false, 'numbers'),
 		('erasure', 'none', false, 'receipts'),
 		('erasure_pending', 'none', false, 'receipts'),
+		('event_retention', 'none', false, 'settings'),
+		('event_retention_state', 'none', false, 'how far a partition is'),
 		('event_role', 'none', false, 'settings'),
 		('frequency_cap', 'none', false, 'settings'),
 		('journey', 'none', false, 'definitions'),

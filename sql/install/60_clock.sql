@@ -30,7 +30,7 @@ COMMENT ON COLUMN cdp.task_state.last_error_at IS 'the "now" of the run that fai
 CREATE FUNCTION cdp._tasks() RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT ARRAY['erasures', 'fold_tags', 'expire_tags', 'fold_traits', 'extend_timelines', 'lifecycle', 'repurchase', 'rfm', 'segments', 'journeys', 'messages', 'partitions', 'tag_sizes'];
+	SELECT ARRAY['erasures', 'fold_tags', 'expire_tags', 'fold_traits', 'extend_timelines', 'lifecycle', 'repurchase', 'rfm', 'segments', 'journeys', 'messages', 'partitions', 'retention', 'tag_sizes'];
 END;
 COMMENT ON FUNCTION cdp._tasks() IS 'the tasks of the clock, in their order';
 
@@ -72,6 +72,8 @@ BEGIN
 			SELECT t.done, t.lag INTO done, lag FROM _release_messages(now, max_rows) t;
 		WHEN 'partitions' THEN
 			SELECT t.done, t.lag INTO done, lag FROM _make_partitions(now) t;
+		WHEN 'retention' THEN
+			SELECT t.done, t.lag INTO done, lag FROM _retire_events(now, max_rows) t;
 		WHEN 'tag_sizes' THEN
 			done := _note_tag_sizes(now);
 	END CASE;

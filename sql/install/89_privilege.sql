@@ -36,7 +36,7 @@ BEGIN ATOMIC
 		WHEN 'rejected' THEN '{payload,reason}'
 	END::text[]
 	FROM (VALUES
-		('settings', '{blocked_value,event_role,namespace_rule,trait_rule,never_merge,role_level,task_state,
+		('settings', '{blocked_value,event_retention,event_role,namespace_rule,trait_rule,never_merge,role_level,task_state,
 			blocked_value_effective,channel_effective,event_role_effective,lifecycle_policy_effective,namespace_rule_effective,
 			purpose_effective,repurchase_clock_effective,rfm_model_effective,rfm_segment_effective,segment_status,tag_catalog,profile_timeline}'::text[]),
 		('campaigns', '{channel,control_group,frequency_cap,journey,journey_listener,journey_schedule,journey_version,label_set,lifecycle_policy,
@@ -44,7 +44,7 @@ BEGIN ATOMIC
 		('history', '{consent_log,delivery,erased_message,erased_profile,erased_run,erased_step,erasure,event,event_retraction,event_tail,inbox,lifecycle_change,lifecycle_correction,lifecycle_state,outbox,outbox_front,outbox_lane,outbox_pace,
 			profile,profile_merge,purchase_due,rejected,relation,repurchase_prior,repurchase_run,
 			timeline_part,trait_change,trait_index,trait_pending,trait_value}'),
-		('work', '{erasure_pending,journey_duplicate,journey_log,journey_state,journey_trigger,profile_queue,rfm_run,segment_change,segment_dirty,segment_due,segment_pass,segment_work,
+		('work', '{erasure_pending,event_retention_state,journey_duplicate,journey_log,journey_state,journey_trigger,profile_queue,rfm_run,segment_change,segment_dirty,segment_due,segment_pass,segment_work,
 			tag_chunk,tag_clock,tag_expiry,tag_history,tag_own,tag_pending,tag_size}'),
 		('identity', '{event_message,identifier_link,identifier_split,identity_edge,identity_refusal,quarantined_identifier,tombstone,trait_slice}'),
 		('secret', '{tombstone_salt}')
@@ -85,7 +85,7 @@ BEGIN ATOMIC
 		('{marketer,admin}', '{activate_journey,archive_journey,audience_identifiers,create_journey,define_segment,define_static_segment,drop_segment,
 			pause_journey,refresh_rfm,refresh_segments,simulate_journey,_hashed_identifiers}'),
 		('{admin}', '{advance_journeys,apply_rules,erase_profile,export_profile,export_records,grant_role,lift_quarantine,lift_tombstone,merge,quarantine,rebuild,refresh_repurchase,revoke_role,run,split,start_worker,stop_worker,tick,unmerge,
-			_identifiers_of}')
+			_drop_event_partition,_identifiers_of}')
 	) l (levels, names), unnest(l.names) f (name);
 END;
 COMMENT ON FUNCTION cdp._function_levels() IS 'who may call each public function that is not immutable';
