@@ -543,7 +543,7 @@ mcdp_merge_profiles(const MergeCall *call)
 	look_again();
 
 	/* In lock order, and what is the system's own goes before tags are moved. */
-	if (has_row("journey_state", "journey_state_work_idx", 2, merged))
+	if (has_row("journey_state", "journey_state_active_idx", 2, merged))
 		run_part(&merge_journeys, args);
 	if (has_row("lifecycle_state", "lifecycle_state_pkey", 1, merged))
 		run_part(&merge_lifecycle, args);

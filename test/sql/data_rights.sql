@@ -14,7 +14,7 @@ FULL JOIN _personal_data() d ON d.relation = c.relname
 WHERE c.relname IS NULL OR d.relation IS NULL ORDER BY 1;
 SELECT d.relation, a.attname, d.held FROM _personal_data() d
 JOIN pg_attribute a ON a.attrelid = ('cdp.' || d.relation)::regclass AND a.attnum > 0 AND NOT a.attisdropped
-WHERE d.held = 'none' AND d.note NOT IN ('receipts', 'settings', 'definitions', 'ids of events, of the last pass only')
+WHERE d.held = 'none' AND d.note NOT IN ('receipts', 'settings', 'definitions', 'how far a partition is', 'ids of events, of the last pass only')
   AND (a.atttypid IN ('identifier'::regtype, 'identifier[]'::regtype, 'bitmap'::regtype, 'timeline'::regtype, 'jsonb'::regtype, 'bigint[]'::regtype)
 	OR a.attname ~ '(profile|leaf|owner|recipient|message)(_id)?$')
 ORDER BY 1, 2;
