@@ -180,7 +180,7 @@ BEGIN
 				WHEN pg_temp.r(scenario, step, 'op', 100) < 93 THEN '{"op": "suppress"}'
 				ELSE '{"op": "tick"}' END;
 			-- all may be erased
-			CONTINUE WHEN CASE c ->> 'op' WHEN 'identify' THEN jsonb_typeof(c -> 'ids') <> 'array' WHEN 'tick' THEN false ELSE people = '{}' END;
+			CONTINUE WHEN CASE c ->> 'op' WHEN 'identify' THEN c -> 'ids' IN ('[]', 'null') WHEN 'tick' THEN false ELSE people = '{}' END;
 			IF c ->> 'op' IN ('merge', 'relate', 'unrelate') THEN
 				CONTINUE WHEN c -> 'p' = c -> 'q' OR c ->> 'op' = 'merge' AND EXISTS (
 					SELECT FROM never_merge n WHERE canonical_id(n.profile_a) IN ((c -> 'p')::bigint, (c -> 'q')::bigint)
