@@ -17,6 +17,7 @@ CREATE TABLE cdp.journey_version (
 	journey		text NOT NULL,
 	version		int NOT NULL,
 	spec		jsonb NOT NULL,
+	priority	int NOT NULL GENERATED ALWAYS AS (coalesce((spec ->> 'priority')::int, 50)) STORED,
 	PRIMARY KEY (journey, version)
 );
 COMMENT ON TABLE cdp.journey_version IS 'every version of every journey; a run stays on the version it entered';

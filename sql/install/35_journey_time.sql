@@ -47,6 +47,50 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION cdp._next_local(timestamptz, text, time, int[]) IS 'the next instant at which a local clock shows this time, on one of these weekdays';
 
+CREATE FUNCTION cdp._utc_offset(at timestamptz, zone text) RETURNS interval
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN (at AT TIME ZONE zone) - (at AT TIME ZONE 'UTC');
+COMMENT ON FUNCTION cdp._utc_offset(timestamptz, text) IS 'how far a local clock is ahead of UTC at an instant';
+
+-- Unlike _next_local, this one stops where the clock is set forward or back: it
+-- may skip the time, or come to it once more.
+CREATE FUNCTION cdp._clock_reaches(at timestamptz, zone text, time_of_day time) RETURNS timestamptz
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	ahead	interval := time_of_day - (at AT TIME ZONE zone)::time;
+	late	timestamptz;
+	early	timestamptz := at;
+	middle	timestamptz;
+BEGIN
+	late := at + CASE WHEN ahead <= '0' THEN ahead + interval '24 h' ELSE ahead END;
+	IF cdp._utc_offset(late - interval '1 microsecond', zone) = cdp._utc_offset(at, zone) THEN
+		RETURN late;
+	END IF;
+	-- Clocks change on full minutes of UTC.
+	LOOP
+		middle := to_timestamp(ceil(extract(epoch FROM early + (late - early) / 2) / 60)::double precision * 60);
+		EXIT WHEN middle >= late;
+		IF cdp._utc_offset(middle, zone) = cdp._utc_offset(at, zone) THEN
+			early := middle;
+		ELSE
+			late := middle;
+		END IF;
+	END LOOP;
+	RETURN late;
+END
+$$;
+COMMENT ON FUNCTION cdp._clock_reaches(timestamptz, text, time) IS 'when a local clock next shows this time, or is set forward or back before that';
+
+-- Midnight may come twice.
+CREATE FUNCTION cdp._day_begins(day date, zone text) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT CASE WHEN (earlier AT TIME ZONE zone)::date = day THEN earlier ELSE midnight END
+	FROM (SELECT m AS midnight, m - greatest(cdp._utc_offset(m - interval '3 h', zone) - cdp._utc_offset(m, zone), '0') AS earlier
+		  FROM (SELECT day::timestamp AT TIME ZONE zone AS m) x) y;
+END;
+COMMENT ON FUNCTION cdp._day_begins(date, text) IS 'the first instant of a local day';
+
 -- A date in a trait: "2026-05-01", or an instant, of which the local date counts
 -- when a time of day is asked for.  NULL: the trait holds no date.
 CREATE FUNCTION cdp._trait_instant(value text, wait jsonb, zone text, at timestamptz) RETURNS timestamptz

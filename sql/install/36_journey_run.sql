@@ -436,6 +436,8 @@ END
 $$;
 COMMENT ON FUNCTION cdp._take_triggers(bigint[], timestamptz[]) IS 'consumes the triggers of each profile (locked by the caller) at its instant: exits, goals, then entries';
 
+-- Less important journeys come when the more important ones have nothing left
+-- to do at this instant: who competes for a message that a cap allows.
 CREATE FUNCTION cdp._take_steps(profiles bigint[], instants timestamptz[]) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
@@ -443,15 +445,15 @@ DECLARE
 	done	bigint := 0;
 BEGIN
 	FOR g IN
-		SELECT s.journey, s.version, s.step, array_agg(s.run_id ORDER BY s.profile_id, s.run_id) AS runs
-		FROM unnest(profiles, instants) AS w(profile_id, at)
-		CROSS JOIN LATERAL (SELECT o.* FROM cdp.journey_state o
-							WHERE o.profile_id = w.profile_id AND o.status = 'active' AND o.due_at + interval '0' = w.at OFFSET 0) s
-		JOIN cdp.journey j ON j.name = s.journey AND j.status = 'active'
-		JOIN cdp.journey_version v ON v.journey = s.journey AND v.version = s.version
-		GROUP BY s.journey, s.version, s.step, v.spec ->> 'priority'
-		-- who competes for a message that a cap allows
-		ORDER BY coalesce((v.spec ->> 'priority')::int, 50) DESC, s.journey, s.version, s.step
+		SELECT w.journey, w.version, w.step, array_agg(w.run_id ORDER BY w.profile_id, w.run_id) AS runs
+		FROM (SELECT s.*, v.priority, max(v.priority) OVER (PARTITION BY s.profile_id) AS first
+			  FROM unnest(profiles, instants) AS w(profile_id, at)
+			  CROSS JOIN LATERAL (SELECT o.run_id, o.profile_id, o.journey, o.version, o.step FROM cdp.journey_state o
+								  WHERE o.profile_id = w.profile_id AND o.status = 'active' AND o.due_at + interval '0' = w.at OFFSET 0) s
+			  JOIN cdp.journey j ON j.name = s.journey AND j.status = 'active'
+			  JOIN cdp.journey_version v ON v.journey = s.journey AND v.version = s.version) w
+		WHERE w.priority = w.first
+		GROUP BY w.journey, w.version, w.step ORDER BY w.journey, w.version, w.step
 	LOOP
 		PERFORM cdp._do_step_each(g.journey, g.version, g.step, g.runs);
 		done := done + cardinality(g.runs);
@@ -459,7 +461,7 @@ BEGIN
 	RETURN done;
 END
 $$;
-COMMENT ON FUNCTION cdp._take_steps(bigint[], timestamptz[]) IS 'does the steps that each profile (locked by the caller) has due at its instant';
+COMMENT ON FUNCTION cdp._take_steps(bigint[], timestamptz[]) IS 'does one step of each of the most important runs that a profile (locked by the caller) has due at its instant';
 
 -- From the oldest work on, by the indexes on time: first who, then their locks,
 -- so that no plan can begin with everybody.  Finds ever more when others are at

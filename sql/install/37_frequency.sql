@@ -2,8 +2,8 @@
  *
  * Both look at a message's due_at, the instant from which it may be claimed.
  * Caps count the messages of a canonical profile (all its leaves) whose purpose
- * is capped and that may have reached or may still reach it: pending, claimed,
- * sent and ambiguous ones.  The caller holds the profile's row, so what is
+ * is capped and that may have reached or may still reach it (not a related
+ * profile): pending, claimed, sent and ambiguous ones.  The caller holds the profile's row, so what is
  * counted cannot change before its own message is written.
  */
 
@@ -50,13 +50,14 @@ RETURN (extract(epoch FROM length) - extract(year FROM length) * 21600)::double 
 COMMENT ON FUNCTION cdp._seconds(interval) IS 'a length in seconds: a month is 30 days, a year 365';
 
 -- With several quiet hours the end of one may lie in another: as many turns as
--- there can be ends in a day or two, then it is quiet for ever.
+-- there can be ends, and changes of the clock, in a day or two, then it is quiet
+-- for ever.
 CREATE FUNCTION cdp._quiet_until(profile bigint, channel text, at timestamptz) RETURNS timestamptz
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	q		record;
 	own		text := cdp.trait(profile, 'timezone') #>> '{}';
-	turns	int := (SELECT 3 * count(*) FROM cdp.quiet_hours h WHERE h.channel IN (_quiet_until.channel, '*'));
+	turns	int := (SELECT 3 * count(*) + 2 FROM cdp.quiet_hours h WHERE h.channel IN (_quiet_until.channel, '*'));
 BEGIN
 	FOR turn IN 1 .. turns LOOP
 		SELECT h.until, h.since = h.until AS always, x.zone INTO q
@@ -71,9 +72,9 @@ BEGIN
 		ELSIF q.always THEN
 			EXIT;
 		END IF;
-		at := cdp._next_local(at, q.zone, q.until, NULL);
+		at := cdp._clock_reaches(at, q.zone, q.until);
 	END LOOP;
-	RETURN CASE WHEN turns = 0 THEN at ELSE 'infinity' END;
+	RETURN 'infinity';
 END
 $$;
 COMMENT ON FUNCTION cdp._quiet_until(bigint, text, timestamptz) IS 'the first instant from this one on that is not quiet for a profile on a channel; infinity when there is none';
@@ -95,7 +96,7 @@ BEGIN
 	-- a calendar day has at most 25 hours, and touches on others
 	sent := ARRAY(
 		SELECT o.due_at FROM cdp.outbox o
-		WHERE o.profile_id = ANY (members) AND o.status IN ('pending', 'claimed', 'sent', 'ambiguous')
+		WHERE o.profile_id = ANY (members) AND o.recipient_id = o.profile_id AND o.status IN ('pending', 'claimed', 'sent', 'ambiguous')
 		  AND o.due_at > at - length - interval '48 h' AND (cap.channel = '*' OR o.channel = cap.channel)
 		  AND coalesce((SELECT u.capped FROM cdp.purpose_effective u WHERE u.name = o.purpose), true)
 		ORDER BY o.due_at);
@@ -111,7 +112,7 @@ BEGIN
 		SELECT min(c.at)
 		FROM (SELECT _cap_free_at.at, (_cap_free_at.at AT TIME ZONE zone)::date AS day
 			  UNION
-			  SELECT (d.day + days)::timestamp AT TIME ZONE zone, d.day + days
+			  SELECT cdp._day_begins(d.day + days, zone), d.day + days
 			  FROM (SELECT (s AT TIME ZONE zone)::date AS day FROM unnest(sent) s) d
 			  WHERE d.day + days > (_cap_free_at.at AT TIME ZONE zone)::date) c
 		WHERE NOT EXISTS (
