@@ -92,7 +92,7 @@ DECLARE
 	g		record;
 BEGIN
 	IF most IS NOT NULL THEN
-		inside := (SELECT count(*) FROM (SELECT FROM cdp.journey_state s WHERE s.journey = of_journey AND s.status = 'active' LIMIT most) x);
+		inside := (SELECT count(*) FROM (SELECT FROM cdp.journey_state s WHERE s.journey = of_journey AND s.status = 'active' AND s.due_at > '-infinity' LIMIT most) x);
 	END IF;
 	FOR g IN
 		SELECT u.at, array_agg(u.profile_id ORDER BY u.profile_id) AS profiles, array_agg(u.stays ORDER BY u.profile_id) AS stays
