@@ -161,16 +161,19 @@ COMMENT ON FUNCTION cdp._note_task(text, timestamptz, bigint, interval, text, te
 
 -- Commits, so it carries no SET clause and qualifies everything.  A batch that
 -- fails is rolled back by its own block and ends its task for this run, unless
--- it only lost against another session: then it is tried again.
+-- it only lost against another session: then it is tried again.  A task that
+-- never runs out of work gives way to the others after its slice of time.
 CREATE PROCEDURE cdp.run(now timestamptz DEFAULT now(), budget interval DEFAULT '1 min')
 LANGUAGE plpgsql AS $$
 DECLARE
 	tasks pg_catalog.text[] := cdp._tasks();
 	n pg_catalog.int4 := pg_catalog.cardinality(tasks);
 	dones pg_catalog.int8[] := pg_catalog.array_fill(0::pg_catalog.int8, ARRAY[n]);
+	lags pg_catalog.interval[];
 	failed pg_catalog.bool[] := pg_catalog.array_fill(false, ARRAY[n]);
 	retries pg_catalog.int4 := 10;
 	deadline pg_catalog.timestamptz;
+	until pg_catalog.timestamptz;
 	batch_done pg_catalog.int8;
 	batch_lag pg_catalog.interval;
 	error_state pg_catalog.text;
@@ -182,6 +185,7 @@ BEGIN
 	LOOP
 		worked := false;
 		FOR i IN 1 .. n LOOP
+			until := LEAST(deadline, pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) LEAST(budget OPERATOR(pg_catalog./) 5, '1 s'));
 			WHILE NOT failed[i] LOOP
 				error_state := NULL;
 				BEGIN
@@ -192,6 +196,7 @@ BEGIN
 				END;
 				IF error_state IS NULL THEN
 					dones[i] := dones[i] OPERATOR(pg_catalog.+) batch_done;
+					lags[i] := batch_lag;
 					IF batch_done OPERATOR(pg_catalog.>) 0 THEN
 						worked := true;
 					END IF;
@@ -204,15 +209,15 @@ BEGIN
 				END IF;
 				COMMIT;
 				EXIT WHEN batch_done OPERATOR(pg_catalog.=) 0
-					OR pg_catalog.clock_timestamp() OPERATOR(pg_catalog.>=) deadline;
+					OR pg_catalog.clock_timestamp() OPERATOR(pg_catalog.>=) until;
 			END LOOP;
-			IF NOT failed[i] THEN
-				PERFORM cdp._note_task(tasks[i], now, dones[i], batch_lag, NULL, NULL);
-				COMMIT;
-			END IF;
 		END LOOP;
 		EXIT WHEN NOT worked OR pg_catalog.clock_timestamp() OPERATOR(pg_catalog.>=) deadline;
 	END LOOP;
+	PERFORM cdp._note_task(u.task, now, u.done, u.lag, NULL, NULL)
+	FROM ROWS FROM (pg_catalog.unnest(tasks), pg_catalog.unnest(dones), pg_catalog.unnest(lags), pg_catalog.unnest(failed)) u (task, done, lag, failed)
+	WHERE NOT u.failed;
+	COMMIT;
 END
 $$;
 COMMENT ON PROCEDURE cdp.run(timestamptz, interval)

@@ -17,6 +17,8 @@
  * marketing_cdp.worker_naptime.  What cannot be done now (somebody else holds
  * the rows, a task fails) thus costs one run per longest nap.
  *
+ * Its runs are short, because "now" stands still during one.
+ *
  * Errors inside a task are caught and noted by run.  Any other error ends the
  * process, and the postmaster starts it anew: that is its whole recovery.
  * SIGTERM cancels what is under way and ends the worker for good.
@@ -333,7 +335,7 @@ work(bool dynamic)
 		if (ask("SELECT cdp._is_due(pg_catalog.now())") ||
 			TimestampDifferenceExceeds(last_run, GetCurrentTimestamp(), LONGEST_TIME_BETWEEN_RUNS))
 		{
-			call("CALL cdp.run(pg_catalog.now())");
+			call("CALL cdp.run(pg_catalog.now(), '200 ms')");
 			last_run = GetCurrentTimestamp();
 			if (ask("SELECT cdp._last_run_worked()"))
 				pause = SHORTEST_NAP;
