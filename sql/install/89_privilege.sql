@@ -90,31 +90,23 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION cdp._function_levels() IS 'who may call each public function that is not immutable';
 
--- Not part of the script: pg_dump takes every policy for one of the user's.
-CREATE FUNCTION cdp._hide_personal_traits() RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
-DECLARE
-	tab regclass;
-BEGIN
-	FOREACH tab IN ARRAY '{cdp.trait_value,cdp.trait_change}'::regclass[] LOOP
-		IF NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = tab AND p.polname = 'personal_traits') THEN
-			EXECUTE format('CREATE POLICY personal_traits ON %s USING ((SELECT has_table_privilege(''cdp.identifier_link'', ''SELECT''))
-				OR name <> ALL (ARRAY(SELECT r.name FROM cdp.trait_rule r WHERE r.pii)))', tab);
-			EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', tab);
-		END IF;
-	END LOOP;
-END
-$$;
-COMMENT ON FUNCTION cdp._hide_personal_traits() IS 'from now on, traits that trait_rule calls pii are seen only by those who may see identifiers';
+-- Traits that trait_rule calls pii are seen only by those who may see
+-- identifiers (src/store/access.c asks the same).  pg_dump leaves policies of
+-- an extension's tables to the extension.
+CREATE POLICY personal_traits ON cdp.trait_value USING ((SELECT has_table_privilege('cdp.identifier_link', 'SELECT'))
+	OR name <> ALL (ARRAY(SELECT r.name FROM cdp.trait_rule r WHERE r.pii)));
+CREATE POLICY personal_traits ON cdp.trait_change USING ((SELECT has_table_privilege('cdp.identifier_link', 'SELECT'))
+	OR name <> ALL (ARRAY(SELECT r.name FROM cdp.trait_rule r WHERE r.pii)));
+COMMENT ON POLICY personal_traits ON cdp.trait_value IS 'traits marked pii are for those who may see identifiers';
+COMMENT ON POLICY personal_traits ON cdp.trait_change IS 'traits marked pii are for those who may see identifiers';
+ALTER TABLE cdp.trait_value ENABLE ROW LEVEL SECURITY;
+ALTER TABLE cdp.trait_change ENABLE ROW LEVEL SECURITY;
 
 CREATE FUNCTION cdp._apply_level(role name, level text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	o record;
 BEGIN
-	IF level IN ('analyst', 'marketer') THEN
-		PERFORM _hide_personal_traits();
-	END IF;
 	-- Partitions too: folding locks them by name.
 	FOR o IN
 		SELECT c.oid::regclass AS name,

@@ -70,7 +70,7 @@ mcdp_check_trait(const char *trait)
 	Datum		arg;
 	uint64		found;
 
-	/* Policies were made when somebody was granted less than all of it. */
+	/* as the policies of trait_value (89_privilege.sql) */
 	if (check_enable_rls(get_relname_relid("trait_value", schema), InvalidOid, true) != RLS_ENABLED ||
 		pg_class_aclcheck(get_relname_relid("identifier_link", schema), GetUserId(), ACL_SELECT) == ACLCHECK_OK)
 		return;

@@ -20,7 +20,8 @@ DECLARE
 	t text;
 BEGIN
 	FOREACH t IN ARRAY tables LOOP
-		EXECUTE format('CREATE POLICY mine ON cdp.%I USING (profile_id = ANY ((SELECT public.mine())::bigint[])); ALTER TABLE cdp.%1$I ENABLE ROW LEVEL SECURITY', t);
+		EXECUTE format('CREATE POLICY mine ON cdp.%I AS %s USING (profile_id = ANY ((SELECT public.mine())::bigint[])); ALTER TABLE cdp.%1$I ENABLE ROW LEVEL SECURITY', t,
+			CASE WHEN t LIKE 'trait\_%' THEN 'RESTRICTIVE' ELSE 'PERMISSIVE' END);		-- those two have a policy of ours
 	END LOOP;
 END
 $$;
