@@ -64,39 +64,56 @@ END
 $$;
 COMMENT ON FUNCTION cdp._entry_property(jsonb, bigint, text) IS 'a property of the event that started a run; NULL when there is none any more';
 
-CREATE FUNCTION cdp._render(template text, run cdp.journey_state) RETURNS text
+-- Parameters in pieces, so that many runs read them once: text, or what is to be put in.
+CREATE TYPE cdp._piece AS (key text, no int, literal text, source text, name text, otherwise text);
+COMMENT ON TYPE cdp._piece IS 'a piece of a parameter with placeholders';
+
+CREATE FUNCTION cdp._pieces(params jsonb) RETURNS cdp._piece[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT coalesce(array_agg(ROW(e.key, t.no, CASE t.no % 2 WHEN 1 THEN t.piece END, h.source, h.name, h.otherwise)::cdp._piece ORDER BY e.key, t.no), '{}')
+	FROM jsonb_each(params) e
+	CROSS JOIN LATERAL regexp_split_to_table(e.value #>> '{}', '\{\{|\}\}') WITH ORDINALITY AS t(piece, no)
+	LEFT JOIN LATERAL cdp._placeholder(t.piece) h ON t.no % 2 = 0
+	WHERE jsonb_typeof(e.value) = 'string' AND strpos(e.value #>> '{}', '{{') > 0;
+END;
+COMMENT ON FUNCTION cdp._pieces(jsonb) IS 'the parameters that have placeholders, in pieces, by key';
+
+CREATE FUNCTION cdp._render(params jsonb, pieces cdp._piece[], run cdp.journey_state) RETURNS jsonb
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
-	piece	text;
-	holder	record;
-	is_name	boolean := false;
+	p		cdp._piece;
+	key		text;
+	value	text;
 	result	text := '';
 BEGIN
-	FOREACH piece IN ARRAY regexp_split_to_array(template, '\{\{|\}\}') LOOP
-		IF is_name THEN
-			SELECT * INTO holder FROM cdp._placeholder(piece);
-			piece := CASE holder.source
-				WHEN 'profile_id' THEN run.profile_id::text
-				WHEN 'entry.properties' THEN cdp._entry_property(run.entry, run.profile_id, holder.name)
-				WHEN 'context' THEN run.context ->> holder.name
-				WHEN 'trait' THEN cdp.trait(run.profile_id, holder.name) #>> '{}'
-				WHEN 'tag' THEN (SELECT substr(t, length(holder.name) + 2) FROM cdp._key_tags_of(run.profile_id, holder.name) t ORDER BY t COLLATE "C" LIMIT 1)
-				ELSE run.entry ->> substr(holder.source, 7) END;
-			piece := coalesce(nullif(piece, ''), holder.otherwise);
+	FOREACH p IN ARRAY pieces LOOP
+		IF p.key <> key THEN
+			params := params || jsonb_build_object(key, result);
+			result := '';
 		END IF;
-		result := result || coalesce(piece, '');
-		is_name := NOT is_name;
+		key := p.key;
+		IF p.literal IS NOT NULL THEN
+			result := result || p.literal;
+			CONTINUE;
+		END IF;
+		value := CASE p.source
+			WHEN 'profile_id' THEN run.profile_id::text
+			WHEN 'entry.properties' THEN cdp._entry_property(run.entry, run.profile_id, p.name)
+			WHEN 'context' THEN run.context ->> p.name
+			WHEN 'trait' THEN cdp.trait(run.profile_id, p.name) #>> '{}'
+			WHEN 'tag' THEN (SELECT substr(t, length(p.name) + 2) FROM cdp._key_tags_of(run.profile_id, p.name) t ORDER BY t COLLATE "C" LIMIT 1)
+			ELSE run.entry ->> substr(p.source, 7) END;
+		result := result || coalesce(nullif(value, ''), p.otherwise, '');
 	END LOOP;
-	RETURN result;
+	RETURN CASE WHEN key IS NULL THEN params ELSE params || jsonb_build_object(key, result) END;
 END
 $$;
-COMMENT ON FUNCTION cdp._render(text, cdp.journey_state) IS 'fills the placeholders of a parameter; one without a value becomes its default, or empty';
+COMMENT ON FUNCTION cdp._render(jsonb, cdp._piece[], cdp.journey_state) IS 'fills the placeholders of parameters; one without a value becomes its default, or empty';
 
 CREATE FUNCTION cdp._render_params(params jsonb, run cdp.journey_state) RETURNS jsonb
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT coalesce(jsonb_object_agg(e.key, CASE WHEN jsonb_typeof(e.value) = 'string' AND strpos(e.value #>> '{}', '{{') > 0
-												 THEN to_jsonb(cdp._render(e.value #>> '{}', run)) ELSE e.value END), '{}')
-	FROM jsonb_each(coalesce(params, '{}')) AS e;
+	SELECT cdp._render(coalesce(params, '{}'), cdp._pieces(params), run);
 END;
-COMMENT ON FUNCTION cdp._render_params(jsonb, cdp.journey_state) IS 'fills the placeholders of all parameters';
+COMMENT ON FUNCTION cdp._render_params(jsonb, cdp.journey_state) IS 'fills the placeholders of all parameters of one run';

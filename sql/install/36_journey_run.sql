@@ -143,6 +143,7 @@ DECLARE
 	since	timestamptz := cdp._journey_time(spec ->> 'from');
 	until	timestamptz := cdp._journey_time(spec ->> 'to');
 	first	text := spec ->> 'start';
+	delay	interval := cdp._step_delay(spec #> ARRAY['steps', first]);
 	purpose	text := coalesce(spec ->> 'purpose', 'marketing');
 	channels text[] := cdp._own_channels(spec);
 	limited	boolean := cdp._limited(spec);
@@ -186,7 +187,7 @@ BEGIN
 		INSERT INTO cdp.journey_state (profile_id, journey, version, key, step, entered_at, arrived_at, due_at, label, entry, context,
 									   variant, counted, status, outcome, ended_at)
 		SELECT d.profile_id, j.name, j.active_version, d.key, first, d.at, d.at,
-			   CASE WHEN d.arm = '' THEN cdp._due_at(spec, first, d.profile_id, d.at) END, d.label, d.entry, with_context,
+			   CASE WHEN d.arm = '' THEN cdp._due_at(spec, first, delay, d.profile_id, d.at) END, d.label, d.entry, with_context,
 			   d.arm, limited, CASE WHEN d.arm = '' THEN 'active' ELSE 'ended' END, CASE WHEN d.arm <> '' THEN 'held_out' END,
 			   CASE WHEN d.arm <> '' THEN d.at END
 		FROM drawn d WHERE NOT EXISTS (SELECT FROM too_many t WHERE t.profile_id = d.profile_id) ORDER BY d.profile_id

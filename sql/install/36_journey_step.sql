@@ -22,24 +22,31 @@ END
 $$;
 COMMENT ON FUNCTION cdp._tag_runs(text, boolean, bigint[]) IS 'does a tag or untag step';
 
--- When the work of a step is to be done that a profile reaches at this instant.
-CREATE FUNCTION cdp._due_at(spec jsonb, of_step text, profile bigint, at timestamptz) RETURNS timestamptz
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
-DECLARE
-	step	jsonb := spec #> ARRAY['steps', of_step];
+CREATE FUNCTION cdp._step_delay(step jsonb) RETURNS interval
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
 	RETURN CASE
-		WHEN step ? 'wait' THEN at + cdp._journey_duration(step ->> 'wait')
-		WHEN step ? 'wait_for' THEN at + cdp._journey_duration(step ->> 'timeout')
-		WHEN step ? 'wait_until' THEN cdp._wait_until(step -> 'wait_until', profile, at, spec ->> 'timezone')
-		ELSE at END;
+		WHEN step ? 'wait' THEN cdp._journey_duration(step ->> 'wait')
+		WHEN step ? 'wait_for' THEN cdp._journey_duration(step ->> 'timeout')
+		WHEN step ? 'wait_until' THEN NULL
+		ELSE interval '0' END;
 END
 $$;
-COMMENT ON FUNCTION cdp._due_at(jsonb, text, bigint, timestamptz) IS 'when a profile that comes to a step at this instant is to leave it';
+COMMENT ON FUNCTION cdp._step_delay(jsonb) IS 'how long after its arrival anybody leaves a step; NULL when that depends on who and when it is';
+
+-- When the work of a step is to be done that a profile reaches at this instant.
+-- delay is that of the step, so that sets look it up once.
+CREATE FUNCTION cdp._due_at(spec jsonb, of_step text, delay interval, profile bigint, at timestamptz) RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN CASE WHEN delay IS NOT NULL THEN at + delay
+			ELSE cdp._wait_until(spec #> ARRAY['steps', of_step, 'wait_until'], profile, at, spec ->> 'timezone') END;
+COMMENT ON FUNCTION cdp._due_at(jsonb, text, interval, bigint, timestamptz) IS 'when a profile that comes to a step at this instant is to leave it';
 
 -- Puts runs of one step on their way to the next; "end" is the end.
 CREATE FUNCTION cdp._go_on(spec jsonb, runs bigint[], next text, with_detail text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	delay	interval := cdp._step_delay(spec #> ARRAY['steps', next]);
 BEGIN
 	IF cardinality(runs) = 0 THEN
 		RETURN;
@@ -52,7 +59,7 @@ BEGIN
 		FROM cdp.journey_state s WHERE s.run_id = ANY (runs) HAVING count(*) > 0;
 	ELSE
 		UPDATE cdp.journey_state s SET step = next, visit = s.visit + 1, arrived_at = s.due_at,
-			due_at = cdp._due_at(spec, next, s.profile_id, s.due_at)
+			due_at = cdp._due_at(spec, next, delay, s.profile_id, s.due_at)
 		WHERE s.run_id = ANY (runs);
 	END IF;
 END

@@ -56,9 +56,12 @@ CREATE FUNCTION cdp._quiet_until(profile bigint, channel text, at timestamptz) R
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	q		record;
-	own		text := cdp.trait(profile, 'timezone') #>> '{}';
+	own		text;
 	turns	int := (SELECT 3 * count(*) + 2 FROM cdp.quiet_hours h WHERE h.channel IN (_quiet_until.channel, '*'));
 BEGIN
+	IF turns > 2 THEN
+		own := cdp.trait(profile, 'timezone') #>> '{}';
+	END IF;
 	FOR turn IN 1 .. turns LOOP
 		SELECT h.until, h.since = h.until AS always, x.zone INTO q
 		FROM cdp.quiet_hours h

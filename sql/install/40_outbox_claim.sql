@@ -60,37 +60,48 @@ END
 $$;
 COMMENT ON FUNCTION cdp._tend_outbox(text, timestamptz) IS 'closes parts of the outbox and moves lanes (of a channel, or of all) past what has been claimed';
 
--- Whose profile is gone, or may not be written to any more, since the message was decided.
+-- Who is gone, or may not be written to any more, since the message was decided:
+-- the recipient, or the profile that a message to another is about.
 CREATE FUNCTION cdp._hand_out(ids bigint[], until timestamptz, at timestamptz) RETURNS SETOF cdp.outbox
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET jit = off SET enable_seqscan = off AS $$
 DECLARE
-	refused	bigint[];
+	g		record;
+	nobody	bigint[];
+	refused	bigint[] := '{}';
 BEGIN
-	WITH verdict AS MATERIALIZED (
-		SELECT o.id, CASE
-			WHEN o.recipient_id <> o.profile_id AND NOT EXISTS (
-					SELECT FROM cdp.profile p JOIN cdp.profile c ON c.profile_id = p.canonical_id
-					WHERE p.profile_id = o.profile_id AND NOT c.suppressed AND c.erased_at IS NULL) THEN 'profile is suppressed or erased'
-			WHEN NOT cdp._message_consented(o.recipient_id, o.purpose, o.channel, o.declared, _hand_out.at) THEN
-				CASE WHEN EXISTS (SELECT FROM cdp.profile p JOIN cdp.profile c ON c.profile_id = p.canonical_id
-								  WHERE p.profile_id = o.recipient_id AND NOT c.suppressed AND c.erased_at IS NULL)
-					 THEN format('consent: %s on %s', o.purpose, o.channel) ELSE 'profile is suppressed or erased' END
-			END AS reason
-		FROM cdp.outbox o WHERE o.id = ANY (ids)
-	), closed AS (
-		UPDATE cdp.outbox o SET status = 'refused', leased_until = NULL
-		FROM verdict v WHERE o.id = v.id AND v.reason IS NOT NULL
-		RETURNING o.id, v.reason
-	), logged AS (
+	FOR g IN
+		SELECT o.purpose, o.channel, o.declared, array_agg(o.id) AS ids, array_agg(o.recipient_id) AS recipients,
+			   array_agg(o.id) FILTER (WHERE o.recipient_id <> o.profile_id) AS about_others
+		FROM cdp.outbox o WHERE o.id = ANY (ids) GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+	LOOP
+		nobody := cdp._not_consented(g.recipients, g.purpose, g.channel, g.declared, array_fill(_hand_out.at, ARRAY[cardinality(g.ids)]));
+		IF nobody <> '{}' THEN
+			refused := refused || ARRAY(SELECT m.id FROM unnest(g.ids, g.recipients) m(id, recipient) WHERE m.recipient = ANY (nobody));
+		END IF;
+		IF g.about_others IS NOT NULL THEN
+			refused := refused || ARRAY(
+				SELECT o.id FROM cdp.outbox o JOIN cdp.profile p ON p.profile_id = o.profile_id JOIN cdp.profile c ON c.profile_id = p.canonical_id
+				WHERE o.id = ANY (g.about_others) AND (c.suppressed OR c.erased_at IS NOT NULL));
+		END IF;
+	END LOOP;
+	IF refused <> '{}' THEN
+		ids := cdp._without(ids, refused);
+		WITH closed AS (
+			UPDATE cdp.outbox o SET status = 'refused', leased_until = NULL WHERE o.id = ANY (refused)
+			RETURNING o.id, o.purpose, o.channel, o.recipient_id, o.profile_id
+		)
 		INSERT INTO cdp.delivery (outbox_id, at, status, detail)
-		SELECT c.id, _hand_out.at, 'refused', c.reason FROM closed c ORDER BY c.id
-		RETURNING outbox_id
-	)
-	SELECT array_agg(l.outbox_id) INTO refused FROM logged l;
+		SELECT c.id, _hand_out.at, 'refused',
+			   CASE WHEN (SELECT count(*) FROM cdp.profile p JOIN cdp.profile o ON o.profile_id = p.canonical_id
+						  WHERE p.profile_id IN (c.recipient_id, c.profile_id) AND NOT o.suppressed AND o.erased_at IS NULL)
+						 < CASE WHEN c.recipient_id = c.profile_id THEN 1 ELSE 2 END THEN 'profile is suppressed or erased'
+					ELSE format('consent: %s on %s', c.purpose, c.channel) END
+		FROM closed c ORDER BY c.id;
+	END IF;
 	RETURN QUERY
 	WITH claimed AS (
 		UPDATE cdp.outbox o SET status = 'claimed', attempts = o.attempts + 1, leased_until = _hand_out.until
-		WHERE o.id = ANY (ids) AND (refused IS NULL OR o.id <> ALL (refused))
+		WHERE o.id = ANY (ids)
 		RETURNING o.*
 	)
 	SELECT c.* FROM claimed c ORDER BY c.priority DESC, c.due_at, c.id;

@@ -81,6 +81,47 @@ END
 $$;
 COMMENT ON FUNCTION cdp._choose_channel(jsonb, jsonb, bigint, timestamptz) IS 'how and when a message may go out; else channel is NULL, with the reasons and when a cap would let it';
 
+CREATE TYPE cdp._choice AS (run cdp.journey_state, recipient bigint, channel text, address text, goes_at timestamptz, reason text, free_at timestamptz);
+COMMENT ON TYPE cdp._choice IS 'how and when a run''s message may go out, or why it may not';
+
+-- _choose_channel for runs of different profiles.  One channel to the profiles
+-- themselves that no cap and no quiet hours hold back, the blast, is one query.
+CREATE FUNCTION cdp._choose_channels(spec jsonb, send jsonb, runs bigint[]) RETURNS SETOF cdp._choice
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp SET jit = off SET enable_seqscan = off AS $$
+DECLARE
+	purpose		text := coalesce(spec ->> 'purpose', 'marketing');
+	option		text := CASE jsonb_typeof(send -> 'channel') WHEN 'string' THEN send ->> 'channel' END;
+	space		text := (SELECT c.namespace FROM cdp.channel_effective c WHERE c.name = option);
+	refused		bigint[];
+BEGIN
+	IF option IS NULL OR jsonb_typeof(send -> 'to') = 'object'
+		OR coalesce((SELECT u.quiet FROM cdp.purpose_effective u WHERE u.name = purpose), true)
+			AND EXISTS (SELECT FROM cdp.quiet_hours h WHERE h.channel IN (option, '*'))
+		OR coalesce((SELECT u.capped FROM cdp.purpose_effective u WHERE u.name = purpose), true)
+			AND EXISTS (SELECT FROM cdp.frequency_cap f WHERE f.channel IN (option, '*'))
+	THEN
+		RETURN QUERY
+		SELECT s, c.recipient, c.channel, c.address, c.due_at, c.reason, c.free_at
+		FROM cdp._runs(runs) s CROSS JOIN LATERAL cdp._choose_channel(spec, send, s.profile_id, s.due_at) c;
+		RETURN;
+	END IF;
+	SELECT coalesce(cdp._not_consented(array_agg(s.profile_id), purpose, option, spec ? 'purpose', array_agg(s.due_at)), '{}')
+	INTO refused FROM cdp._runs(runs) s;
+	RETURN QUERY
+	SELECT s, s.profile_id, g.channel, CASE WHEN g.channel IS NOT NULL THEN (
+			SELECT cdp.value(l.identifier)
+			FROM cdp.profile p
+			CROSS JOIN LATERAL (SELECT l.identifier, l.at FROM cdp.identifier_link l WHERE l.profile_id = p.profile_id OFFSET 0) l
+			WHERE p.canonical_id = s.profile_id AND cdp.namespace(l.identifier) = space
+			ORDER BY l.at DESC, l.identifier LIMIT 1) END,
+		CASE WHEN g.channel IS NOT NULL THEN s.due_at END, CASE WHEN g.channel IS NULL THEN format('consent: %s on %s', purpose, option) END,
+		NULL::timestamptz
+	FROM cdp._runs(runs) s
+	CROSS JOIN LATERAL (SELECT CASE WHEN s.profile_id <> ALL (refused) THEN option END AS channel) g;
+END
+$$;
+COMMENT ON FUNCTION cdp._choose_channels(jsonb, jsonb, bigint[]) IS 'how and when the messages of runs may go out';
+
 -- Two runs of one profile send one after the other: the second counts the
 -- message of the first.
 CREATE FUNCTION cdp._send(spec jsonb, of_step text, runs bigint[]) RETURNS bigint[]
@@ -93,6 +134,8 @@ DECLARE
 	held		bigint[];
 	stay		bigint[];
 	until		timestamptz[];
+	params		jsonb := coalesce(send -> 'params', '{}');
+	pieces		cdp._piece[] := cdp._pieces(params);
 BEGIN
 	FOR batch IN
 		SELECT array_agg(x.run_id) FROM (SELECT s.run_id, row_number() OVER (PARTITION BY s.profile_id ORDER BY s.run_id) AS turn FROM cdp._runs(runs) s) x
@@ -101,14 +144,14 @@ BEGIN
 		-- The runs come as values: a join with their table would be planned for
 		-- as many rows as the planner believes any set has.
 		WITH choice AS MATERIALIZED (
-			SELECT s AS run, c.recipient, c.channel, c.address, c.due_at AS goes_at, c.reason, c.free_at,
+			SELECT c.run, c.recipient, c.channel, c.address, c.goes_at, c.reason, c.free_at,
 				   CASE WHEN c.channel IS NULL AND c.free_at IS NOT NULL THEN if_capped END AS capped
-			FROM cdp._runs(batch) s CROSS JOIN LATERAL cdp._choose_channel(spec, send, s.profile_id, s.due_at) c
+			FROM cdp._choose_channels(spec, send, batch) c
 		), message AS (
 			INSERT INTO cdp.outbox (idempotency_key, profile_id, recipient_id, address, channel, purpose, declared, template, params,
 									campaign, journey, version, run_id, step, variant, priority, due_at, expires_at)
 			SELECT cdp._idempotency_key(c.run), (c.run).profile_id, c.recipient, c.address, c.channel, coalesce(spec ->> 'purpose', 'marketing'),
-				   cdp._declared(spec, (c.run).profile_id, c.recipient), send ->> 'template', cdp._render_params(send -> 'params', c.run), spec ->> 'campaign',
+				   cdp._declared(spec, (c.run).profile_id, c.recipient), send ->> 'template', cdp._render(params, pieces, c.run), spec ->> 'campaign',
 				   (c.run).journey, (c.run).version, (c.run).run_id, (c.run).step,
 				   nullif((c.run).variant, ''), coalesce((spec ->> 'priority')::int, 50), c.goes_at, (c.run).due_at + expires
 			FROM choice c
