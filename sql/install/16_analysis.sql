@@ -77,7 +77,23 @@ CREATE FUNCTION cdp._sequence_count_final(cdp.event_state) RETURNS bigint
 	LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_sequence_count_final';
 COMMENT ON FUNCTION cdp._sequence_count_final(cdp.event_state) IS 'result of sequence_count';
 
--- over rows: the aggregates
+CREATE FUNCTION cdp._window_funnel_event_add(cdp.event_state, timestamptz, text, text[], interval) RETURNS cdp.event_state
+	LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_window_funnel_event_add';
+COMMENT ON FUNCTION cdp._window_funnel_event_add(cdp.event_state, timestamptz, text, text[], interval) IS 'adds an event to the state of window_funnel';
+CREATE FUNCTION cdp._window_funnel_event_add(cdp.event_state, timestamptz, text, text[], interval, text) RETURNS cdp.event_state
+	LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_window_funnel_event_add';
+COMMENT ON FUNCTION cdp._window_funnel_event_add(cdp.event_state, timestamptz, text, text[], interval, text) IS 'adds an event to the state of window_funnel';
+CREATE FUNCTION cdp._retention_event_add(cdp.event_state, timestamptz, text, text, text, int, interval) RETURNS cdp.event_state
+	LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_retention_event_add';
+COMMENT ON FUNCTION cdp._retention_event_add(cdp.event_state, timestamptz, text, text, text, int, interval) IS 'adds an event to the state of retention';
+CREATE FUNCTION cdp._retention_event_add(cdp.event_state, timestamptz, text, text, text, int, interval, text) RETURNS cdp.event_state
+	LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_retention_event_add';
+COMMENT ON FUNCTION cdp._retention_event_add(cdp.event_state, timestamptz, text, text, text, int, interval, text) IS 'adds an event to the state of retention';
+CREATE FUNCTION cdp._sequence_event_add(cdp.event_state, timestamptz, text, text) RETURNS cdp.event_state
+	LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_sequence_event_add';
+COMMENT ON FUNCTION cdp._sequence_event_add(cdp.event_state, timestamptz, text, text) IS 'adds an event to the state of sequence_match and sequence_count';
+
+-- over rows: the aggregates, of conditions
 
 CREATE AGGREGATE cdp.window_funnel(within interval, mode text, at timestamptz, VARIADIC steps boolean[]) (
 	SFUNC = cdp._window_funnel_add,
@@ -112,6 +128,57 @@ CREATE AGGREGATE cdp.sequence_count(pattern text, at timestamptz, VARIADIC condi
 );
 COMMENT ON AGGREGATE cdp.sequence_count(text, timestamptz, VARIADIC boolean[]) IS 'how often a pattern such as (?1).*(?2) is found, one match after the other';
 
+-- and of names of events, as over timelines
+
+CREATE AGGREGATE cdp.window_funnel(at timestamptz, event text, steps text[], within interval) (
+	SFUNC = cdp._window_funnel_event_add,
+	STYPE = cdp.event_state,
+	FINALFUNC = cdp._window_funnel_final,
+	COMBINEFUNC = cdp._event_state_combine,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE cdp.window_funnel(timestamptz, text, text[], interval) IS 'how many of the steps were reached, in order, within a window';
+CREATE AGGREGATE cdp.window_funnel(at timestamptz, event text, steps text[], within interval, mode text) (
+	SFUNC = cdp._window_funnel_event_add,
+	STYPE = cdp.event_state,
+	FINALFUNC = cdp._window_funnel_final,
+	COMBINEFUNC = cdp._event_state_combine,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE cdp.window_funnel(timestamptz, text, text[], interval, text) IS 'how many of the steps were reached, in order, within a window, in a mode';
+CREATE AGGREGATE cdp.retention(at timestamptz, event text, cohort text, returned text, buckets int, bucket interval) (
+	SFUNC = cdp._retention_event_add,
+	STYPE = cdp.event_state,
+	FINALFUNC = cdp._retention_final,
+	COMBINEFUNC = cdp._event_state_combine,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE cdp.retention(timestamptz, text, text, text, int, interval) IS 'in which buckets of time after the first cohort event there was a return';
+CREATE AGGREGATE cdp.retention(at timestamptz, event text, cohort text, returned text, buckets int, bucket interval, align text) (
+	SFUNC = cdp._retention_event_add,
+	STYPE = cdp.event_state,
+	FINALFUNC = cdp._retention_final,
+	COMBINEFUNC = cdp._event_state_combine,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE cdp.retention(timestamptz, text, text, text, int, interval, text) IS 'in which buckets of time after the first cohort event, or the beginning of its day, there was a return';
+CREATE AGGREGATE cdp.sequence_match(at timestamptz, event text, pattern text) (
+	SFUNC = cdp._sequence_event_add,
+	STYPE = cdp.event_state,
+	FINALFUNC = cdp._sequence_match_final,
+	COMBINEFUNC = cdp._event_state_combine,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE cdp.sequence_match(timestamptz, text, text) IS 'whether a pattern such as view -> cart ->(2h) !purchase is found';
+CREATE AGGREGATE cdp.sequence_count(at timestamptz, event text, pattern text) (
+	SFUNC = cdp._sequence_event_add,
+	STYPE = cdp.event_state,
+	FINALFUNC = cdp._sequence_count_final,
+	COMBINEFUNC = cdp._event_state_combine,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE cdp.sequence_count(timestamptz, text, text) IS 'how often a pattern such as view -> cart is found, one match after the other';
+
 CREATE FUNCTION cdp.sessionize(at timestamptz, gap interval) RETURNS bigint
 	LANGUAGE c WINDOW IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_sessionize';
 COMMENT ON FUNCTION cdp.sessionize(timestamptz, interval) IS 'window function: number of the session; a new one begins when more than the gap has passed';
@@ -136,3 +203,18 @@ CREATE FUNCTION cdp.sequence_count(t text, pattern text, at text) RETURNS int
 	SELECT cdp.sequence_count(t::cdp.timeline, pattern, at::timestamptz);
 	END;
 COMMENT ON FUNCTION cdp.sequence_count(text, text, text) IS 'sequence_count over a timeline, when all arguments are literals without a type';
+-- Five of them would fit two aggregates: conditions are meant.
+CREATE FUNCTION cdp._window_funnel_add(cdp.event_state, text, text, text, text, text) RETURNS cdp.event_state
+	LANGUAGE sql STABLE PARALLEL SAFE
+	BEGIN ATOMIC
+	SELECT cdp._window_funnel_add($1, $2::interval, $3, $4::timestamptz, ARRAY[$5::boolean, $6::boolean]);
+	END;
+COMMENT ON FUNCTION cdp._window_funnel_add(cdp.event_state, text, text, text, text, text) IS 'adds a row to the state of window_funnel, when all arguments are literals without a type';
+CREATE AGGREGATE cdp.window_funnel(within text, mode text, at text, step1 text, step2 text) (
+	SFUNC = cdp._window_funnel_add,
+	STYPE = cdp.event_state,
+	FINALFUNC = cdp._window_funnel_final,
+	COMBINEFUNC = cdp._event_state_combine,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE cdp.window_funnel(text, text, text, text, text) IS 'window_funnel over rows with two conditions, when all arguments are literals without a type';

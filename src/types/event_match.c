@@ -282,6 +282,46 @@ mcdp_match_funnel_times(const MatchEvent *events, size_t n, int nsteps, int64 wi
 	}
 }
 
+void
+mcdp_match_returns(const MatchEvent *events, size_t n, bool align_day, uint32 buckets, int64 bucket, bool *out)
+{
+	size_t		i = 0;
+	int64		since;
+	uint64		seen = 0;		/* so long after "since" ends the last bucket
+								 * marked (should it overflow, that one is
+								 * marked again) */
+
+	memset(out, 0, buckets);
+	while (i < n && (events[i].mask & 1) == 0)
+		i++;
+	if (i == n)
+		return;
+	since = events[i].at;
+	if (align_day)
+	{
+		int64		into_day = since % USECS_PER_DAY;
+
+		since -= into_day < 0 ? into_day + USECS_PER_DAY : into_day;
+		while (i > 0 && events[i - 1].at >= since)
+			i--;
+	}
+	out[0] = true;
+	for (; i < n; i++)
+	{
+		/* unsigned: two events may be further apart than an int64 can tell */
+		uint64		after = (uint64) events[i].at - (uint64) since;
+		uint64		k;
+
+		if ((events[i].mask & 2) == 0 || after < seen)
+			continue;
+		k = after / (uint64) bucket;
+		if (k >= buckets)
+			return;
+		out[k] = true;
+		seen = (k + 1) * (uint64) bucket;
+	}
+}
+
 /* Those with bit 0 first, of these those with bit 1 first, and so on. */
 static inline int
 compare_event(const MatchEvent *a, const MatchEvent *b)

@@ -60,6 +60,14 @@ extern int	mcdp_match_funnel(const MatchEvent *events, size_t n, int nsteps,
 extern bool mcdp_match_funnel_times(const MatchEvent *events, size_t n, int nsteps,
 									int64 within, int64 *times);
 
+/*
+ * In which buckets of time there was an event with bit 1, counted from the
+ * first one with bit 0 (align_day: from the beginning of its UTC day).  The
+ * first is true by definition; without an event with bit 0 none is.
+ */
+extern void mcdp_match_returns(const MatchEvent *events, size_t n, bool align_day,
+							   uint32 buckets, int64 bucket, bool *out);
+
 /* Puts events in order of time, those of an instant by their lowest bits. */
 extern void mcdp_match_sort(MatchEvent *events, size_t n);
 

@@ -71,7 +71,7 @@ mcdp_event_state_write(const EventStateData *d, EventState *out, size_t size)
 	out->nconditions = d->nconditions;
 	out->mode = d->mode;
 	out->nevents = d->nevents;
-	out->pattern_len = d->pattern_len;
+	out->extent = d->kind == EVENT_STATE_RETURNS ? d->buckets : d->pattern_len;
 	out->detail = d->detail;
 	for (size_t i = 0; i < d->nevents; i++)
 	{
@@ -110,8 +110,9 @@ mcdp_event_state_open(const EventState *s, EventStateData *d)
 	d->nconditions = s->nconditions;
 	d->mode = s->mode;
 	d->detail = s->detail;
-	d->pattern_len = s->pattern_len;
-	d->pattern = (const char *) s + VARSIZE(s) - s->pattern_len;
+	d->buckets = s->kind == EVENT_STATE_RETURNS ? s->extent : 0;
+	d->pattern_len = s->kind == EVENT_STATE_RETURNS ? 0 : s->extent;
+	d->pattern = (const char *) s + VARSIZE(s) - d->pattern_len;
 	d->nevents = s->nevents;
 	d->events = NULL;
 }
@@ -127,6 +128,14 @@ mcdp_event_state_read(const EventState *s, MatchEvent *events)
 		events[i].at = s->at[i];
 		events[i].mask = read_mask(masks, width, i);
 	}
+}
+
+bool
+mcdp_event_state_pattern(int kind, const char *s, int len, int nconditions, MatchPattern *p, MatchError *err)
+{
+	if (kind == EVENT_STATE_PATTERN)
+		return mcdp_row_pattern_parse(s, len, nconditions, p, err);
+	return mcdp_pattern_parse(s, len, p, err) && p->ntests == nconditions;
 }
 
 static bool
@@ -146,28 +155,42 @@ mcdp_event_state_check(const char *bytes, size_t len, McdpBadInput *bad)
 	uint64		conditions;
 	const char *masks;
 	MatchEvent	before = {0};
+	size_t		pattern_len;
 
 	if (len < HEADER_SIZE - skipped)
 		return bad_input(bad, "The value is shorter than its head.", len);
 	memcpy((char *) &head + skipped, bytes, HEADER_SIZE - skipped);
 	if (head.version != EVENT_STATE_VERSION)
 		return bad_input(bad, "The version is unknown.", 0);
-	if (head.kind < EVENT_STATE_FUNNEL || head.kind > EVENT_STATE_PATTERN)
+	if (head.kind < EVENT_STATE_FUNNEL || head.kind > EVENT_STATE_RETURNS)
 		return bad_input(bad, "The kind is unknown.", 1);
 	if (head.nconditions < 1 || head.nconditions > MATCH_MAX_STEPS)
 		return bad_input(bad, "The number of conditions is not between 1 and 64.", 2);
-	if (head.mode > (head.kind == EVENT_STATE_FUNNEL ? FUNNEL_ALL_MODES : 0))
+	if (head.mode > (head.kind == EVENT_STATE_FUNNEL ? FUNNEL_ALL_MODES :
+					 head.kind == EVENT_STATE_RETURNS ? EVENT_STATE_ALIGN_DAY : 0))
 		return bad_input(bad, "The mode is unknown.", 3);
 	if (head.nevents > 0 && head.kind == EVENT_STATE_RETENTION)
 		return bad_input(bad, "A state of retention has no events.", 4);
-	if (head.pattern_len > 0 && head.kind != EVENT_STATE_PATTERN)
+	if (head.kind == EVENT_STATE_RETURNS)
+	{
+		if (head.nconditions != 2)
+			return bad_input(bad, "The number of conditions is not 2.", 2);
+		if (head.extent < 1 || head.extent > EVENT_STATE_MAX_BUCKETS)
+			return bad_input(bad, "The number of buckets is out of range.", 8);
+		if (head.detail < 1)
+			return bad_input(bad, "A bucket is empty.", 12);
+		pattern_len = 0;
+	}
+	else if (head.extent > 0 && head.kind != EVENT_STATE_PATTERN && head.kind != EVENT_STATE_SEQUENCE)
 		return bad_input(bad, "A state of another kind has no pattern.", 8);
+	else
+		pattern_len = head.extent;
 	width = mask_width(head.nconditions);
 	conditions = head.nconditions == 64 ? ~UINT64CONST(0) : (UINT64CONST(1) << head.nconditions) - 1;
-	if (head.kind == EVENT_STATE_FUNNEL ? head.detail < 0 :
+	if (head.kind == EVENT_STATE_FUNNEL || head.kind == EVENT_STATE_RETURNS ? head.detail < 0 :
 		((uint64) head.detail & ~(head.kind == EVENT_STATE_RETENTION ? conditions : 0)) != 0)
 		return bad_input(bad, "The window or the set of conditions met is out of range.", 12);
-	if ((uint64) len != HEADER_SIZE - skipped + head.nevents * (uint64) (sizeof(int64) + width) + head.pattern_len)
+	if ((uint64) len != HEADER_SIZE - skipped + head.nevents * (uint64) (sizeof(int64) + width) + pattern_len)
 		return bad_input(bad, "The length does not fit the number of events.", 4);
 
 	masks = bytes + (HEADER_SIZE - skipped) + sizeof(int64) * (size_t) head.nevents;
@@ -194,16 +217,16 @@ mcdp_event_state_check(const char *bytes, size_t len, McdpBadInput *bad)
 		}
 		before = pair[1];
 	}
-	if (head.kind == EVENT_STATE_PATTERN)
+	if (head.kind == EVENT_STATE_PATTERN || head.kind == EVENT_STATE_SEQUENCE)
 	{
 		MatchPattern *pattern = palloc(sizeof(MatchPattern));
 		MatchError	err;
-		bool		ok = mcdp_row_pattern_parse(bytes + len - head.pattern_len, head.pattern_len,
-												head.nconditions, pattern, &err);
+		bool		ok = mcdp_event_state_pattern(head.kind, bytes + len - pattern_len, pattern_len,
+												  head.nconditions, pattern, &err);
 
 		pfree(pattern);
 		if (!ok)
-			return bad_input(bad, "The pattern is invalid.", len - head.pattern_len);
+			return bad_input(bad, "The pattern is invalid.", len - pattern_len);
 	}
 	return true;
 }

@@ -5,20 +5,25 @@
  *	  patterns.
  *
  * A row becomes an instant and a set of bits, one for each condition that
- * holds (NULL does not).  Rows without any bit are left out, except in funnel
+ * holds (NULL does not).  Where the question is asked by names of events, the
+ * conditions are "it has the name of step k", "it satisfies test k of the
+ * pattern"; in kind 5 "it is of the cohort's name" and "it is a return".  Rows without any bit are left out, except in funnel
  * mode strict_order, where they matter.
  *
  * Stored form, in the machine's byte order:
  *
  *		int32	varlena header
  *		uint8	version 1
- *		uint8	kind: 1 funnel, 2 retention, 3 pattern
+ *		uint8	kind: 1 funnel, 2 retention, 3 pattern over conditions,
+ *				4 pattern over names, 5 retention by buckets of time
  *		uint8	number of conditions, 1 … 64
- *		uint8	mode of the funnel (bits as in event_match.h), else 0
+ *		uint8	mode of the funnel (bits as in event_match.h); kind 5: 1 when
+ *				buckets begin with the UTC day; else 0
  *		uint32	number of events, 0 for retention
- *		uint32	length of the pattern, 0 unless kind is 3
- *		int64	the funnel's window in microseconds; retention: the conditions
- *				met so far, one bit each; else 0
+ *		uint32	length of the pattern (kinds 3 and 4); number of buckets (kind
+ *				5); else 0
+ *		int64	the funnel's window in microseconds; kind 2: the conditions met
+ *				so far, one bit each; kind 5: length of a bucket; else 0
  *		int64	at, for each event
  *		uintN	bits, for each event; N is 8, 16, 32 or 64, the least for the
  *				number of conditions
@@ -46,6 +51,11 @@
 #define EVENT_STATE_FUNNEL		1
 #define EVENT_STATE_RETENTION	2
 #define EVENT_STATE_PATTERN		3
+#define EVENT_STATE_SEQUENCE	4
+#define EVENT_STATE_RETURNS		5
+
+#define EVENT_STATE_ALIGN_DAY	1	/* mode of EVENT_STATE_RETURNS */
+#define EVENT_STATE_MAX_BUCKETS	100000
 
 typedef struct EventState
 {
@@ -55,7 +65,7 @@ typedef struct EventState
 	uint8		nconditions;
 	uint8		mode;
 	uint32		nevents;
-	uint32		pattern_len;
+	uint32		extent;			/* of the pattern, or in buckets */
 	int64		detail;
 	int64		at[FLEXIBLE_ARRAY_MEMBER];
 } EventState;
@@ -69,6 +79,7 @@ typedef struct EventStateData
 	int64		detail;
 	const char *pattern;
 	uint32		pattern_len;
+	uint32		buckets;
 	MatchEvent *events;
 	size_t		nevents;
 } EventStateData;
@@ -80,6 +91,10 @@ extern void mcdp_event_state_write(const EventStateData *d, EventState *out, siz
 /* Fills all but the events; then these, into an array with room for them. */
 extern void mcdp_event_state_open(const EventState *s, EventStateData *d);
 extern void mcdp_event_state_read(const EventState *s, MatchEvent *events);
+
+/* The pattern of a state (EVENT_STATE_PATTERN or EVENT_STATE_SEQUENCE); names are copied. */
+extern bool mcdp_event_state_pattern(int kind, const char *s, int len, int nconditions,
+									 MatchPattern *p, MatchError *err);
 
 /* Complete validation of outside bytes, without the varlena header. */
 extern bool mcdp_event_state_check(const char *bytes, size_t len, McdpBadInput *bad);

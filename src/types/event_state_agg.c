@@ -3,9 +3,8 @@
  * event_state_agg.c
  *	  Funnels, retention and patterns as aggregates over rows.
  *
- * The transition state is an expanded object: an array of events that grows.
- * It is sorted when its value is asked for, in place: the order in which rows
- * came means nothing.
+ * Rows with conditions, one boolean for each; event_name_agg.c has those with
+ * names of events.  The transition state is in event_state_expanded.c.
  *
  * Copyright (c) 2026, marketing_cdp contributors
  *
@@ -16,147 +15,15 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
-#include "core/length.h"
-#include "types/event_state_datum.h"
+#include "types/event_state_expanded.h"
+#include "types/retention.h"
 #include "types/state.h"
 #include "types/timeline_match.h"
 #include "utils/array.h"
-#include "utils/builtins.h"
-#include "utils/expandeddatum.h"
-#include "utils/timestamp.h"
-
-typedef struct ExpandedEventState
-{
-	ExpandedObjectHeader hdr;
-	EventStateData d;
-	size_t		capacity;
-	bool		sorted;
-} ExpandedEventState;
 
 static void
-sort_state(ExpandedEventState *state)
+bad_conditions(ArrayType *array, int n)
 {
-	if (!state->sorted)
-		mcdp_match_sort(state->d.events, state->d.nevents);
-	state->sorted = true;
-}
-
-static Size
-state_flat_size(ExpandedObjectHeader *eohptr)
-{
-	return mcdp_event_state_size(&((ExpandedEventState *) eohptr)->d);
-}
-
-static void
-state_flatten_into(ExpandedObjectHeader *eohptr, void *result, Size allocated_size)
-{
-	ExpandedEventState *state = (ExpandedEventState *) eohptr;
-
-	sort_state(state);
-	mcdp_event_state_write(&state->d, result, allocated_size);
-}
-
-static const ExpandedObjectMethods state_methods = {
-	state_flat_size,
-	state_flatten_into
-};
-
-static ExpandedEventState *
-expanded_state(Datum d)
-{
-	if (VARATT_IS_EXTERNAL_EXPANDED_RW(DatumGetPointer(d)) &&
-		DatumGetEOHP(d)->eoh_methods == &state_methods)
-		return (ExpandedEventState *) DatumGetEOHP(d);
-	return NULL;
-}
-
-/* A new state without events; pattern is copied. */
-static ExpandedEventState *
-make_state(FunctionCallInfo fcinfo, const EventStateData *like)
-{
-	static const char name[] = "event states";
-	MemoryContext agg_context,
-				cx;
-	ExpandedEventState *state;
-
-	if (AggCheckCallContext(fcinfo, &agg_context))
-		cx = mcdp_state_context(agg_context, name);
-	else
-		cx = AllocSetContextCreate(CurrentMemoryContext, "event state", ALLOCSET_SMALL_SIZES);
-	state = MemoryContextAllocZero(cx, sizeof(ExpandedEventState));
-	EOH_init_header(&state->hdr, &state_methods, cx);
-	state->d = *like;
-	state->d.events = NULL;
-	state->d.nevents = 0;
-	state->sorted = true;
-	if (like->pattern_len > 0)
-	{
-		char	   *copy = MemoryContextAlloc(cx, like->pattern_len);
-
-		memcpy(copy, like->pattern, like->pattern_len);
-		state->d.pattern = copy;
-	}
-	return state;
-}
-
-/* Room for so many more events; returns where they go. */
-static MatchEvent *
-make_room(ExpandedEventState *state, size_t more)
-{
-	size_t		need = state->d.nevents + more;
-
-	if (need > PG_UINT32_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("too many events in one group")));
-	if (need > state->capacity)
-	{
-		state->capacity = Max(Max(need, 2 * state->capacity), 8);
-		state->d.events = state->d.events == NULL ?
-			MemoryContextAllocHuge(state->hdr.eoh_context, sizeof(MatchEvent) * state->capacity) :
-			repalloc_huge(state->d.events, sizeof(MatchEvent) * state->capacity);
-	}
-	return state->d.events + state->d.nevents;
-}
-
-static ExpandedEventState *
-state_of_flat(FunctionCallInfo fcinfo, Datum d)
-{
-	EventState *flat = DatumGetEventStateP(d);
-	EventStateData data;
-	ExpandedEventState *state;
-
-	mcdp_event_state_open(flat, &data);
-	state = make_state(fcinfo, &data);
-	if (flat->nevents > 0)
-	{
-		mcdp_event_state_read(flat, make_room(state, flat->nevents));
-		state->d.nevents = flat->nevents;
-	}
-	return state;
-}
-
-/* -------------------------------------------------------------- arguments */
-
-static void
-different(void)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("window, mode, pattern and number of conditions must be the same in all rows of a group")));
-}
-
-/* The bits of the conditions that hold, and how many conditions there are. */
-static uint64
-read_conditions(FunctionCallInfo fcinfo, int arg, uint8 *nconditions)
-{
-	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(arg);
-	int			n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
-	const bool *values = (const bool *) ARR_DATA_PTR(array);
-	const		bits8 *present = ARR_NULLBITMAP(array);
-	uint64		mask = 0;
-
 	if (ARR_NDIM(array) > 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -165,191 +32,190 @@ read_conditions(FunctionCallInfo fcinfo, int arg, uint8 *nconditions)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("there must be at least one condition")));
-	if (n > MATCH_MAX_STEPS)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("too many conditions"),
-				 errdetail("There can be at most %d conditions, not %d.", MATCH_MAX_STEPS, n)));
-	*nconditions = n;
-	for (int k = 0; k < n; k++)
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("too many conditions"),
+			 errdetail("There can be at most %d conditions, not %d.", MATCH_MAX_STEPS, n)));
+}
+
+/* The bits of the conditions that hold, in an array; there are *n. */
+static inline uint64
+conditions_of_array(FunctionCallInfo fcinfo, int arg, uint8 *n)
+{
+	ArrayType  *array = (ArrayType *) DatumGetPointer(PG_GETARG_DATUM(arg));
+	int			nitems;
+	const bool *values;
+	const		bits8 *present;
+	uint64		mask = 0;
+
+	if (!VARATT_IS_4B_U(array))
+		array = PG_GETARG_ARRAYTYPE_P(arg);
+	nitems = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	if (ARR_NDIM(array) > 1 || nitems < 1 || nitems > MATCH_MAX_STEPS)
+		bad_conditions(array, nitems);
+	*n = nitems;
+	values = (const bool *) ARR_DATA_PTR(array);
+	present = ARR_NULLBITMAP(array);
+	for (int k = 0; k < nitems; k++)
 	{
-		if (present != NULL && (present[k / 8] >> (k % 8) & 1) == 0)
-			continue;
-		if (*values++)
-			mask |= UINT64CONST(1) << k;
+		/* elements that are NULL take no room */
+		if (present == NULL || (present[k / 8] >> (k % 8) & 1) != 0)
+			mask |= (uint64) *values++ << k;
 	}
-	PG_FREE_IF_COPY(array, arg);
 	return mask;
 }
 
-static void
-not_null(FunctionCallInfo fcinfo, int arg, const char *what)
+/* The same of the arguments from "first" on. */
+static inline uint64
+conditions_of_arguments(FunctionCallInfo fcinfo, int first, uint8 *n)
 {
-	if (PG_ARGISNULL(arg))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be NULL", what)));
-}
+	uint64		mask = 0;
 
-/* The last text argument of a call site and what it meant. */
-typedef struct LastText
-{
-	int			len;
-	int			capacity;
-	char	   *bytes;
-	int			mode;			/* a funnel's */
-	int			nconditions;	/* those the pattern was checked for */
-	MatchPattern *pattern;		/* final functions only */
-} LastText;
-
-static LastText *
-last_text(FunctionCallInfo fcinfo)
-{
-	if (fcinfo->flinfo->fn_extra == NULL)
-	{
-		LastText   *last = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(LastText));
-
-		last->len = -1;
-		fcinfo->flinfo->fn_extra = last;
-	}
-	return fcinfo->flinfo->fn_extra;
-}
-
-static bool
-is_last_text(const LastText *last, const char *s, int len)
-{
-	return last->len == len && memcmp(last->bytes, s, len) == 0;
-}
-
-static void
-set_last_text(FunctionCallInfo fcinfo, LastText *last, const char *s, int len)
-{
-	if (last->bytes == NULL || last->capacity < len)
-	{
-		last->capacity = Max(len, 64);
-		last->bytes = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, last->capacity);
-	}
-	memcpy(last->bytes, s, len);
-	last->len = len;
-}
-
-static ExpandedEventState *
-get_state(FunctionCallInfo fcinfo, const EventStateData *like)
-{
-	ExpandedEventState *state = NULL;
-
-	if (PG_ARGISNULL(0))
-		return make_state(fcinfo, like);
-	state = expanded_state(PG_GETARG_DATUM(0));
-	if (state == NULL)
-		state = state_of_flat(fcinfo, PG_GETARG_DATUM(0));
-	if (state->d.kind != like->kind || state->d.nconditions != like->nconditions ||
-		state->d.mode != like->mode || state->d.pattern_len != like->pattern_len ||
-		(like->kind == EVENT_STATE_FUNNEL && state->d.detail != like->detail) ||
-		(like->pattern_len > 0 && memcmp(state->d.pattern, like->pattern, like->pattern_len) != 0))
-		different();
-	return state;
-}
-
-static void
-add_event(ExpandedEventState *state, TimestampTz at, uint64 mask)
-{
-	MatchEvent *e;
-
-	if (TIMESTAMP_NOT_FINITE(at))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATETIME_FIELD_OVERFLOW),
-				 errmsg("the time of an event must be finite")));
-	if (mask == 0 && (state->d.mode & FUNNEL_STRICT_ORDER) == 0)
-		return;
-	e = make_room(state, 1);
-	e->at = at;
-	e->mask = mask;
-	state->d.nevents++;
-	state->sorted = false;
+	*n = PG_NARGS() - first;
+	for (int k = 0; k < *n; k++)
+		mask |= (uint64) (!PG_ARGISNULL(first + k) && PG_GETARG_BOOL(first + k)) << k;
+	return mask;
 }
 
 /* ------------------------------------------------------------ transitions */
 
+/*
+ * Each of them exists twice: conditions are an array or, with "each", arguments
+ * of their own, so that none has to be made.
+ */
+#define CONDITIONS(fcinfo, each, first, n) \
+	((each) ? conditions_of_arguments(fcinfo, first, n) : conditions_of_array(fcinfo, first, n))
+
 /* (state, within, mode, at, steps): a row without a time is passed over */
+static pg_attribute_always_inline Datum
+add_to_funnel(FunctionCallInfo fcinfo, bool each)
+{
+	EventSite  *site = event_site(fcinfo, EVENT_STATE_FUNNEL, 1, 2);
+	ExpandedEventState *state;
+	uint64		mask;
+
+	if (!site->ready)
+	{
+		mcdp_event_not_null(fcinfo, 1, "window");
+		mcdp_event_not_null(fcinfo, 2, "mode");
+	}
+	if (PG_ARGISNULL(3) || (!each && PG_ARGISNULL(4)))
+		return mcdp_keep_state(fcinfo);
+	if (!site->ready)
+	{
+		mcdp_event_read_funnel(fcinfo, site, 1, 2);
+		site->ready = site->constant;
+	}
+	mask = CONDITIONS(fcinfo, each, 4, &site->like.nconditions);
+	state = event_state_get(fcinfo, site);
+	event_state_add(state, PG_GETARG_TIMESTAMPTZ(3), mask);
+	return EOHPGetRWDatum(&state->hdr);
+}
+
 PG_FUNCTION_INFO_V1(mcdp_window_funnel_add);
 Datum
 mcdp_window_funnel_add(PG_FUNCTION_ARGS)
 {
-	EventStateData like = {.kind = EVENT_STATE_FUNNEL};
-	LastText   *last = last_text(fcinfo);
-	ExpandedEventState *state;
-	text	   *mode;
-	uint64		mask;
-
-	not_null(fcinfo, 1, "window");
-	not_null(fcinfo, 2, "mode");
-	if (PG_ARGISNULL(3) || PG_ARGISNULL(4))
-		return mcdp_keep_state(fcinfo);
-	like.detail = mcdp_length_arg(PG_GETARG_INTERVAL_P(1), "window");
-	mode = PG_GETARG_TEXT_PP(2);
-	if (!is_last_text(last, VARDATA_ANY(mode), VARSIZE_ANY_EXHDR(mode)))
-	{
-		if (!mcdp_funnel_mode(VARDATA_ANY(mode), VARSIZE_ANY_EXHDR(mode), &last->mode))
-			mcdp_funnel_mode_error(mode);
-		set_last_text(fcinfo, last, VARDATA_ANY(mode), VARSIZE_ANY_EXHDR(mode));
-	}
-	like.mode = last->mode;
-	mask = read_conditions(fcinfo, 4, &like.nconditions);
-	state = get_state(fcinfo, &like);
-	add_event(state, PG_GETARG_TIMESTAMPTZ(3), mask);
-	PG_RETURN_DATUM(EOHPGetRWDatum(&state->hdr));
+	return add_to_funnel(fcinfo, false);
 }
 
-/* (state, pattern, at, conditions) */
-PG_FUNCTION_INFO_V1(mcdp_sequence_add);
+PG_FUNCTION_INFO_V1(mcdp_window_funnel_each_add);
 Datum
-mcdp_sequence_add(PG_FUNCTION_ARGS)
+mcdp_window_funnel_each_add(PG_FUNCTION_ARGS)
 {
-	EventStateData like = {.kind = EVENT_STATE_PATTERN};
-	LastText   *last = last_text(fcinfo);
-	ExpandedEventState *state;
-	text	   *pattern;
-	uint64		mask;
+	return add_to_funnel(fcinfo, true);
+}
 
-	not_null(fcinfo, 1, "pattern");
-	if (PG_ARGISNULL(2) || PG_ARGISNULL(3))
-		return mcdp_keep_state(fcinfo);
-	pattern = PG_GETARG_TEXT_PP(1);
-	like.pattern = VARDATA_ANY(pattern);
-	like.pattern_len = VARSIZE_ANY_EXHDR(pattern);
-	mask = read_conditions(fcinfo, 3, &like.nconditions);
-	if (last->nconditions != like.nconditions || !is_last_text(last, like.pattern, like.pattern_len))
+/* The pattern of argument 1, which must suit so many conditions. */
+static void
+read_pattern(FunctionCallInfo fcinfo, EventSite *site, int nconditions)
+{
+	text	   *pattern = PG_GETARG_TEXT_PP(1);
+	const char *s = VARDATA_ANY(pattern);
+	int			len = VARSIZE_ANY_EXHDR(pattern);
+
+	if (site->like.nconditions != nconditions || !mcdp_is_last_text(&site->text, s, len))
 	{
 		MatchPattern *parsed = palloc(sizeof(MatchPattern));
 		MatchError	err;
 
-		if (!mcdp_row_pattern_parse(like.pattern, like.pattern_len, like.nconditions, parsed, &err))
+		if (!mcdp_row_pattern_parse(s, len, nconditions, parsed, &err))
 			mcdp_pattern_error(pattern, &err);
 		pfree(parsed);
-		set_last_text(fcinfo, last, like.pattern, like.pattern_len);
-		last->nconditions = like.nconditions;
+		mcdp_set_last_text(fcinfo, &site->text, s, len);
+		site->like.nconditions = nconditions;
+		site->like.pattern = site->text.bytes;
+		site->like.pattern_len = len;
 	}
-	state = get_state(fcinfo, &like);
-	add_event(state, PG_GETARG_TIMESTAMPTZ(2), mask);
-	PG_RETURN_DATUM(EOHPGetRWDatum(&state->hdr));
+}
+
+/* (state, pattern, at, conditions) */
+static pg_attribute_always_inline Datum
+add_to_sequence(FunctionCallInfo fcinfo, bool each)
+{
+	EventSite  *site = event_site(fcinfo, EVENT_STATE_PATTERN, 1, 1);
+	uint8		nconditions;
+	ExpandedEventState *state;
+	uint64		mask;
+
+	if (!site->ready)
+		mcdp_event_not_null(fcinfo, 1, "pattern");
+	if (PG_ARGISNULL(2) || (!each && PG_ARGISNULL(3)))
+		return mcdp_keep_state(fcinfo);
+	mask = CONDITIONS(fcinfo, each, 3, &nconditions);
+	if (!site->ready || nconditions != site->like.nconditions)
+	{
+		read_pattern(fcinfo, site, nconditions);
+		site->ready = site->constant;
+	}
+	state = event_state_get(fcinfo, site);
+	event_state_add(state, PG_GETARG_TIMESTAMPTZ(2), mask);
+	return EOHPGetRWDatum(&state->hdr);
+}
+
+PG_FUNCTION_INFO_V1(mcdp_sequence_add);
+Datum
+mcdp_sequence_add(PG_FUNCTION_ARGS)
+{
+	return add_to_sequence(fcinfo, false);
+}
+
+PG_FUNCTION_INFO_V1(mcdp_sequence_each_add);
+Datum
+mcdp_sequence_each_add(PG_FUNCTION_ARGS)
+{
+	return add_to_sequence(fcinfo, true);
 }
 
 /* (state, conditions) */
+static pg_attribute_always_inline Datum
+add_to_retention(FunctionCallInfo fcinfo, bool each)
+{
+	EventSite  *site = event_site(fcinfo, EVENT_STATE_RETENTION, 1, 0);
+	ExpandedEventState *state;
+	uint64		mask;
+
+	if (!each && PG_ARGISNULL(1))
+		return mcdp_keep_state(fcinfo);
+	site->ready = site->constant;
+	mask = CONDITIONS(fcinfo, each, 1, &site->like.nconditions);
+	state = event_state_get(fcinfo, site);
+	state->d.detail |= (int64) mask;
+	return EOHPGetRWDatum(&state->hdr);
+}
+
 PG_FUNCTION_INFO_V1(mcdp_retention_add);
 Datum
 mcdp_retention_add(PG_FUNCTION_ARGS)
 {
-	EventStateData like = {.kind = EVENT_STATE_RETENTION};
-	ExpandedEventState *state;
-	uint64		mask;
+	return add_to_retention(fcinfo, false);
+}
 
-	if (PG_ARGISNULL(1))
-		return mcdp_keep_state(fcinfo);
-	mask = read_conditions(fcinfo, 1, &like.nconditions);
-	state = get_state(fcinfo, &like);
-	state->d.detail = (int64) ((uint64) state->d.detail | mask);
-	PG_RETURN_DATUM(EOHPGetRWDatum(&state->hdr));
+PG_FUNCTION_INFO_V1(mcdp_retention_each_add);
+Datum
+mcdp_retention_each_add(PG_FUNCTION_ARGS)
+{
+	return add_to_retention(fcinfo, true);
 }
 
 /* (state, state) */
@@ -365,17 +231,17 @@ mcdp_event_state_combine(PG_FUNCTION_ARGS)
 		return mcdp_keep_state(fcinfo);
 	if (PG_ARGISNULL(0))
 	{
-		state = state_of_flat(fcinfo, PG_GETARG_DATUM(1));
+		state = mcdp_event_state_open_flat(fcinfo, PG_GETARG_DATUM(1));
 		PG_RETURN_DATUM(EOHPGetRWDatum(&state->hdr));
 	}
 	flat = PG_GETARG_EVENT_STATE_P(1);
 	mcdp_event_state_open(flat, &d);
-	state = get_state(fcinfo, &d);
+	state = mcdp_event_state_get_like(fcinfo, &d);
 	if (d.kind == EVENT_STATE_RETENTION)
-		state->d.detail = (int64) ((uint64) state->d.detail | (uint64) d.detail);
+		state->d.detail |= d.detail;
 	if (d.nevents > 0)
 	{
-		mcdp_event_state_read(flat, make_room(state, d.nevents));
+		mcdp_event_state_read(flat, mcdp_event_state_room(state, d.nevents));
 		state->d.nevents += d.nevents;
 		state->sorted = false;
 	}
@@ -390,22 +256,26 @@ mcdp_event_state_combine(PG_FUNCTION_ARGS)
  * the state; sorting does not change its value.
  */
 static ExpandedEventState *
-final_state(FunctionCallInfo fcinfo, int kind)
+final_state(FunctionCallInfo fcinfo)
 {
 	Datum		d = PG_GETARG_DATUM(0);
 	ExpandedEventState *state;
 
 	if (VARATT_IS_EXTERNAL_EXPANDED(DatumGetPointer(d)) &&
-		DatumGetEOHP(d)->eoh_methods == &state_methods)
+		DatumGetEOHP(d)->eoh_methods == &mcdp_event_state_methods)
 		state = (ExpandedEventState *) DatumGetEOHP(d);
 	else
-		state = state_of_flat(fcinfo, d);
-	if (state->d.kind != kind)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("event_state is of another kind")));
-	sort_state(state);
+		state = mcdp_event_state_open_flat(fcinfo, d);
+	mcdp_event_state_sort(state);
 	return state;
+}
+
+static void
+wrong_kind(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("event_state is of another kind")));
 }
 
 PG_FUNCTION_INFO_V1(mcdp_window_funnel_final);
@@ -416,35 +286,71 @@ mcdp_window_funnel_final(PG_FUNCTION_ARGS)
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_INT32(0);
-	state = final_state(fcinfo, EVENT_STATE_FUNNEL);
+	state = final_state(fcinfo);
+	if (state->d.kind != EVENT_STATE_FUNNEL)
+		wrong_kind();
 	PG_RETURN_INT32(mcdp_match_funnel(state->d.events, state->d.nevents, state->d.nconditions,
 									  state->d.detail, state->d.mode));
+}
+
+/* The pattern of a final function's call site, kept from group to group. */
+typedef struct FinalPattern
+{
+	int			kind;
+	int			nconditions;
+	LastText	text;
+	MemoryContext cx;			/* of the names in the pattern */
+	MatchPattern pattern;
+} FinalPattern;
+
+static const MatchPattern *
+final_pattern(FunctionCallInfo fcinfo, const EventStateData *d)
+{
+	FinalPattern *final = fcinfo->flinfo->fn_extra;
+
+	if (final == NULL)
+	{
+		final = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(FinalPattern));
+		final->cx = AllocSetContextCreate(fcinfo->flinfo->fn_mcxt, "pattern", ALLOCSET_SMALL_SIZES);
+		final->text.len = -1;
+		fcinfo->flinfo->fn_extra = final;
+	}
+	if (final->kind != d->kind || final->nconditions != d->nconditions ||
+		!mcdp_is_last_text(&final->text, d->pattern, d->pattern_len))
+	{
+		MemoryContext old;
+		MatchError	err;
+		bool		ok;
+
+		final->text.len = -1;
+		MemoryContextReset(final->cx);
+		old = MemoryContextSwitchTo(final->cx);
+		ok = mcdp_event_state_pattern(d->kind, d->pattern, d->pattern_len, d->nconditions, &final->pattern, &err);
+		MemoryContextSwitchTo(old);
+		if (!ok)
+			elog(ERROR, "invalid pattern in event_state");
+		mcdp_set_last_text(fcinfo, &final->text, d->pattern, d->pattern_len);
+		final->kind = d->kind;
+		final->nconditions = d->nconditions;
+	}
+	return &final->pattern;
 }
 
 static int64
 count_pattern(FunctionCallInfo fcinfo, int64 limit)
 {
-	LastText   *last = last_text(fcinfo);
 	ExpandedEventState *state;
+	const MatchPattern *pattern;
 
 	if (PG_ARGISNULL(0))
 		return 0;
-	state = final_state(fcinfo, EVENT_STATE_PATTERN);
-	if (last->nconditions != state->d.nconditions ||
-		!is_last_text(last, state->d.pattern, state->d.pattern_len))
-	{
-		MatchError	err;
-
-		last->len = -1;
-		if (last->pattern == NULL)
-			last->pattern = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(MatchPattern));
-		if (!mcdp_row_pattern_parse(state->d.pattern, state->d.pattern_len, state->d.nconditions,
-									last->pattern, &err))
-			elog(ERROR, "invalid pattern in event_state");
-		set_last_text(fcinfo, last, state->d.pattern, state->d.pattern_len);
-		last->nconditions = state->d.nconditions;
-	}
-	return mcdp_match_row_pattern(last->pattern, state->d.events, state->d.nevents, limit);
+	state = final_state(fcinfo);
+	if (state->d.kind != EVENT_STATE_PATTERN && state->d.kind != EVENT_STATE_SEQUENCE)
+		wrong_kind();
+	pattern = final_pattern(fcinfo, &state->d);
+	if (state->d.kind == EVENT_STATE_PATTERN)
+		return mcdp_match_row_pattern(pattern, state->d.events, state->d.nevents, limit);
+	return mcdp_match_pattern(pattern, state->d.events, state->d.nevents, MATCH_AT_THE_END, limit);
 }
 
 PG_FUNCTION_INFO_V1(mcdp_sequence_match_final);
@@ -461,20 +367,36 @@ mcdp_sequence_count_final(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(count_pattern(fcinfo, PG_INT64_MAX));
 }
 
-/* Element k: was condition k met, and the first one? */
+/*
+ * Element k: was condition k met, and the first one?  Or was there a return in
+ * bucket k?
+ */
 PG_FUNCTION_INFO_V1(mcdp_retention_final);
 Datum
 mcdp_retention_final(PG_FUNCTION_ARGS)
 {
 	ExpandedEventState *state;
-	Datum		elems[MATCH_MAX_STEPS];
-	uint64		met;
+	ArrayType  *result;
+	bool	   *flags;
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	state = final_state(fcinfo, EVENT_STATE_RETENTION);
-	met = (uint64) state->d.detail;
-	for (int k = 0; k < state->d.nconditions; k++)
-		elems[k] = BoolGetDatum((met & 1) != 0 && (met >> k & 1) != 0);
-	PG_RETURN_ARRAYTYPE_P(construct_array(elems, state->d.nconditions, BOOLOID, 1, true, TYPALIGN_CHAR));
+	state = final_state(fcinfo);
+	if (state->d.kind == EVENT_STATE_RETURNS)
+	{
+		result = mcdp_make_flags(state->d.buckets);
+		mcdp_match_returns(state->d.events, state->d.nevents, state->d.mode == EVENT_STATE_ALIGN_DAY,
+						   state->d.buckets, state->d.detail, (bool *) ARR_DATA_PTR(result));
+		PG_RETURN_ARRAYTYPE_P(result);
+	}
+	if (state->d.kind != EVENT_STATE_RETENTION)
+		wrong_kind();
+	result = mcdp_make_flags(state->d.nconditions);
+	flags = (bool *) ARR_DATA_PTR(result);
+	if (state->d.detail & 1)
+	{
+		for (int k = 0; k < state->d.nconditions; k++)
+			flags[k] = (state->d.detail >> k & 1) != 0;
+	}
+	PG_RETURN_ARRAYTYPE_P(result);
 }

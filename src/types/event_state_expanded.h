@@ -1,0 +1,126 @@
+/*-------------------------------------------------------------------------
+ *
+ * event_state_expanded.h
+ *	  event_state while it grows: an expanded object, an array of events.
+ *
+ * Copyright (c) 2026, marketing_cdp contributors
+ *
+ * IDENTIFICATION
+ *	  src/types/event_state_expanded.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MCDP_EVENT_STATE_EXPANDED_H
+#define MCDP_EVENT_STATE_EXPANDED_H
+
+#include "types/event_state_datum.h"
+#include "types/event_steps.h"
+#include "utils/expandeddatum.h"
+#include "utils/timestamp.h"
+
+typedef struct ExpandedEventState
+{
+	ExpandedObjectHeader hdr;
+	EventStateData d;
+	size_t		capacity;
+	bool		sorted;
+	const void *site;			/* the call site whose question it is known to
+								 * be; NULL when not known */
+} ExpandedEventState;
+
+/* A text argument that was seen last. */
+typedef struct LastText
+{
+	int			len;			/* -1: none yet */
+	int			capacity;
+	char	   *bytes;
+} LastText;
+
+/*
+ * What a transition function remembers about the place it is called from, in
+ * fn_extra.  Window, mode, pattern and the like are read in every row unless
+ * they are constants of the query; then only once.
+ */
+typedef struct EventSite
+{
+	bool		constant;
+	bool		ready;			/* constant, and "like" says what is asked */
+	EventStateData like;
+	LastText	text;			/* mode or pattern */
+	EventSteps	steps;
+	uint64		any;			/* bits that every event has */
+	MemoryContext cx;			/* of a pattern over names, which the names in
+								 * steps belong to */
+} EventSite;
+
+/*
+ * The site of an aggregate (state, …): arguments first … last of the
+ * transition function say what is asked.
+ */
+extern EventSite *mcdp_event_site_make(FunctionCallInfo fcinfo, int kind, int first, int last);
+
+static inline EventSite *
+event_site(FunctionCallInfo fcinfo, int kind, int first, int last)
+{
+	EventSite  *site = fcinfo->flinfo->fn_extra;
+
+	return likely(site != NULL) ? site : mcdp_event_site_make(fcinfo, kind, first, last);
+}
+
+/* These raise errors when an argument is not what it must be. */
+extern void mcdp_event_not_null(FunctionCallInfo fcinfo, int arg, const char *what);
+extern void mcdp_event_read_funnel(FunctionCallInfo fcinfo, EventSite *site, int within, int mode);
+
+extern bool mcdp_is_last_text(const LastText *last, const char *s, int len);
+extern void mcdp_set_last_text(FunctionCallInfo fcinfo, LastText *last, const char *s, int len);
+
+extern const ExpandedObjectMethods mcdp_event_state_methods;
+
+extern void mcdp_event_state_sort(ExpandedEventState *state);
+extern ExpandedEventState *mcdp_event_state_open_flat(FunctionCallInfo fcinfo, Datum d);
+
+/* The state of argument 0, or a new one; it must be about what "like" says. */
+extern ExpandedEventState *mcdp_event_state_get_like(FunctionCallInfo fcinfo, const EventStateData *like);
+extern ExpandedEventState *mcdp_event_state_get(FunctionCallInfo fcinfo, EventSite *site);
+
+static inline ExpandedEventState *
+event_state_get(FunctionCallInfo fcinfo, EventSite *site)
+{
+	struct varlena *datum = (struct varlena *) DatumGetPointer(fcinfo->args[0].value);
+
+	if (!PG_ARGISNULL(0) && VARATT_IS_EXTERNAL_EXPANDED_RW(datum))
+	{
+		ExpandedEventState *state = (ExpandedEventState *) DatumGetEOHP(PointerGetDatum(datum));
+
+		if (state->hdr.eoh_methods == &mcdp_event_state_methods && site->ready &&
+			state->site == site && state->d.nconditions == site->like.nconditions)
+			return state;
+	}
+	return mcdp_event_state_get(fcinfo, site);
+}
+
+/* Room for so many more events; returns where they go. */
+extern MatchEvent *mcdp_event_state_room(ExpandedEventState *state, size_t more);
+
+pg_noreturn extern void mcdp_event_infinite(void);
+
+/* An event without bits counts in mode strict_order only. */
+static inline void
+event_state_add(ExpandedEventState *state, TimestampTz at, uint64 mask)
+{
+	size_t		n = state->d.nevents;
+	MatchEvent *e;
+
+	if (TIMESTAMP_NOT_FINITE(at))
+		mcdp_event_infinite();
+	if (mask == 0 && (state->d.mode & FUNNEL_STRICT_ORDER) == 0)
+		return;
+	e = n < state->capacity ? state->d.events + n : mcdp_event_state_room(state, 1);
+	e->at = at;
+	e->mask = mask;
+	if (n > 0 && e[-1].at >= at)
+		state->sorted = false;
+	state->d.nevents = n + 1;
+}
+
+#endif							/* MCDP_EVENT_STATE_EXPANDED_H */
