@@ -6,13 +6,19 @@
 #
 #	funnel      view -> cart -> checkout -> purchase within 7 days
 #	sequence    view -> cart -> purchase, each within a day of the one before
+#	matrix      cohorts by the day of the first view, 31 days
 #	retention   came on the first of eight days, and again on each of the others
 #
-# asked of window_funnel, sequence_match and retention over rows, and of plain SQL
-# (window functions that carry along the latest start of a chain that has reached
-# each step; bool_or), both in the order of the same covering index, in one
-# process and in WORKERS.  Window functions do not run in parallel workers, so for
-# several processes both are split alike: a connection for each range of profiles.
+# asked of window_funnel, sequence_match, retention_matrix and retention over rows,
+# by names of events ("at, event") and by conditions ("event = 'view'"), and of plain
+# SQL: window functions that carry along the latest start of a chain that has reached
+# each step, a bit for each day, bool_or.  Both read a covering index in its order,
+# in one process and in WORKERS.  Window functions do not run in parallel workers, so
+# for several processes both are split alike: a connection for each range of
+# profiles.  Next to it the floor that no aggregate can get below: the same rows
+# scanned, filtered and grouped, with count(*).  And what one statement takes when
+# PostgreSQL may use WORKERS processes for it.
+#
 # All answers must agree.  Prints Markdown.
 #
 #	EVENTS=20000000 PROFILES=400000 WORKERS=4 RUNS=3 sh bench/timeline_rows.sh
@@ -35,19 +41,40 @@ psql -c 'CREATE INDEX ON events (profile_id, at) INCLUDE (event)' -c 'VACUUM (AN
 # --- the questions; RANGE is a condition on profile_id ---------------------------
 reached='count(*) FILTER (WHERE n >= 1), count(*) FILTER (WHERE n >= 2), count(*) FILTER (WHERE n >= 3), count(*) FILTER (WHERE n >= 4)'
 w='OVER (PARTITION BY profile_id ORDER BY at)'
+steps="event IN ('view', 'cart', 'checkout', 'purchase')"
+name_funnel="SELECT $reached FROM (SELECT cdp.window_funnel(at, event, '{view,cart,checkout,purchase}', '7 days') AS n FROM events WHERE RANGE GROUP BY profile_id) f"
 row_funnel="SELECT $reached FROM (SELECT cdp.window_funnel('7 days', '', at, event = 'view', event = 'cart', event = 'checkout', event = 'purchase') AS n
-FROM events WHERE event IN ('view', 'cart', 'checkout', 'purchase') AND RANGE GROUP BY profile_id) f"
-# the default frame includes rows of the same instant: equal times may advance
-sql_funnel="SELECT $reached FROM (SELECT CASE WHEN bool_or(event = 'purchase' AND s3 >= at - interval '7 days') THEN 4 WHEN count(s3) > 0 THEN 3 WHEN count(s2) > 0 THEN 2 WHEN count(s1) > 0 THEN 1 ELSE 0 END AS n
+FROM events WHERE $steps AND RANGE GROUP BY profile_id) f"
+# The default frame includes rows of the same instant: equal times may advance, as in
+# window_funnel.  A frame of ROWS is faster, and right as long as no two steps of a
+# profile are at one time, which is so here: that is the rival.
+sql_funnel_ties="SELECT $reached FROM (SELECT CASE WHEN bool_or(event = 'purchase' AND s3 >= at - interval '7 days') THEN 4 WHEN count(s3) > 0 THEN 3 WHEN count(s2) > 0 THEN 2 WHEN count(s1) > 0 THEN 1 ELSE 0 END AS n
 FROM (SELECT *, max(s2) FILTER (WHERE event = 'checkout' AND s2 >= at - interval '7 days') $w AS s3
 FROM (SELECT *, max(s1) FILTER (WHERE event = 'cart' AND s1 >= at - interval '7 days') $w AS s2
-FROM (SELECT profile_id, at, event, max(at) FILTER (WHERE event = 'view') $w AS s1 FROM events WHERE event IN ('view', 'cart', 'checkout', 'purchase') AND RANGE) a) b) c GROUP BY profile_id) u"
+FROM (SELECT profile_id, at, event, max(at) FILTER (WHERE event = 'view') $w AS s1 FROM events WHERE $steps AND RANGE) a) b) c GROUP BY profile_id) u"
+floor_funnel="SELECT count(*) FROM (SELECT count(*) FROM events WHERE $steps AND RANGE GROUP BY profile_id) f"
 
+three="event IN ('view', 'cart', 'purchase')"
+name_sequence="SELECT count(*) FILTER (WHERE m) FROM (SELECT cdp.sequence_match(at, event, 'view ->(1d) cart ->(1d) purchase') AS m FROM events WHERE RANGE GROUP BY profile_id) s"
 row_sequence="SELECT count(*) FILTER (WHERE m) FROM (SELECT cdp.sequence_match('(?1)(?t<=86400)(?2)(?t<=86400)(?3)', at, event = 'view', event = 'cart', event = 'purchase') AS m
-FROM events WHERE event IN ('view', 'cart', 'purchase') AND RANGE GROUP BY profile_id) s"
-sql_sequence="SELECT count(*) FILTER (WHERE m) FROM (SELECT bool_or(event = 'purchase' AND s2 >= at - interval '1 day') AS m
+FROM events WHERE $three AND RANGE GROUP BY profile_id) s"
+sql_sequence_ties="SELECT count(*) FILTER (WHERE m) FROM (SELECT bool_or(event = 'purchase' AND s2 >= at - interval '1 day') AS m
 FROM (SELECT *, max(at) FILTER (WHERE event = 'cart' AND s1 >= at - interval '1 day') $w AS s2
-FROM (SELECT profile_id, at, event, max(at) FILTER (WHERE event = 'view') $w AS s1 FROM events WHERE event IN ('view', 'cart', 'purchase') AND RANGE) a) b GROUP BY profile_id) u"
+FROM (SELECT profile_id, at, event, max(at) FILTER (WHERE event = 'view') $w AS s1 FROM events WHERE $three AND RANGE) a) b GROUP BY profile_id) u"
+floor_sequence="SELECT count(*) FROM (SELECT count(*) FROM events WHERE $three AND RANGE GROUP BY profile_id) s"
+
+by_rows() { echo "$1" | sed 's/ORDER BY at)/ORDER BY at ROWS UNBOUNDED PRECEDING)/'; }
+sql_funnel=$(by_rows "$sql_funnel_ties")
+sql_sequence=$(by_rows "$sql_sequence_ties")
+
+# 90 cohorts x 31 days, one line for each
+name_matrix="SELECT array_agg(n ORDER BY o) FROM (SELECT cdp.retention_matrix(s, '2026-01-01', 90) AS m
+FROM (SELECT cdp.retention_state(at, event, 'view', '*', 31, '1 day') AS s FROM events WHERE RANGE GROUP BY profile_id) p) s, unnest(m) WITH ORDINALITY u(n, o)"
+sql_matrix="SELECT array_agg(coalesce(n, 0) ORDER BY c, k) FROM generate_series(0, 89) c CROSS JOIN generate_series(0, 30) k LEFT JOIN (SELECT c0 AS c, k, count(*) AS n
+FROM (SELECT min(day) FILTER (WHERE event = 'view') AS c0, bit_or(CASE WHEN day < 60 THEN 1::bigint << day ELSE 0 END) AS lo, bit_or(CASE WHEN day >= 60 THEN 1::bigint << (day - 60) ELSE 0 END) AS hi
+	FROM (SELECT profile_id, event, at::date - date '2026-01-01' AS day FROM events WHERE RANGE) e GROUP BY profile_id) u, generate_series(0, 30) k
+WHERE c0 + k < 90 AND CASE WHEN c0 + k < 60 THEN (lo >> (c0 + k)) & 1 ELSE (hi >> (c0 + k - 60)) & 1 END = 1 GROUP BY 1, 2) m USING (c, k)"
+floor_all="SELECT count(*) FROM (SELECT count(*) FROM events WHERE RANGE GROUP BY profile_id) f"
 
 day() { printf "at >= '2026-02-0%s' AND at < '2026-02-0%s'" "$1" $(($1 + 1)); }
 days=$(for d in 1 2 3 4 5 6 7 8; do printf '%s%s' "$([ $d = 1 ] || echo ', ')" "$(day $d)"; done)
@@ -56,27 +83,30 @@ sql_retention="SELECT ARRAY[count(*) FILTER (WHERE d1), count(*) FILTER (WHERE d
 FROM (SELECT $(for d in 1 2 3 4 5 6 7 8; do printf '%sbool_or(%s) AS d%s' "$([ $d = 1 ] || echo ', ')" "$(day $d)" $d; done)
 FROM events WHERE at >= '2026-02-01' AND at < '2026-02-09' AND RANGE GROUP BY profile_id) s"
 
+floor_retention="SELECT count(*) FROM (SELECT count(*) FROM events WHERE at >= '2026-02-01' AND at < '2026-02-09' AND RANGE GROUP BY profile_id) s"
+
 # --- asking ------------------------------------------------------------------------
 # In the order of the index: no sort.  The slowest connection counts.
-set_up='SET max_parallel_workers_per_gather = 0; SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashagg = off'
-ask() {	# question processes
+set_up='SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashagg = off'
+ask() {	# question processes, or 0: one statement for all the processes there are
 	i=0
-	while [ $i -lt "$2" ]; do
+	parts=$(($2 > 0 ? $2 : 1))
+	while [ $i -lt $parts ]; do
 		eval "sql=\$$1"
-		sql=$(echo "$sql" | sed "s/RANGE/profile_id > $PROFILES::bigint * $i \/ $2 AND profile_id <= $PROFILES::bigint * ($i + 1) \/ $2/")
-		psql -c "$set_up" -c '\timing on' -c "$sql" >"$dir/part.$i" &
+		sql=$(echo "$sql" | sed "s/RANGE/profile_id > $PROFILES::bigint * $i \/ $parts AND profile_id <= $PROFILES::bigint * ($i + 1) \/ $parts/")
+		psql -c "$set_up" -c "SET max_parallel_workers_per_gather = $(($2 > 0 ? 0 : WORKERS - 1))" -c '\timing on' -c "$sql" >"$dir/part.$i" &
 		i=$((i + 1))
 	done
 	wait
-	tr -d '{}' <"$dir/part.0" | grep -v '^Time' | tr ',' '|' >"$dir/answer"
-	i=1
-	while [ $i -lt "$2" ]; do
+	: >"$dir/answer"
+	i=0
+	while [ $i -lt $parts ]; do
 		tr -d '{}' <"$dir/part.$i" | grep -v '^Time' | tr ',' '|' >>"$dir/answer"
 		i=$((i + 1))
 	done
 	awk -F'|' '{ for (k = 1; k <= NF; k++) s[k] += $k } END { for (k = 1; k <= NF; k++) printf "%s%s", s[k], k < NF ? "|" : "\n" }' "$dir/answer" >"$dir/sum"
 	i=0
-	while [ $i -lt "$2" ]; do sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p' "$dir/part.$i"; i=$((i + 1)); done | sort -n | tail -1
+	while [ $i -lt $parts ]; do sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p' "$dir/part.$i"; i=$((i + 1)); done | sort -n | tail -1
 }
 best() {	# question processes: milliseconds of the fastest of RUNS, after one that is not counted
 	ask "$1" "$2" >/dev/null
@@ -88,29 +118,64 @@ best() {	# question processes: milliseconds of the fastest of RUNS, after one th
 	cp "$dir/sum" "$dir/answer.$1.$2"
 }
 
+same() { cmp "$dir/answer.$1" "$dir/answer.$2" >&2 || exit 1; }
+
 pg=$(psql -c 'SHOW server_version')
 cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo 2>/dev/null | head -1)
 cat <<REPORT
 # Aggregates over rows and hand-written SQL, $(date -u +%Y-%m-%d)
 
 $EVENTS events, $PROFILES profiles, 12 event names, 90 days; covering index (profile_id, at) INCLUDE (event), read in its order by both.
-PostgreSQL $pg, ${cpu:-processor not known}, $(nproc) processors; shared_buffers $SHARED_BUFFERS, work_mem $WORK_MEM, jit off. Warm cache, best of $RUNS.
+PostgreSQL $pg, ${cpu:-processor not known}, $(nproc) processors; shared_buffers $SHARED_BUFFERS, work_mem $WORK_MEM, jit off. Warm cache, best of $RUNS; load average at the start $(cut -d' ' -f1 /proc/loadavg 2>/dev/null || echo '?').
 
-| | one process | | | $WORKERS processes | | |
-|---|---:|---:|---:|---:|---:|---:|
-| | aggregate | plain SQL | times | aggregate | plain SQL | times |
+"Names" takes (at, event), "conditions" takes event = 'view' and so on (and reads only rows with one of the steps, as the plain SQL does). The floor is the same scan, filter and grouping as conditions
+and plain SQL have, with count(*) as the only aggregate; of names and of the matrix it is that of all rows.
+
+| | one process: aggregate | plain SQL | times | floor | $WORKERS processes: aggregate | plain SQL | times | floor |
+|---|---:|---:|---:|---:|---:|---:|---:|---:|
 REPORT
-for q in funnel sequence retention; do
-	printf '| %s |' "$q"
-	for p in 1 "$WORKERS"; do
-		mine=$(best "row_$q" "$p")
-		theirs=$(best "sql_$q" "$p")
-		say "$q, $p: $mine, $theirs ms, $(cat "$dir/answer.sql_$q.$p")"
-		cmp "$dir/answer.row_$q.$p" "$dir/answer.sql_$q.$p" >&2 || exit 1
-		cmp "$dir/answer.row_$q.1" "$dir/answer.row_$q.$p" >&2 || exit 1
-		printf ' %s ms | %s ms | %s |' "$mine" "$theirs" "$(awk "BEGIN { printf \"%.1f\", $theirs / $mine }")"
+for q in funnel sequence matrix retention; do
+	for form in name row; do
+		eval "sql=\${${form}_$q:-}"
+		[ -n "$sql" ] || continue
+		floor=floor_$q
+		if [ $form = name ]; then floor=floor_all; fi
+		printf '| %s, %s |' "$q" "$([ $form = name ] && echo names || echo conditions)"
+		for p in 1 "$WORKERS"; do
+			mine=$(best "${form}_$q" "$p")
+			[ -e "$dir/ms.sql_$q.$p" ] || best "sql_$q" "$p" >"$dir/ms.sql_$q.$p"
+			[ -e "$dir/ms.$floor.$p" ] || best "$floor" "$p" >"$dir/ms.$floor.$p"
+			theirs=$(cat "$dir/ms.sql_$q.$p")
+			say "$q, $form, $p: $mine, $theirs ms"
+			same "${form}_$q.$p" "sql_$q.$p"
+			same "${form}_$q.1" "${form}_$q.$p"
+			printf ' %s ms | %s ms | %s | %s ms |' "$mine" "$theirs" "$(awk "BEGIN { printf \"%.1f\", $theirs / $mine }")" "$(cat "$dir/ms.$floor.$p")"
+		done
+		printf '\n'
 	done
-	printf '\n'
+done
+ties=
+for q in funnel sequence; do
+	for p in 1 "$WORKERS"; do
+		ties="$ties${ties:+, }$q $(best "sql_${q}_ties" "$p") ms ($p)"
+		same "sql_$q.$p" "sql_${q}_ties.$p"
+	done
+done
+cat <<REPORT
+
+Plain SQL with the default frame, which alone has the meaning of the aggregates when events are at one time: $ties.
+
+One statement that PostgreSQL may share out to $WORKERS processes (window functions cannot be):
+
+| | aggregate | plain SQL | times |
+|---|---:|---:|---:|
+REPORT
+for q in funnel sequence matrix; do
+	mine=$(best "name_$q" 0)
+	theirs=$(best "sql_$q" 0)
+	same "name_$q.0" "sql_$q.0"
+	same "name_$q.0" "name_$q.1"
+	printf '| %s, names | %s ms | %s ms | %s |\n' "$q" "$mine" "$theirs" "$(awk "BEGIN { printf \"%.1f\", $theirs / $mine }")"
 done
 cat <<REPORT
 

@@ -53,3 +53,23 @@ CREATE AGGREGATE cdp.retention_matrix(t cdp.timeline, cohort text, returned text
 	PARALLEL = SAFE
 );
 COMMENT ON AGGREGATE cdp.retention_matrix(cdp.timeline, text, text, timestamptz, int, int, interval) IS 'cohort table: for each period of the first cohort event, in how many timelines there was a return in that period and the following ones';
+
+-- the same over rows: a state for each profile first
+
+CREATE AGGREGATE cdp.retention_state(at timestamptz, event text, cohort text, returned text, buckets int, bucket interval) (
+	SFUNC = cdp._retention_event_add,
+	STYPE = cdp.event_state,
+	COMBINEFUNC = cdp._event_state_combine,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE cdp.retention_state(timestamptz, text, text, text, int, interval) IS 'what retention sees of a group of rows, for retention_matrix';
+CREATE FUNCTION cdp._retention_matrix_add(bigint[], cdp.event_state, timestamptz, int) RETURNS bigint[]
+	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 30 AS 'MODULE_PATHNAME', 'mcdp_retention_matrix_state_add';
+COMMENT ON FUNCTION cdp._retention_matrix_add(bigint[], cdp.event_state, timestamptz, int) IS 'adds a group of rows to the state of retention_matrix';
+CREATE AGGREGATE cdp.retention_matrix(s cdp.event_state, since timestamptz, cohorts int) (
+	SFUNC = cdp._retention_matrix_add,
+	STYPE = bigint[],
+	COMBINEFUNC = cdp._retention_matrix_merge,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE cdp.retention_matrix(cdp.event_state, timestamptz, int) IS 'cohort table of what retention_state has seen: for each period of the first cohort event, in how many groups there was a return in that period and the following ones';

@@ -283,30 +283,16 @@ mcdp_match_funnel_times(const MatchEvent *events, size_t n, int nsteps, int64 wi
 }
 
 void
-mcdp_match_returns(const MatchEvent *events, size_t n, bool align_day, uint32 buckets, int64 bucket, bool *out)
+mcdp_match_returns(const MatchEvent *events, size_t n, size_t first, int64 since,
+				   uint32 buckets, int64 bucket, bool *out)
 {
-	size_t		i = 0;
-	int64		since;
 	uint64		seen = 0;		/* so long after "since" ends the last bucket
 								 * marked (should it overflow, that one is
 								 * marked again) */
 
 	memset(out, 0, buckets);
-	while (i < n && (events[i].mask & 1) == 0)
-		i++;
-	if (i == n)
-		return;
-	since = events[i].at;
-	if (align_day)
-	{
-		int64		into_day = since % USECS_PER_DAY;
-
-		since -= into_day < 0 ? into_day + USECS_PER_DAY : into_day;
-		while (i > 0 && events[i - 1].at >= since)
-			i--;
-	}
 	out[0] = true;
-	for (; i < n; i++)
+	for (size_t i = first; i < n; i++)
 	{
 		/* unsigned: two events may be further apart than an int64 can tell */
 		uint64		after = (uint64) events[i].at - (uint64) since;
@@ -316,10 +302,35 @@ mcdp_match_returns(const MatchEvent *events, size_t n, bool align_day, uint32 bu
 			continue;
 		k = after / (uint64) bucket;
 		if (k >= buckets)
-			return;
+			break;
 		out[k] = true;
 		seen = (k + 1) * (uint64) bucket;
 	}
+}
+
+void
+mcdp_match_retention(const MatchEvent *events, size_t n, bool align_day, uint32 buckets, int64 bucket, bool *out)
+{
+	size_t		first = 0;
+	int64		since;
+
+	while (first < n && (events[first].mask & 1) == 0)
+		first++;
+	if (first == n)
+	{
+		memset(out, 0, buckets);
+		return;
+	}
+	since = events[first].at;
+	if (align_day)
+	{
+		int64		into_day = since % USECS_PER_DAY;
+
+		since -= into_day < 0 ? into_day + USECS_PER_DAY : into_day;
+		while (first > 0 && events[first - 1].at >= since)
+			first--;
+	}
+	mcdp_match_returns(events, n, first, since, buckets, bucket, out);
 }
 
 /* Those with bit 0 first, of these those with bit 1 first, and so on. */

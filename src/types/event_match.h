@@ -65,7 +65,14 @@ extern bool mcdp_match_funnel_times(const MatchEvent *events, size_t n, int nste
  * first one with bit 0 (align_day: from the beginning of its UTC day).  The
  * first is true by definition; without an event with bit 0 none is.
  */
-extern void mcdp_match_returns(const MatchEvent *events, size_t n, bool align_day,
+extern void mcdp_match_retention(const MatchEvent *events, size_t n, bool align_day,
+								 uint32 buckets, int64 bucket, bool *out);
+
+/*
+ * The same with buckets from an instant on, which no event from "first" on
+ * precedes.
+ */
+extern void mcdp_match_returns(const MatchEvent *events, size_t n, size_t first, int64 since,
 							   uint32 buckets, int64 bucket, bool *out);
 
 /* Puts events in order of time, those of an instant by their lowest bits. */

@@ -231,7 +231,7 @@ mcdp_event_state_combine(PG_FUNCTION_ARGS)
 		return mcdp_keep_state(fcinfo);
 	if (PG_ARGISNULL(0))
 	{
-		state = mcdp_event_state_open_flat(fcinfo, PG_GETARG_DATUM(1));
+		state = mcdp_event_state_copy(fcinfo, PG_GETARG_DATUM(1));
 		PG_RETURN_DATUM(EOHPGetRWDatum(&state->hdr));
 	}
 	flat = PG_GETARG_EVENT_STATE_P(1);
@@ -251,46 +251,19 @@ mcdp_event_state_combine(PG_FUNCTION_ARGS)
 
 /* ----------------------------------------------------------------- results */
 
-/*
- * The argument of a final function, sorted.  It comes as a read-only pointer to
- * the state; sorting does not change its value.
- */
-static ExpandedEventState *
-final_state(FunctionCallInfo fcinfo)
-{
-	Datum		d = PG_GETARG_DATUM(0);
-	ExpandedEventState *state;
-
-	if (VARATT_IS_EXTERNAL_EXPANDED(DatumGetPointer(d)) &&
-		DatumGetEOHP(d)->eoh_methods == &mcdp_event_state_methods)
-		state = (ExpandedEventState *) DatumGetEOHP(d);
-	else
-		state = mcdp_event_state_open_flat(fcinfo, d);
-	mcdp_event_state_sort(state);
-	return state;
-}
-
-static void
-wrong_kind(void)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("event_state is of another kind")));
-}
-
 PG_FUNCTION_INFO_V1(mcdp_window_funnel_final);
 Datum
 mcdp_window_funnel_final(PG_FUNCTION_ARGS)
 {
-	ExpandedEventState *state;
+	EventStateData d;
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_INT32(0);
-	state = final_state(fcinfo);
-	if (state->d.kind != EVENT_STATE_FUNNEL)
-		wrong_kind();
-	PG_RETURN_INT32(mcdp_match_funnel(state->d.events, state->d.nevents, state->d.nconditions,
-									  state->d.detail, state->d.mode));
+	mcdp_event_state_see(PG_GETARG_DATUM(0), &d);
+	if (d.kind != EVENT_STATE_FUNNEL)
+		mcdp_event_state_wrong_kind();
+	PG_RETURN_INT32(mcdp_match_funnel(d.events, d.nevents, d.nconditions,
+									  d.detail, d.mode));
 }
 
 /* The pattern of a final function's call site, kept from group to group. */
@@ -339,18 +312,18 @@ final_pattern(FunctionCallInfo fcinfo, const EventStateData *d)
 static int64
 count_pattern(FunctionCallInfo fcinfo, int64 limit)
 {
-	ExpandedEventState *state;
+	EventStateData d;
 	const MatchPattern *pattern;
 
 	if (PG_ARGISNULL(0))
 		return 0;
-	state = final_state(fcinfo);
-	if (state->d.kind != EVENT_STATE_PATTERN && state->d.kind != EVENT_STATE_SEQUENCE)
-		wrong_kind();
-	pattern = final_pattern(fcinfo, &state->d);
-	if (state->d.kind == EVENT_STATE_PATTERN)
-		return mcdp_match_row_pattern(pattern, state->d.events, state->d.nevents, limit);
-	return mcdp_match_pattern(pattern, state->d.events, state->d.nevents, MATCH_AT_THE_END, limit);
+	mcdp_event_state_see(PG_GETARG_DATUM(0), &d);
+	if (d.kind != EVENT_STATE_PATTERN && d.kind != EVENT_STATE_SEQUENCE)
+		mcdp_event_state_wrong_kind();
+	pattern = final_pattern(fcinfo, &d);
+	if (d.kind == EVENT_STATE_PATTERN)
+		return mcdp_match_row_pattern(pattern, d.events, d.nevents, limit);
+	return mcdp_match_pattern(pattern, d.events, d.nevents, MATCH_AT_THE_END, limit);
 }
 
 PG_FUNCTION_INFO_V1(mcdp_sequence_match_final);
@@ -375,28 +348,28 @@ PG_FUNCTION_INFO_V1(mcdp_retention_final);
 Datum
 mcdp_retention_final(PG_FUNCTION_ARGS)
 {
-	ExpandedEventState *state;
+	EventStateData d;
 	ArrayType  *result;
 	bool	   *flags;
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	state = final_state(fcinfo);
-	if (state->d.kind == EVENT_STATE_RETURNS)
+	mcdp_event_state_see(PG_GETARG_DATUM(0), &d);
+	if (d.kind == EVENT_STATE_RETURNS)
 	{
-		result = mcdp_make_flags(state->d.buckets);
-		mcdp_match_returns(state->d.events, state->d.nevents, state->d.mode == EVENT_STATE_ALIGN_DAY,
-						   state->d.buckets, state->d.detail, (bool *) ARR_DATA_PTR(result));
+		result = mcdp_make_flags(d.buckets);
+		mcdp_match_retention(d.events, d.nevents, d.mode == EVENT_STATE_ALIGN_DAY,
+							 d.buckets, d.detail, (bool *) ARR_DATA_PTR(result));
 		PG_RETURN_ARRAYTYPE_P(result);
 	}
-	if (state->d.kind != EVENT_STATE_RETENTION)
-		wrong_kind();
-	result = mcdp_make_flags(state->d.nconditions);
+	if (d.kind != EVENT_STATE_RETENTION)
+		mcdp_event_state_wrong_kind();
+	result = mcdp_make_flags(d.nconditions);
 	flags = (bool *) ARR_DATA_PTR(result);
-	if (state->d.detail & 1)
+	if (d.detail & 1)
 	{
-		for (int k = 0; k < state->d.nconditions; k++)
-			flags[k] = (state->d.detail >> k & 1) != 0;
+		for (int k = 0; k < d.nconditions; k++)
+			flags[k] = (d.detail >> k & 1) != 0;
 	}
 	PG_RETURN_ARRAYTYPE_P(result);
 }

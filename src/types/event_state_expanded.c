@@ -23,8 +23,8 @@
 
 /* -------------------------------------------------------------- the object */
 
-void
-mcdp_event_state_sort(ExpandedEventState *state)
+static void
+sort_state(ExpandedEventState *state)
 {
 	if (!state->sorted)
 		mcdp_match_sort(state->d.events, state->d.nevents);
@@ -42,7 +42,7 @@ state_flatten_into(ExpandedObjectHeader *eohptr, void *result, Size allocated_si
 {
 	ExpandedEventState *state = (ExpandedEventState *) eohptr;
 
-	mcdp_event_state_sort(state);
+	sort_state(state);
 	mcdp_event_state_write(&state->d, result, allocated_size);
 }
 
@@ -100,7 +100,7 @@ mcdp_event_state_room(ExpandedEventState *state, size_t more)
 }
 
 ExpandedEventState *
-mcdp_event_state_open_flat(FunctionCallInfo fcinfo, Datum d)
+mcdp_event_state_copy(FunctionCallInfo fcinfo, Datum d)
 {
 	EventState *flat = DatumGetEventStateP(d);
 	EventStateData data;
@@ -116,6 +116,36 @@ mcdp_event_state_open_flat(FunctionCallInfo fcinfo, Datum d)
 	return state;
 }
 
+/* Sorting in place does not change the value, so a read-only pointer will do. */
+void
+mcdp_event_state_see(Datum datum, EventStateData *d)
+{
+	if (VARATT_IS_EXTERNAL_EXPANDED(DatumGetPointer(datum)) &&
+		DatumGetEOHP(datum)->eoh_methods == &mcdp_event_state_methods)
+	{
+		ExpandedEventState *state = (ExpandedEventState *) DatumGetEOHP(datum);
+
+		sort_state(state);
+		*d = state->d;
+	}
+	else
+	{
+		EventState *flat = DatumGetEventStateP(datum);
+
+		mcdp_event_state_open(flat, d);
+		d->events = palloc_extended(sizeof(MatchEvent) * (d->nevents + 1), MCXT_ALLOC_HUGE);
+		mcdp_event_state_read(flat, d->events);
+	}
+}
+
+void
+mcdp_event_state_wrong_kind(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("event_state is of another kind")));
+}
+
 ExpandedEventState *
 mcdp_event_state_get_like(FunctionCallInfo fcinfo, const EventStateData *like)
 {
@@ -128,7 +158,7 @@ mcdp_event_state_get_like(FunctionCallInfo fcinfo, const EventStateData *like)
 		DatumGetEOHP(PointerGetDatum(datum))->eoh_methods == &mcdp_event_state_methods)
 		state = (ExpandedEventState *) DatumGetEOHP(PointerGetDatum(datum));
 	else
-		state = mcdp_event_state_open_flat(fcinfo, PointerGetDatum(datum));
+		state = mcdp_event_state_copy(fcinfo, PointerGetDatum(datum));
 	if (state->d.kind != like->kind || state->d.nconditions != like->nconditions ||
 		state->d.mode != like->mode || state->d.pattern_len != like->pattern_len || state->d.buckets != like->buckets ||
 		(like->kind != EVENT_STATE_RETENTION && state->d.detail != like->detail) ||

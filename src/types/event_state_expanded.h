@@ -76,8 +76,12 @@ extern void mcdp_set_last_text(FunctionCallInfo fcinfo, LastText *last, const ch
 
 extern const ExpandedObjectMethods mcdp_event_state_methods;
 
-extern void mcdp_event_state_sort(ExpandedEventState *state);
-extern ExpandedEventState *mcdp_event_state_open_flat(FunctionCallInfo fcinfo, Datum d);
+/* A state that may be changed, with the value of one that may not. */
+extern ExpandedEventState *mcdp_event_state_copy(FunctionCallInfo fcinfo, Datum d);
+
+/* What is in a state, its events in order; memory comes from the current context, if any. */
+extern void mcdp_event_state_see(Datum datum, EventStateData *d);
+pg_noreturn extern void mcdp_event_state_wrong_kind(void);
 
 /* The state of argument 0, or a new one; it must be about what "like" says. */
 extern ExpandedEventState *mcdp_event_state_get_like(FunctionCallInfo fcinfo, const EventStateData *like);
