@@ -18,7 +18,7 @@
 #include "postgres.h"
 
 #include "core/length.h"
-#include "types/event_state_expanded.h"
+#include "types/event_rows.h"
 #include "types/retention.h"
 #include "types/state.h"
 #include "types/timeline_match.h"

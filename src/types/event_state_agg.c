@@ -4,7 +4,7 @@
  *	  Funnels, retention and patterns as aggregates over rows.
  *
  * Rows with conditions, one boolean for each; event_name_agg.c has those with
- * names of events.  The transition state is in event_state_expanded.c.
+ * names of events.
  *
  * Copyright (c) 2026, marketing_cdp contributors
  *
@@ -15,7 +15,7 @@
  */
 #include "postgres.h"
 
-#include "types/event_state_expanded.h"
+#include "types/event_rows.h"
 #include "types/retention.h"
 #include "types/state.h"
 #include "types/timeline_match.h"

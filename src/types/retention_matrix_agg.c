@@ -21,7 +21,7 @@
 #include "catalog/pg_type.h"
 #include "core/length.h"
 #include "types/counts.h"
-#include "types/event_state_expanded.h"
+#include "types/event_rows.h"
 #include "types/timeline_datum.h"
 #include "types/timeline_match.h"
 #include "utils/builtins.h"

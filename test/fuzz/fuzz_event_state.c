@@ -5,6 +5,7 @@
 #include "utils/memutils.h"
 
 static const char *const patterns[] = {"(?1)", "(?1).*(?1)", "(?1)(?t<=3600).(?t>2)(?1)", "...*."};
+static const char *const sequences[] = {"a", "a -> b", "a ->(2h) !b", "a -> !* -> b -> a", "a[x] -> b[x]"};
 
 size_t
 fuzz_valid(uint8 *out, size_t max)
@@ -13,7 +14,7 @@ fuzz_valid(uint8 *out, size_t max)
 	EventState *s;
 	size_t		size;
 
-	d.kind = 1 + fuzz_below(3);
+	d.kind = 1 + fuzz_below(5);
 	d.nconditions = 1 + fuzz_below(fuzz_below(2) ? 8 : 64);
 	if (d.kind == EVENT_STATE_FUNNEL)
 	{
@@ -28,6 +29,24 @@ fuzz_valid(uint8 *out, size_t max)
 	{
 		d.pattern = patterns[fuzz_below(lengthof(patterns))];
 		d.pattern_len = strlen(d.pattern);
+	}
+	if (d.kind == EVENT_STATE_SEQUENCE)
+	{
+		MatchPattern *p = palloc(sizeof(MatchPattern));
+		MatchError	err;
+
+		d.pattern = sequences[fuzz_below(lengthof(sequences))];
+		d.pattern_len = strlen(d.pattern);
+		if (!mcdp_pattern_parse(d.pattern, d.pattern_len, p, &err))
+			fuzz_fail("the pattern is valid");
+		d.nconditions = p->ntests;
+	}
+	if (d.kind == EVENT_STATE_RETURNS)
+	{
+		d.nconditions = 2;
+		d.mode = fuzz_below(2);
+		d.buckets = 1 + fuzz_below(fuzz_below(2) ? 4 : EVENT_STATE_MAX_BUCKETS);
+		d.detail = 1 + fuzz_below(3000000);
 	}
 	d.events = palloc(sizeof(MatchEvent) * (d.nevents + 1));
 	for (size_t i = 0; i < d.nevents; i++)
@@ -57,6 +76,7 @@ fuzz_one(const uint8 *bytes, size_t len)
 	MatchPattern *p;
 	MatchError	err;
 	size_t		size;
+	bool	   *came;
 	int			plain,
 				strict;
 
@@ -87,11 +107,22 @@ fuzz_one(const uint8 *bytes, size_t len)
 				fuzz_fail("a mode only takes away");
 			break;
 		case EVENT_STATE_PATTERN:
+		case EVENT_STATE_SEQUENCE:
 			p = palloc(sizeof(MatchPattern));
-			if (!mcdp_row_pattern_parse(d.pattern, d.pattern_len, d.nconditions, p, &err))
+			if (!mcdp_event_state_pattern(d.kind, d.pattern, d.pattern_len, d.nconditions, p, &err))
 				fuzz_fail("the pattern has been checked");
-			if (mcdp_match_row_pattern(p, d.events, d.nevents, PG_INT64_MAX) > (int64) d.nevents)
+			if ((d.kind == EVENT_STATE_PATTERN ? mcdp_match_row_pattern(p, d.events, d.nevents, PG_INT64_MAX) :
+				 mcdp_match_pattern(p, d.events, d.nevents, MATCH_AT_THE_END, PG_INT64_MAX)) > (int64) d.nevents)
 				fuzz_fail("no event is in two matches");
+			break;
+		case EVENT_STATE_RETURNS:
+			came = palloc(d.buckets);
+			mcdp_match_retention(d.events, d.nevents, d.mode == EVENT_STATE_ALIGN_DAY, d.buckets, d.detail, came);
+			for (uint32 k = 1; k < d.buckets; k++)
+			{
+				if (came[k] && !came[0])
+					fuzz_fail("who returns was there");
+			}
 			break;
 	}
 	return true;

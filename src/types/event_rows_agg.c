@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
- * event_state_expanded.c
- *	  event_state while it grows, and what a transition function remembers.
+ * event_rows_agg.c
+ *	  What the aggregates over rows share; see event_rows.h.
  *
  * The array of events is sorted when the value is asked for, in place: the
  * order in which rows came means nothing.
@@ -9,7 +9,7 @@
  * Copyright (c) 2026, marketing_cdp contributors
  *
  * IDENTIFICATION
- *	  src/types/event_state_expanded.c
+ *	  src/types/event_rows_agg.c
  *
  *-------------------------------------------------------------------------
  */
@@ -17,7 +17,7 @@
 
 #include "core/length.h"
 #include "nodes/primnodes.h"
-#include "types/event_state_expanded.h"
+#include "types/event_rows.h"
 #include "types/state.h"
 #include "types/timeline_match.h"
 
@@ -91,7 +91,7 @@ mcdp_event_state_room(ExpandedEventState *state, size_t more)
 				 errmsg("too many events in one group")));
 	if (need > state->capacity)
 	{
-		state->capacity = Max(Max(need, 2 * state->capacity), 8);
+		state->capacity = Max(Max(need, (state->capacity < 64 ? 4 : 2) * state->capacity), 8);
 		state->d.events = state->d.events == NULL ?
 			MemoryContextAllocHuge(state->hdr.eoh_context, sizeof(MatchEvent) * state->capacity) :
 			repalloc_huge(state->d.events, sizeof(MatchEvent) * state->capacity);

@@ -1,17 +1,19 @@
 /*-------------------------------------------------------------------------
  *
- * event_state_expanded.h
- *	  event_state while it grows: an expanded object, an array of events.
+ * event_rows.h
+ *	  What the aggregates over rows share: event_state while it grows (an
+ *	  expanded object, an array of events), and what a transition function
+ *	  remembers from row to row.
  *
  * Copyright (c) 2026, marketing_cdp contributors
  *
  * IDENTIFICATION
- *	  src/types/event_state_expanded.h
+ *	  src/types/event_rows.h
  *
  *-------------------------------------------------------------------------
  */
-#ifndef MCDP_EVENT_STATE_EXPANDED_H
-#define MCDP_EVENT_STATE_EXPANDED_H
+#ifndef MCDP_EVENT_ROWS_H
+#define MCDP_EVENT_ROWS_H
 
 #include "types/event_state_datum.h"
 #include "types/event_steps.h"
@@ -127,4 +129,4 @@ event_state_add(ExpandedEventState *state, TimestampTz at, uint64 mask)
 	state->d.nevents = n + 1;
 }
 
-#endif							/* MCDP_EVENT_STATE_EXPANDED_H */
+#endif							/* MCDP_EVENT_ROWS_H */
