@@ -13,7 +13,7 @@ MODULE_big  = marketing_cdp
 PARSER_C    = $(patsubst %.y,%.c,$(wildcard src/types/*.y)) $(patsubst %.l,%.c,$(wildcard src/types/*.l))
 OBJS        = $(sort $(patsubst %.c,%.o,$(wildcard src/*.c src/*/*.c) $(PARSER_C)))
 SHLIB_LINK  = -lroaring -lm
-PG_CPPFLAGS = -Isrc
+PG_CPPFLAGS = -Isrc -DMCDP_VERSION='"$(EXTVERSION)"'
 PG_CFLAGS   = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers \
 	$(if $(CI)$(WERROR),-Werror)
 PGFILEDESC  = "marketing_cdp - customer data platform inside PostgreSQL"
@@ -50,7 +50,7 @@ all install installcheck:
 endif
 
 $(DATA_built): $(INSTALL_SQL) $(EXTENSION).control
-	cat $(INSTALL_SQL) > $@
+	sed 's/@VERSION@/$(EXTVERSION)/' $(INSTALL_SQL) > $@
 
 # The criteria grammar.  Generated files are build products.
 src/types/criteria_gram.c src/types/criteria_gram.h &: src/types/criteria_gram.y
@@ -62,6 +62,7 @@ src/types/criteria_scan.o src/types/criteria_gram.o: src/types/criteria_gram.h
 # Every object depends on every header: the tree is small and a stale object
 # costs more than a rebuild.
 $(OBJS): $(filter-out src/types/criteria_gram.h,$(wildcard src/*/*.h))
+src/init.o: $(EXTENSION).control
 
 # --- the two commands of a newcomer -----------------------------------------
 .PHONY: deps demo demo-psql demo-clean test

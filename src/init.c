@@ -13,12 +13,15 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 
 #include "core/rbuf_library.h"
 #include "worker/worker.h"
 
 PG_MODULE_MAGIC;
+
+PG_FUNCTION_INFO_V1(mcdp__library_version);
 
 void		_PG_init(void);
 
@@ -35,4 +38,11 @@ _PG_init(void)
 							 "NOTIFY takes a lock of the whole server while its transaction commits.",
 							 &notify, true, PGC_USERSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("marketing_cdp");
+}
+
+/* default_version of the control file that this library was built with */
+Datum
+mcdp__library_version(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(MCDP_VERSION));
 }

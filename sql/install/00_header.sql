@@ -9,3 +9,21 @@ SET LOCAL search_path TO pg_catalog, pg_temp;
 
 COMMENT ON SCHEMA cdp IS 'customer data platform: types, functions and tables of extension marketing_cdp';
 
+-- The library may be newer than the script (until ALTER EXTENSION UPDATE), not
+-- older.  Scripts of updates begin with the same call.
+CREATE FUNCTION cdp._library_version() RETURNS text
+LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__library_version';
+COMMENT ON FUNCTION cdp._library_version() IS 'version of the loaded library';
+
+CREATE FUNCTION cdp._check_library(version text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	IF string_to_array(_library_version(), '.')::int[] < string_to_array(version, '.')::int[] THEN
+		RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+			MESSAGE = format('library marketing_cdp is of version %s, but the script is of version %s', _library_version(), version),
+			HINT = 'Install the library of the new version and connect anew: a session keeps the library that it has loaded.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION cdp._check_library(text) IS 'an error unless the loaded library is of this version or a later one';
+DO $$ BEGIN PERFORM cdp._check_library('@VERSION@'); END $$;

@@ -1,6 +1,7 @@
 /* 90_grants: who may do what, and what pg_dump keeps
  *
- * The only place with GRANT, REVOKE and pg_extension_config_dump.
+ * The only place with GRANT, REVOKE and pg_extension_config_dump.  Scripts of
+ * updates end with all of this file.
  */
 
 -- Every table and sequence is data: pg_dump must keep all of them, and of a
@@ -14,6 +15,9 @@ BEGIN
 							  WHERE a.attrelid = c.oid AND a.attname = 'seeded' AND NOT a.attisdropped) AS has_seeds
 		FROM pg_class c
 		WHERE c.relnamespace = 'cdp'::regnamespace AND c.relkind IN ('r', 'p', 'S')
+			-- in an update there are partitions too, which are no members
+			AND EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+						AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e')
 		ORDER BY c.oid
 	LOOP
 		PERFORM pg_extension_config_dump(rel.oid::regclass, CASE WHEN rel.has_seeds THEN 'WHERE NOT seeded'
