@@ -28,7 +28,8 @@ $primary->safe_psql('postgres', q{SELECT track('{user_id:8}', 'Kauf', '{"value":
 $primary->wait_for_catchup($replica, 'replay', $primary->lsn('insert'));
 
 my %question = World::questions($primary, 'postgres');
-for my $name (sort keys %question)
+# Sequences are ahead there: values are logged in batches.
+for my $name (sort grep { !/_seq$/ } keys %question)
 {
 	is($replica->safe_psql('postgres', $question{$name}), $primary->safe_psql('postgres', $question{$name}), "$name: the same on the replica");
 }
@@ -61,13 +62,14 @@ for my $f (split /\n/, $primary->safe_psql('postgres', q{SELECT DISTINCT proname
 }
 
 # What writes says that it cannot, and nothing crashes.
-for my $call (q{track('{user_id:1}', 'x')}, q{identify('{user_id:1}')}, q{identify('{user_id:new}')}, q{ingest('{"type": "identify", "userId": "1"}')}, 'ingest_inbox()', q{tag(5, 'vip')}, q{tag('{5}'::bitmap, 'vip')},
-	q{set_trait(5, 'age', '1')}, q{consent(5, 'a', 'b', true)}, q{define_segment('x', 'vip')}, 'refresh_segments()', q{create_journey('x', '{"entry": {"manual": true}, "start": "end", "steps": {}}')}, 'advance_journeys()',
-	q{claim_messages('email', 1)}, 'merge(1, 5)', 'tick()', q{rebuild('all')}, q{erase_profile(5)}, q{grant_role(current_user, 'reader')}, q{import_events('SELECT 1', 'x')}, q{simulate_journey('hello')})
+for my $call (q{track('{user_id:1}', 'x')}, q{identify('{user_id:new}')}, q{ingest('{"type": "identify", "userId": "1"}')}, 'ingest_inbox()', q{tag(5, 'vip')}, q{tag('{5}'::bitmap, 'vip')},
+	q{set_trait(5, 'age', '1')}, q{consent(5, 'a', 'b', true)}, q{define_segment('x', 'vip')}, 'refresh_segments()', q{create_journey('x', '{"entry": {"manual": true}, "start": "w", "steps": {"w": {"wait": "1d", "next": "end"}}}')}, 'advance_journeys()',
+	q{claim_messages('email', 1)}, 'merge(1, 5)', 'tick()', q{rebuild('all')}, q{erase_profile(5)}, q{grant_role(current_user, 'reader')}, q{import_events('SELECT ''user_id:1'' AS identifier, ''x'' AS event, now() AS at', 'x')}, q{simulate_journey('hello')})
 {
 	my ($ret, $out, $err) = $replica->psql('postgres', "SELECT $call");
-	like($err, qr/read-only transaction|during recovery|permission|steps: |must not|no column/, "$call is refused") or diag($err, $out);
+	like($err, qr/read-only transaction|during recovery/, "$call is refused") or diag($err, $out);
 }
+is($replica->safe_psql('postgres', q{SELECT identify('{user_id:1}') = resolve('user_id:1')}), 't', 'identify finds who is known');
 my ($ret, $out, $err) = $replica->psql('postgres', 'CALL cdp.run()');
 like($err, qr/read-only transaction|during recovery/, 'run is refused') or diag($err, $out);
 
