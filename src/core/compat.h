@@ -68,4 +68,11 @@
 	PortalRun(portal, count, top, true, dest, altdest, completion)
 #endif
 
+/* What table_tuple_update says of indexes: true or not 0 = do insert; needs access/tableam.h. */
+#if PG_VERSION_NUM >= 160000
+#define McdpUpdateIndexes TU_UpdateIndexes
+#else
+#define McdpUpdateIndexes bool
+#endif
+
 #endif							/* MCDP_COMPAT_H */

@@ -95,9 +95,8 @@ mcdp_target_set_text(Target *t, AttrNumber column, text *value)
 		mcdp_target_set(t, column, PointerGetDatum(value));
 }
 
-/* What has been set since the last clear becomes a row. */
-static void
-store(Target *t)
+void
+mcdp_target_store(Target *t)
 {
 	if (!TTS_EMPTY(t->slot))
 		return;
@@ -112,7 +111,7 @@ mcdp_target_insert(Target *t)
 	uint32		token;
 	bool		conflict = false;
 
-	store(t);
+	mcdp_target_store(t);
 	token = SpeculativeInsertionLockAcquire(GetCurrentTransactionId());
 	table_tuple_insert_speculative(t->rel, t->slot, GetCurrentCommandId(true), 0, NULL, token);
 	mcdp_insert_index_tuples(t->info, t->slot, t->estate, true, &conflict);
@@ -127,7 +126,7 @@ mcdp_target_insert_alone(Target *t)
 {
 	bool		conflict = false;
 
-	store(t);
+	mcdp_target_store(t);
 	table_tuple_insert(t->rel, t->slot, GetCurrentCommandId(true), 0, NULL);
 	mcdp_insert_index_tuples(t->info, t->slot, t->estate, true, &conflict);
 	ResetPerTupleExprContext(t->estate);
@@ -142,7 +141,7 @@ mcdp_target_insert_alone(Target *t)
 void
 mcdp_target_insert_new(Target *t)
 {
-	store(t);
+	mcdp_target_store(t);
 	table_tuple_insert(t->rel, t->slot, GetCurrentCommandId(true), 0, NULL);
 	mcdp_insert_index_tuples(t->info, t->slot, t->estate, false, NULL);
 	ResetPerTupleExprContext(t->estate);
@@ -153,6 +152,6 @@ mcdp_target_wait(Target *t)
 {
 	ItemPointerData tid;
 
-	store(t);
+	mcdp_target_store(t);
 	return !mcdp_check_index_constraints(t->info, t->slot, t->estate, &tid);
 }

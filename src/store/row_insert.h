@@ -38,6 +38,9 @@ extern bool mcdp_target_open(Target *t, Relation rel, int columns);
 extern bool mcdp_target_open_with(Target *t, Relation rel, int columns, EState *estate);
 extern void mcdp_target_close(Target *t);
 
+/* What has been set since the last clear becomes a row in the slot; inserting does that itself. */
+extern void mcdp_target_store(Target *t);
+
 /* A row: clear, set what is not null, insert; false if there is one, or may be. */
 extern void mcdp_target_clear(Target *t);
 extern void mcdp_target_set(Target *t, AttrNumber column, Datum value);

@@ -3,8 +3,9 @@
  * tag_write.c
  *	  Changes of many members of one tag, written into its chunks.
  *
- * Chunk by chunk, ascending: the row is locked, changed in memory, and
- * written if it has changed; a chunk that has become empty has no row.
+ * Chunk by chunk, ascending: the row is read, changed in memory, and written if
+ * it has changed; a chunk that has become empty has no row.  A row that somebody
+ * else has changed since it was read is read anew.
  *
  * Copyright (c) 2026, marketing_cdp contributors
  *
@@ -15,79 +16,205 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
+#include "access/genam.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_collation.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 #include "core/chunk_set.h"
-#include "store/statement.h"
+#include "core/compat.h"
+#include "store/access.h"
+#include "store/row_insert.h"
 #include "types/bitmap.h"
 #include "types/chunk.h"
 
 PG_FUNCTION_INFO_V1(mcdp__write_chunks);
 
-#define THE_ROW " WHERE c.tag OPERATOR(pg_catalog.=) $1 AND c.chunk OPERATOR(pg_catalog.=) $2"
+/* tag_chunk (tag, chunk, members): positions */
+#define CHUNK_TAG			1
+#define CHUNK_CHUNK			2
+#define CHUNK_MEMBERS		3
+#define CHUNK_COLUMNS		3
 
-static Statement lock_row = {
-	"SELECT c.members FROM cdp.tag_chunk c" THE_ROW " FOR UPDATE", 2, {TEXTOID, INT8OID}
-};
-static Statement update_row = {
-	"UPDATE cdp.tag_chunk c SET members = $3" THE_ROW, 3, {TEXTOID, INT8OID, BYTEAOID}
-};
-static Statement delete_row = {
-	"DELETE FROM cdp.tag_chunk c" THE_ROW, 2, {TEXTOID, INT8OID}
-};
-static Statement insert_row = {
-	"INSERT INTO cdp.tag_chunk (tag, chunk, members) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-	3, {TEXTOID, INT8OID, BYTEAOID}
-};
+typedef struct Writer
+{
+	Target		target;
+	Relation	pkey;
+	TupleTableSlot *stored;		/* the row in hand */
+	Datum		tag;
+} Writer;
+
+/* What there is now. */
+static void
+push_snapshot(void)
+{
+	PushCopiedSnapshot(GetTransactionSnapshot());
+	UpdateActiveSnapshotCommandId();
+}
+
+static void
+begin_writing(Writer *w, Datum tag)
+{
+	Oid			schema = get_namespace_oid("cdp", false);
+	Oid			relid = get_relname_relid("tag_chunk", schema);
+	Oid			index_id = get_relname_relid("tag_chunk_pkey", schema);
+	Relation	rel;
+
+	if (!OidIsValid(relid) || !OidIsValid(index_id))
+		elog(ERROR, "table \"tag_chunk\" or its primary key does not exist");
+	for (AclMode privilege = ACL_INSERT; privilege <= ACL_DELETE; privilege <<= 1)
+	{
+		AclResult	allowed = pg_class_aclcheck(relid, GetUserId(), privilege);
+
+		if (allowed != ACLCHECK_OK)
+			aclcheck_error(allowed, OBJECT_TABLE, "tag_chunk");
+	}
+	rel = mcdp_open_to_read(relid, RowExclusiveLock, ACL_SELECT);
+	if (!mcdp_target_open(&w->target, rel, CHUNK_COLUMNS))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("table \"tag_chunk\" must have no triggers and no rules")));
+	w->pkey = index_open(index_id, RowExclusiveLock);
+	w->stored = table_slot_create(rel, NULL);
+	w->tag = tag;
+	table_close(rel, NoLock);
+	push_snapshot();
+}
+
+static void
+end_writing(Writer *w)
+{
+	PopActiveSnapshot();
+	ExecDropSingleTupleTableSlot(w->stored);
+	index_close(w->pkey, NoLock);
+	mcdp_target_close(&w->target);
+	CommandCounterIncrement();
+}
+
+/* The row of a chunk, into w->stored. */
+static bool
+find_row(Writer *w, int64 chunk)
+{
+	IndexScanDesc scan = mcdp_index_beginscan(w->target.rel, w->pkey, GetActiveSnapshot(), 2);
+	ScanKeyData keys[2];
+	bool		found;
+
+	ScanKeyEntryInitialize(&keys[0], 0, CHUNK_TAG, BTEqualStrategyNumber, InvalidOid,
+						   C_COLLATION_OID, F_TEXTEQ, w->tag);
+	ScanKeyInit(&keys[1], CHUNK_CHUNK, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(chunk));
+	index_rescan(scan, keys, 2, NULL, 0);
+	found = index_getnext_slot(scan, ForwardScanDirection, w->stored);
+	index_endscan(scan);
+	return found;
+}
+
+/* A new version of the row that w->stored is. */
+static TM_Result
+update_row(Writer *w)
+{
+	ResultRelInfo *info = w->target.info;
+	TupleTableSlot *slot = w->target.slot;
+	McdpUpdateIndexes update_indexes;
+	LockTupleMode lock_mode;
+	TM_FailureData failure;
+	TM_Result	result;
+
+	mcdp_target_store(&w->target);
+	result = table_tuple_update(w->target.rel, &w->stored->tts_tid, slot, GetCurrentCommandId(true),
+								GetActiveSnapshot(), InvalidSnapshot, true, &failure, &lock_mode, &update_indexes);
+	if (result != TM_Ok || !update_indexes)
+		return result;
+	for (int i = 0; i < info->ri_NumIndices; i++)
+	{
+		Datum		values[INDEX_MAX_KEYS];
+		bool		nulls[INDEX_MAX_KEYS];
+
+		FormIndexDatum(info->ri_IndexRelationInfo[i], slot, w->target.estate, values, nulls);
+		index_insert(info->ri_IndexRelationDescs[i], values, nulls, &slot->tts_tid, w->target.rel,
+					 info->ri_IndexRelationDescs[i]->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO,
+					 true, info->ri_IndexRelationInfo[i]);
+	}
+	return TM_Ok;
+}
+
+static TM_Result
+delete_row(Writer *w)
+{
+	TM_FailureData failure;
+
+	return table_tuple_delete(w->target.rel, &w->stored->tts_tid, GetCurrentCommandId(true), GetActiveSnapshot(),
+							  InvalidSnapshot, true, &failure, false);
+}
 
 /* added and removed are bit sets; removing comes last. */
 static void
-write_chunk(Datum tag, int64 chunk, const uint8 *added, const uint8 *removed)
+write_chunk(Writer *w, int64 chunk, const uint8 *added, const uint8 *removed)
 {
 	union
 	{
 		struct varlena header;
 		char		bytes[VARHDRSZ + CHUNK_MAX_BYTES];
 	}			members;
-	Datum		args[3] = {tag, Int64GetDatum(chunk), PointerGetDatum(&members)};
 
 	for (;;)
 	{
 		uint8		bits[CHUNK_BITS_BYTES];
 		uint8		before[CHUNK_BITS_BYTES];
-		bool		exists = mcdp_statement_do(&lock_row, args) > 0;
+		bool		exists = find_row(w, chunk);
+		TM_Result	result = TM_Ok;
 
 		if (exists)
 		{
 			bool		isnull;
-			Datum		stored = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 
-			mcdp_chunk_expand(DatumGetByteaPP(stored), before);
+			mcdp_chunk_expand(DatumGetByteaPP(slot_getattr(w->stored, CHUNK_MEMBERS, &isnull)), before);
 		}
 		else
 			memset(before, 0, sizeof(before));
-		SPI_freetuptable(SPI_tuptable);
 		mcdp_bits_or(bits, before, added);
 		mcdp_bits_andnot(bits, bits, removed);
 		if (memcmp(bits, before, sizeof(bits)) == 0)
 			return;
 		if (mcdp_bits_empty(bits))
+			result = delete_row(w);
+		else
 		{
-			mcdp_statement_do(&delete_row, args);
-			return;
+			SET_VARSIZE(&members, VARHDRSZ + mcdp_chunk_write(bits, (uint8 *) members.bytes + VARHDRSZ));
+			mcdp_target_clear(&w->target);
+			mcdp_target_set(&w->target, CHUNK_TAG, w->tag);
+			mcdp_target_set(&w->target, CHUNK_CHUNK, Int64GetDatum(chunk));
+			mcdp_target_set(&w->target, CHUNK_MEMBERS, PointerGetDatum(&members));
+			if (exists)
+				result = update_row(w);
+			else if (!mcdp_target_insert(&w->target))
+			{
+				(void) mcdp_target_wait(&w->target);
+				result = TM_Updated;
+			}
 		}
-		SET_VARSIZE(&members, VARHDRSZ + mcdp_chunk_write(bits, (uint8 *) members.bytes + VARHDRSZ));
-		if (exists)
-		{
-			mcdp_statement_do(&update_row, args);
+		if (result == TM_Ok)
 			return;
-		}
-		if (mcdp_statement_do(&insert_row, args) > 0)
-			return;
-		/* Somebody has just made the row: once more. */
+		if (result != TM_Updated && result != TM_Deleted)
+			elog(ERROR, "unexpected result %d of changing a row of \"tag_chunk\"", result);
+		if (IsolationUsesXactSnapshot())
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not serialize access due to concurrent update")));
+		CHECK_FOR_INTERRUPTS();
+		PopActiveSnapshot();
+		push_snapshot();
 	}
 }
 
@@ -111,6 +238,7 @@ mcdp__write_chunks(PG_FUNCTION_ARGS)
 	MemoryContext cx;
 	Rbuf	   *sets[2] = {NULL, NULL};
 	int64		chunk = 0;
+	Writer		writer;
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_VOID();
@@ -118,7 +246,7 @@ mcdp__write_chunks(PG_FUNCTION_ARGS)
 	for (int i = 0; i < 2; i++)
 		if (!PG_ARGISNULL(1 + i))
 			sets[i] = mcdp_bitmap_to_rbuf(cx, PG_GETARG_DATUM(1 + i));
-	mcdp_spi_connect();
+	begin_writing(&writer, PointerGetDatum(PG_GETARG_TEXT_PP(0)));
 	while ((chunk = Min(next_chunk(sets[0], chunk), next_chunk(sets[1], chunk))) != PG_INT64_MAX)
 	{
 		uint8		changes[2][CHUNK_BITS_BYTES];
@@ -131,10 +259,10 @@ mcdp__write_chunks(PG_FUNCTION_ARGS)
 			else
 				memset(changes[i], 0, CHUNK_BITS_BYTES);
 		}
-		write_chunk(PG_GETARG_DATUM(0), chunk, changes[0], changes[1]);
+		write_chunk(&writer, chunk, changes[0], changes[1]);
 		chunk++;
 	}
-	mcdp_spi_finish();
+	end_writing(&writer);
 	MemoryContextDelete(cx);
 	PG_RETURN_VOID();
 }
