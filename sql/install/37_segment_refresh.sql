@@ -142,13 +142,13 @@ BEGIN
 		GROUP BY g.input, g.cause
 	LOOP
 		-- leaves stand for their canonical profiles
-		IF everyone IS NULL AND cdp.rb_cardinality(w.members) > 1000 THEN
+		IF everyone IS NULL AND cdp.rb_cardinality(w.members) > 20 THEN
 			SELECT coalesce(cdp.rb_or_agg(cdp.tagged(k)), '{}') INTO everyone FROM cdp._tags_of_key(chr(1) || 'kind') k;
 		END IF;
 		rest := CASE WHEN NOT starts_with(w.input, 'gone:') THEN cdp.rb_andnot(w.members, coalesce(everyone, '{}')) END;
 		IF NOT cdp.rb_is_empty(rest) THEN
 			w.members := cdp.rb_or(w.members, coalesce((SELECT cdp.rb_build_agg(p.canonical_id) FROM cdp.profile p
-														WHERE p.profile_id IN (SELECT cdp.rb_iterate(rest))), '{}'));
+														WHERE rest OPERATOR(cdp.@>) p.profile_id), '{}'));
 		END IF;
 		IF starts_with(w.input, 'tag:') THEN
 			UPDATE cdp.segment_work o SET members = cdp.rb_andnot(o.members, w.members)
@@ -175,67 +175,68 @@ LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'mcdp__criteri
 COMMENT ON FUNCTION cdp._criteria_next(cdp.criteria, cdp.timeline, timestamptz, jsonb, jsonb) IS 'the instant after "at" at which to ask a rule again if nothing happens: when it may answer differently, or up to a 32nd of the time earlier; NULL = never';
 
 -- Histories and traits apart: the earlier of both is what counts, and both are
--- noted.  A function of its own, because RETURN QUERY may use parallel workers.
-CREATE FUNCTION cdp._criteria_dues(criteria cdp.criteria, touched cdp.bitmap, at timestamptz) RETURNS TABLE (due_at timestamptz, members cdp.bitmap)
+-- noted.  Functions of their own, because RETURN QUERY may use parallel workers.
+CREATE FUNCTION cdp._history_dues(criteria cdp.criteria, touched cdp.bitmap, at timestamptz) RETURNS TABLE (due_at timestamptz, members cdp.bitmap)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
 	lookups jsonb := cdp._criteria_lookups(criteria);
-	dated text[] := cdp._criteria_dated_traits(criteria);
+BEGIN
+	RETURN QUERY
+	SELECT d.next_at, cdp.rb_build_agg(d.id)
+	FROM (SELECT t.profile_id, cdp._criteria_next(_history_dues.criteria, t.timeline, _history_dues.at, NULL, lookups)
+		  FROM cdp.profile_timeline t
+		  WHERE touched IS NULL OR touched OPERATOR(cdp.@>) t.profile_id) d(id, next_at)
+	WHERE d.next_at IS NOT NULL GROUP BY d.next_at;
+END
+$$;
+COMMENT ON FUNCTION cdp._history_dues(cdp.criteria, cdp.bitmap, timestamptz) IS 'when to look at many profiles (NULL = all) again because of their histories';
+
+CREATE FUNCTION cdp._trait_dues(criteria cdp.criteria, dated text[], touched cdp.bitmap, at timestamptz) RETURNS TABLE (due_at timestamptz, members cdp.bitmap)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+	lookups jsonb := cdp._criteria_lookups(criteria);
 	listed cdp.bitmap;
 BEGIN
-	IF cdp._criteria_events(criteria) <> '{}' AND touched IS NULL THEN
-		RETURN QUERY
-		SELECT d.next_at, cdp.rb_build_agg(d.id)
-		FROM (SELECT t.profile_id, cdp._criteria_next(_criteria_dues.criteria, t.timeline, _criteria_dues.at, NULL, lookups)
-			  FROM cdp.profile_timeline t) d(id, next_at)
-		WHERE d.next_at IS NOT NULL GROUP BY d.next_at;
-	ELSIF cdp._criteria_events(criteria) <> '{}' THEN
-		-- Nearly everybody has one part, which is read as it is.
-		SELECT coalesce(cdp.rb_build_agg(p.profile_id), '{}') INTO listed
-		FROM cdp.timeline_part p
-		WHERE p.sole AND touched OPERATOR(cdp.@>) p.profile_id AND NOT EXISTS (SELECT FROM cdp.event_tail t WHERE t.profile_id = p.profile_id);
-		RETURN QUERY
-		SELECT d.next_at, cdp.rb_build_agg(d.id)
-		FROM (SELECT t.profile_id, cdp._criteria_next(_criteria_dues.criteria, t.timeline, _criteria_dues.at, NULL, lookups)
-			  FROM cdp.timeline_part t WHERE t.part = 0 AND listed OPERATOR(cdp.@>) t.profile_id
-			  UNION ALL
-			  SELECT t.profile_id, cdp._criteria_next(_criteria_dues.criteria, t.timeline, _criteria_dues.at, NULL, lookups)
-			  FROM cdp._timelines_of(cdp.rb_andnot(touched, listed)) t) d(id, next_at)
-		WHERE d.next_at IS NOT NULL GROUP BY d.next_at;
-	END IF;
-	IF dated <> '{}' THEN
-		SELECT coalesce(touched, cdp.rb_build_agg(l.canonical_id)) INTO listed
-		FROM cdp.trait_value v JOIN cdp.profile l ON l.profile_id = v.profile_id
-		WHERE touched IS NULL AND v.name = ANY (dated);
-		RETURN QUERY
-		SELECT d.next_at, cdp.rb_build_agg(d.id)
-		FROM (SELECT i, cdp._criteria_next(_criteria_dues.criteria, NULL, _criteria_dues.at,
-										   (SELECT jsonb_object_agg(n, cdp.trait(i, n)) FROM unnest(dated) n), lookups)
-			  FROM cdp.rb_iterate(listed) i) d(id, next_at)
-		WHERE d.next_at IS NOT NULL GROUP BY d.next_at;
-	END IF;
+	SELECT coalesce(touched, cdp.rb_build_agg(l.canonical_id)) INTO listed
+	FROM cdp.trait_value v JOIN cdp.profile l ON l.profile_id = v.profile_id
+	WHERE touched IS NULL AND v.name = ANY (dated);
+	RETURN QUERY
+	SELECT d.next_at, cdp.rb_build_agg(d.id)
+	FROM (SELECT i, cdp._criteria_next(_trait_dues.criteria, NULL, _trait_dues.at,
+									   (SELECT jsonb_object_agg(n, cdp.trait(i, n)) FROM unnest(dated) n), lookups)
+		  FROM cdp.rb_iterate(listed) i) d(id, next_at)
+	WHERE d.next_at IS NOT NULL GROUP BY d.next_at;
 END
 $$;
-COMMENT ON FUNCTION cdp._criteria_dues(cdp.criteria, cdp.bitmap, timestamptz) IS 'when to look at these profiles (NULL = all) again';
+COMMENT ON FUNCTION cdp._trait_dues(cdp.criteria, text[], cdp.bitmap, timestamptz) IS 'when to look at profiles (NULL = all) again because of traits that are dates';
 
-CREATE FUNCTION cdp._note_segment_due(s cdp.segment, touched cdp.bitmap, batch bigint, at timestamptz) RETURNS void
+-- histories: those of few profiles have been asked by _look_at already.
+CREATE FUNCTION cdp._note_segment_due(s cdp.segment, touched cdp.bitmap, histories boolean, at timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	rule cdp.criteria;
+	dated text[];
 BEGIN
-	INSERT INTO cdp.segment_due (segment, due_at, members)
-	SELECT s.name, d.due_at, d.members
-	FROM (VALUES (s.criteria), (CASE WHEN NOT s.include_suppressed THEN cdp._suppression(s.kind) END)) c(rule),
-		LATERAL cdp._criteria_dues(c.rule, touched, _note_segment_due.at) d
-	WHERE c.rule IS NOT NULL;
-	-- Put rows of the same instant together now and then.
-	IF _note_segment_due.batch % 64 = 0 THEN
-		WITH gone AS (DELETE FROM cdp.segment_due d WHERE d.segment = s.name RETURNING d.due_at, d.members)
-		INSERT INTO cdp.segment_due (segment, due_at, members)
-		SELECT s.name, g.due_at, cdp.rb_or_agg(g.members) FROM gone g GROUP BY g.due_at;
-	END IF;
+	FOREACH rule IN ARRAY ARRAY[s.criteria, CASE WHEN NOT s.include_suppressed THEN cdp._suppression(s.kind) END] LOOP
+		IF histories AND cdp._criteria_events(rule) <> '{}' THEN
+			INSERT INTO cdp.segment_due (segment, due_at, members)
+			SELECT s.name, d.due_at, d.members FROM cdp._history_dues(rule, touched, _note_segment_due.at) d;
+		END IF;
+		dated := cdp._criteria_dated_traits(rule);
+		IF dated <> '{}' THEN
+			INSERT INTO cdp.segment_due (segment, due_at, members)
+			SELECT s.name, d.due_at, d.members FROM cdp._trait_dues(rule, dated, touched, _note_segment_due.at) d;
+		END IF;
+	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION cdp._note_segment_due(cdp.segment, cdp.bitmap, bigint, timestamptz) IS 'writes down when these profiles, or with NULL all, are to be looked at again';
+COMMENT ON FUNCTION cdp._note_segment_due(cdp.segment, cdp.bitmap, boolean, timestamptz) IS 'writes down when these profiles, or with NULL all, are to be looked at again';
+
+CREATE FUNCTION cdp._look_at(segment text, criteria cdp.criteria, among cdp.bitmap, at timestamptz, kind text, include_suppressed boolean) RETURNS cdp.bitmap
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE SET jit = off AS 'MODULE_PATHNAME', 'mcdp__look_at';
+COMMENT ON FUNCTION cdp._look_at(text, cdp.criteria, cdp.bitmap, timestamptz, text, boolean) IS '_audience_among of few profiles; also writes down when to look at those again whose histories were asked';
 
 -- one segment
 
@@ -254,6 +255,7 @@ DECLARE
 	inputs text[] := s.inputs || cdp._suppression_inputs(s.kind, s.include_suppressed);
 	causes text[] := '{merge,policy,backfill,event,tag,first,time}';
 	one cdp.bitmap;
+	few boolean;
 BEGIN
 	entered := 0;
 	exited := 0;
@@ -284,16 +286,25 @@ BEGIN
 												WHERE h.tag = ANY (ARRAY(SELECT substr(i, 5) FROM unnest(inputs) i WHERE starts_with(i, 'tag:')))
 													AND h.at > s.computed_at AND h.at <= _refresh_segment.at), '{}'));
 	END IF;
+	few := coalesce(cdp.rb_cardinality(touched) <= 100000, false) AND s.criteria IS NOT NULL;		-- beyond that a scan is cheaper
 	IF cdp.rb_is_empty(touched) THEN
 		new := '{}';
 	ELSIF s.criteria IS NULL THEN
 		new := cdp._audience_among('all', cdp._canonical_set(s.given), _refresh_segment.at, s.kind, s.include_suppressed);
 		new := cdp.rb_and(new, coalesce(touched, new));
+	ELSIF few THEN
+		new := cdp._look_at(s.name, s.criteria, touched, _refresh_segment.at, s.kind, s.include_suppressed);
 	ELSE
 		new := cdp._audience_among(s.criteria, touched, _refresh_segment.at, s.kind, s.include_suppressed);
 	END IF;
-	IF 'event' = ANY (inputs) OR 'trait' = ANY (inputs) THEN
-		PERFORM cdp._note_segment_due(s, touched, batch, _refresh_segment.at) WHERE touched IS NULL OR NOT cdp.rb_is_empty(touched);
+	IF ('event' = ANY (inputs) AND NOT few OR 'trait' = ANY (inputs)) AND (touched IS NULL OR NOT cdp.rb_is_empty(touched)) THEN
+		PERFORM cdp._note_segment_due(s, touched, NOT few, _refresh_segment.at);
+	END IF;
+	-- Put rows of the same instant together now and then.
+	IF batch % 64 = 0 THEN
+		WITH gone AS (DELETE FROM cdp.segment_due d WHERE d.segment = s.name RETURNING d.due_at, d.members)
+		INSERT INTO cdp.segment_due (segment, due_at, members)
+		SELECT s.name, g.due_at, cdp.rb_or_agg(g.members) FROM gone g GROUP BY g.due_at;
 	END IF;
 	old := cdp.rb_and(old, coalesce(touched, old));
 	changed := cdp.rb_xor(old, new);
@@ -324,7 +335,9 @@ BEGIN
 		entered := cdp.rb_cardinality(cdp.rb_andnot(new, old));
 		exited := cdp.rb_cardinality(cdp.rb_andnot(old, new));
 		-- Gone and back between two refreshes (a merge that was undone): only the bit is missing.
-		PERFORM cdp._tag_changes(cdp._segment_tag(s.name), cdp.rb_and(work.gone, new), NULL, _refresh_segment.at, 'merge');
+		IF cdp.rb_intersect(work.gone, new) THEN
+			PERFORM cdp._tag_changes(cdp._segment_tag(s.name), cdp.rb_and(work.gone, new), NULL, _refresh_segment.at, 'merge');
+		END IF;
 		FOR i IN 1 .. cardinality(causes) LOOP
 			one := cdp.rb_and(changed, by_cause[i]);
 			CONTINUE WHEN one IS NULL OR cdp.rb_is_empty(one);

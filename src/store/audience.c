@@ -319,12 +319,12 @@ mcdp_audience(MemoryContext cx, CriteriaNode *rule, const Rbuf *candidates,
 			  TimestampTz at, Oid bitmap_type)
 {
 	return mcdp_audience_among(cx, rule, candidates, mcdp_rbuf_cardinality(candidates),
-							   at, bitmap_type);
+							   at, bitmap_type, NULL);
 }
 
 Rbuf	   *
 mcdp_audience_among(MemoryContext cx, CriteriaNode *rule, const Rbuf *candidates,
-					uint64 universe, TimestampTz at, Oid bitmap_type)
+					uint64 universe, TimestampTz at, Oid bitmap_type, AudienceDues *dues)
 {
 	AudienceRun *run = MemoryContextAllocZero(cx, sizeof(AudienceRun));
 	MemoryContext old = MemoryContextSwitchTo(cx);
@@ -335,6 +335,7 @@ mcdp_audience_among(MemoryContext cx, CriteriaNode *rule, const Rbuf *candidates
 	run->rule = rule;
 	run->universe = universe;
 	run->at = at;
+	run->dues = dues;
 	run->plan = mcdp_plan_make(rule);
 	run->sets = palloc0(run->plan->nsets * sizeof(Rbuf *));
 	result = outcome(run, run->plan->root, candidates);

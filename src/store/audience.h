@@ -9,6 +9,7 @@
  *		audience_plan.c		plans, for both ways of asking
  *		audience.c			evaluation of a rule for a set of profiles: sets …
  *		audience_history.c	… and histories
+ *		audience_direct.c	the same for few, without a query
  *		audience_probe_fn.c what is called for each history, maybe by workers
  *		audience_point.c	evaluation of a rule for one profile
  *		audience_estimate.c what a plan is going to cost
@@ -147,10 +148,31 @@ extern Rbuf *mcdp_audience(MemoryContext cx, CriteriaNode *rule,
 						   const Rbuf *candidates, TimestampTz at,
 						   Oid bitmap_type);
 
-/* The same when the candidates are some of so many profiles. */
+/* When to look at profiles again if nothing happens; in any order. */
+typedef struct AudienceDue
+{
+	TimestampTz at;
+	int64		id;
+} AudienceDue;
+
+typedef struct AudienceDues
+{
+	MemoryContext cx;
+	AudienceDue *due;
+	int64		n;
+	int64		space;
+} AudienceDues;
+
+/*
+ * The same when the candidates are some of so many profiles.  If dues is not
+ * NULL, it also says when to look at those whose histories were asked again.
+ */
 extern Rbuf *mcdp_audience_among(MemoryContext cx, CriteriaNode *rule,
 								 const Rbuf *candidates, uint64 universe,
-								 TimestampTz at, Oid bitmap_type);
+								 TimestampTz at, Oid bitmap_type, AudienceDues *dues);
+
+#define AUDIENCE_DIRECT				5000	/* histories, so many are read one
+											 * by one */
 
 #define AUDIENCE_SLICES_FROM		32	/* candidates, fewer are looked up */
 #define AUDIENCE_MANY_CANDIDATES	20000	/* from here on, scan a whole
@@ -185,6 +207,7 @@ typedef struct AudienceRun
 	AudiencePlan *plan;
 	Rbuf	  **sets;			/* see audience_plan.h; NULL = not yet */
 	AudienceTag *tags;
+	AudienceDues *dues;			/* or NULL */
 } AudienceRun;
 
 /*
@@ -192,6 +215,14 @@ typedef struct AudienceRun
  * "result" if the rule holds.
  */
 extern void mcdp_audience_histories(AudienceRun *run, Rbuf *result, Rbuf *seen);
+
+/*
+ * ---- audience_direct.c ----
+ *
+ * The same, and unknown gets those of whom the answer depends on properties.
+ * lookups: see mcdp_source_lookups.
+ */
+extern void mcdp_audience_direct(AudienceRun *run, Datum lookups, Rbuf *result, Rbuf *seen, Rbuf *unknown);
 
 /* ---- audience_point.c ---- */
 

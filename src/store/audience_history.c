@@ -35,7 +35,6 @@
 #include "types/bitmap.h"
 #include "types/criteria_datum.h"
 
-#define FEW_HISTORIES	200		/* by index, whatever form they are stored in */
 #define BATCH			256		/* histories with the rows of their events */
 
 #define PROBE "SELECT cdp.rb_build_agg(cdp._audience_probe($1, $2, $3, $4, p.profile_id, p.timeline)) FROM "
@@ -93,7 +92,6 @@ init_probe(Probe *probe, AudienceRun *run, Rbuf *result, Rbuf *seen)
 	probe->types[1] = TIMESTAMPTZOID;
 	probe->values[1] = TimestampTzGetDatum(run->at);
 	probe->types[2] = get_array_type(run->bitmap_type);
-	probe->values[2] = sets_array(run);
 	probe->types[3] = JSONBOID;
 	probe->values[3] = mcdp_source_lookups(run->rule);
 	probe->types[4] = run->bitmap_type;
@@ -257,10 +255,11 @@ mcdp_audience_histories(AudienceRun *run, Rbuf *result, Rbuf *seen)
 			   *split;
 
 	init_probe(&probe, run, result, seen);
-	if (mcdp_rbuf_cardinality(candidates) <= FEW_HISTORIES)
-		run_probe(&probe, PROBE "cdp._timelines_of($5) p", candidates);
+	if (run->dues != NULL || mcdp_rbuf_cardinality(candidates) <= AUDIENCE_DIRECT)
+		mcdp_audience_direct(run, probe.values[3], result, seen, probe.unknown);
 	else
 	{
+		probe.values[2] = sets_array(run);
 		split = mcdp_source_split_histories(run->cx);
 		mcdp_rbuf_and(split, candidates);
 		sole = mcdp_rbuf_copy(run->cx, candidates);

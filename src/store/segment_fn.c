@@ -12,6 +12,8 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -21,33 +23,67 @@
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "store/audience.h"
 #include "store/audience_probe.h"
 #include "store/chunk_scan.h"
+#include "store/row_insert.h"
+#include "store/statement.h"
 #include "store/suppression.h"
 #include "types/bitmap.h"
 #include "types/criteria_datum.h"
 
 PG_FUNCTION_INFO_V1(mcdp__audience_among);
+PG_FUNCTION_INFO_V1(mcdp__look_at);
 PG_FUNCTION_INFO_V1(mcdp__tag_difference);
 PG_FUNCTION_INFO_V1(mcdp__criteria_lookups);
 PG_FUNCTION_INFO_V1(mcdp__criteria_dated_traits);
 PG_FUNCTION_INFO_V1(mcdp__criteria_next);
 
-static void
-connect_spi(void)
+/* Who of "among" (a bitmap, or NULL for everybody) is in the audience; within an SPI connection. */
+static Rbuf *
+audience_among(MemoryContext cx, const Criteria *criteria, const Datum *among, TimestampTz at, char *kind,
+			   bool include_suppressed, Oid bitmap_type, AudienceDues *dues)
 {
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-}
+	CriteriaNode *rule = mcdp_criteria_open(criteria);
+	Rbuf	   *members;
+	uint64		everybody;
 
-static void
-finish_spi(void)
-{
-	if (SPI_finish() != SPI_OK_FINISH)
-		elog(ERROR, "SPI_finish failed");
+	if (mcdp_criteria_has_free_label(rule))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("label \"$\" of the rule is not bound"),
+				 errhint("Use it inside any(event: rule), or in the rules of a journey.")));
+	if (!include_suppressed)
+		rule = mcdp_suppression_apply(rule, kind);
+	if (among != NULL && mcdp_universe_is_tag(kind, at))
+	{
+		/* Nobody else's chunks need be read. */
+		Rbuf	   *candidates = mcdp_bitmap_to_rbuf(cx, *among);
+		CriteriaNode tag = {.op = CRITERIA_TAG,.depth = 1};
+		char	   *name = psprintf("\001kind:%s", kind);
+
+		tag.name = name;
+		tag.name_len = strlen(name);
+		members = mcdp_rbuf_create(cx);
+		(void) mcdp_chunk_rule_eval(&tag, candidates, NULL, members);
+		everybody = mcdp_chunk_rule_eval(&tag, NULL, name, NULL);
+	}
+	else
+	{
+		Rbuf	   *universe = mcdp_source_universe(cx, kind, at);
+
+		everybody = mcdp_rbuf_cardinality(universe);
+		members = universe;
+		if (among != NULL)
+		{
+			members = mcdp_bitmap_to_rbuf(cx, *among);
+			mcdp_rbuf_and(members, universe);
+		}
+	}
+	return mcdp_audience_among(cx, rule, members, everybody, at, bitmap_type, dues);
 }
 
 /* _audience_among(criteria, among, at, kind, include_suppressed); among NULL = everybody */
@@ -55,56 +91,19 @@ Datum
 mcdp__audience_among(PG_FUNCTION_ARGS)
 {
 	MemoryContext cx;
-	CriteriaNode *rule;
-	TimestampTz at;
-	char	   *kind;
-	Rbuf	   *universe,
-			   *members;
-	uint64		everybody;
+	Rbuf	   *members;
+	Datum		among;
 	Datum		result;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(2) || PG_ARGISNULL(3) || PG_ARGISNULL(4))
 		PG_RETURN_NULL();
 	cx = AllocSetContextCreate(CurrentMemoryContext, "audience", ALLOCSET_DEFAULT_SIZES);
-	rule = mcdp_criteria_open(PG_GETARG_CRITERIA_PP(0));
-	at = PG_GETARG_TIMESTAMPTZ(2);
-	kind = text_to_cstring(PG_GETARG_TEXT_PP(3));
-	if (mcdp_criteria_has_free_label(rule))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("label \"$\" of the rule is not bound"),
-				 errhint("Use it inside any(event: rule), or in the rules of a journey.")));
-
-	connect_spi();
-	if (!PG_GETARG_BOOL(4))
-		rule = mcdp_suppression_apply(rule, kind);
-	if (!PG_ARGISNULL(1) && mcdp_universe_is_tag(kind, at))
-	{
-		/* Nobody else's chunks need be read. */
-		Rbuf	   *among = mcdp_bitmap_to_rbuf(cx, PG_GETARG_DATUM(1));
-		CriteriaNode tag = {.op = CRITERIA_TAG,.depth = 1};
-		char	   *name = psprintf("\001kind:%s", kind);
-
-		tag.name = name;
-		tag.name_len = strlen(name);
-		members = mcdp_rbuf_create(cx);
-		(void) mcdp_chunk_rule_eval(&tag, among, NULL, members);
-		everybody = mcdp_chunk_rule_eval(&tag, NULL, name, NULL);
-	}
-	else
-	{
-		universe = mcdp_source_universe(cx, kind, at);
-		everybody = mcdp_rbuf_cardinality(universe);
-		members = universe;
-		if (!PG_ARGISNULL(1))
-		{
-			members = mcdp_bitmap_to_rbuf(cx, PG_GETARG_DATUM(1));
-			mcdp_rbuf_and(members, universe);
-		}
-	}
-	members = mcdp_audience_among(cx, rule, members, everybody, at,
-								  get_func_rettype(fcinfo->flinfo->fn_oid));
-	finish_spi();
+	among = PG_GETARG_DATUM(1);
+	mcdp_spi_connect();
+	members = audience_among(cx, PG_GETARG_CRITERIA_PP(0), PG_ARGISNULL(1) ? NULL : &among, PG_GETARG_TIMESTAMPTZ(2),
+							 text_to_cstring(PG_GETARG_TEXT_PP(3)), PG_GETARG_BOOL(4),
+							 get_func_rettype(fcinfo->flinfo->fn_oid), NULL);
+	mcdp_spi_finish();
 	result = mcdp_rbuf_to_bitmap(members);
 	MemoryContextDelete(cx);
 	PG_RETURN_DATUM(result);
@@ -193,12 +192,12 @@ mcdp__criteria_lookups(PG_FUNCTION_ARGS)
 	MemoryContext old;
 	Datum		result;
 
-	connect_spi();
+	mcdp_spi_connect();
 	result = mcdp_source_lookups(rule);
 	old = MemoryContextSwitchTo(caller);
 	result = PointerGetDatum(PG_DETOAST_DATUM_COPY(result));
 	MemoryContextSwitchTo(old);
-	finish_spi();
+	mcdp_spi_finish();
 	PG_RETURN_DATUM(result);
 }
 
@@ -239,6 +238,23 @@ mcdp__criteria_dated_traits(PG_FUNCTION_ARGS)
 	PG_RETURN_ARRAYTYPE_P(construct_array(dated.names, dated.n, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
+/*
+ * Instants are written down the coarser the farther they are: too early by at
+ * most a 32nd of the time until then, so that there are few different ones.
+ */
+static TimestampTz
+coarse(TimestampTz due, TimestampTz at)
+{
+	static const int64 units[] = {USECS_PER_DAY, 6 * USECS_PER_HOUR, USECS_PER_HOUR, 10 * USECS_PER_MINUTE, USECS_PER_MINUTE, USECS_PER_SEC};
+
+	for (int i = 0; i < lengthof(units); i++)
+	{
+		if ((due - at) / 32 >= units[i])
+			return due - (due % units[i] + units[i]) % units[i];
+	}
+	return due;
+}
+
 /* The rule and its lookups, kept for the next call from the same place. */
 typedef struct NextRun
 {
@@ -270,23 +286,6 @@ static void
 next_prior(void *arg, const char *event, const char *label, McdpPriorGap *out)
 {
 	mcdp_lookups_prior(&((NextRun *) arg)->lookups, event, label, out);
-}
-
-/*
- * Instants are written down the coarser the farther they are: too early by at
- * most a 32nd of the time until then, so that there are few different ones.
- */
-static TimestampTz
-coarse(TimestampTz due, TimestampTz at)
-{
-	static const int64 units[] = {USECS_PER_DAY, 6 * USECS_PER_HOUR, USECS_PER_HOUR, 10 * USECS_PER_MINUTE, USECS_PER_MINUTE, USECS_PER_SEC};
-
-	for (int i = 0; i < lengthof(units); i++)
-	{
-		if ((due - at) / 32 >= units[i])
-			return due - (due % units[i] + units[i]) % units[i];
-	}
-	return due;
 }
 
 /*
@@ -326,4 +325,81 @@ mcdp__criteria_next(PG_FUNCTION_ARGS)
 	if (next == PG_INT64_MAX)
 		PG_RETURN_NULL();
 	PG_RETURN_TIMESTAMPTZ(coarse(next, env.at));
+}
+
+/* ---- whom to look at again ---- */
+
+/* segment_due (segment, due_at, members): positions */
+#define DUE_SEGMENT		1
+#define DUE_AT			2
+#define DUE_MEMBERS		3
+#define DUE_COLUMNS		3
+
+static int
+compare_dues(const void *a, const void *b)
+{
+	const AudienceDue *x = a,
+			   *y = b;
+
+	if (x->at != y->at)
+		return x->at < y->at ? -1 : 1;
+	return (x->id > y->id) - (x->id < y->id);
+}
+
+/* A row of segment_due for each instant. */
+static void
+write_dues(Datum segment, TimestampTz at, AudienceDues *dues)
+{
+	Relation	rel;
+	Target		target;
+	Rbuf	   *members = mcdp_rbuf_create(dues->cx);
+
+	for (int64 i = 0; i < dues->n; i++)
+		dues->due[i].at = coarse(dues->due[i].at, at);
+	if (dues->n > 1)
+		qsort(dues->due, dues->n, sizeof(AudienceDue), compare_dues);
+	rel = table_open(get_relname_relid("segment_due", get_namespace_oid("cdp", false)), RowExclusiveLock);
+	if (!mcdp_target_open(&target, rel, DUE_COLUMNS))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("cannot insert into table \"segment_due\"")));
+	for (int64 i = 0; i < dues->n; i++)
+	{
+		mcdp_rbuf_add(members, (uint64) dues->due[i].id);
+		if (i + 1 < dues->n && dues->due[i + 1].at == dues->due[i].at)
+			continue;
+		CHECK_FOR_INTERRUPTS();
+		mcdp_target_clear(&target);
+		mcdp_target_set(&target, DUE_SEGMENT, segment);
+		mcdp_target_set(&target, DUE_AT, TimestampTzGetDatum(dues->due[i].at));
+		mcdp_target_set(&target, DUE_MEMBERS, mcdp_rbuf_to_bitmap(members));
+		mcdp_target_insert_new(&target);
+		mcdp_rbuf_clear(members);
+	}
+	mcdp_target_close(&target);
+	table_close(rel, NoLock);
+}
+
+/* _look_at(segment, criteria, among, at, kind, include_suppressed) */
+Datum
+mcdp__look_at(PG_FUNCTION_ARGS)
+{
+	MemoryContext cx = AllocSetContextCreate(CurrentMemoryContext, "audience", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old;
+	AudienceDues dues = {.cx = cx};
+	TimestampTz at = PG_GETARG_TIMESTAMPTZ(3);
+	Datum		among = PG_GETARG_DATUM(2);
+	Rbuf	   *members;
+	Datum		result;
+
+	mcdp_spi_connect();
+	members = audience_among(cx, PG_GETARG_CRITERIA_PP(1), &among, at, text_to_cstring(PG_GETARG_TEXT_PP(4)),
+							 PG_GETARG_BOOL(5), get_func_rettype(fcinfo->flinfo->fn_oid), &dues);
+	old = MemoryContextSwitchTo(cx);
+	write_dues(PointerGetDatum(PG_GETARG_TEXT_PP(0)), at, &dues);
+	MemoryContextSwitchTo(old);
+	mcdp_spi_finish();
+	result = mcdp_rbuf_to_bitmap(members);
+	MemoryContextDelete(cx);
+	PG_RETURN_DATUM(result);
 }
