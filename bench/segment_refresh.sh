@@ -76,7 +76,9 @@ changed=$(psql -c "SELECT round($PROFILES * $SHARE)")
 		FROM generate_series(1, $changed) g;
 		SELECT count(*) FROM (SELECT tag(1 + (hashint8extended(g, $round + 100) & 1073741823) % $PROFILES, 'vip', at => '$at') FROM generate_series(1, $changed / 10) g) x;
 		SELECT sum((_fold_timelines('$at', 10000)).done) FROM generate_series(1, $changed / 10000 + 1);
-		SELECT 'round', timed('SELECT _refresh_segments(NULL, ''$at'', 100)'), (SELECT sum(rb_cardinality(entered | exited)) FROM segment_change WHERE at = '$at'),
+		SELECT done FROM _fold_tags('$at', 10000);
+		SELECT timed('SELECT _refresh_segments(NULL, ''$at'', 100)') AS ms \gset
+		SELECT 'round', :ms, (SELECT sum(rb_cardinality(entered | exited)) FROM segment_change WHERE at = '$at'),
 			(SELECT count(*) FROM segment s WHERE segment_members(s.name) <> audience(s.criteria, s.computed_at));
 		SQL
 	done

@@ -380,7 +380,9 @@ DECLARE
 	c record;
 BEGIN
 	-- Segments see that a tag changed, not why.
-	IF NOT say THEN
+	IF say THEN
+		say := EXISTS (SELECT FROM cdp.journey_listener l WHERE l.source IN ('enters', 'leaves') AND l.name = ANY (names));
+	ELSE
 		INSERT INTO cdp.segment_dirty (input, members, cause)
 		SELECT 'tag:' || names[i], cdp.rb_or(coalesce(added[i], '{}'), coalesce(removed[i], '{}')), _change_tags.cause
 		FROM generate_subscripts(names, 1) i WHERE NOT starts_with(names[i], 'segment:');

@@ -256,6 +256,8 @@ DECLARE
 	causes text[] := '{merge,policy,backfill,event,tag,first,time}';
 	one cdp.bitmap;
 	few boolean;
+	heard cdp.bitmap := '{}';		-- changes that journeys hear of, and others
+	unheard cdp.bitmap := '{}';
 BEGIN
 	entered := 0;
 	exited := 0;
@@ -344,12 +346,22 @@ BEGIN
 			changed := cdp.rb_andnot(changed, one);
 			INSERT INTO cdp.segment_change (segment, at, entered, exited, cause, tick_no)
 			VALUES (s.name, _refresh_segment.at, cdp.rb_and(one, new), cdp.rb_andnot(one, new), causes[i], _refresh_segment.batch);
-			-- nobody else changes this tag: its chunks are cheaper than a row for each
-			PERFORM cdp._tag_changes(cdp._segment_tag(s.name), cdp.rb_and(one, new), cdp.rb_andnot(one, new), _refresh_segment.at, causes[i], 50);
+			IF causes[i] IN ('event', 'tag', 'time') THEN
+				heard := cdp.rb_or(heard, one);
+			ELSE
+				unheard := cdp.rb_or(unheard, one);
+			END IF;
 			INSERT INTO cdp.segment_work (batch, input, members, cause)
 			SELECT _refresh_segment.batch, 'tag:' || cdp._segment_tag(s.name), one, causes[i]
 			WHERE EXISTS (SELECT FROM cdp.segment g WHERE ('tag:' || cdp._segment_tag(s.name)) = ANY (g.inputs));
 		END LOOP;
+		-- Nobody else changes this tag: its chunks are cheaper than a row for each.
+		IF NOT cdp.rb_is_empty(unheard) THEN
+			PERFORM cdp._tag_changes(cdp._segment_tag(s.name), cdp.rb_and(unheard, new), cdp.rb_andnot(unheard, new), _refresh_segment.at, 'policy', 50);
+		END IF;
+		IF NOT cdp.rb_is_empty(heard) THEN
+			PERFORM cdp._tag_changes(cdp._segment_tag(s.name), cdp.rb_and(heard, new), cdp.rb_andnot(heard, new), _refresh_segment.at, 'event', 50);
+		END IF;
 	END IF;
 	UPDATE cdp.segment g SET stale = false, batch_seen = _refresh_segment.batch, computed_at = _refresh_segment.at,
 		members = CASE WHEN touched IS NULL THEN cdp.rb_cardinality(new) ELSE g.members + _refresh_segment.entered - _refresh_segment.exited END,

@@ -26,6 +26,7 @@
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
+#include "store/access.h"
 #include "store/audience.h"
 #include "store/audience_probe.h"
 #include "store/chunk_scan.h"
@@ -358,7 +359,7 @@ write_dues(Datum segment, TimestampTz at, AudienceDues *dues)
 		dues->due[i].at = coarse(dues->due[i].at, at);
 	if (dues->n > 1)
 		qsort(dues->due, dues->n, sizeof(AudienceDue), compare_dues);
-	rel = table_open(get_relname_relid("segment_due", get_namespace_oid("cdp", false)), RowExclusiveLock);
+	rel = mcdp_open_to_read(get_relname_relid("segment_due", get_namespace_oid("cdp", false)), RowExclusiveLock, ACL_SELECT);
 	if (!mcdp_target_open(&target, rel, DUE_COLUMNS))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
