@@ -143,6 +143,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_
 SET plan_cache_mode = force_custom_plan SET enable_seqscan = off SET jit = off AS $$
 DECLARE
 	tick bigint := nextval('tick_no_seq');
+	last_tick timestamptz := (SELECT t.last_at FROM task_state t WHERE t.task = 'lifecycle' AND t.last_at <= now);
 	moved record;
 BEGIN
 	FOR moved IN
@@ -157,7 +158,10 @@ BEGIN
 			   s.stage AS kept_stage, s.since AS kept_since, s.due_at AS kept_due, s.known_at AS kept_known,
 			   s.policy_hash AS kept_hash,
 			   -- without a row but with recorded changes it has come back from a merge
-			   coalesce(s.stage, c.to_stage) AS was, coalesce(s.known_at, c.at) AS known,
+			   -- and with a new policy, what no tick has changed since is known as of the last tick
+			   coalesce(s.stage, c.to_stage) AS was,
+			   coalesce(CASE WHEN s.policy_hash <> r.policy_hash AND (s.due_at > last_tick) IS NOT FALSE AND coalesce(a.event_at, a.backfill_at, a.merge_at) IS NULL
+							 THEN greatest(s.known_at, last_tick) ELSE s.known_at END, c.at) AS known,
 			   CASE WHEN s.profile_id IS NULL AND c.to_stage IS NOT NULL OR s.profile_id IS NOT NULL AND a.merge_at IS NOT NULL THEN 'merge'
 					WHEN s.policy_hash <> r.policy_hash THEN 'policy'
 			   END AS moved_by

@@ -198,6 +198,8 @@ BEGIN
 		UNION ALL
 		SELECT 'trait', e.value #>> '{wait_until,trait}', 'wait_until'
 		FROM jsonb_each(v.spec -> 'steps') e WHERE e.value #> '{wait_until,trait}' IS NOT NULL
+		UNION ALL
+		SELECT 'trait', 'timezone', 'wait_until' FROM jsonb_each(v.spec -> 'steps') e WHERE e.value ? 'wait_until'
 	) w
 	WHERE v.journey = j.name AND CASE w.purpose
 		WHEN 'entry' THEN v.version = j.active_version AND j.status = 'active'

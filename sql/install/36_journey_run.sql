@@ -380,8 +380,9 @@ BEGIN
 
 	-- What runs wait for: their work at this step is due now.
 	UPDATE cdp.journey_state s SET due_at = w.at
-	FROM (SELECT o.run_id, CASE t.source WHEN 'event' THEN t.at
-								ELSE greatest(t.at, cdp._wait_until(step.wait_until, o.profile_id, o.arrived_at, v.spec ->> 'timezone')) END AS at
+	FROM (SELECT o.run_id, CASE WHEN t.source = 'event' THEN t.at
+								WHEN step.wait_until ? 'trait' THEN greatest(t.at, cdp._wait_until(step.wait_until, o.profile_id, o.arrived_at, v.spec ->> 'timezone'))
+								ELSE cdp._wait_until(step.wait_until, o.profile_id, t.at, v.spec ->> 'timezone') END AS at
 		  FROM unnest(taken) t
 		  CROSS JOIN LATERAL (SELECT * FROM cdp.journey_state o
 							  WHERE o.profile_id = t.profile_id AND o.status = 'active' OFFSET 0) o
@@ -392,7 +393,7 @@ BEGIN
 				WHEN 'event' THEN o.arrived_at < t.at AND t.at < o.due_at AND EXISTS (
 										  SELECT FROM cdp._event_refs(step.wait_for) r
 										  WHERE r.event = t.name AND CASE WHEN r.bound THEN o.label = t.label ELSE r.label IS NULL OR r.label = t.label END)
-				WHEN 'trait' THEN step.wait_until ->> 'trait' = t.name END) w
+				WHEN 'trait' THEN o.arrived_at <= t.at AND (step.wait_until ->> 'trait' = t.name OR t.name = 'timezone' AND step.wait_until IS NOT NULL AND t.at <= o.due_at) END) w
 	WHERE s.run_id = w.run_id;
 
 	-- goals, once per run, also after its end

@@ -3,7 +3,7 @@
 -- docs/reference/journey.md: same entries, messages, times and reasons.
 -- ORACLE_WORLDS=300 ORACLE_SEED=7 in the environment make it long and different.  A world has five
 -- journeys and five people; a third of the worlds has a punctual clock (and everything that can
--- happen from outside: tags, traits, entries by hand, pauses, versions, suppression, schedules), a third one that
+-- happen from outside: tags, traits, moves to another zone, entries by hand, pauses, versions, suppression, schedules), a third one that
 -- ticks now and then in small bites, a third a single late tick.  Chance itself (splits, holdouts) is taken from _draw.
 SET client_min_messages = warning; DROP EXTENSION IF EXISTS marketing_cdp CASCADE; CREATE EXTENSION marketing_cdp; RESET client_min_messages; SET search_path = public, cdp; SET timezone = 'UTC'; SET datestyle = 'ISO'; SET intervalstyle = 'postgres';
 \set VERBOSITY terse
@@ -122,9 +122,9 @@ FROM (
 	FROM generate_series(1, :worlds) w, generate_series(1, 5) p, generate_series(0, 107) slot, (VALUES ('a', 'x'), ('a', 'y'), ('a', ''), ('b', 'x'), ('b', 'y'), ('c', 'x'), ('c', '')) e(event, label)
 	WHERE pg_temp.rnd(concat_ws('/', w, p, slot, e.event, e.label), 12 + 12 * p) = 0
 	UNION ALL	-- from here on for punctual clocks only
-	SELECT w, format('w%sp%s', w, p), pg_temp.base() + slot * interval '2 h', k.kind, CASE k.kind WHEN 'manual' THEN format('w%sj%s', w, 1 + pg_temp.rnd(format('%s/%s/%s j', w, p, slot), 5)) WHEN 'trait' THEN pg_temp.pick(format('%s/%s/%s tr', w, p, slot), 'day', 'day', 'tier') ELSE 'gold' || w END,
-		   pg_temp.pick(format('%s/%s/%s ml', w, p, slot), NULL, 'x', 'y'), pg_temp.pick(format('%s/%s/%s tv', w, p, slot), '2026-03-30', '2026-04-03', '2026-03-31T08:00:00Z', '2026-04-01', 'one', 'two')
-	FROM generate_series(3, :worlds, 3) w, generate_series(1, 5) p, generate_series(0, 107) slot, (VALUES ('tag', 60), ('untag', 70), ('trait', 60), ('manual', 25), ('suppress', 500), ('unsuppress', 300)) k(kind, rare)
+	SELECT w, format('w%sp%s', w, p), pg_temp.base() + slot * interval '2 h', k.kind, CASE k.kind WHEN 'manual' THEN format('w%sj%s', w, 1 + pg_temp.rnd(format('%s/%s/%s j', w, p, slot), 5)) WHEN 'trait' THEN pg_temp.pick(format('%s/%s/%s tr', w, p, slot), 'day', 'day', 'tier') WHEN 'moves' THEN 'timezone' ELSE 'gold' || w END,
+		   pg_temp.pick(format('%s/%s/%s ml', w, p, slot), NULL, 'x', 'y'), CASE k.kind WHEN 'moves' THEN pg_temp.pick(format('%s/%s/%s zone', w, p, slot), 'Europe/Berlin', 'Australia/Sydney', 'America/New_York', 'Mars/Base') ELSE pg_temp.pick(format('%s/%s/%s tv', w, p, slot), '2026-03-30', '2026-04-03', '2026-03-31T08:00:00Z', '2026-04-01', 'one', 'two') END
+	FROM generate_series(3, :worlds, 3) w, generate_series(1, 5) p, generate_series(0, 107) slot, (VALUES ('tag', 60), ('untag', 70), ('trait', 60), ('moves', 60), ('manual', 25), ('suppress', 500), ('unsuppress', 300)) k(kind, rare)
 	WHERE pg_temp.rnd(concat_ws('/', w, p, slot, k.kind), k.rare) = 0
 	UNION ALL
 	SELECT w, NULL, pg_temp.base() + k.day * interval '24 h' + pg_temp.rnd(format('%s %s hour', w, k.kind), 12) * interval '2 h', k.kind, format('w%sj%s', w, k.j), NULL, NULL
@@ -233,7 +233,7 @@ END
 $$;
 CREATE FUNCTION pg_temp.zone_of(me text, otherwise text) RETURNS text LANGUAGE plpgsql STABLE AS $$
 BEGIN
-	RETURN (SELECT coalesce(nullif(p.zone, 'Mars/Base'), otherwise, 'UTC') FROM person p WHERE p.name = me);
+	RETURN (SELECT coalesce(nullif(pg_temp.trait_of(me, 'timezone'), 'Mars/Base'), otherwise, 'UTC'));
 END
 $$;
 CREATE FUNCTION pg_temp.until(wait jsonb, me text, t timestamptz, otherwise text) RETURNS timestamptz LANGUAGE plpgsql STABLE AS $$
@@ -589,8 +589,11 @@ BEGIN
 	FOR r IN SELECT o.*, s.spec, s.spec -> 'steps' -> o.step AS todo FROM o_run o JOIN spec s USING (journey, version) WHERE o.who = me.name AND o.status = 'active' LOOP
 		IF r.arrived < t AND t < r.due AND EXISTS (SELECT FROM o_now n WHERE n.source = 'event' AND pg_temp.refers_any(r.todo #> '{wait_for,on}', n.name, n.label, r.label)) THEN
 			UPDATE o_run SET due = t WHERE run = r.run;
-		ELSIF EXISTS (SELECT FROM o_now n WHERE n.source = 'trait' AND n.name = r.todo #>> '{wait_until,trait}') THEN
+		ELSIF r.arrived <= t AND EXISTS (SELECT FROM o_now n WHERE n.source = 'trait' AND n.name = r.todo #>> '{wait_until,trait}') THEN
 			UPDATE o_run SET due = greatest(t, pg_temp.until(r.todo -> 'wait_until', me.name, r.arrived, r.spec ->> 'timezone')) WHERE run = r.run;
+		ELSIF r.todo ? 'wait_until' AND r.arrived <= t AND t <= r.due AND EXISTS (SELECT FROM o_now n WHERE n.source = 'trait' AND n.name = 'timezone') THEN
+			UPDATE o_run SET due = CASE WHEN r.todo #> '{wait_until,trait}' IS NULL THEN pg_temp.until(r.todo -> 'wait_until', me.name, t, r.spec ->> 'timezone')
+										ELSE greatest(t, pg_temp.until(r.todo -> 'wait_until', me.name, r.arrived, r.spec ->> 'timezone')) END WHERE run = r.run;
 		END IF;
 	END LOOP;
 	FOR r IN SELECT o.*, s.spec #>> '{goal,on}' AS goal FROM o_run o JOIN spec s USING (journey, version) JOIN o_journey j USING (journey)
@@ -623,13 +626,13 @@ BEGIN
 	DELETE FROM o_journey;
 	INSERT INTO o_journey SELECT DISTINCT journey, 'active', 1 FROM spec WHERE w = me.w;
 	INSERT INTO o_tag VALUES (me.name, 'world' || me.w);
-	INSERT INTO o_trait SELECT me.name, x.name, to_jsonb(x.value), pg_temp.base() - interval '1 day' FROM (VALUES ('day', me.day)) x(name, value) WHERE x.value IS NOT NULL;
+	INSERT INTO o_trait SELECT me.name, x.name, to_jsonb(x.value), pg_temp.base() - interval '1 day' FROM (VALUES ('day', me.day), ('timezone', me.zone)) x(name, value) WHERE x.value IS NOT NULL;
 	FOR c IN SELECT k.at FROM clock k WHERE k.mode = my_mode ORDER BY k.at LOOP
 		FOR a IN SELECT * FROM act x WHERE (x.who = me.name OR x.who IS NULL AND x.w = me.w) AND x.at > before AND x.at <= c ORDER BY x.n LOOP
 			CASE a.kind
 				WHEN 'event' THEN INSERT INTO o_trigger (source, name, at, label, value) VALUES ('event', a.name, a.at, a.label, a.value::float8);
 				WHEN 'tag', 'untag' THEN PERFORM pg_temp.set_tag(me.name, a.name, a.kind = 'tag', a.at);
-				WHEN 'trait' THEN PERFORM pg_temp.put_trait(me.name, a.name, to_jsonb(a.value), a.at);
+				WHEN 'trait', 'moves' THEN PERFORM pg_temp.put_trait(me.name, a.name, to_jsonb(a.value), a.at);
 				WHEN 'suppress' THEN INSERT INTO o_tag VALUES (me.name, 'suppressed');
 				WHEN 'unsuppress' THEN DELETE FROM o_tag x WHERE x.who = me.name AND x.tag = 'suppressed';
 				WHEN 'manual' THEN PERFORM pg_temp.enter(me, a.name, a.at, jsonb_strip_nulls(jsonb_build_object('label', a.label)), jsonb_strip_nulls(jsonb_build_object('label', a.label, 'k', 'by hand')));
@@ -686,7 +689,7 @@ BEGIN
 				WHEN 'event' THEN PERFORM cdp.track(ARRAY[('user_id:' || a.who)::cdp.identifier], a.name, jsonb_strip_nulls(jsonb_build_object('product_id', a.label, 'value', a.value::float8)), a.at);
 				WHEN 'tag' THEN PERFORM cdp.tag(a.id, a.name, NULL, a.at);
 				WHEN 'untag' THEN PERFORM cdp.untag(a.id, a.name, a.at);
-				WHEN 'trait' THEN PERFORM cdp.set_trait(a.id, a.name, to_jsonb(a.value), a.at);
+				WHEN 'trait', 'moves' THEN PERFORM cdp.set_trait(a.id, a.name, to_jsonb(a.value), a.at);
 				WHEN 'suppress' THEN PERFORM cdp.suppress(a.id, NULL, a.at);
 				WHEN 'unsuppress' THEN PERFORM cdp.unsuppress(a.id, NULL, a.at);
 				WHEN 'manual' THEN PERFORM cdp.enter_journey(a.name, a.id, jsonb_strip_nulls(jsonb_build_object('label', a.label, 'k', 'by hand')), a.at);
@@ -701,7 +704,8 @@ BEGIN
 			WHILE cdp.advance_journeys(c, 1 + pg_temp.rnd(c::text || 'bite', 60)) > 0 LOOP
 			END LOOP;
 		ELSE
-			PERFORM cdp.advance_journeys(c);
+			WHILE cdp.advance_journeys(c) > 0 LOOP
+			END LOOP;
 		END IF;
 		INSERT INTO cdp.task_state (task, last_at) VALUES ('journeys', c) ON CONFLICT (task) DO UPDATE SET last_at = excluded.last_at;
 		before := c;

@@ -53,6 +53,33 @@ SELECT advance_journeys('2026-02-28Z') > 0;
 SELECT w, l.at AT TIME ZONE 'UTC' AS utc, l.what, l.step FROM journey_log l JOIN who ON id = profile_id WHERE journey = 'birthday' AND l.step = 'b' AND what = 'step' ORDER BY w;
 SELECT w, s.status, due_at FROM journey_state s JOIN who ON id = profile_id WHERE journey = 'birthday' AND status = 'active' ORDER BY w;
 
+-- a zone that changes during a wait: the clock that counts is the one of the place where the profile is now; of what is due already nothing changes
+SELECT create_journey('nine', '{"entry": {"manual": true}, "start": "a", "steps": {"a": {"wait_until": "09:00", "next": "b"}, "b": {"wait": "1h", "next": "end"}}}'), activate_journey('nine');
+CREATE TEMP TABLE traveller AS SELECT w, identify(ARRAY['user_id:' || w]::identifier[], '{"timezone": "Europe/Berlin"}', '2026-01-01Z') AS id FROM unnest('{west,east,far,back,lost,late}'::text[]) w;
+SELECT count(enter_journey('nine', id, '{}', '2026-02-03 05:00Z')) AS at_six_in_berlin FROM traveller;
+DO $$
+DECLARE
+	m	record;
+BEGIN
+	FOR m IN SELECT t.id, v.z, v.at FROM pg_temp.traveller t JOIN (VALUES ('west', 'America/New_York', timestamptz '2026-02-03 06:00Z'), ('east', 'Asia/Tokyo', '2026-02-03 06:00Z'), ('far', 'Pacific/Kiritimati', '2026-02-03 07:59Z'),
+			('back', 'Asia/Tokyo', '2026-02-03 06:00Z'), ('back', 'Europe/Berlin', '2026-02-03 07:00Z'), ('lost', 'Mars/Base', '2026-02-03 06:00Z'), ('late', 'Asia/Tokyo', '2026-02-03 08:01Z')) v(w, z, at) USING (w) ORDER BY v.at LOOP
+		PERFORM cdp.set_trait(m.id, 'timezone', to_jsonb(m.z), m.at);
+		PERFORM cdp.advance_journeys(m.at);
+	END LOOP;
+END $$;
+SELECT advance_journeys('2026-02-05Z') > 0;
+SELECT w, l.at AT TIME ZONE 'UTC' AS left_the_wait, l.at AT TIME ZONE _zone(trait(t.id, 'timezone') #>> '{}', 'UTC') AS local FROM journey_log l JOIN traveller t ON t.id = l.profile_id WHERE l.journey = 'nine' AND l.what = 'step' AND l.step = 'a' ORDER BY w;
+-- where the clock is set forward or back: what it reaches next; when days begin
+SELECT at AT TIME ZONE 'UTC' AS utc, zone, t, _clock_reaches(at, zone, t) AT TIME ZONE 'UTC' AS reached, _clock_reaches(at, zone, t) AT TIME ZONE zone AS shows
+FROM (VALUES (timestamptz '2026-03-28 21:00Z', 'Europe/Berlin', time '02:30'), ('2026-10-24 21:00Z', 'Europe/Berlin', '02:30'), ('2026-10-25 00:30Z', 'Europe/Berlin', '02:30'), ('2026-10-25 00:30Z', 'Europe/Berlin', '08:00'),
+	('2026-04-04 14:00Z', 'Australia/Lord_Howe', '01:45'), ('2026-10-03 14:00Z', 'Australia/Lord_Howe', '02:15'), ('2026-01-05 09:00Z', 'UTC', '09:00'), ('2026-01-05 09:00Z', 'UTC', '08:59:59')) v(at, zone, t);
+SELECT day, zone, _day_begins(day, zone) AT TIME ZONE 'UTC' AS utc, _day_begins(day, zone) AT TIME ZONE zone AS shows
+FROM (VALUES (date '2026-03-29', 'Europe/Berlin'), ('2026-03-29', 'Asia/Beirut'), ('2026-10-25', 'Asia/Beirut'), ('2026-11-01', 'America/Havana'), ('2026-03-08', 'America/Havana'), ('2011-12-30', 'Pacific/Apia'), ('2011-12-31', 'Pacific/Apia')) v(day, zone);
+-- a day is what the clock shows: at its beginning it has this date, a microsecond before it has not
+SELECT count(*), count(*) FILTER (WHERE (b AT TIME ZONE zone)::date <> day) AS late, count(*) FILTER (WHERE ((b - interval '1 microsecond') AT TIME ZONE zone)::date >= day) AS early
+FROM (SELECT d::date AS day, zone, _day_begins(d::date, zone) AS b
+	  FROM generate_series(timestamp '2026-01-01', timestamp '2026-12-31', '1 day') d, unnest('{Europe/Berlin,America/New_York,Australia/Lord_Howe,Asia/Kathmandu,Pacific/Apia,Asia/Beirut,America/Havana,America/Santiago,Atlantic/Azores}'::text[]) zone) x;
+
 -- what is no time
 CREATE FUNCTION pg_temp.try(v jsonb) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
