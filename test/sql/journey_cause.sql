@@ -45,7 +45,7 @@ SELECT count(*) > 0 AS rebuilt FROM rebuild('all', '2027-01-06 12:00Z');
 SELECT count(*) > 0 AS ticked FROM tick('2027-01-06 12:00Z');
 SELECT rb_cardinality(tagged('lifecycle:churned')) > 3 AS many_churned;
 SELECT create_journey('new', '{"entry": {"enters": "segment:new"}, "start": "a", "steps": {"a": {"wait": "1h", "next": "end"}}}'), activate_journey('new'), define_segment('new', 'count(purchase) > 0') > 0 AS new;
-SELECT count(*) > 0 AS refreshed FROM refresh_segments('new');
+SELECT count(*) > 0 AS refreshed FROM refresh_segments('new', '2027-01-06 12:30Z');
 SELECT count(retract(message_id, 'mistake')) AS retracted FROM event WHERE event = 'purchase' AND message_id IS NOT NULL;
 SELECT count(*) > 0 AS ticked FROM tick('2027-01-06 13:00Z');
 SELECT journey, what, detail, at FROM journey_log l, so_far s WHERE l.log_id > s.n AND l.what NOT IN ('step', 'ended', 'moved', 'resumed') ORDER BY log_id;

@@ -157,10 +157,10 @@ CREATE FUNCTION ls_shuffled(part int) RETURNS bigint LANGUAGE sql AS $$
 	SELECT count(track(ARRAY['user_id:' || p]::identifier[], event, '{}', at, format('m%s-%s', p, i))) FROM
 		(SELECT *, hashtextextended(p || '-' || i, 7) AS h FROM ls_message ORDER BY h) m WHERE h & 7 = part
 $$;
-SELECT ls_shuffled(0), (SELECT count(*) FROM tick('2026-02-01'));
-SELECT ls_shuffled(1), (SELECT count(*) FROM tick('2026-05-01'));
-SELECT ls_shuffled(2), (SELECT count(*) FROM tick('2026-07-01'));
-SELECT ls_shuffled(3), (SELECT count(*) FROM tick('2026-08-15'));
+SELECT ls_shuffled(0), (SELECT count(*) > 5 FROM tick('2026-02-01')) AS ticked;
+SELECT ls_shuffled(1), (SELECT count(*) > 5 FROM tick('2026-05-01')) AS ticked;
+SELECT ls_shuffled(2), (SELECT count(*) > 5 FROM tick('2026-07-01')) AS ticked;
+SELECT ls_shuffled(3), (SELECT count(*) > 5 FROM tick('2026-08-15')) AS ticked;
 SELECT count(ls_shuffled(g)) FROM generate_series(4, 7) g;
 SELECT task, done > 0 AS worked FROM tick('2026-12-31') WHERE task = 'lifecycle';
 SELECT * FROM ls_check('2026-12-31') WHERE wrong > 0;
