@@ -41,8 +41,8 @@ $$;
 COMMENT ON FUNCTION cdp._anonymous_properties(text, text, jsonb, text[]) IS 'what an event keeps: what its timeline entries are made of, without secrets';
 
 -- In the timelines of participants, what no longer stands in the events: their
--- old entries go, the new ones come.  The caller has locked event_tail.
-CREATE FUNCTION cdp._anonymise_participations(leaves bigint[], secrets text[]) RETURNS void
+-- old entries go, the new ones come.
+CREATE FUNCTION cdp._anonymise_participations(leaves bigint[], ids bigint[], secrets text[]) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	other	record;
@@ -55,11 +55,10 @@ BEGIN
 			CROSS JOIN LATERAL (SELECT (SELECT timeline_agg(n.at, n.event, n.label, n.value) FROM _event_entries(e.at, e.event, e.source, e.properties) n) AS was,
 									   (SELECT timeline_agg(n.at, n.event, n.label, n.value)
 										FROM _event_entries(e.at, e.event, e.source, _anonymous_properties(e.event, e.source, e.properties, secrets)) n) AS becomes) x
-		WHERE e.profile_id = ANY (leaves) AND e.participants <> '{}' AND x.was <> x.becomes
+		WHERE e.profile_id = ANY (leaves) AND e.event_id = ANY (_anonymise_participations.ids) AND e.participants <> '{}' AND x.was <> x.becomes
 		  AND NOT EXISTS (SELECT FROM event_tail t WHERE t.profile_id = p.leaf AND t.event_id = e.event_id)
 		GROUP BY p.leaf ORDER BY p.leaf
 	LOOP
-		PERFORM FROM timeline_part p WHERE p.profile_id = other.leaf AND p.part = 0 FOR UPDATE;
 		IF _take_entries(other.leaf, other.was) THEN
 			SELECT max(p.part) INTO last_part FROM timeline_part p WHERE p.profile_id = other.leaf AND NOT p.sealed;
 			INSERT INTO timeline_part AS p (profile_id, part, timeline, sole)
@@ -70,10 +69,10 @@ BEGIN
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION cdp._anonymise_participations(bigint[], text[]) IS 'the timelines of those who took part in events of these leaves, as these events will be';
+COMMENT ON FUNCTION cdp._anonymise_participations(bigint[], bigint[], text[]) IS 'the timelines of those who took part in events of these leaves, as these events will be';
 
--- The caller goes on to erase the leaves.
-CREATE FUNCTION cdp._anonymise(leaves bigint[], ids cdp.identifier[], root bigint, at timestamptz) RETURNS jsonb
+-- The caller has locked the events (_lock_events), and goes on to erase the leaves.
+CREATE FUNCTION cdp._anonymise(leaves bigint[], ids cdp.identifier[], root bigint, events bigint[], waiting bigint[], at timestamptz) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	id_values	text[] := _identifier_values(ids);
@@ -85,31 +84,25 @@ BEGIN
 	secrets := id_values || ARRAY(
 		SELECT DISTINCT lower(c.value #>> '{}') FROM trait_change c LEFT JOIN trait_rule r ON r.name = c.name
 		WHERE c.profile_id = ANY (leaves) AND jsonb_typeof(c.value) = 'string' AND coalesce(r.pii, true) AND length(c.value #>> '{}') > 1);
-	-- Folds of its events are waited for, then all folds of its leaves.
-	PERFORM FROM event_tail t
-	WHERE t.profile_id = ANY (leaves) OR t.event_id IN (SELECT e.event_id FROM event e WHERE e.profile_id = ANY (leaves))
-	ORDER BY t.event_id, t.profile_id FOR UPDATE;
-	PERFORM FROM timeline_part p WHERE p.profile_id = ANY (leaves) AND p.part = 0 ORDER BY p.profile_id FOR UPDATE;
-
 	-- erased_at is coarse, or it would lead to the receipt
 	INSERT INTO profile (profile_id, kind, canonical_id, first_at, suppressed, erased_at)
 	SELECT id, min(p.kind), id, min(p.first_at), true, date_trunc('month', _anonymise.at, 'UTC') FROM profile p WHERE p.profile_id = ANY (leaves);
 
-	PERFORM _anonymise_participations(leaves, secrets);
+	PERFORM _anonymise_participations(leaves, events, secrets);
 	DELETE FROM event_message m
-	WHERE m.message_id IN (SELECT e.message_id FROM event e WHERE e.profile_id = ANY (leaves) AND e.message_id IS NOT NULL);
+	WHERE m.message_id IN (SELECT e.message_id FROM event e WHERE e.profile_id = ANY (leaves) AND e.event_id = ANY (events) AND e.message_id IS NOT NULL);
 	UPDATE event e SET profile_id = id, via = NULL, context = '{}', message_id = NULL,
 		properties = _anonymous_properties(e.event, e.source, e.properties, secrets)
-	WHERE e.profile_id = ANY (leaves);
+	WHERE e.profile_id = ANY (leaves) AND e.event_id = ANY (events);
 	GET DIAGNOSTICS n = ROW_COUNT;
 	kept := _add_count(kept, 'event', n);
 	UPDATE event e SET participants = ARRAY(SELECT CASE WHEN u = ANY (leaves) THEN id ELSE u END FROM unnest(e.participants) WITH ORDINALITY o (u, nr) ORDER BY nr)
 	WHERE e.participants && leaves AND e.participants <> '{}';
 	DELETE FROM event_tail t USING event_tail o
-	WHERE t.profile_id = ANY (leaves) AND o.profile_id = ANY (leaves) AND o.event_id = t.event_id AND o.profile_id < t.profile_id;
+	WHERE t.event_id = ANY (waiting) AND t.profile_id = ANY (leaves) AND o.profile_id = ANY (leaves) AND o.event_id = t.event_id AND o.profile_id < t.profile_id;
 	UPDATE event_tail t SET owner_id = CASE WHEN t.owner_id = ANY (leaves) THEN id ELSE t.owner_id END,
 		profile_id = CASE WHEN t.profile_id = ANY (leaves) THEN id ELSE t.profile_id END
-	WHERE t.profile_id = ANY (leaves) OR t.event_id IN (SELECT e.event_id FROM event e WHERE e.profile_id = id);
+	WHERE t.event_id = ANY (events || waiting) AND (t.profile_id = ANY (leaves) OR t.owner_id = ANY (leaves));
 
 	INSERT INTO timeline_part (profile_id, part, timeline, sealed, sole)
 	SELECT id, row_number() OVER (ORDER BY p.profile_id, p.part) - 1, x.timeline, true, false
@@ -131,4 +124,4 @@ BEGIN
 	RETURN _add_count(kept, 'trait_value', n);
 END
 $$;
-COMMENT ON FUNCTION cdp._anonymise(bigint[], cdp.identifier[], bigint, timestamptz) IS 'gives the events of a profile to a new one that nothing leads to; returns how many rows';
+COMMENT ON FUNCTION cdp._anonymise(bigint[], cdp.identifier[], bigint, bigint[], bigint[], timestamptz) IS 'gives the events of a profile to a new one that nothing leads to; returns how many rows';

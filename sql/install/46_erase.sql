@@ -11,8 +11,9 @@
  *
  * Locks: the identifiers (FOR UPDATE, by bytes) and the canonical profiles, its
  * own and those of participants, as split does; against tags as a merge does;
- * traits' indexes, event_tail, part 0 of the timelines; then rows that only
- * somebody with the profile's lock touches, chunks, and the outbox.
+ * traits' indexes; rows of event_tail, then part 0 of the timelines (_lock_events);
+ * then rows that only somebody with the profile's lock touches, tag_pending,
+ * chunks, and the outbox.
  *
  * Hot paths take no lock for what happens to people who are known already.  A
  * session that has looked up the profile just before may still write a row for
@@ -46,14 +47,31 @@ COMMENT ON FUNCTION cdp._add_count(jsonb, text, bigint) IS 'counts with so many 
 
 -- what goes
 
--- Entries of its events in the timelines of those who took part.  The caller
--- has locked the rows of event_tail.
-CREATE FUNCTION cdp._erase_participations(leaves bigint[]) RETURNS bigint
+-- Folds of these events are waited for, then all folds of those who have them.
+-- What is written from now on is left for later: its rows of event_tail may be
+-- held by a fold that waits for us.
+CREATE FUNCTION cdp._lock_events(leaves bigint[], OUT ids bigint[], OUT waiting bigint[])
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	others bigint[];
+BEGIN
+	ids := ARRAY(SELECT e.event_id FROM event e WHERE e.profile_id = ANY (leaves));
+	SELECT coalesce(array_agg(l.event_id) FILTER (WHERE l.profile_id = ANY (leaves)), '{}') INTO waiting
+	FROM (SELECT t.event_id, t.profile_id FROM event_tail t WHERE t.profile_id = ANY (leaves) OR t.event_id = ANY (ids)
+		  ORDER BY t.event_id, t.profile_id FOR UPDATE) l;
+	others := ARRAY(SELECT u FROM event e, unnest(e.participants) u WHERE e.profile_id = ANY (leaves) AND e.event_id = ANY (ids));
+	PERFORM FROM timeline_part p WHERE p.profile_id = ANY (leaves || others) AND p.part = 0 ORDER BY p.profile_id FOR UPDATE;
+END
+$$;
+COMMENT ON FUNCTION cdp._lock_events(bigint[], OUT bigint[], OUT bigint[])
+	IS 'locks the timelines of these leaves, and of those who took part in their events; ids: their events, waiting: events that wait to be folded into theirs';
+
+-- Entries of its events in the timelines of those who took part.
+CREATE FUNCTION cdp._erase_participations(leaves bigint[], ids bigint[]) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	other	record;
 	again	bigint[] := '{}';
-	n		bigint := 0;
 BEGIN
 	FOR other IN
 		SELECT p.leaf, array_agg(e.event_id) AS ids, min(e.at) AS first_at,
@@ -62,10 +80,9 @@ BEGIN
 			CROSS JOIN LATERAL (SELECT DISTINCT u AS leaf FROM unnest(e.participants) u WHERE u <> ALL (leaves)) p
 			CROSS JOIN LATERAL (SELECT timeline_agg(n.at, n.event, n.label, n.value) AS entries
 								FROM _event_entries(e.at, e.event, e.source, e.properties) n) x
-		WHERE e.profile_id = ANY (leaves) AND e.participants <> '{}'
+		WHERE e.profile_id = ANY (leaves) AND e.event_id = ANY (_erase_participations.ids) AND e.participants <> '{}'
 		GROUP BY p.leaf ORDER BY p.leaf
 	LOOP
-		PERFORM FROM timeline_part p WHERE p.profile_id = other.leaf AND p.part = 0 FOR UPDATE;
 		IF num_events(other.folded) > 0 AND NOT _take_entries(other.leaf, other.folded) THEN
 			again := again || other.leaf;		-- event_role has changed since they were folded
 		END IF;
@@ -73,20 +90,18 @@ BEGIN
 		DELETE FROM journey_trigger j WHERE j.event_id = ANY (other.ids);
 		INSERT INTO profile_queue (profile_id, at, cause) VALUES (other.leaf, other.first_at, 'backfill');
 		INSERT INTO segment_dirty (input, members, cause) VALUES ('event', rb_build(ARRAY[other.leaf]), 'backfill');
-		n := n + cardinality(other.ids);
 	END LOOP;
 	IF again <> '{}' THEN
-		UPDATE event e SET participants = '{}' WHERE e.profile_id = ANY (leaves) AND e.participants <> '{}';
+		UPDATE event e SET participants = '{}' WHERE e.profile_id = ANY (leaves) AND e.event_id = ANY (_erase_participations.ids) AND e.participants <> '{}';
 		PERFORM _rebuild_timelines(a) FROM unnest(again) a ORDER BY a;
 	END IF;
-	RETURN n;
 END
 $$;
-COMMENT ON FUNCTION cdp._erase_participations(bigint[]) IS 'takes the events of these leaves out of the timelines of their participants';
+COMMENT ON FUNCTION cdp._erase_participations(bigint[], bigint[]) IS 'takes events of these leaves out of the timelines of their participants';
 
 -- By ids alone: what a session may write that has looked up the profile
--- before it was erased.
-CREATE FUNCTION cdp._erase_rows(leaves bigint[], removed jsonb) RETURNS jsonb
+-- before it was erased.  The caller has locked the events (_lock_events).
+CREATE FUNCTION cdp._erase_rows(leaves bigint[], ids bigint[], waiting bigint[], removed jsonb) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	gone		bitmap := rb_build(leaves);
@@ -95,19 +110,14 @@ DECLARE
 	n			bigint;
 	m			bigint;
 BEGIN
-	-- Folds of its events are waited for, then all folds of its leaves.
-	PERFORM FROM event_tail t
-	WHERE t.profile_id = ANY (leaves) OR t.event_id IN (SELECT e.event_id FROM event e WHERE e.profile_id = ANY (leaves))
-	ORDER BY t.event_id, t.profile_id FOR UPDATE;
-	PERFORM FROM timeline_part p WHERE p.profile_id = ANY (leaves) AND p.part = 0 ORDER BY p.profile_id FOR UPDATE;
-	PERFORM _erase_participations(leaves);
-
+	PERFORM _erase_participations(leaves, ids);
+	DELETE FROM event_tail t WHERE t.profile_id = ANY (leaves) AND t.event_id = ANY (waiting);
 	was_sealed := EXISTS (SELECT FROM timeline_part p WHERE p.profile_id = ANY (leaves) AND p.sealed);
 	DELETE FROM timeline_part p WHERE p.profile_id = ANY (leaves);
 	GET DIAGNOSTICS n = ROW_COUNT;
 	removed := _add_count(removed, 'timeline_part', n);
 	WITH gone AS (
-		DELETE FROM event e WHERE e.profile_id = ANY (leaves) RETURNING e.message_id
+		DELETE FROM event e WHERE e.profile_id = ANY (leaves) AND e.event_id = ANY (ids) RETURNING e.message_id
 	), known AS (
 		DELETE FROM event_message x WHERE x.message_id IN (SELECT g.message_id FROM gone g) RETURNING 1
 	)
@@ -137,7 +147,7 @@ BEGIN
 	WHERE r.participants && leaves;
 
 	DELETE FROM journey_duplicate d USING journey_state s WHERE s.run_id = d.run_id AND s.profile_id = ANY (leaves);
-	FOR name IN SELECT t.relation FROM _profile_tables() t WHERE t.relation <> 'identifier_link' LOOP
+	FOR name IN SELECT t.relation FROM _profile_tables() t WHERE t.relation NOT IN ('identifier_link', 'event_tail') LOOP
 		EXECUTE format('DELETE FROM cdp.%I t WHERE t.profile_id = ANY ($1)', name) USING leaves;
 		GET DIAGNOSTICS n = ROW_COUNT;
 		removed := _add_count(removed, name, n);
@@ -167,13 +177,17 @@ BEGIN
 	RETURN removed;
 END
 $$;
-COMMENT ON FUNCTION cdp._erase_rows(bigint[], jsonb) IS 'removes everything that names these leaves by their ids, but tags, messages and identifiers; adds to the counts';
+COMMENT ON FUNCTION cdp._erase_rows(bigint[], bigint[], bigint[], jsonb)
+	IS 'removes everything that names these leaves by their ids, but tags, messages and identifiers; adds to the counts';
 
 CREATE FUNCTION cdp._erase_tags(leaves bigint[], root bigint, removed jsonb) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
-	names	text[] := ARRAY(SELECT DISTINCT t COLLATE "C" FROM unnest(leaves) l CROSS JOIN LATERAL _all_tags_of(l) t ORDER BY 1);
+	-- also those that a pending row takes away
+	names	text[] := ARRAY(SELECT c.tag FROM unnest(leaves) l JOIN tag_chunk c ON c.chunk = l >> 15 AND _chunk_contains(c.members, l)
+							UNION SELECT p.tag FROM tag_pending p WHERE p.profile_id = ANY (leaves) ORDER BY 1);
 	name	text;
+	n		bigint := (SELECT count(DISTINCT t) FROM unnest(leaves) l CROSS JOIN LATERAL _all_tags_of(l) t WHERE ascii(t) <> 1);
 BEGIN
 	UPDATE segment s SET members = s.members - 1
 	WHERE 'segment:' || s.name IN (SELECT t FROM _all_tags_of(root) t WHERE starts_with(t, 'segment:'));
@@ -183,18 +197,17 @@ BEGIN
 	FOREACH name IN ARRAY names LOOP
 		PERFORM _write_chunks(name, NULL, rb_build(leaves));
 	END LOOP;
-	RETURN _add_count(removed, 'tag', (SELECT count(*) FROM unnest(names) t WHERE ascii(t) <> 1));
+	RETURN _add_count(removed, 'tag', n);
 END
 $$;
 COMMENT ON FUNCTION cdp._erase_tags(bigint[], bigint, jsonb) IS 'takes every tag from a profile, also those the system keeps';
 
--- Before trait_value is touched, the indexes are locked; then what folding would do.
+-- The caller has locked the rows of trait_index; what folding would do.
 CREATE FUNCTION cdp._erase_traits(leaves bigint[]) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	t record;
 BEGIN
-	PERFORM FROM trait_index i WHERE i.trait IN (SELECT v.name FROM trait_value v WHERE v.profile_id = ANY (leaves)) ORDER BY i.trait FOR UPDATE;
 	DELETE FROM trait_value v WHERE v.profile_id = ANY (leaves);
 	FOR t IN
 		SELECT i.trait, i.type, i.form FROM trait_index i
@@ -202,9 +215,8 @@ BEGIN
 		ORDER BY i.trait
 	LOOP
 		DELETE FROM trait_pending p WHERE p.trait = t.trait AND p.profile_id = ANY (leaves);
-		IF t.type IN ('text', 'boolean') THEN
-			PERFORM _fold_text_trait(t.trait, leaves);
-		ELSIF t.form IS NOT NULL AND NOT _fold_trait(t.trait, t.type = 'date', t.form, leaves) THEN
+		-- values of texts are tags, and go with those
+		IF t.type IN ('number', 'date') AND t.form IS NOT NULL AND NOT _fold_trait(t.trait, t.type = 'date', t.form, leaves) THEN
 			PERFORM _rebuild_trait_index(t.trait);
 		END IF;
 	END LOOP;
@@ -344,6 +356,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_
 #variable_conflict use_column
 DECLARE
 	locked		record;
+	events		record;
 	root		bigint;
 	number		bigint;
 	known		jsonb;
@@ -387,14 +400,16 @@ BEGIN
 	ELSE
 		LOCK TABLE profile_merge IN ROW EXCLUSIVE MODE;		-- before any tag: see 30_tag
 		PERFORM _lock_tags(locked.leaves);
+		PERFORM FROM trait_index i WHERE i.trait IN (SELECT v.name FROM trait_value v WHERE v.profile_id = ANY (locked.leaves)) ORDER BY i.trait FOR UPDATE;
+		SELECT l.ids, l.waiting INTO events FROM _lock_events(locked.leaves) l;
 		PERFORM _count_erased_runs(locked.leaves);
 		IF erase_profile.mode = 'anonymise' THEN
-			kept := _anonymise(locked.leaves, locked.ids, root, erase_profile.at);
+			kept := _anonymise(locked.leaves, locked.ids, root, events.ids, events.waiting, erase_profile.at);
 		END IF;
 		removed := _add_count(removed, 'trait_value', (SELECT count(*) FROM trait_value v WHERE v.profile_id = ANY (locked.leaves)));
-		PERFORM _erase_traits(locked.leaves);
+		removed := _erase_rows(locked.leaves, events.ids, events.waiting, removed);
 		removed := _erase_tags(locked.leaves, root, removed);
-		removed := _erase_rows(locked.leaves, removed);
+		PERFORM _erase_traits(locked.leaves);
 		removed := _erase_names(locked.ids, locked.leaves, number, removed);
 		removed := _erase_messages(locked.leaves, number, removed);
 		flying := ARRAY(SELECT m.id FROM erased_message m WHERE m.erasure_id = number AND m.status IN ('claimed', 'ambiguous') ORDER BY m.id);
@@ -423,6 +438,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_
 DECLARE
 	e		record;
 	x		record;
+	events	record;
 	leaves	bigint[];
 	late	jsonb;
 BEGIN
@@ -434,7 +450,8 @@ BEGIN
 	SELECT t.oldest, t.next INTO x FROM _transactions() t;	-- before looking: what ended until then is seen
 	FOR e IN SELECT p.* FROM erasure_pending p ORDER BY p.erasure_id LIMIT max_rows FOR UPDATE SKIP LOCKED LOOP
 		leaves := ARRAY(SELECT g.profile_id FROM erased_profile g WHERE g.erasure_id = e.erasure_id ORDER BY 1);
-		late := _erase_messages(leaves, e.erasure_id, _erase_rows(leaves, '{}'));
+		SELECT l.ids, l.waiting INTO events FROM _lock_events(leaves) l;
+		late := _erase_messages(leaves, e.erasure_id, _erase_rows(leaves, events.ids, events.waiting, '{}'));
 		IF late <> '{}' THEN
 			UPDATE erasure r SET receipt = r.receipt || jsonb_build_object('removed_later', (
 				SELECT jsonb_object_agg(k, coalesce((r.receipt #>> ARRAY['removed_later', k])::bigint, 0) + coalesce((late ->> k)::bigint, 0))

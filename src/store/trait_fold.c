@@ -46,8 +46,8 @@ static Statement all_values = {
 };
 static Statement with_canonical = {
 	"SELECT x.id FROM pg_catalog.unnest($1) AS u(id)"
-	" JOIN cdp.profile p ON p.profile_id OPERATOR(pg_catalog.=) u.id,"
-	" LATERAL (VALUES (p.profile_id), (p.canonical_id)) AS x(id) GROUP BY x.id ORDER BY x.id",
+	" LEFT JOIN cdp.profile p ON p.profile_id OPERATOR(pg_catalog.=) u.id,"	/* erased: has none */
+	" LATERAL (VALUES (u.id), (coalesce(p.canonical_id, u.id))) AS x(id) GROUP BY x.id ORDER BY x.id",
 	1, {INT8ARRAYOID}
 };
 static Statement write_row = {

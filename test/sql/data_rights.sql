@@ -67,6 +67,7 @@ BEGIN
 		('{"batch": [{"type": "identify", "userId": "q", "traits": {"email": " ADA.Lovelace@Example.ORG"}}]}'),
 		('{"type": "track", "event": "view", "userId": "zed"}');
 	PERFORM ingest('{"type": "track", "event": "view", "phone": "0170", "identifiers": ["phone:+49 170 12345678", "email:ada.lovelace@example.org bad"]}', '2026-01-14Z');
+	PERFORM untag(ada, 'knits', '2026-01-14Z');		-- waits to be folded
 	PERFORM ingest('{"type": "screen", "userId": 3, "identifiers": ["email:nobody"]}', '2026-01-14Z');
 END
 $$;
