@@ -112,6 +112,8 @@ DECLARE
 BEGIN
 	PERFORM _erase_participations(leaves, ids);
 	DELETE FROM event_tail t WHERE t.profile_id = ANY (leaves) AND t.event_id = ANY (waiting);
+	GET DIAGNOSTICS n = ROW_COUNT;
+	removed := _add_count(removed, 'event_tail', n);
 	was_sealed := EXISTS (SELECT FROM timeline_part p WHERE p.profile_id = ANY (leaves) AND p.sealed);
 	DELETE FROM timeline_part p WHERE p.profile_id = ANY (leaves);
 	GET DIAGNOSTICS n = ROW_COUNT;
@@ -146,8 +148,12 @@ BEGIN
 	UPDATE event_retraction r SET participants = ARRAY(SELECT u FROM unnest(r.participants) WITH ORDINALITY o (u, nr) WHERE u <> ALL (leaves) ORDER BY nr)
 	WHERE r.participants && leaves;
 
+	-- First: who is at it writes trait_change, too.
+	DELETE FROM trait_value v WHERE v.profile_id = ANY (leaves);
+	GET DIAGNOSTICS n = ROW_COUNT;
+	removed := _add_count(removed, 'trait_value', n);
 	DELETE FROM journey_duplicate d USING journey_state s WHERE s.run_id = d.run_id AND s.profile_id = ANY (leaves);
-	FOR name IN SELECT t.relation FROM _profile_tables() t WHERE t.relation NOT IN ('identifier_link', 'event_tail') LOOP
+	FOR name IN SELECT t.relation FROM _profile_tables() t WHERE t.relation NOT IN ('identifier_link', 'event_tail', 'trait_pending') LOOP
 		EXECUTE format('DELETE FROM cdp.%I t WHERE t.profile_id = ANY ($1)', name) USING leaves;
 		GET DIAGNOSTICS n = ROW_COUNT;
 		removed := _add_count(removed, name, n);
@@ -178,7 +184,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION cdp._erase_rows(bigint[], bigint[], bigint[], jsonb)
-	IS 'removes everything that names these leaves by their ids, but tags, messages and identifiers; adds to the counts';
+	IS 'removes everything that names these leaves by their ids, but tags, slices, messages and identifiers; adds to the counts';
 
 CREATE FUNCTION cdp._erase_tags(leaves bigint[], root bigint, removed jsonb) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
@@ -202,13 +208,13 @@ END
 $$;
 COMMENT ON FUNCTION cdp._erase_tags(bigint[], bigint, jsonb) IS 'takes every tag from a profile, also those the system keeps';
 
--- The caller has locked the rows of trait_index; what folding would do.
+-- The caller has locked the rows of trait_index; deleting trait_value has filled
+-- trait_pending.
 CREATE FUNCTION cdp._erase_traits(leaves bigint[]) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	t record;
 BEGIN
-	DELETE FROM trait_value v WHERE v.profile_id = ANY (leaves);
 	FOR t IN
 		SELECT i.trait, i.type, i.form FROM trait_index i
 		WHERE i.state <> 'begun' AND EXISTS (SELECT FROM trait_pending p WHERE p.trait = i.trait AND p.profile_id = ANY (leaves))
@@ -220,9 +226,10 @@ BEGIN
 			PERFORM _rebuild_trait_index(t.trait);
 		END IF;
 	END LOOP;
+	DELETE FROM trait_pending p WHERE p.profile_id = ANY (leaves);
 END
 $$;
-COMMENT ON FUNCTION cdp._erase_traits(bigint[]) IS 'takes the traits of these leaves, and their numbers out of the slices';
+COMMENT ON FUNCTION cdp._erase_traits(bigint[]) IS 'takes the numbers of these leaves, whose traits are gone, out of the slices';
 
 CREATE FUNCTION cdp._erase_messages(leaves bigint[], erasure bigint, removed jsonb) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
@@ -406,7 +413,6 @@ BEGIN
 		IF erase_profile.mode = 'anonymise' THEN
 			kept := _anonymise(locked.leaves, locked.ids, root, events.ids, events.waiting, erase_profile.at);
 		END IF;
-		removed := _add_count(removed, 'trait_value', (SELECT count(*) FROM trait_value v WHERE v.profile_id = ANY (locked.leaves)));
 		removed := _erase_rows(locked.leaves, events.ids, events.waiting, removed);
 		removed := _erase_tags(locked.leaves, root, removed);
 		PERFORM _erase_traits(locked.leaves);

@@ -68,6 +68,7 @@ CREATE TEMP TABLE before_fold AS SELECT profile_id, timeline_of(profile_id) AS t
 SELECT pg_stat_force_next_flush() IS NULL AS flushed;
 CALL run('2026-06-03Z');
 CALL run('2026-06-04Z');
+SELECT task, last_error FROM task_state WHERE failing;
 SELECT count(*) AS old_rows FROM event WHERE at < '2026-03-01Z';
 SELECT count(*) AS different FROM before_fold WHERE timeline_of(profile_id) <> timeline;
 SELECT count(*) > 0 AS rebuilt FROM rebuild('timelines', '2026-06-04Z');
