@@ -121,15 +121,6 @@ CREATE FUNCTION cdp._explain_match(profile bigint, criteria cdp.criteria, at tim
 LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__explain_match';
 COMMENT ON FUNCTION cdp._explain_match(bigint, cdp.criteria, timestamptz, text) IS 'explain_match of a profile that is outside of all audiences for this reason, or NULL';
 
-CREATE FUNCTION cdp.explain_match(profile bigint, criteria cdp.criteria, at timestamptz DEFAULT now())
-	RETURNS TABLE (term text, value text, holds boolean, depth int)
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-	SELECT e.term, e.value, e.holds, e.depth
-	FROM cdp._explain_match(profile, criteria, at, cdp._outside(profile, at)) e;
-END;
-COMMENT ON FUNCTION cdp.explain_match(bigint, cdp.criteria, timestamptz) IS 'why a profile is in an audience, or not: the rule and then each of its terms, with what was measured';
-
 CREATE FUNCTION cdp._matching_labels(profile bigint, criteria cdp.criteria, at timestamptz) RETURNS text[]
 LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__matching_labels';
 COMMENT ON FUNCTION cdp._matching_labels(bigint, cdp.criteria, timestamptz) IS 'matching_labels of a profile that may be in an audience';

@@ -88,3 +88,32 @@ BEGIN ATOMIC
 	SELECT cdp._set_suppressed(profile, reason, at, true);
 END;
 COMMENT ON FUNCTION cdp.unsuppress(bigint, text, timestamptz) IS 'the profile may be in audiences again';
+
+-- explaining
+
+CREATE FUNCTION cdp._suppressed_by(profile bigint, at timestamptz, outside text) RETURNS TABLE (term text, value text)
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 1 SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	IF outside = 'suppressed' THEN
+		RETURN QUERY SELECT 'not suppressed', NULL::text;
+	ELSIF outside = 'excluded' THEN
+		RETURN QUERY
+		SELECT format('not suppressed by "%s"', s.name), s.criteria::text
+		FROM cdp.suppression s JOIN cdp.profile p ON p.profile_id = profile
+		WHERE s.active AND (s.kind IS NULL OR s.kind = p.kind) AND cdp.matches_with_suppressed(profile, s.criteria, at)
+		ORDER BY s.name COLLATE "C";
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION cdp._suppressed_by(bigint, timestamptz, text) IS 'what of suppression keeps a profile out that is outside of all audiences for this reason';
+
+CREATE FUNCTION cdp.explain_match(profile bigint, criteria cdp.criteria, at timestamptz DEFAULT now())
+	RETURNS TABLE (term text, value text, holds boolean, depth int)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	WITH o AS MATERIALIZED (SELECT cdp._outside(profile, at) AS why)
+	SELECT e.term, e.value, e.holds, e.depth FROM o, cdp._explain_match(profile, criteria, at, o.why) e
+	UNION ALL
+	SELECT s.term, s.value, false, 1 FROM o, cdp._suppressed_by(profile, at, o.why) s;
+END;
+COMMENT ON FUNCTION cdp.explain_match(bigint, cdp.criteria, timestamptz) IS 'why a profile is in an audience, or not: the rule and then each of its terms, with what was measured';

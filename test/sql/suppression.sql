@@ -24,6 +24,7 @@ WHERE matches(p.profile_id, rule, at) <> (audience(rule, at, p.kind) @> p.profil
 	OR matches(p.profile_id, rule, at) <> (matches_with_suppressed(p.profile_id, rule, at) AND NOT (p.kind = 'person' AND has_tag(p.profile_id, 'opted_out')) AND NOT matches_with_suppressed(p.profile_id, 'count(complaint, 30d) > 0', at))
 	OR matches_with_suppressed(p.profile_id, rule, at) <> (audience_with_suppressed(rule, at, p.kind) @> p.profile_id);
 SELECT profile_id FROM profile WHERE kind = 'person' AND matches(profile_id, 'vip', '2026-02-01') ORDER BY 1;
+SELECT p, e.* FROM unnest('{1,3,5}'::bigint[]) p, explain_match(p, 'vip & !gone', '2026-02-01') e;
 INSERT INTO suppression VALUES ('bad', 'segment:x');
 INSERT INTO suppression VALUES ('bad', 'count(view[$]) > 0');
 DELETE FROM suppression;
@@ -31,6 +32,7 @@ DELETE FROM suppression;
 -- one by one, through merges and back
 SELECT suppress(2, 'asked by phone', '2026-02-02');
 SELECT audience('vip', '2026-02-03'), audience_with_suppressed('vip', '2026-02-03'), matches(2, 'all', '2026-02-03');
+SELECT * FROM explain_match(2, 'vip', '2026-02-03');
 SELECT merge(6, 2, at => '2026-02-04') AS m \gset
 SELECT audience('all', '2026-02-05'), (SELECT suppressed FROM profile WHERE profile_id = 6);
 SELECT unsuppress(2, 'asked again', '2026-02-06');
