@@ -169,6 +169,10 @@ CREATE FUNCTION cdp.tagged(tag text) RETURNS cdp.bitmap
 LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_tagged';
 COMMENT ON FUNCTION cdp.tagged(text) IS 'the profiles that have the tag';
 
+CREATE FUNCTION cdp._tagged_among(tag text, among cdp.bitmap) RETURNS cdp.bitmap
+LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__tagged_among';
+COMMENT ON FUNCTION cdp._tagged_among(text, cdp.bitmap) IS 'who of these profiles (NULL = all) has the tag; only their chunks are read';
+
 CREATE FUNCTION cdp._has_tag(id bigint, tag text) RETURNS boolean
 LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__has_tag';
 COMMENT ON FUNCTION cdp._has_tag(bigint, text) IS 'has_tag of a canonical profile';

@@ -75,11 +75,10 @@ LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__tag_differen
 COMMENT ON FUNCTION cdp._tag_difference(text, text) IS 'who has the first tag and not the second, and the other way round; equal chunks cost next to nothing';
 
 CREATE FUNCTION cdp._collect_segment_work(batch bigint, at timestamptz) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
 	wanted text[] := ARRAY(SELECT DISTINCT i FROM cdp.segment s, unnest(s.inputs || cdp._suppression_inputs(s.kind, s.include_suppressed)) i);
-	everyone cdp.bitmap;		-- read when it is needed
 	w record;
 	rest cdp.bitmap;
 	gained cdp.bitmap;
@@ -89,10 +88,12 @@ DECLARE
 	one text;
 	tag text;
 BEGIN
-	-- Copies of tags that no segment asks for any more.
-	FOR one IN SELECT k FROM cdp._tags_of_key(chr(1) || 'seen') k WHERE ('tag:' || substr(k, 7)) <> ALL (wanted) LOOP
-		DELETE FROM cdp.tag_chunk c WHERE c.tag = one;
-	END LOOP;
+	-- Now and then: copies of tags that no segment asks for any more.
+	IF _collect_segment_work.batch % 64 = 0 OR wanted = '{}' THEN
+		FOR one IN SELECT k FROM cdp._tags_of_key(chr(1) || 'seen') k WHERE ('tag:' || substr(k, 7)) <> ALL (wanted) LOOP
+			DELETE FROM cdp.tag_chunk c WHERE c.tag = one;
+		END LOOP;
+	END IF;
 	IF wanted = '{}' THEN
 		DELETE FROM cdp.segment_dirty;
 		RETURN;
@@ -142,10 +143,10 @@ BEGIN
 		GROUP BY g.input, g.cause
 	LOOP
 		-- leaves stand for their canonical profiles
-		IF everyone IS NULL AND cdp.rb_cardinality(w.members) > 20 THEN
-			SELECT coalesce(cdp.rb_or_agg(cdp.tagged(k)), '{}') INTO everyone FROM cdp._tags_of_key(chr(1) || 'kind') k;
+		rest := CASE WHEN NOT starts_with(w.input, 'gone:') THEN w.members END;
+		IF cdp.rb_cardinality(rest) > 20 THEN
+			SELECT cdp.rb_andnot(rest, coalesce(cdp.rb_or_agg(cdp._tagged_among(k, rest)), '{}')) INTO rest FROM cdp._tags_of_key(chr(1) || 'kind') k;
 		END IF;
-		rest := CASE WHEN NOT starts_with(w.input, 'gone:') THEN cdp.rb_andnot(w.members, coalesce(everyone, '{}')) END;
 		IF NOT cdp.rb_is_empty(rest) THEN
 			w.members := cdp.rb_or(w.members, coalesce((SELECT cdp.rb_build_agg(p.canonical_id) FROM cdp.profile p
 														WHERE rest OPERATOR(cdp.@>) p.profile_id), '{}'));
@@ -241,11 +242,11 @@ COMMENT ON FUNCTION cdp._look_at(text, cdp.criteria, cdp.bitmap, timestamptz, te
 -- one segment
 
 CREATE FUNCTION cdp._refresh_segment(s cdp.segment, batch bigint, at timestamptz, OUT entered bigint, OUT exited bigint) RETURNS record
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET jit = off AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
 	work record;
-	old cdp.bitmap := cdp.tagged(cdp._segment_tag(s.name));
+	old cdp.bitmap;
 	new cdp.bitmap;
 	touched cdp.bitmap;			-- NULL = everybody
 	changed cdp.bitmap;
@@ -272,7 +273,6 @@ BEGIN
 	INTO work
 	FROM cdp.segment_work w
 	WHERE w.batch > s.batch_seen AND (w.input IN ('', 'gone:' || s.name) OR w.input = ANY (inputs));
-	old := cdp.rb_or(old, work.gone);
 
 	-- Whom to look at.
 	IF s.stale OR work.everybody THEN
@@ -308,7 +308,7 @@ BEGIN
 		INSERT INTO cdp.segment_due (segment, due_at, members)
 		SELECT s.name, g.due_at, cdp.rb_or_agg(g.members) FROM gone g GROUP BY g.due_at;
 	END IF;
-	old := cdp.rb_and(old, coalesce(touched, old));
+	old := cdp.rb_or(cdp._tagged_among(cdp._segment_tag(s.name), touched), cdp.rb_and(work.gone, coalesce(touched, work.gone)));
 	changed := cdp.rb_xor(old, new);
 
 	IF NOT cdp.rb_is_empty(changed) OR cdp.rb_intersect(work.gone, new) THEN
@@ -332,7 +332,7 @@ BEGIN
 		IF NOT FOUND THEN
 			RETURN;
 		END IF;
-		new := cdp.rb_and(new, cdp.tagged(chr(1) || 'kind:' || s.kind));
+		new := cdp._tagged_among(chr(1) || 'kind:' || s.kind, new);
 		changed := cdp.rb_xor(old, new);
 		entered := cdp.rb_cardinality(cdp.rb_andnot(new, old));
 		exited := cdp.rb_cardinality(cdp.rb_andnot(old, new));

@@ -38,6 +38,7 @@
 
 PG_FUNCTION_INFO_V1(mcdp__audience_among);
 PG_FUNCTION_INFO_V1(mcdp__look_at);
+PG_FUNCTION_INFO_V1(mcdp__tagged_among);
 PG_FUNCTION_INFO_V1(mcdp__tag_difference);
 PG_FUNCTION_INFO_V1(mcdp__criteria_lookups);
 PG_FUNCTION_INFO_V1(mcdp__criteria_dated_traits);
@@ -105,6 +106,34 @@ mcdp__audience_among(PG_FUNCTION_ARGS)
 							 text_to_cstring(PG_GETARG_TEXT_PP(3)), PG_GETARG_BOOL(4),
 							 get_func_rettype(fcinfo->flinfo->fn_oid), NULL);
 	mcdp_spi_finish();
+	result = mcdp_rbuf_to_bitmap(members);
+	MemoryContextDelete(cx);
+	PG_RETURN_DATUM(result);
+}
+
+/* _tagged_among(tag, among) */
+Datum
+mcdp__tagged_among(PG_FUNCTION_ARGS)
+{
+	MemoryContext cx;
+	Rbuf	   *members;
+	Datum		result;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	cx = AllocSetContextCreate(CurrentMemoryContext, "tagged", ALLOCSET_DEFAULT_SIZES);
+	if (PG_ARGISNULL(1))
+		members = mcdp_chunk_members(cx, text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	else
+	{
+		CriteriaNode tag = {.op = CRITERIA_TAG,.depth = 1};
+		char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+
+		tag.name = name;
+		tag.name_len = strlen(name);
+		members = mcdp_rbuf_create(cx);
+		(void) mcdp_chunk_rule_eval(&tag, mcdp_bitmap_to_rbuf(cx, PG_GETARG_DATUM(1)), NULL, members);
+	}
 	result = mcdp_rbuf_to_bitmap(members);
 	MemoryContextDelete(cx);
 	PG_RETURN_DATUM(result);
