@@ -74,27 +74,30 @@ mcdp_event_state_write(const EventStateData *d, EventState *out, size_t size)
 	out->extent = d->kind == EVENT_STATE_RETURNS ? d->buckets : d->pattern_len;
 	out->detail = d->detail;
 	for (size_t i = 0; i < d->nevents; i++)
-	{
-		uint64		mask = d->events[i].mask;
-		uint16		two = (uint16) mask;
-		uint32		four = (uint32) mask;
-
 		out->at[i] = d->events[i].at;
-		switch (width)
-		{
-			case 1:
-				((uint8 *) masks)[i] = (uint8) mask;
-				break;
-			case 2:
-				memcpy(masks + 2 * i, &two, 2);
-				break;
-			case 4:
-				memcpy(masks + 4 * i, &four, 4);
-				break;
-			default:
-				memcpy(masks + 8 * i, &mask, 8);
-		}
+
+#define WRITE_MASKS(type) \
+	for (size_t i = 0; i < d->nevents; i++) \
+	{ \
+		type		mask = (type) d->events[i].mask; \
+		\
+		memcpy(masks + sizeof(mask) * i, &mask, sizeof(mask)); \
 	}
+	switch (width)
+	{
+		case 1:
+			WRITE_MASKS(uint8);
+			break;
+		case 2:
+			WRITE_MASKS(uint16);
+			break;
+		case 4:
+			WRITE_MASKS(uint32);
+			break;
+		default:
+			WRITE_MASKS(uint64);
+	}
+#undef WRITE_MASKS
 	if (d->pattern_len > 0)
 		memcpy(masks + width * d->nevents, d->pattern, d->pattern_len);
 }
@@ -126,7 +129,7 @@ mcdp_event_state_read(const EventState *s, MatchEvent *events)
 	for (size_t i = 0; i < s->nevents; i++)
 	{
 		events[i].at = s->at[i];
-		events[i].mask = read_mask(masks, width, i);
+		events[i].mask = width == 1 ? ((const uint8 *) masks)[i] : read_mask(masks, width, i);
 	}
 }
 
