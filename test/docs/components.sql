@@ -1,0 +1,1 @@
+CREATE TABLE pairs AS SELECT 'a' AS a, 'b' AS b;

@@ -1,0 +1,1 @@
+SELECT identify(ARRAY['user_id:' || n]::identifier[], at => '2026-01-01') FROM generate_series(1, 3) n ORDER BY n;

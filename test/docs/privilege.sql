@@ -1,0 +1,1 @@
+CREATE TABLE manager (role name, store bigint);
