@@ -48,6 +48,7 @@
 #include "utils/snapmgr.h"
 
 #include "core/compat.h"
+#include "store/access.h"
 #include "store/merge.h"
 #include "store/row_insert.h"
 #include "store/statement.h"
@@ -502,7 +503,7 @@ move_maintained_tags(Oid schema, int64 survivor, int64 merged, int64 merge_id, L
 static bool
 tags_expired_to(Oid schema, Datum *at)
 {
-	Relation	rel = open_table(schema, "tag_clock", AccessShareLock);
+	Relation	rel = mcdp_open_to_read(get_relname_relid("tag_clock", schema), AccessShareLock, ACL_SELECT);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
 	HeapTuple	tuple = systable_getnext(scan);
 	bool		isnull = true;
