@@ -116,7 +116,7 @@ SELECT w, p, format('w%sp%s', w, p) AS name, NULL::bigint AS id, pg_temp.pick(fo
 FROM generate_series(1, :worlds) w, generate_series(1, 5) p;
 -- who NULL: something that is done to a journey
 CREATE TEMP TABLE act AS
-SELECT row_number() OVER (ORDER BY at, who IS NOT NULL, hashtext(concat_ws('/', w, who, kind, name, label))) AS n, x.*
+SELECT row_number() OVER (ORDER BY at, who IS NOT NULL, kind <> 'event', hashtext(concat_ws('/', w, who, kind, name, label))) AS n, x.*
 FROM (
 	SELECT w, format('w%sp%s', w, p) AS who, pg_temp.base() + slot * interval '2 h' AS at, 'event' AS kind, e.event || w AS name, nullif(e.label, '') AS label, pg_temp.pick(format('%s/%s/%s value', w, p, slot), NULL, '5', '7.5') AS value
 	FROM generate_series(1, :worlds) w, generate_series(1, 5) p, generate_series(0, 107) slot, (VALUES ('a', 'x'), ('a', 'y'), ('a', ''), ('b', 'x'), ('b', 'y'), ('c', 'x'), ('c', '')) e(event, label)
