@@ -73,7 +73,7 @@ BEGIN ATOMIC
 	SELECT f.name, l.levels
 	FROM (VALUES
 		('{analyst,reader,writer,marketer,admin}'::text[],
-		 '{aarrr,audience,audience_count,audience_explain,audience_with_suppressed,canonical_id,connected_components,consented,explain_match,has_tag,
+		 '{aarrr,audience,audience_count,audience_explain,audience_with_suppressed,canonical_id,component_sizes,connected_components,consented,explain_match,has_tag,
 			journey_diagram,journey_lift,journey_path,journey_results,journey_stats,lifecycle,lifecycle_at,lifecycle_due,lifecycle_explain,lifecycle_flow,
 			matches,matches_with_suppressed,matching_labels,overlap,related,rfm,rfm_of,rfm_segment_of,role_events,segment_members,
 			sequence_count,sequence_match,status,tagged,tags_of,timeline_of,trait,trait_avg,trait_count,trait_first_date,trait_last_date,trait_max,trait_min,

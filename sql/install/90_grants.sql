@@ -30,7 +30,7 @@ $$;
 -- Anybody may use the types and the pure functions on their own tables.
 -- Everything that reads or writes the managed schema is granted by name.
 -- (_rb_keys is pure; it is called volatile only to keep the planner off it.
--- connected_components reads what the caller's own query reads.)
+-- connected_components and component_sizes read what the caller's own query reads.)
 GRANT USAGE ON SCHEMA cdp TO PUBLIC;
 DO $$
 DECLARE
@@ -39,7 +39,7 @@ BEGIN
 	FOR fn IN
 		SELECT p.oid::regprocedure FROM pg_proc p
 		WHERE p.pronamespace = 'cdp'::regnamespace AND (p.provolatile <> 'i' OR p.prokind = 'p')
-			AND p.oid <> ALL ('{cdp._rb_keys,cdp.connected_components}'::regproc[])
+			AND p.oid <> ALL ('{cdp._rb_keys,cdp.connected_components,cdp.component_sizes}'::regproc[])
 		ORDER BY p.oid
 	LOOP
 		EXECUTE format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', fn);

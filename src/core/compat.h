@@ -75,4 +75,25 @@
 #define McdpUpdateIndexes bool
 #endif
 
+/* Whether the present user may call a function; needs utils/acl.h and catalog/pg_proc.h. */
+#if PG_VERSION_NUM >= 160000
+#define mcdp_proc_aclcheck(oid) object_aclcheck(ProcedureRelationId, oid, GetUserId(), ACL_EXECUTE)
+#else
+#define mcdp_proc_aclcheck(oid) pg_proc_aclcheck(oid, GetUserId(), ACL_EXECUTE)
+#endif
+
+/* The order of an expression, if anybody cares; needs optimizer/paths.h. */
+#if PG_VERSION_NUM >= 160000
+#define mcdp_expression_pathkey(root, expr, op, relids) build_expression_pathkey(root, expr, op, relids, false)
+#else
+#define mcdp_expression_pathkey(root, expr, op, relids) build_expression_pathkey(root, expr, NULL, op, relids, false)
+#endif
+
+/* Whether a collation sorts by bytes; needs utils/pg_locale.h. */
+#if PG_VERSION_NUM >= 180000
+#define mcdp_collation_is_c(oid) (pg_newlocale_from_collation(oid)->collate_is_c)
+#else
+#define mcdp_collation_is_c(oid) lc_collate_is_c(oid)
+#endif
+
 #endif							/* MCDP_COMPAT_H */

@@ -3,24 +3,38 @@
  * union_find.c
  *	  Connected components of a graph whose nodes are texts.
  *
- * A dictionary turns each text into the number of a node: open addressing
- * over a 64-bit hash, whose low half says where to look and whose high half
- * is kept beside the number; a text is compared in full before it counts as
- * found.  Components are a forest over the numbers: union by size, path
- * halving.
+ * Nodes are records, one after the other in blocks of memory:
  *
- * Nearly all of the time goes into waiting for memory: each text is three
- * places at no particular address (slot, node, bytes), and there are millions
- * of them.  So edges are gathered into batches, and a batch goes through one
- * place after the other, asking for the next place of all its texts before it
- * looks at the first.  Naming the components at the end does the same.
+ *		uint32	up		the node above; for a root, the number of members of its
+ *						tree with ROOT set
+ *		text			a varlena, its header of one byte where it fits, so that it
+ *						can be handed out as it is
  *
- * Memory: an array of slots (8 bytes, at most three in four taken) and, for as
- * many nodes as they can take, a pointer and a link (8 + 4 bytes): 17 bytes
- * for each slot, which is 23 to 46 for each node.  The texts stand one after
- * the other in blocks, as varlena values with a short header where it fits,
- * so that they can be handed out as they are.  The old slots are freed before
- * the new ones are made: these are filled from the texts.
+ * A node's number is where its record begins, counted in units of 8 bytes (or
+ * more, if the graph may get so large that 31 bits would not do); the high bits
+ * are the block.  Records do not cross blocks; one that is longer than a block
+ * takes several that are one piece of memory.
+ *
+ * A dictionary finds the node of a text: open addressing over a 64-bit hash,
+ * whose low half says where to look and whose high half is kept beside the
+ * number; a text is compared in full before it counts as found.
+ *
+ * Components are a forest.  The root of a tree is its smallest text, so that
+ * it need not be looked for in the end; paths are halved, so m edges over n
+ * nodes take O(m log n) steps at worst and hardly more than m in practice.
+ *
+ * Nearly all of the time goes into waiting for memory: slot and record are at
+ * no particular address, and there are millions of them.  So an edge goes
+ * through stages, each of which asks for the memory that the next one will look
+ * at, and STEP other edges are added between two stages: the waiting overlaps
+ * with the work of whoever adds them.  Grouping the members of components at
+ * the end and handing them out ask ahead in the same way.
+ *
+ * Memory: an array of slots (8 bytes, at most three in four taken), which is 11
+ * to 21 bytes for each node, and the records: 4 bytes, the text with its header
+ * of one or four bytes, and up to 7 bytes of padding.  The old slots are freed
+ * before the new ones are made: these are filled from the texts.  In the end
+ * the slots' memory sorts the nodes.
  *
  * Copyright (c) 2026, marketing_cdp contributors
  *
@@ -38,61 +52,18 @@
 #include <sys/mman.h>
 #endif
 
-#include "core/union_find.h"
+#include "core/union_find_layout.h"
 
-#define FIRST_SLOTS		4096
+#define MIN_SHIFT		3
+
+#define FIRST_SLOTS		1024
 #define SLOTS_FILL(n)	((n) / 4 * 3)
-#define SLOTS_BYTES(n)	((n) * 8 + SLOTS_FILL(n) * 12)
-#define MAX_SLOTS		(UINT64CONST(1) << 31)
+#define MAX_SLOTS		(UINT64CONST(1) << 32)
 
-#define FIRST_BLOCK		(8 * 1024)	/* of texts */
-#define LAST_BLOCK		(32 * 1024 * 1024)
+#define MIN_BLOCK_SHIFT	13
+#define MAX_BLOCK_SHIFT	26
+#define FIRST_BYTES		4096	/* of the first block, which grows */
 #define LARGE_PAGES_FROM (4 * 1024 * 1024)
-
-#define BATCH_EDGES		256
-#define BATCH_BYTES		(32 * 1024)
-
-/* how many nodes ahead memory is asked for in walks over all of them */
-#define AHEAD			16
-
-/* a text of the present batch */
-typedef struct Probe
-{
-	const char *bytes;
-	uint32		len;
-	uint32		node;
-	uint64		hash;
-} Probe;
-
-struct McdpGraph
-{
-	MemoryContext context;
-	Size		limit;
-	Size		used;
-	int64		num_edges;
-
-	/* dictionary: high half of the hash, number of the node + 1; 0 = free */
-	uint64	   *slots;
-	uint64		num_slots;		/* a power of two */
-
-	uint32		num_nodes;
-	struct varlena **text;
-
-	/*
-	 * While edges come: the node above, or -size of the tree for its root.
-	 * When finished: the root, or ~(the smallest node) for a root.
-	 */
-	int32	   *link;
-
-	char	   *block;			/* free rest of the last block of texts */
-	Size		block_left;
-	Size		next_block;
-
-	Probe		name[2 * BATCH_EDGES];
-	int			num_names;
-	Size		batch_used;
-	char		batch[BATCH_BYTES];
-};
 
 static inline uint64
 mix(uint64 a, uint64 b)
@@ -142,8 +113,8 @@ hash_bytes_64(const char *p, uint32 len)
  * Make an array, or make it longer: from "old_bytes" to "bytes".  It is read at
  * places all over, so it gets large pages where there are such.
  */
-static void *
-resize(McdpGraph *g, void *p, Size old_bytes, Size bytes)
+void *
+mcdp_graph_resize(McdpGraph *g, void *p, Size old_bytes, Size bytes)
 {
 	p = p ? repalloc_huge(p, bytes) : MemoryContextAllocHuge(g->context, bytes);
 #ifdef MADV_HUGEPAGE
@@ -157,12 +128,6 @@ resize(McdpGraph *g, void *p, Size old_bytes, Size bytes)
 #endif
 	g->used += bytes - old_bytes;
 	return p;
-}
-
-static inline bool
-fits(McdpGraph *g, Size more)
-{
-	return more <= g->limit && g->used <= g->limit - more;
 }
 
 /* The slot of this text, or the free one where it belongs. */
@@ -179,7 +144,7 @@ find_slot(const McdpGraph *g, const Probe *n)
 			return s;
 		if (slot >> 32 == n->hash >> 32)
 		{
-			struct varlena *text = g->text[(uint32) slot - 1];
+			struct varlena *text = text_of(node_at(g, (uint32) slot));
 
 			if (VARSIZE_ANY_EXHDR(text) == n->len &&
 				memcmp(VARDATA_ANY(text), n->bytes, n->len) == 0)
@@ -188,42 +153,34 @@ find_slot(const McdpGraph *g, const Probe *n)
 	}
 }
 
-static void
-free_slots(McdpGraph *g)
+/* Make a dictionary of this size, in place of the one that is there. */
+static bool
+make_slots(McdpGraph *g, uint64 num_slots)
 {
+	uint64		mask = num_slots - 1;
+	Place		place = first_place(g);
+
 	if (g->slots)
 	{
 		pfree(g->slots);
 		g->slots = NULL;
 		g->used -= g->num_slots * sizeof(uint64);
 	}
-}
-
-/* Double the dictionary and what goes with it, or make the first one. */
-static bool
-grow(McdpGraph *g)
-{
-	uint64		old_slots = g->num_slots;
-	uint64		num_slots = old_slots > 0 ? old_slots * 2 : FIRST_SLOTS;
-	uint64		mask = num_slots - 1;
-
-	free_slots(g);
-	if (num_slots > MAX_SLOTS || !fits(g, SLOTS_BYTES(num_slots) - SLOTS_FILL(old_slots) * (sizeof(g->text[0]) + sizeof(g->link[0]))))
+	if (num_slots > MAX_SLOTS || !fits(g, num_slots * sizeof(uint64)))
 		return false;
-	g->text = resize(g, g->text, SLOTS_FILL(old_slots) * sizeof(g->text[0]), SLOTS_FILL(num_slots) * sizeof(g->text[0]));
-	g->link = resize(g, g->link, SLOTS_FILL(old_slots) * sizeof(g->link[0]), SLOTS_FILL(num_slots) * sizeof(g->link[0]));
-	g->slots = resize(g, NULL, 0, num_slots * sizeof(g->slots[0]));
-	memset(g->slots, 0, num_slots * sizeof(g->slots[0]));
+	g->slots = mcdp_graph_resize(g, NULL, 0, num_slots * sizeof(uint64));
+	memset(g->slots, 0, num_slots * sizeof(uint64));
 	g->num_slots = num_slots;
 
 	for (uint32 i = 0; i < g->num_nodes; i += AHEAD)
 	{
 		uint32		num = Min(AHEAD, g->num_nodes - i);
 		uint64		hash[AHEAD];
+		uint32		number[AHEAD];
 
 		for (uint32 k = 0; k < num; k++)
 		{
-			struct varlena *t = g->text[i + k];
+			struct varlena *t = text_of(walk(g, &place, &number[k]));
 
 			hash[k] = hash_bytes_64(VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t));
 			__builtin_prefetch(&g->slots[hash[k] & mask], 1);
@@ -234,7 +191,7 @@ grow(McdpGraph *g)
 
 			while (g->slots[s] != 0)
 				s = (s + 1) & mask;
-			g->slots[s] = (hash[k] >> 32 << 32) | (i + k + 1);
+			g->slots[s] = (hash[k] >> 32 << 32) | number[k];
 		}
 		if (i % (AHEAD * 4096) == 0)
 			CHECK_FOR_INTERRUPTS();
@@ -242,29 +199,40 @@ grow(McdpGraph *g)
 	return true;
 }
 
-/* Room for a text in the blocks, or NULL. */
-static struct varlena *
-text_alloc(McdpGraph *g, Size bytes)
+/* Make room for a record: the first block grows, then there are further ones. */
+static bool
+make_room(McdpGraph *g, Size bytes)
 {
-	char	   *result;
+	Size		block_size = (Size) 1 << g->block_shift;
+	Size		size = block_size;
+	uint32		num = 1;
 
-	if (bytes > g->block_left)
+	if (g->num_blocks == 1 && g->block[0].end + bytes <= block_size)
 	{
-		Size		want = bytes > g->next_block / 8 ? bytes : g->next_block;
-
-		if (!fits(g, want))
-			return NULL;
-		result = resize(g, NULL, 0, want);
-		if (want == bytes)
-			return (struct varlena *) result;	/* one of its own */
-		g->block = result;
-		g->block_left = want;
-		g->next_block = Min(g->next_block * 2, LAST_BLOCK);
+		for (size = g->filling_size; size < g->block[0].end + bytes;)
+			size *= 2;
+		if (!fits(g, size - g->filling_size))
+			return false;
+		g->block[0].start = mcdp_graph_resize(g, g->block[0].start, g->filling_size, size);
+		g->filling_size = size;
+		return true;
 	}
-	result = g->block;
-	g->block += bytes;
-	g->block_left -= bytes;
-	return (struct varlena *) result;
+	if (bytes > block_size)
+	{
+		size = bytes;
+		num = (bytes - 1) / block_size + 1;
+	}
+	else if (!fits(g, size))
+		size = bytes;
+	if (!fits(g, size) || num > g->max_blocks - g->num_blocks)
+		return false;
+	g->block[g->num_blocks].start = mcdp_graph_resize(g, NULL, 0, size);
+	for (uint32 i = 1; i < num; i++)	/* nothing begins there */
+		g->block[g->num_blocks + i].start = g->block[g->num_blocks].start + i * block_size;
+	g->filling = g->num_blocks;
+	g->filling_size = size;
+	g->num_blocks += num;
+	return true;
 }
 
 /* The number of a text's node, made when there is none.  There is room in the dictionary. */
@@ -276,161 +244,26 @@ find_node(McdpGraph *g, Probe *n)
 	if (g->slots[s] == 0)
 	{
 		Size		header = n->len + VARHDRSZ_SHORT <= VARATT_SHORT_MAX ? VARHDRSZ_SHORT : VARHDRSZ;
-		struct varlena *text;
+		Size		bytes = record_size(g, n->len + header);
+		Text	   *node;
 
+		if (bytes > g->filling_size - g->block[g->filling].end && !make_room(g, bytes))
+			return false;
+		n->node = (((Size) g->filling << g->block_shift) + g->block[g->filling].end) >> g->shift;
+		node = node_at(g, n->node);
+		node->up = ROOT | 1;
 		if (header == VARHDRSZ_SHORT)
-		{
-			text = text_alloc(g, n->len + header);
-			if (text == NULL)
-				return false;
-			SET_VARSIZE_SHORT(text, n->len + header);
-		}
+			SET_VARSIZE_SHORT(node->text, n->len + header);
 		else
-		{
-			/* four bytes of header are read as a number: aligned */
-			Size		skip = (uintptr_t) g->block & 3 ? 4 - ((uintptr_t) g->block & 3) : 0;
-
-			skip = Min(skip, g->block_left);
-			g->block += skip;
-			g->block_left -= skip;
-			text = text_alloc(g, n->len + header);
-			if (text == NULL)
-				return false;
-			SET_VARSIZE(text, n->len + header);
-		}
-		memcpy((char *) text + header, n->bytes, n->len);
-		g->text[g->num_nodes] = text;
-		g->link[g->num_nodes] = -1;
+			SET_VARSIZE(node->text, n->len + header);
+		memcpy(node->text + header, n->bytes, n->len);
+		g->slots[s] = (n->hash >> 32 << 32) | n->node;
+		g->block[g->filling].end += bytes;
 		g->num_nodes++;
-		g->slots[s] = (n->hash >> 32 << 32) | g->num_nodes;
 	}
-	n->node = (uint32) g->slots[s] - 1;
+	else
+		n->node = (uint32) g->slots[s];
 	return true;
-}
-
-static inline uint32
-find_root(int32 *link, uint32 node)
-{
-	int32		up;
-
-	while ((up = link[node]) >= 0)
-	{
-		int32		above = link[up];
-
-		if (above < 0)
-			return up;
-		link[node] = above;
-		node = above;
-	}
-	return node;
-}
-
-static inline void
-join(int32 *link, uint32 a, uint32 b)
-{
-	a = find_root(link, a);
-	b = find_root(link, b);
-	if (a == b)
-		return;
-	if (link[a] > link[b])		/* a is the smaller tree */
-	{
-		uint32		swap = a;
-
-		a = b;
-		b = swap;
-	}
-	link[a] += link[b];
-	link[b] = a;
-}
-
-/* Take the edges gathered: see the head of this file. */
-static bool
-take_batch(McdpGraph *g)
-{
-	Probe	   *name = g->name;
-	int			num = g->num_names;
-	uint64		mask;
-
-	g->num_names = 0;
-	g->batch_used = 0;
-	while (g->num_nodes + num > SLOTS_FILL(g->num_slots))
-	{
-		if (!grow(g))
-			return false;
-	}
-
-	mask = g->num_slots - 1;
-	for (int i = 0; i < num; i++)
-		__builtin_prefetch(&g->slots[name[i].hash & mask]);
-	/* The first one with the same hash is very likely it. */
-	for (int i = 0; i < num; i++)
-	{
-		uint64		s = name[i].hash & mask;
-
-		while (g->slots[s] != 0 && g->slots[s] >> 32 != name[i].hash >> 32)
-			s = (s + 1) & mask;
-		name[i].node = (uint32) g->slots[s];
-		if (name[i].node != 0)
-			__builtin_prefetch(&g->text[name[i].node - 1]);
-	}
-	for (int i = 0; i < num; i++)
-	{
-		if (name[i].node != 0)
-		{
-			__builtin_prefetch(g->text[name[i].node - 1]);
-			__builtin_prefetch(&g->link[name[i].node - 1], 1);
-		}
-	}
-	for (int i = 0; i < num; i++)
-	{
-		if (name[i].len > 0 && !find_node(g, &name[i]))
-			return false;
-	}
-	for (int i = 0; i < num; i++)
-	{
-		int32		up = name[i].len > 0 ? g->link[name[i].node] : -1;
-
-		if (up >= 0)
-			__builtin_prefetch(&g->link[up], 1);
-	}
-	for (int i = 0; i < num; i += 2)
-	{
-		if (name[i].len > 0 && name[i + 1].len > 0)
-			join(g->link, name[i].node, name[i + 1].node);
-	}
-	return true;
-}
-
-static inline void
-batch_name(McdpGraph *g, const char *bytes, uint32 len, bool copy)
-{
-	Probe	   *n = &g->name[g->num_names++];
-
-	if (copy && len > 0)
-	{
-		bytes = memcpy(g->batch + g->batch_used, bytes, len);
-		g->batch_used += len;
-	}
-	n->bytes = bytes;
-	n->len = len;
-	n->hash = hash_bytes_64(bytes, len);
-}
-
-bool
-mcdp_graph_add(McdpGraph *g, const char *a, uint32 a_len, const char *b, uint32 b_len)
-{
-	Size		bytes = (Size) a_len + b_len;
-
-	g->num_edges++;
-	if (g->num_names == 2 * BATCH_EDGES || bytes > BATCH_BYTES - g->batch_used)
-	{
-		if (!take_batch(g))
-			return false;
-	}
-	batch_name(g, a, a_len, bytes <= BATCH_BYTES);
-	batch_name(g, b, b_len, bytes <= BATCH_BYTES);
-	/* texts that are too long to be gathered are taken where they are */
-	return bytes <= BATCH_BYTES || take_batch(g);
 }
 
 /* Order of two texts by bytes. */
@@ -444,87 +277,181 @@ compare_texts(struct varlena *a, struct varlena *b)
 	return c != 0 ? c : (a_len > b_len) - (a_len < b_len);
 }
 
-bool
-mcdp_graph_finish(McdpGraph *g)
+static inline void
+join(McdpGraph *g, uint32 a, uint32 b)
 {
-	int32	   *link;
+	Text	   *x,
+			   *y;
 
-	if (!take_batch(g))
+	a = find_root(g, a);
+	b = find_root(g, b);
+	if (a == b)
+		return;
+	x = node_at(g, a);
+	y = node_at(g, b);
+	if (compare_texts(text_of(x), text_of(y)) < 0)
+	{
+		x->up += y->up & ~ROOT;
+		y->up = a;
+	}
+	else
+	{
+		y->up += x->up & ~ROOT;
+		x->up = b;
+	}
+}
+
+static inline void
+stage_text(McdpGraph *g, Probe *n, const char *bytes, uint32 len)
+{
+	n->len = len;
+	n->bytes = n->copy;
+	memcpy(n->copy, bytes, len);
+	n->hash = hash_bytes_64(n->copy, len);
+	__builtin_prefetch(&g->slots[n->hash & (g->num_slots - 1)], 1);
+}
+
+/* The first one with the same hash is very likely it. */
+static inline void
+stage_slot(const McdpGraph *g, const Probe *n)
+{
+	uint64		mask = g->num_slots - 1;
+	uint64		s = n->hash & mask;
+
+	if (n->len == 0)
+		return;
+	while (g->slots[s] != 0 && g->slots[s] >> 32 != n->hash >> 32)
+		s = (s + 1) & mask;
+	if (g->slots[s] != 0)
+		prefetch_node(g, (uint32) g->slots[s]);
+}
+
+static inline bool
+stage_node(McdpGraph *g, Probe *n)
+{
+	uint32		up;
+
+	if (n->len == 0)
+		return true;
+	if (g->num_nodes == SLOTS_FILL(g->num_slots) && !make_slots(g, g->num_slots * 2))
 		return false;
-	free_slots(g);
-	link = g->link;
-
-	/* Every node under its root ... */
-	for (uint32 i = 0; i < g->num_nodes; i++)
-	{
-		if (i + AHEAD < g->num_nodes && link[i + AHEAD] >= 0)
-			__builtin_prefetch(&link[link[i + AHEAD]]);
-		if (link[i] >= 0)
-			link[i] = find_root(link, i);
-		if (i % 65536 == 0)
-			CHECK_FOR_INTERRUPTS();
-	}
-	/* ... which says who is the smallest: at first itself, unless there is but one. */
-	for (uint32 i = 0; i < g->num_nodes; i++)
-	{
-		if (link[i] < 0)
-			link[i] = ~(int32) i;
-	}
-	for (uint32 i = 0; i < g->num_nodes; i++)
-	{
-		uint32		root = link[i];
-
-		if (i + 3 * AHEAD < g->num_nodes && link[i + 3 * AHEAD] >= 0)
-			__builtin_prefetch(&link[link[i + 3 * AHEAD]], 1);
-		if (i + 2 * AHEAD < g->num_nodes && link[i + 2 * AHEAD] >= 0)
-			__builtin_prefetch(&g->text[~link[link[i + 2 * AHEAD]]]);
-		if (i + AHEAD < g->num_nodes && link[i + AHEAD] >= 0)
-			__builtin_prefetch(g->text[~link[link[i + AHEAD]]]);
-		if (link[i] >= 0 && compare_texts(g->text[i], g->text[~link[root]]) < 0)
-			link[root] = ~(int32) i;
-		if (i % 65536 == 0)
-			CHECK_FOR_INTERRUPTS();
-	}
+	if (!find_node(g, n))
+		return false;
+	up = node_at(g, n->node)->up;
+	if (!(up & ROOT))
+		prefetch_node(g, up);
 	return true;
 }
 
-void
-mcdp_graph_names(const McdpGraph *g, uint32 first, uint32 num,
-				 struct varlena **node, struct varlena **name)
+static inline void
+stage_join(McdpGraph *g, const Edge *e)
 {
-	const int32 *link = g->link;
-	uint32		ahead = Min(num, g->num_nodes - Min(first + num, g->num_nodes));
+	if (e->end[0].len > 0 && e->end[1].len > 0)
+		join(g, e->end[0].node, e->end[1].node);
+}
 
-	/* for the next call, if it goes on from here */
-	for (uint32 i = first + num; i < first + num + ahead; i++)
-	{
-		if (link[i] >= 0)
-			__builtin_prefetch(&link[link[i]]);
-	}
-	for (uint32 i = 0; i < num; i++)
-	{
-		int32		up = link[first + i];
+/* Each stage for the edge whose turn it is, when "n" edges (or more, to drain the stages) were added before. */
+static inline bool
+advance(McdpGraph *g, uint64 n)
+{
+	Edge	   *ring = g->staged;
+	uint64		i;
 
-		name[i] = (struct varlena *) &g->text[~(up < 0 ? up : link[up])];
-		__builtin_prefetch(name[i]);
-	}
-	for (uint32 i = 0; i < num; i++)
+	i = n - STEP;
+	if (n >= STEP && i < g->num_staged)
 	{
-		node[i] = g->text[first + i];
-		name[i] = *(struct varlena **) name[i];
-		__builtin_prefetch(name[i]);
+		stage_slot(g, &ring[i % STAGED_EDGES].end[0]);
+		stage_slot(g, &ring[i % STAGED_EDGES].end[1]);
 	}
+	i = n - 2 * STEP;
+	if (n >= 2 * STEP && i < g->num_staged)
+	{
+		if (!stage_node(g, &ring[i % STAGED_EDGES].end[0]) ||
+			!stage_node(g, &ring[i % STAGED_EDGES].end[1]))
+			return false;
+	}
+	i = n - 3 * STEP;
+	if (n >= 3 * STEP && i < g->num_staged)
+		stage_join(g, &ring[i % STAGED_EDGES]);
+	return true;
+}
+
+/* Take the edges that are in the stages to the end, and begin anew. */
+static bool
+drain(McdpGraph *g)
+{
+	for (uint64 n = g->num_staged; n < g->num_staged + 3 * STEP; n++)
+	{
+		if (!advance(g, n))
+			return false;
+	}
+	g->num_staged = 0;
+	return true;
+}
+
+bool
+mcdp_graph_add(McdpGraph *g, const char *a, uint32 a_len, const char *b, uint32 b_len)
+{
+	Edge	   *e;
+
+	g->num_edges++;
+	if (a_len > STAGED_BYTES || b_len > STAGED_BYTES)
+	{
+		Edge		alone;
+
+		if (!drain(g))
+			return false;
+		alone.end[0] = (Probe) {.hash = hash_bytes_64(a, a_len), .len = a_len, .bytes = a};
+		alone.end[1] = (Probe) {.hash = hash_bytes_64(b, b_len), .len = b_len, .bytes = b};
+		if (!stage_node(g, &alone.end[0]) || !stage_node(g, &alone.end[1]))
+			return false;
+		stage_join(g, &alone);
+		return true;
+	}
+
+	e = &g->staged[g->num_staged % STAGED_EDGES];
+	stage_text(g, &e->end[0], a, a_len);
+	stage_text(g, &e->end[1], b, b_len);
+	g->num_staged++;
+	return advance(g, g->num_staged - 1);
+}
+
+bool
+mcdp_graph_finish(McdpGraph *g)
+{
+	mcdp_graph_rewind(g);
+	return drain(g);
 }
 
 McdpGraph *
-mcdp_graph_create(MemoryContext context, Size limit)
+mcdp_graph_create(MemoryContext context, Size limit, double expected_edges)
 {
 	McdpGraph  *g = MemoryContextAllocZero(context, sizeof(McdpGraph));
+	uint64		num_slots = FIRST_SLOTS;
 
 	g->context = context;
 	g->limit = limit;
 	g->used = sizeof(McdpGraph);
-	g->next_block = FIRST_BLOCK;
+	g->shift = MIN_SHIFT;
+	while (limit * 2 >> g->shift >= ROOT)	/* a block may be used by half */
+		g->shift++;
+	g->block_shift = MIN_BLOCK_SHIFT;
+	while (g->block_shift < MAX_BLOCK_SHIFT && limit / 32 >> g->block_shift > 1)
+		g->block_shift++;
+	g->max_blocks = limit * 2 / ((Size) 1 << g->block_shift) + 1;
+	g->used += g->max_blocks * sizeof(g->block[0]);
+	g->block = MemoryContextAllocZero(context, g->max_blocks * sizeof(g->block[0]));
+	g->num_blocks = 1;
+	g->block[0].end = (Size) 1 << g->shift;
+	g->filling_size = FIRST_BYTES;
+	while (g->filling_size < expected_edges && g->filling_size * 2 <= (Size) 1 << g->block_shift)
+		g->filling_size *= 2;
+	g->block[0].start = mcdp_graph_resize(g, NULL, 0, g->filling_size);
+
+	/* an eighth of the memory is not much if the guess is wrong */
+	while (SLOTS_FILL(num_slots) < expected_edges && num_slots * 2 * sizeof(uint64) <= limit / 8)
+		num_slots *= 2;
+	make_slots(g, num_slots);
 	return g;
 }
 
@@ -538,10 +465,4 @@ int64
 mcdp_graph_edges(const McdpGraph *g)
 {
 	return g->num_edges;
-}
-
-Size
-mcdp_graph_memory(const McdpGraph *g)
-{
-	return g->used;
 }

@@ -4,14 +4,14 @@
  *	  Connected components of a graph whose nodes are texts.
  *
  * Wording:
- *	   - a node is a text of one byte or more, known by its bytes; nodes are
- *		 numbered from 0 in the order in which they first come up
+ *	   - a node is a text of one byte or more, known by its bytes
  *	   - an edge joins two nodes; the nodes that edges join, directly or not,
- *		 are a component
+ *		 are a component, its members
  *	   - the name of a component is its smallest node, bytewise
  *
- * Usage: mcdp_graph_create, mcdp_graph_add for each edge, mcdp_graph_finish
- * once; then mcdp_graph_name for nodes in any order.
+ * Usage: mcdp_graph_create; mcdp_graph_add for each edge; mcdp_graph_finish
+ * once; then mcdp_graph_next_component or mcdp_graph_next_node until it returns
+ * false.  For another order, mcdp_graph_sort and mcdp_graph_group before that.
  *
  * No table and no fmgr.  Include after postgres.h.
  *
@@ -28,16 +28,19 @@
 #include "core/mcdp.h"
 
 /*
- * Bytes that a node takes beside its text (and the header of one or four
- * bytes): at best and at worst, the latter just after the dictionary grew.
+ * Bytes that a node takes beside its text: at best and at worst, the latter
+ * just after the dictionary grew.
  */
-#define MCDP_NODE_BYTES_MIN	23
-#define MCDP_NODE_BYTES_MAX	46
+#define MCDP_NODE_BYTES_MIN	16
+#define MCDP_NODE_BYTES_MAX	34
 
 typedef struct McdpGraph McdpGraph;
 
-/* The graph never takes more than "limit" bytes. */
-extern McdpGraph *mcdp_graph_create(MemoryContext context, Size limit);
+/*
+ * The graph never takes more than "limit" bytes.  "expected_edges" is a guess:
+ * the dictionary begins with room for about as many nodes.
+ */
+extern McdpGraph *mcdp_graph_create(MemoryContext context, Size limit, double expected_edges);
 
 /*
  * Add an edge.  A text of length 0 is no node: it joins nothing, and the other
@@ -47,18 +50,26 @@ extern McdpGraph *mcdp_graph_create(MemoryContext context, Size limit);
 extern bool mcdp_graph_add(McdpGraph *g, const char *a, uint32 a_len,
 						   const char *b, uint32 b_len);
 
-/* Name the components.  Returns false as above. */
+/* All edges are there.  Returns false as above. */
 extern bool mcdp_graph_finish(McdpGraph *g);
 
 extern uint32 mcdp_graph_nodes(const McdpGraph *g);
 extern int64 mcdp_graph_edges(const McdpGraph *g);
-extern Size mcdp_graph_memory(const McdpGraph *g);
 
 /*
- * The texts of "num" nodes beginning with "first", and the names of their
- * components; they live as long as the graph does.
+ * Sort the components by name, bytewise.  Returns false as above.
+ * Then, if nodes are wanted: put the members of each component side by side,
+ * the components in the order sorted (or any); after this there are no numbers
+ * of members any more.
  */
-extern void mcdp_graph_names(const McdpGraph *g, uint32 first, uint32 num,
-							 struct varlena **node, struct varlena **name);
+extern bool mcdp_graph_sort(McdpGraph *g);
+extern void mcdp_graph_group(McdpGraph *g);
+
+/* The next component, or the next node with the name of its component.  The texts live as long as the graph does. */
+extern bool mcdp_graph_next_component(McdpGraph *g, struct varlena **name, uint32 *members);
+extern bool mcdp_graph_next_node(McdpGraph *g, struct varlena **node, struct varlena **name);
+
+/* Begin again. */
+extern void mcdp_graph_rewind(McdpGraph *g);
 
 #endif							/* MCDP_UNION_FIND_H */

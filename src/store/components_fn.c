@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * components_fn.c
- *	  connected_components: the graph of a query's rows.
+ *	  connected_components, component_sizes: the graph of a query's rows.
  *
  * The rows go from the executor straight into the graph (union_find.h), none
- * is kept.  The answer is written to a tuplestore when the function stands in
- * FROM, and row by row when it stands in the select list.
+ * is kept.  The functions hand the answer on row by row.  In FROM they are
+ * rarely called at all: see components_scan.c.
  *
  * Copyright (c) 2026, marketing_cdp contributors
  *
@@ -26,6 +26,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "nodes/plannodes.h"
 #include "parser/parse_coerce.h"
 #include "tcop/dest.h"
 #include "utils/builtins.h"
@@ -33,11 +34,8 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
-#include "utils/tuplestore.h"
 
-#include "core/union_find.h"
-
-#define ROWS_AT_ONCE 256
+#include "store/components.h"
 
 /* one of the two columns: how it becomes text */
 typedef struct Column
@@ -62,17 +60,16 @@ typedef struct Rest
 {
 	McdpGraph  *graph;
 	TupleDesc	desc;
-	uint32		next;			/* node */
-	int			place;			/* in the arrays below */
-	int			num;
-	struct varlena *node[ROWS_AT_ONCE];
-	struct varlena *name[ROWS_AT_ONCE];
+	HeapTupleHeader row;		/* the last one returned */
 } Rest;
 
-PG_FUNCTION_INFO_V1(mcdp_connected_components);
+#define ROW_BYTES (MAXALIGN(SizeofHeapTupleHeader) + 2 * VARATT_SHORT_MAX)
 
-static void
-out_of_memory(McdpGraph *graph, Size limit)
+PG_FUNCTION_INFO_V1(mcdp_connected_components);
+PG_FUNCTION_INFO_V1(mcdp_component_sizes);
+
+void
+mcdp_components_out_of_memory(McdpGraph *graph, Size limit)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
@@ -193,21 +190,6 @@ check_query(SPIPlanPtr plan, Receiver *r)
 	}
 }
 
-/* Bytes that a text such as "2GB" means; a number alone is kilobytes, as in settings. */
-static Size
-parse_memory(const char *text)
-{
-	int			kb;
-	const char *hint = NULL;
-
-	if (!parse_int(text, &kb, GUC_UNIT_KB, &hint) || kb < 64)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid amount of memory: \"%s\"", text),
-				 hint ? errhint("%s", hint) : errhint("It is at least 64kB.")));
-	return (Size) kb * 1024;
-}
-
 /* A quarter of what the machine has, but never less than maintenance_work_mem. */
 static Size
 default_memory(void)
@@ -224,12 +206,29 @@ default_memory(void)
 	return result;
 }
 
-/* Run the query and name the components; the graph lives in "context". */
-static McdpGraph *
-read_graph(const char *query, Size limit, MemoryContext context)
+/* Bytes that a text such as "2GB" means; a number alone is kilobytes, as in settings. */
+Size
+mcdp_components_memory(const char *text)
+{
+	int			kb;
+	const char *hint = NULL;
+
+	if (text == NULL)
+		return default_memory();
+	if (!parse_int(text, &kb, GUC_UNIT_KB, &hint) || kb < 64)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid amount of memory: \"%s\"", text),
+				 hint ? errhint("%s", hint) : errhint("It is at least 64kB.")));
+	return (Size) kb * 1024;
+}
+
+McdpGraph *
+mcdp_components_read(const char *query, Size limit, MemoryContext context)
 {
 	Receiver	r = {0};
 	SPIPlanPtr	plan;
+	CachedPlan *cached;
 	SPIExecuteOptions options = {0};
 	int			rc;
 
@@ -238,8 +237,11 @@ read_graph(const char *query, Size limit, MemoryContext context)
 	r.pub.rShutdown = receive_shutdown;
 	r.pub.rDestroy = receive_shutdown;
 	r.pub.mydest = DestTuplestore;	/* SPI looks only for its own */
-	r.graph = mcdp_graph_create(context, limit);
 
+	if (query == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("edges_query must not be null")));
 	SPI_connect();
 	r.row_context = AllocSetContextCreate(CurrentMemoryContext, "row of connected_components", ALLOCSET_DEFAULT_SIZES);
 	plan = SPI_prepare_cursor(query, 0, NULL, CURSOR_OPT_PARALLEL_OK);
@@ -248,96 +250,112 @@ read_graph(const char *query, Size limit, MemoryContext context)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("edges_query cannot be run: %s", SPI_result_code_string(SPI_result))));
 	check_query(plan, &r);
+	cached = SPI_plan_get_cached_plan(plan);
+	r.graph = mcdp_graph_create(context, limit, linitial_node(PlannedStmt, cached->stmt_list)->planTree->plan_rows);
+	ReleaseCachedPlan(cached, NULL);
 	options.read_only = true;
 	options.dest = &r.pub;
 	rc = SPI_execute_plan_extended(plan, &options);
 	if (rc != SPI_OK_SELECT)
 		elog(ERROR, "SPI_execute_plan_extended failed: %s", SPI_result_code_string(rc));
 	if (r.full || !mcdp_graph_finish(r.graph))
-		out_of_memory(r.graph, limit);
+		mcdp_components_out_of_memory(r.graph, limit);
 	SPI_finish();
 	return r.graph;
+}
+
+/* The first call: arguments, result type, the graph. */
+static Rest *
+begin(FunctionCallInfo fcinfo)
+{
+	FuncCallContext *call;
+	MemoryContext caller;
+	Rest	   *rest;
+
+	call = SRF_FIRSTCALL_INIT();
+	caller = MemoryContextSwitchTo(call->multi_call_memory_ctx);
+	rest = palloc0(sizeof(Rest));
+	if (get_call_result_type(fcinfo, NULL, &rest->desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	rest->desc = BlessTupleDesc(rest->desc);
+	rest->row = palloc0(ROW_BYTES);
+	HeapTupleHeaderSetTypeId(rest->row, rest->desc->tdtypeid);
+	HeapTupleHeaderSetTypMod(rest->row, rest->desc->tdtypmod);
+	HeapTupleHeaderSetNatts(rest->row, 2);
+	rest->row->t_infomask = HEAP_HASVARWIDTH;
+	rest->row->t_hoff = MAXALIGN(SizeofHeapTupleHeader);
+	ItemPointerSetInvalid(&rest->row->t_ctid);
+	MemoryContextSwitchTo(caller);
+	rest->graph = mcdp_components_read(PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0)),
+									   mcdp_components_memory(PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1))),
+									   call->multi_call_memory_ctx);
+	call->user_fctx = rest;
+	return rest;
+}
+
+/*
+ * A row of two texts.  Nearly all of them have the header of one byte and need
+ * no alignment: such a row is put together here, where the last one was, which
+ * takes a fraction of the time.
+ */
+static Datum
+row_of_texts(Rest *rest, struct varlena *a, struct varlena *b)
+{
+	Datum		values[2] = {PointerGetDatum(a), PointerGetDatum(b)};
+	bool		nulls[2] = {false, false};
+
+	if (VARATT_IS_SHORT(a) && VARATT_IS_SHORT(b))
+	{
+		char	   *p = (char *) rest->row + rest->row->t_hoff;
+		Size		a_size = VARSIZE_SHORT(a);
+		Size		b_size = VARSIZE_SHORT(b);
+
+		memcpy(p, a, a_size);
+		memcpy(p + a_size, b, b_size);
+		HeapTupleHeaderSetDatumLength(rest->row, rest->row->t_hoff + a_size + b_size);
+		return PointerGetDatum(rest->row);
+	}
+	return HeapTupleGetDatum(heap_form_tuple(rest->desc, values, nulls));
 }
 
 /* connected_components(edges_query text, memory text) -> table(node text, component text) */
 Datum
 mcdp_connected_components(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	FuncCallContext *call;
 	Rest	   *rest;
-
-	if (rsinfo == NULL || !IsA(rsinfo, ReturnSetInfo) || !(rsinfo->allowedModes & (SFRM_ValuePerCall | SFRM_Materialize)))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("set-valued function called in context that cannot accept a set")));
+	struct varlena *node,
+			   *name;
 
 	if (SRF_IS_FIRSTCALL())
-	{
-		char	   *query;
-		Size		limit;
-		MemoryContext caller;
-
-		if (PG_ARGISNULL(0))
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("edges_query must not be null")));
-		query = text_to_cstring(PG_GETARG_TEXT_PP(0));
-		limit = PG_ARGISNULL(1) ? default_memory() : parse_memory(text_to_cstring(PG_GETARG_TEXT_PP(1)));
-
-		if (rsinfo->allowedModes & SFRM_Materialize_Preferred)
-		{
-			MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "connected_components", ALLOCSET_DEFAULT_SIZES);
-			McdpGraph  *graph;
-			struct varlena *node[ROWS_AT_ONCE];
-			struct varlena *name[ROWS_AT_ONCE];
-
-			InitMaterializedSRF(fcinfo, 0);
-			graph = read_graph(query, limit, context);
-			for (uint32 first = 0; first < mcdp_graph_nodes(graph); first += ROWS_AT_ONCE)
-			{
-				int			num = Min(ROWS_AT_ONCE, mcdp_graph_nodes(graph) - first);
-
-				CHECK_FOR_INTERRUPTS();
-				mcdp_graph_names(graph, first, num, node, name);
-				for (int i = 0; i < num; i++)
-				{
-					Datum		values[2] = {PointerGetDatum(node[i]), PointerGetDatum(name[i])};
-					bool		nulls[2] = {false, false};
-
-					tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-				}
-			}
-			MemoryContextDelete(context);
-			return (Datum) 0;
-		}
-
-		call = SRF_FIRSTCALL_INIT();
-		caller = MemoryContextSwitchTo(call->multi_call_memory_ctx);
-		rest = palloc0(sizeof(Rest));
-		if (get_call_result_type(fcinfo, NULL, &rest->desc) != TYPEFUNC_COMPOSITE)
-			elog(ERROR, "return type must be a row type");
-		rest->desc = BlessTupleDesc(rest->desc);
-		MemoryContextSwitchTo(caller);
-		rest->graph = read_graph(query, limit, call->multi_call_memory_ctx);
-		call->user_fctx = rest;
-	}
+		(void) begin(fcinfo);
 
 	call = SRF_PERCALL_SETUP();
 	rest = call->user_fctx;
-	if (rest->place == rest->num)
+	if (mcdp_graph_next_node(rest->graph, &node, &name))
+		SRF_RETURN_NEXT(call, row_of_texts(rest, node, name));
+	SRF_RETURN_DONE(call);
+}
+
+/* component_sizes(edges_query text, memory text) -> table(component text, members bigint) */
+Datum
+mcdp_component_sizes(PG_FUNCTION_ARGS)
+{
+	FuncCallContext *call;
+	Rest	   *rest;
+	struct varlena *name;
+	uint32		members;
+
+	if (SRF_IS_FIRSTCALL())
+		(void) begin(fcinfo);
+
+	call = SRF_PERCALL_SETUP();
+	rest = call->user_fctx;
+	if (mcdp_graph_next_component(rest->graph, &name, &members))
 	{
-		rest->place = 0;
-		rest->num = Min(ROWS_AT_ONCE, mcdp_graph_nodes(rest->graph) - rest->next);
-		mcdp_graph_names(rest->graph, rest->next, rest->num, rest->node, rest->name);
-		rest->next += rest->num;
-	}
-	if (rest->num > 0)
-	{
-		Datum		values[2] = {PointerGetDatum(rest->node[rest->place]), PointerGetDatum(rest->name[rest->place])};
+		Datum		values[2] = {PointerGetDatum(name), Int64GetDatum(members)};
 		bool		nulls[2] = {false, false};
 
-		rest->place++;
 		SRF_RETURN_NEXT(call, HeapTupleGetDatum(heap_form_tuple(rest->desc, values, nulls)));
 	}
 	SRF_RETURN_DONE(call);

@@ -76,7 +76,7 @@ ORDER BY 1;
 
 -- what PUBLIC may do: pure functions and types only
 SELECT oid::regprocedure FROM fn
-WHERE (provolatile <> 'i' OR prokind = 'p') AND proname <> ALL ('{_rb_keys,connected_components}') AND has_function_privilege('public', oid, 'EXECUTE')
+WHERE (provolatile <> 'i' OR prokind = 'p') AND proname <> ALL ('{_rb_keys,connected_components,component_sizes}') AND has_function_privilege('public', oid, 'EXECUTE')
 ORDER BY 1;
 SELECT c.oid::regclass FROM member JOIN pg_class c ON classid = 'pg_class'::regclass AND objid = c.oid
 WHERE c.relkind IN ('r', 'p', 'v') AND has_table_privilege('public', c.oid, 'SELECT, INSERT, UPDATE, DELETE')

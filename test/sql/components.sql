@@ -70,6 +70,71 @@ SELECT * FROM connected_components('SELECT 1, 2', memory => 'much');
 SELECT * FROM connected_components('SELECT 1, 2', memory => '1kB');
 SELECT * FROM connected_components('SELECT 1, 2', memory => '-1');
 
+-- sizes: the same as counting
+CREATE FUNCTION sizes_differ(seed int, nodes int, edges int) RETURNS bigint LANGUAGE plpgsql AS $$
+BEGIN
+	TRUNCATE edge;
+	INSERT INTO edge SELECT name_of(seed * 1000 + dice(i, seed, nodes)), name_of(seed * 1000 + dice(i, seed + 500, nodes)) FROM generate_series(1, edges) i;
+	RETURN (SELECT count(*) FROM (SELECT component, count(*) AS members FROM brute GROUP BY 1) b FULL JOIN component_sizes('SELECT a, b FROM edge') c USING (component, members)
+			WHERE b IS NULL OR c IS NULL);
+END $$;
+SELECT sum(sizes_differ(s, 5 + s * 3, 3 + s * 2)) AS differences FROM generate_series(31, 50) s;
+SELECT component_sizes($$VALUES ('b', 'a'), ('d', 'd'), (NULL, '')$$);
+SELECT * FROM component_sizes(NULL);
+
+-- in FROM a scan of our own, which comes sorted if the query groups, joins or sorts by component; otherwise PostgreSQL's
+TRUNCATE edge;
+INSERT INTO edge SELECT 'prefix:' || hashint4(i % 50) || 'x', 'prefix:' || hashint4(i) || CASE WHEN i % 3 = 0 THEN 'x' ELSE '' END FROM generate_series(1, 2000) i;
+SET enable_hashagg = off;
+EXPLAIN (COSTS OFF) SELECT component, count(*) FROM connected_components('SELECT a, b FROM edge') GROUP BY component;
+EXPLAIN (COSTS OFF) SELECT component, array_agg(node) FROM connected_components('SELECT a, b FROM edge') WHERE node LIKE '%x' GROUP BY component;
+EXPLAIN (COSTS OFF) SELECT * FROM component_sizes('SELECT a, b FROM edge') WHERE members > 2 ORDER BY component;
+EXPLAIN (COSTS OFF, VERBOSE) SELECT c.component, upper(c.node) FROM connected_components('SELECT a, b FROM edge') c WHERE c.node > 'p' OFFSET 1;
+EXPLAIN (COSTS OFF) SELECT * FROM connected_components('SELECT a, b FROM edge') WITH ORDINALITY;
+EXPLAIN (COSTS OFF) SELECT n FROM connected_components('SELECT a, b FROM edge') n;
+EXPLAIN (COSTS OFF) SELECT * FROM edge e, LATERAL connected_components(format('VALUES (%L, %L)', e.a, e.b));
+RESET enable_hashagg;
+-- each way yields the same
+CREATE TABLE plain AS SELECT node, component FROM ROWS FROM (connected_components('SELECT a, b FROM edge')) WITH ORDINALITY;
+CREATE FUNCTION compare(query text) RETURNS TABLE (missing bigint, extra bigint, ordered boolean) LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE 'CREATE TEMP TABLE got AS SELECT row_number() OVER () AS i, * FROM (' || query || ') q (node, component)';
+	RETURN QUERY SELECT (SELECT count(*) FROM (SELECT * FROM plain EXCEPT ALL SELECT node, component FROM got) x),
+		(SELECT count(*) FROM (SELECT node, component FROM got EXCEPT ALL SELECT * FROM plain) x),
+		NOT EXISTS (SELECT FROM (SELECT component, lag(component) OVER (ORDER BY i) AS before FROM got) x WHERE before COLLATE "C" > component);
+	DROP TABLE got;
+END $$;
+SELECT count(*), count(DISTINCT component), (SELECT count(*) FROM brute b JOIN plain p ON (b.node, b.component) = (p.node, p.component)) AS right FROM plain;
+SELECT missing, extra FROM compare($$SELECT node, component FROM connected_components('SELECT a, b FROM edge')$$);
+SELECT * FROM compare($$SELECT node, component FROM connected_components('SELECT a, b FROM edge') ORDER BY component COLLATE "C"$$);
+SELECT * FROM compare($$SELECT node, component FROM connected_components('SELECT a, b FROM edge') ORDER BY component$$);
+SELECT * FROM compare($$SELECT unnest(n), component FROM (SELECT component, array_agg(node) FROM connected_components('SELECT a, b FROM edge') GROUP BY component) g (component, n) ORDER BY component COLLATE "C"$$);
+SELECT sum(n), count(*) = (SELECT count(DISTINCT component) FROM plain) AS right FROM (SELECT component, count(*) AS n FROM connected_components('SELECT a, b FROM edge') GROUP BY component) g JOIN plain p ON p.node = g.component;
+SELECT count(*), min(component), count(component) FROM connected_components('SELECT a, b FROM edge') WHERE component LIKE '%x';
+SELECT count(*) = (SELECT count(*) FROM plain WHERE component LIKE '%x') AS right FROM connected_components('SELECT a, b FROM edge') WHERE component LIKE '%x';
+SELECT count(*) FROM connected_components('SELECT a, b FROM edge') WHERE node = component;
+-- once more from the beginning: inner side of a join, another argument, a cursor that goes back
+SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_material = off;
+SELECT v.n, count(*), count(DISTINCT c.component) FROM generate_series(1, 3) v (n) LEFT JOIN connected_components('SELECT a, b FROM edge') c ON length(c.node) % 3 >= v.n - 1 GROUP BY 1 ORDER BY 1;
+SELECT v.n, s.* FROM generate_series(1, 3) v (n) LEFT JOIN (SELECT component, count(*) FROM connected_components($$VALUES ('b', 'a'), ('c', 'b'), ('z', 'y')$$) GROUP BY 1) s ON s.count >= v.n ORDER BY 1, 2;
+RESET enable_hashjoin; RESET enable_mergejoin; RESET enable_material;
+SELECT q, (SELECT string_agg(component || members, ' ' ORDER BY component) FROM component_sizes(q)) FROM (VALUES ($$VALUES ('b', 'a')$$), ($$VALUES ('d', 'c'), ('e', NULL)$$)) v (q);
+BEGIN;
+DECLARE c SCROLL CURSOR FOR SELECT * FROM connected_components($$VALUES ('b', 'a'), ('c', 'b')$$);
+FETCH 2 FROM c; FETCH BACKWARD 1 FROM c; FETCH ALL FROM c;
+COMMIT;
+PREPARE p (text, text) AS SELECT component, count(*) FROM connected_components($1, $2) GROUP BY component;
+EXECUTE p ($$VALUES ('b', 'a')$$, NULL);
+EXECUTE p ($$VALUES ('b', 'a')$$, '1kB');
+SET plan_cache_mode = force_generic_plan;
+EXECUTE p ($$VALUES ('d', 'c')$$, '1MB');
+RESET plan_cache_mode;
+DEALLOCATE p;
+-- rows that are changed meanwhile
+UPDATE edge SET b = c.component FROM connected_components('SELECT a, b FROM edge') c WHERE c.node = edge.b AND edge.b <> c.component;
+SELECT count(*) FILTER (WHERE a <> b), count(DISTINCT b) = (SELECT count(DISTINCT component) FROM plain) AS right FROM edge;
+DROP TABLE plain; DROP FUNCTION compare, sizes_differ;
+
 -- what is refused
 SELECT * FROM connected_components(NULL);
 SELECT * FROM connected_components('');
@@ -89,7 +154,13 @@ CREATE ROLE regress_components;
 SET ROLE regress_components;
 SELECT * FROM cdp.connected_components($$VALUES ('b', 'a')$$);
 SELECT * FROM cdp.connected_components('SELECT a, b FROM edge');
+SELECT * FROM cdp.component_sizes($$VALUES ('b', 'a')$$);
 RESET ROLE;
+REVOKE EXECUTE ON FUNCTION connected_components FROM PUBLIC;
+SET ROLE regress_components;
+SELECT * FROM cdp.connected_components($$VALUES ('b', 'a')$$);
+RESET ROLE;
+GRANT EXECUTE ON FUNCTION connected_components TO PUBLIC;
 DROP ROLE regress_components;
 -- the snapshot is that of the caller's statement
 BEGIN; TRUNCATE edge; INSERT INTO edge VALUES ('own', 'work'); SELECT * FROM connected_components('SELECT a, b FROM edge'); ROLLBACK;
