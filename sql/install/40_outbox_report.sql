@@ -89,6 +89,7 @@ CREATE FUNCTION cdp.ack_messages(ids bigint[], status text, detail text DEFAULT 
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET jit = off SET enable_seqscan = off AS $$
 DECLARE
 	kind	record;
+	usual	bigint[] := '{}';
 	dead	bigint[];
 	wrong	record;
 	changed	bigint;
@@ -104,7 +105,23 @@ BEGIN
 			MESSAGE = format('unrecognized delivery status: "%s"', ack_messages.status),
 			HINT = 'Use sent, failed, bounced, dead, delivered, opened, clicked, complained or unsubscribed.';
 	END IF;
-	IF kind.received OR ack_messages.status = 'bounced' THEN
+	IF ack_messages.status = 'sent' THEN
+		-- the usual report about the usual message
+		WITH written AS (
+			UPDATE cdp.outbox o SET status = 'sent', leased_until = NULL
+			WHERE o.id = ANY (ack_messages.ids) AND o.status = 'claimed'
+			RETURNING o.id
+		), logged AS (
+			INSERT INTO cdp.delivery (outbox_id, at, status, detail)
+			SELECT w.id, ack_messages.at, 'sent', ack_messages.detail FROM written w ORDER BY w.id
+			RETURNING outbox_id
+		)
+		SELECT coalesce(array_agg(l.outbox_id), '{}') INTO usual FROM logged l;
+		IF cardinality(usual) = cardinality(ack_messages.ids) THEN
+			RETURN cardinality(usual);
+		END IF;
+		ack_messages.ids := cdp._without(ack_messages.ids, usual);
+	ELSIF kind.received OR ack_messages.status = 'bounced' THEN
 		-- Before any row of outbox is locked; an error below takes it back.
 		PERFORM cdp._report_events(ack_messages.ids, ack_messages.status, ack_messages.detail, ack_messages.at);
 	END IF;
@@ -152,7 +169,7 @@ BEGIN
 	IF dead IS NOT NULL THEN
 		PERFORM cdp._report_events(dead, 'dead', ack_messages.detail, ack_messages.at);
 	END IF;
-	RETURN changed;
+	RETURN changed + cardinality(usual);
 END
 $$;
 COMMENT ON FUNCTION cdp.ack_messages(bigint[], text, text, timestamptz) IS 'ack_message of many messages; returns how many of the reports were new';
