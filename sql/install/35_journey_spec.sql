@@ -285,6 +285,7 @@ BEGIN
 			PERFORM cdp._spec_error(branch.path || '.share', 'must be a number from 0 to 1');
 		END IF;
 		sum_ := sum_ + (branch.value ->> 'share')::numeric;
+		PERFORM cdp._spec_text(branch.path || '.next', branch.value -> 'next');
 		IF branch.value ? 'name' THEN
 			PERFORM cdp._spec_name(branch.path || '.name', cdp._spec_text(branch.path || '.name', branch.value -> 'name'));
 		END IF;

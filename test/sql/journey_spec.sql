@@ -1,0 +1,45 @@
+-- What a spec may say: every error names its path, whatever the kind of step, and no spec that is accepted can run for ever at one instant.
+SET client_min_messages = warning; DROP EXTENSION IF EXISTS marketing_cdp CASCADE; CREATE EXTENSION marketing_cdp; RESET client_min_messages; SET search_path = public, cdp; SET timezone = 'UTC';
+\set VERBOSITY terse
+CREATE FUNCTION pg_temp.try(spec jsonb) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM cdp.create_journey('try', spec);
+	RETURN 'accepted';
+EXCEPTION WHEN OTHERS THEN RETURN SQLSTATE || ' ' || SQLERRM;
+END $$;
+CREATE FUNCTION pg_temp.steps(steps jsonb, more jsonb DEFAULT '{}') RETURNS jsonb LANGUAGE sql AS $$ SELECT jsonb_build_object('entry', jsonb '{"on": "cart"}', 'start', 'a', 'steps', steps) || more $$;
+
+-- each kind of step, first as it should be, then what is wrong with it
+SELECT step, pg_temp.try(pg_temp.steps(jsonb_build_object('a', step::jsonb, 'b', jsonb '{"tag": "x", "next": "end"}')))
+FROM (VALUES (1, '{"switch": [{"when": "vip", "next": "b"}, {"when": "count(buy[$]) > 1", "next": "end"}], "else": "end"}'), (2, '{"switch": [{"when": "vip", "next": "b"}, {"when": "vip &", "next": "end"}], "else": "end"}'),
+	(3, '{"switch": [{"when": "vip"}], "else": "b"}'), (4, '{"switch": [{"when": "vip", "next": "c"}], "else": "b"}'), (5, '{"switch": [{"next": "b"}], "else": "end"}'), (6, '{"switch": [{"when": "vip", "next": "b"}]}'), (7, '{"switch": [{"when": "vip", "next": "b", "then": "end"}], "else": "end"}'), (8, '{"switch": ["vip"], "else": "b"}'),
+	(10, '{"split": [{"share": 0.5, "next": "b"}, {"share": 0.5, "next": "end"}]}'), (11, '{"split": [{"share": 0.5, "next": "b"}, {"share": 0.6, "next": "end"}]}'), (12, '{"split": [{"share": "half", "next": "b"}, {"share": 0.5, "next": "end"}]}'), (13, '{"split": [{"share": -1, "next": "b"}, {"share": 2, "next": "end"}]}'),
+	(14, '{"split": [{"share": 0.5, "next": "b"}, {"share": 0.5}]}'), (15, '{"split": [{"share": 0.5, "next": "b"}, {"share": 0.5, "next": "b"}]}'), (16, '{"split": [{"share": 0.5, "next": "b", "name": "x/y"}, {"share": 0.5, "next": "end"}]}'), (17, '{"split": [{"share": 0.5, "next": "b"}, {"share": 0.5, "next": "end"}], "next": "b"}'),
+	(20, '{"wait_for": {"on": ["buy", "call"]}, "timeout": "1d", "next": "b", "else": "end"}'), (21, '{"wait_for": {"on": ["buy", "call["]}, "timeout": "1d", "next": "b", "else": "end"}'), (22, '{"wait_for": {"on": "buy"}, "next": "b", "else": "end"}'), (23, '{"wait_for": {"on": "buy"}, "timeout": "1d", "next": "b"}'),
+	(24, '{"wait_for": {"when": "vip"}, "timeout": "1d", "next": "b", "else": "end"}'), (25, '{"wait_for": {}, "timeout": "1d", "next": "b", "else": "end"}'),
+	(30, '{"send": {"channel": ["email", "sms"], "template": "t", "to": {"relation": "rep"}, "if_capped": "wait"}, "next": "b"}'), (31, '{"send": {"channel": ["email", ""], "template": "t"}, "next": "b"}'), (32, '{"send": {"channel": [], "template": "t"}, "next": "b"}'), (33, '{"send": {"channel": "email", "template": "t", "to": "rep"}, "next": "b"}'),
+	(34, '{"send": {"channel": "email", "template": "t", "to": {"role": "rep"}}, "next": "b"}'), (35, '{"send": {"channel": "email", "template": "t", "if_capped": "retry"}, "next": "b"}'), (36, '{"send": {"channel": "email", "template": "t", "purpose": "marketing"}, "next": "b"}'), (37, '{"send": "email", "next": "b"}'),
+	(40, '{"set_trait": {"last": "{{entry.label}}", "n": 3, "gone": null}, "next": "b"}'), (41, '{"set_trait": {"last": "{{entry.lable}}"}, "next": "b"}'), (42, '{"set_trait": ["last"], "next": "b"}'), (43, '{"set_trait": {"last": {"a": 1}}, "next": "b"}'),
+	(50, '{"journey": "other", "next": "b"}'), (51, '{"journey": "", "next": "b"}'), (52, '{"untag": "x:y", "next": "b"}'), (53, '{"untag": "segment:big", "next": "b"}'), (54, '{"wait": "1d", "then": "b"}'), (55, '{"jump": "b"}'), (56, '"b"'), (57, 'null')) v(no, step) ORDER BY no;
+
+-- what cannot be reached, and loops: any step in the ring may be the one that is named, but it is on the ring
+SELECT steps, pg_temp.try(pg_temp.steps(steps::jsonb))
+FROM (VALUES (1, '{"a": {"tag": "x", "next": "end"}, "b": {"tag": "x", "next": "end"}}'), (2, '{"a": {"tag": "x", "next": "end"}, "b": {"wait": "1d", "next": "b"}}'), (3, '{"a": {"tag": "x", "next": "a"}}'),
+	(4, '{"a": {"tag": "x", "next": "b"}, "b": {"untag": "x", "next": "c"}, "c": {"if": "vip", "then": "b", "else": "end"}}'), (5, '{"a": {"wait_until": "09:00", "next": "a"}}'), (6, '{"a": {"wait": "1s", "next": "a"}}'),
+	(7, '{"a": {"wait_for": {"on": "buy"}, "timeout": "1d", "next": "a", "else": "a"}}'), (8, '{"a": {"split": [{"share": 0.9, "next": "a"}, {"share": 0.1, "next": "end"}]}}'), (9, '{"a": {"switch": [{"when": "none", "next": "a"}], "else": "end"}}'),
+	(10, '{"a": {"send": {"channel": "email", "template": "t"}, "next": "b"}, "b": {"wait_until": {"trait": "day"}, "next": "a"}}'), (11, '{"a": {"wait": "1d", "next": "b"}, "b": {"tag": "x", "next": "c"}, "c": {"untag": "x", "next": "b"}}')) v(no, steps) ORDER BY no;
+
+-- the other settings
+SELECT more, pg_temp.try(pg_temp.steps('{"a": {"tag": "x", "next": "end"}}', more::jsonb))
+FROM (VALUES (1, '{"holdout": 1}'), (2, '{"holdout": -0.1}'), (3, '{"holdout": 0}'), (4, '{"holdout": "5%"}'), (5, '{"timezone": "Mars/Base"}'), (6, '{"timezone": "Asia/Shanghai"}'), (7, '{"from": "2026-03-01", "to": "2026-02-01"}'), (8, '{"from": "2026-03-01", "to": "2026-03-01"}'),
+	(9, '{"campaign": 7}'), (10, '{"kind": ""}'), (11, '{"priority": -1}'), (12, '{"priority": 101}'), (13, '{"goal": {"on": ["a"], "within": "1d"}}'), (14, '{"goal": {"on": "a", "within": "0d"}}'), (15, '{"exit": [{"on": ["a"]}]}'), (16, '{"exit": []}')) v(no, more) ORDER BY no;
+
+-- two journeys that start each other stop: nobody enters twice at one instant
+SELECT create_journey('ping', '{"entry": {"manual": true}, "start": "a", "steps": {"a": {"journey": "pong", "next": "end"}}}'), create_journey('pong', '{"entry": {"manual": true}, "start": "a", "steps": {"a": {"journey": "ping", "next": "end"}}}'),
+	activate_journey('ping'), activate_journey('pong');
+-- and so do two that hand a tag back and forth
+SELECT create_journey('on', '{"entry": {"enters": "lamp"}, "start": "a", "steps": {"a": {"untag": "lamp", "next": "end"}}}'), create_journey('off', '{"entry": {"leaves": "lamp"}, "start": "a", "steps": {"a": {"tag": "lamp", "next": "end"}}}'), activate_journey('on'), activate_journey('off');
+SELECT identify('{user_id:u}', at => '2026-01-01Z') > 0 AS made;
+SELECT enter_journey('ping', resolve('user_id:u'), '{}', '2026-01-02Z') > 0 AS entered, tag(resolve('user_id:u'), 'lamp', NULL, '2026-01-02Z');
+SELECT advance_journeys('2026-01-03Z') BETWEEN 1 AND 20 AS stops, advance_journeys('2026-01-03Z') AS nothing_left;
+SELECT journey, what, detail FROM journey_log WHERE what IN ('entered', 'refused') ORDER BY log_id;
