@@ -3,7 +3,7 @@
 -- docs/reference/journey.md: same entries, messages, times and reasons.
 -- ORACLE_WORLDS=300 ORACLE_SEED=7 in the environment make it long and different.  A world has five
 -- journeys and five people; a third of the worlds has a punctual clock (and everything that can
--- happen from outside: tags, traits, moves to another zone, entries by hand, pauses, versions, suppression, schedules), a third one that
+-- happen from outside: tags, traits, moves to another zone, events that arrive late, entries by hand, pauses, versions, suppression, schedules), a third one that
 -- ticks now and then in small bites, a third a single late tick.  Chance itself (splits, holdouts) is taken from _draw.
 SET client_min_messages = warning; DROP EXTENSION IF EXISTS marketing_cdp CASCADE; CREATE EXTENSION marketing_cdp; RESET client_min_messages; SET search_path = public, cdp; SET timezone = 'UTC'; SET datestyle = 'ISO'; SET intervalstyle = 'postgres';
 \set VERBOSITY terse
@@ -116,7 +116,7 @@ SELECT w, p, format('w%sp%s', w, p) AS name, NULL::bigint AS id, pg_temp.pick(fo
 FROM generate_series(1, :worlds) w, generate_series(1, 5) p;
 -- who NULL: something that is done to a journey
 CREATE TEMP TABLE act AS
-SELECT row_number() OVER (ORDER BY at, who IS NOT NULL, kind <> 'event', hashtext(concat_ws('/', w, who, kind, name, label))) AS n, x.*
+SELECT row_number() OVER (ORDER BY l.arrives, who IS NOT NULL, kind <> 'event', x.at, hashtext(concat_ws('/', w, who, kind, name, label))) AS n, x.*, l.arrives
 FROM (
 	SELECT w, format('w%sp%s', w, p) AS who, pg_temp.base() + slot * interval '2 h' AS at, 'event' AS kind, e.event || w AS name, nullif(e.label, '') AS label, pg_temp.pick(format('%s/%s/%s value', w, p, slot), NULL, '5', '7.5') AS value
 	FROM generate_series(1, :worlds) w, generate_series(1, 5) p, generate_series(0, 107) slot, (VALUES ('a', 'x'), ('a', 'y'), ('a', ''), ('b', 'x'), ('b', 'y'), ('c', 'x'), ('c', '')) e(event, label)
@@ -130,8 +130,9 @@ FROM (
 	SELECT w, NULL, pg_temp.base() + k.day * interval '24 h' + pg_temp.rnd(format('%s %s hour', w, k.kind), 12) * interval '2 h', k.kind, format('w%sj%s', w, k.j), NULL, NULL
 	FROM generate_series(3, :worlds, 3) w, (VALUES ('pause', 1, 2), ('activate', 1, 3), ('version', 2, 3), ('pause', 3, 1), ('version', 3, 2), ('pause', 4, 2), ('archive', 4, 4), ('archive', 5, 6)) k(kind, j, day)
 	WHERE pg_temp.rnd(format('%s acts', w), 4) > 0) x
+CROSS JOIN LATERAL (SELECT at + CASE WHEN w % 3 = 0 AND kind = 'event' AND pg_temp.rnd(x::text || 'late', 7) = 0 THEN 2 + 2 * pg_temp.rnd(x::text || 'how', 12) ELSE 0 END * interval '1 h' AS arrives) l
 WHERE w % 3 = 0 OR kind = 'event';
-CREATE INDEX ON act (who, at);
+CREATE INDEX ON act (who, arrives);
 CREATE TEMP TABLE decision AS
 SELECT w, p, u.purpose, c.channel || w AS channel, g > 0 AS granted, pg_temp.base() + (CASE turn WHEN 1 THEN -24 ELSE 2 * pg_temp.rnd(concat_ws('/', w, p, u, c, turn, 'at'), 100) END) * interval '1 h' AS at
 FROM generate_series(1, :worlds) w, generate_series(1, 5) p, (VALUES ('marketing', 6), ('news', 3), ('transactional', 1)) u(purpose, often), (VALUES ('mail'), ('text')) c(channel), generate_series(1, 3) turn,
@@ -158,13 +159,14 @@ CREATE TEMP TABLE o_journey (journey text, status text, version int);
 CREATE TEMP TABLE o_run (run serial, who text, journey text, version int, key text, label text, entry jsonb, context jsonb, entered timestamptz, arrived timestamptz, step text, due timestamptz, status text DEFAULT 'active', outcome text, ended timestamptz, variant text);
 CREATE TEMP TABLE o_log (n serial, who text, journey text, version int, run int, step text, at timestamptz, what text, detail text);
 CREATE TEMP TABLE o_message (who text, run int, step text, channel text, purpose text, declared boolean, self boolean, counts boolean, params jsonb, at timestamptz, due timestamptz, expires timestamptz, variant text);
+CREATE TEMP TABLE o_event (who text, name text, at timestamptz, label text);
 CREATE TEMP TABLE o_tag (who text, tag text);
 CREATE TEMP TABLE o_trait (who text, name text, value jsonb, at timestamptz);
 CREATE TEMP TABLE o_trigger (n serial, source text, name text, at timestamptz, label text, value float8);
 CREATE TEMP TABLE o_now (LIKE o_trigger);	-- what takes effect at this instant
 CREATE TEMP TABLE o_cap AS SELECT * FROM frequency_cap;
 CREATE TEMP TABLE o_quiet AS SELECT * FROM quiet_hours;
-CREATE INDEX ON o_run (run); CREATE INDEX ON person (name); CREATE INDEX ON o_log (run); CREATE INDEX ON o_run (who); CREATE INDEX ON o_log (who); CREATE INDEX ON o_message (who); CREATE INDEX ON o_tag (who); CREATE INDEX ON o_trait (who);
+CREATE INDEX ON o_event (who); CREATE INDEX ON o_run (run); CREATE INDEX ON person (name); CREATE INDEX ON o_log (run); CREATE INDEX ON o_run (who); CREATE INDEX ON o_log (who); CREATE INDEX ON o_message (who); CREATE INDEX ON o_tag (who); CREATE INDEX ON o_trait (who);
 
 CREATE FUNCTION pg_temp.length(d text) RETURNS interval LANGUAGE sql IMMUTABLE RETURN
 	make_interval(hours => rtrim(d, 'hd')::int * CASE right(d, 1) WHEN 'h' THEN 1 ELSE 24 END);
@@ -185,7 +187,7 @@ CREATE FUNCTION pg_temp.happened(me text, reference text, since timestamptz, t t
 DECLARE
 	m	text[] := regexp_match(reference, '^(\w+)(?:\[(.)\])?$');
 BEGIN
-	RETURN (SELECT count(*) FROM act a WHERE a.who = me AND a.kind = 'event' AND a.name = m[1] AND a.at > since AND a.at <= t
+	RETURN (SELECT count(*) FROM o_event a WHERE a.who = me AND a.name = m[1] AND a.at > since AND a.at <= t
 			AND (m[2] IS NULL OR a.label = CASE m[2] WHEN '$' THEN bound ELSE m[2] END));
 END
 $$;
@@ -628,9 +630,11 @@ BEGIN
 	INSERT INTO o_tag VALUES (me.name, 'world' || me.w);
 	INSERT INTO o_trait SELECT me.name, x.name, to_jsonb(x.value), pg_temp.base() - interval '1 day' FROM (VALUES ('day', me.day), ('timezone', me.zone)) x(name, value) WHERE x.value IS NOT NULL;
 	FOR c IN SELECT k.at FROM clock k WHERE k.mode = my_mode ORDER BY k.at LOOP
-		FOR a IN SELECT * FROM act x WHERE (x.who = me.name OR x.who IS NULL AND x.w = me.w) AND x.at > before AND x.at <= c ORDER BY x.n LOOP
+		FOR a IN SELECT * FROM act x WHERE (x.who = me.name OR x.who IS NULL AND x.w = me.w) AND x.arrives > before AND x.arrives <= c ORDER BY x.n LOOP
 			CASE a.kind
-				WHEN 'event' THEN INSERT INTO o_trigger (source, name, at, label, value) VALUES ('event', a.name, a.at, a.label, a.value::float8);
+				WHEN 'event' THEN
+					INSERT INTO o_event VALUES (me.name, a.name, a.at, a.label);
+					INSERT INTO o_trigger (source, name, at, label, value) VALUES ('event', a.name, a.at, a.label, a.value::float8);
 				WHEN 'tag', 'untag' THEN PERFORM pg_temp.set_tag(me.name, a.name, a.kind = 'tag', a.at);
 				WHEN 'trait', 'moves' THEN PERFORM pg_temp.put_trait(me.name, a.name, to_jsonb(a.value), a.at);
 				WHEN 'suppress' THEN INSERT INTO o_tag VALUES (me.name, 'suppressed');
@@ -683,7 +687,7 @@ DECLARE
 BEGIN
 	PERFORM cdp.create_journey(journey, spec), cdp.activate_journey(journey) FROM spec WHERE pg_temp.mode(w) = of_mode AND version = 1 ORDER BY journey;
 	FOR c IN SELECT k.at FROM clock k WHERE k.mode = of_mode ORDER BY k.at LOOP
-		FOR a IN SELECT x.*, y.id FROM act x LEFT JOIN person y ON y.name = x.who WHERE pg_temp.mode(x.w) = of_mode AND CASE of_mode WHEN 'punctual' THEN x.at > before AND x.at <= c ELSE NOT isfinite(before) END
+		FOR a IN SELECT x.*, y.id FROM act x LEFT JOIN person y ON y.name = x.who WHERE pg_temp.mode(x.w) = of_mode AND CASE of_mode WHEN 'punctual' THEN x.arrives > before AND x.arrives <= c ELSE NOT isfinite(before) END
 				 ORDER BY CASE of_mode WHEN 'punctual' THEN x.n ELSE pg_temp.rnd(x.n || 'order', 1000000) END LOOP
 			CASE a.kind
 				WHEN 'event' THEN PERFORM cdp.track(ARRAY[('user_id:' || a.who)::cdp.identifier], a.name, jsonb_strip_nulls(jsonb_build_object('product_id', a.label, 'value', a.value::float8)), a.at);
