@@ -13,8 +13,8 @@
 #	import		import_identities: PAIRS pairs in one session and in four at once
 #	ingest		ingest_inbox: MESSAGES whole messages, one session and four at once
 #
-# Prints Markdown.  PARTS chooses; MEMORY_POINTS are further sizes at which the
-# memory of connected_components is measured.
+# Prints Markdown.  PARTS chooses; OURS and RIVALS choose among the components'
+# sides, POINTS (one in so many of the pairs) at which sizes memory is measured.
 #
 #	EDGES=10000000 IDS=12000000 PROFILES=2000000 sh bench/identity.sh
 #	EDGES=100000 IDS=120000 PROFILES=20000 PAIRS=20000 MESSAGES=20000 SECONDS_EACH=3 RUNS=1 RIVALS= sh bench/identity.sh
@@ -22,7 +22,7 @@
 set -eu
 
 : "${EDGES:=10000000}" "${IDS:=12000000}" "${HUB:=20000}" "${PROFILES:=2000000}" "${PAIRS:=400000}" "${MESSAGES:=400000}"
-: "${CLIENTS:=4}" "${SECONDS_EACH:=20}" "${RUNS:=3}" "${PARTS:=components identify import ingest}" "${RIVALS=clickhouse duckdb}" "${NPM_DIR:=}"
+: "${CLIENTS:=4}" "${SECONDS_EACH:=20}" "${RUNS:=3}" "${PARTS:=components identify import ingest}" "${RIVALS=clickhouse duckdb}" "${NPM_DIR:=}" "${OURS=sized counted to_table alone read_only}" "${POINTS=100 10 1}"
 top=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=bench/server
 . "$top/bench/server"
@@ -45,9 +45,9 @@ echo "PostgreSQL $pg, ${cpu:-processor not known}, $(nproc) processors, $(awk '/
 
 # --- connected components ----------------------------------------------------------
 squares="SELECT count(*), sum(n), sum(n * n), max(n) FROM"
-in_list="$squares (SELECT count(*) AS n FROM (SELECT cdp.connected_components('SELECT a, b FROM edges') AS c) g GROUP BY (g.c).component) s"
-in_from="$squares (SELECT count(*) AS n FROM cdp.connected_components('SELECT a, b FROM edges') GROUP BY component) s"
-to_table="DROP TABLE IF EXISTS final; CREATE UNLOGGED TABLE final AS SELECT (c).* FROM (SELECT cdp.connected_components('SELECT a, b FROM edges') AS c) g"
+by_count="$squares (SELECT count(*) AS n FROM cdp.connected_components('SELECT a, b FROM edges') GROUP BY component) s"
+by_size="$squares (SELECT members AS n FROM cdp.component_sizes('SELECT a, b FROM edges')) s"
+to_table="DROP TABLE IF EXISTS final; CREATE UNLOGGED TABLE final AS SELECT * FROM cdp.connected_components('SELECT a, b FROM edges')"
 timed() { psql -c "SET client_min_messages = warning; SET max_parallel_workers_per_gather = 0" -c '\timing on' -c "$1" | awk -F'[ |]' '/^Time/ { t += $2; next } { a = $0 } END { printf "%.0f %s\n", t, a }'; }
 pgrouting="SET work_mem = '1GB'; DROP TABLE IF EXISTS dict, e, cc;
 CREATE UNLOGGED TABLE dict AS SELECT (row_number() OVER ())::int AS id, name FROM (SELECT a AS name FROM edges UNION SELECT b FROM edges) x; ANALYZE dict;
@@ -61,40 +61,36 @@ components() {
 
 	## Connected components
 
-	$EDGES pairs of $IDS texts. From the table of pairs to the sizes of the components; the smallest node in the order of bytes names ours, a number the others'.
+	$EDGES pairs of $IDS texts. From the table of pairs to the sizes of the components; the smallest node in the order of bytes names ours, a number the others'. One round after the other.
 
 	| | median of $RUNS | all | load |
 	|---|---:|---|---:|
 	MD
-	report() {	# name, command that prints "ms answer"
-		run=0
-		: >"$dir/runs"
-		while [ $run -lt "$RUNS" ]; do
-			"$2" >>"$dir/runs"
-			run=$((run + 1))
-		done
-		cut -s -d ' ' -f 2 "$dir/runs" | sort -u >>"$dir/answers"
-		ms=$(cut -d ' ' -f 1 "$dir/runs" | median)
-		say "$1: $ms ms"
-		echo "| $1 | $ms ms | $(cut -d ' ' -f 1 "$dir/runs" | tr '\n' ' ') | $(load) |"
-	}
-	ours_list() { timed "$in_list"; }
-	ours_from() { timed "$in_from"; }
-	ours_table() { timed "$to_table; SELECT count(*) FROM final" | awk '{ print $1 }'; }
-	alone() { timed "SELECT count(*) FROM (SELECT cdp.connected_components('SELECT a, b FROM edges')) g" | awk '{ print $1 }'; }
+	# commands that print "ms answer"
+	counted() { timed "$by_count"; }
+	sized() { timed "$by_size"; }
+	to_table() { timed "$to_table; SELECT count(*) FROM final" | awk '{ print $1 }'; }
+	alone() { timed "SELECT count(*) FROM cdp.connected_components('SELECT a, b FROM edges')" | awk '{ print $1 }'; }
 	read_only() { timed "SELECT sum(octet_length(a) + octet_length(b)) FROM edges" | awk '{ print $1 }'; }
-	routing() { timed "$pgrouting"; }
-	: >"$dir/answers"
-	report "\`connected_components\` in the select list, then GROUP BY" ours_list
-	report "\`connected_components\` in FROM, then GROUP BY" ours_from
-	report '… alone, rows thrown away' alone
-	report '… into a table' ours_table
-	report 'only reading the pairs (a sum of lengths)' read_only
+	pgrouting() { timed "$pgrouting"; }
+	clickhouse() { node "$dir/identity_rivals.mjs" clickhouse "$dir" 1 "$WORKERS"; }
+	duckdb() { node "$dir/identity_rivals.mjs" duckdb "$dir" 1 "$WORKERS"; }
+	title_of() {
+		case $1 in
+			sized) echo "\`component_sizes\`" ;;
+			counted) echo "\`connected_components\`, then GROUP BY component" ;;
+			to_table) echo "\`connected_components\` into a table" ;;
+			alone) echo "\`connected_components\`, rows counted" ;;
+			read_only) echo 'only reading the pairs (a sum of lengths)' ;;
+			pgrouting) echo 'pgRouting, with a dictionary in SQL' ;;
+			*) echo "$1, iterated contraction" ;;
+		esac
+	}
+	sides=$OURS
 	for rival in $RIVALS; do
 		case $rival in
 			pgrouting)
-				psql -c 'CREATE EXTENSION IF NOT EXISTS pgrouting CASCADE' 2>/dev/null || { say 'no pgrouting'; continue; }
-				report 'pgRouting, with a dictionary in SQL' routing ;;
+				psql -c 'CREATE EXTENSION IF NOT EXISTS pgrouting CASCADE' >/dev/null 2>&1 || { say 'no pgrouting'; continue; } ;;
 			*)
 				if [ ! -e "$dir/npm" ]; then
 					if [ -n "$NPM_DIR" ]; then ln -s "$NPM_DIR" "$dir/npm"; else
@@ -102,32 +98,40 @@ components() {
 						(cd "$dir/npm" && echo '{}' >package.json && npm install --no-audit --no-fund chdb @duckdb/node-api >"$dir/npm.log" 2>&1) || :
 					fi
 				fi
-				[ -e "$dir/csv/edges.csv" ] || psql -c 'COPY edges TO STDOUT (FORMAT csv)' >"$dir/csv/edges.csv"
-				if ! node "$dir/identity_rivals.mjs" "$rival" "$dir" "$RUNS" "$WORKERS" >"$dir/rival" 2>"$dir/$rival.log"; then
-					say "$rival is left out: $(tail -1 "$dir/$rival.log")"
-					continue
-				fi
-				cut -d ' ' -f 2 "$dir/rival" >>"$dir/answers"
-				say "$rival: $(cut -d ' ' -f 1 "$dir/rival" | tr '\n' ' ')"
-				echo "| $rival, iterated contraction | $(cut -d ' ' -f 1 "$dir/rival" | median) ms | $(cut -d ' ' -f 1 "$dir/rival" | tr '\n' ' ') | $(load) |" ;;
+				[ -e "$dir/csv/edges.csv" ] || psql -c 'COPY edges TO STDOUT (FORMAT csv)' >"$dir/csv/edges.csv" ;;
 		esac
+		sides="$sides $rival"
+	done
+	: >"$dir/answers"
+	run=0
+	while [ $run -lt "$RUNS" ]; do
+		for side in $sides; do
+			"$side" >"$dir/run" 2>"$dir/$side.log" || { say "$side is left out: $(tail -1 "$dir/$side.log")"; continue; }
+			say "$side: $(cat "$dir/run")"
+			cut -d ' ' -f 1 "$dir/run" >>"$dir/runs.$side"
+			cut -s -d ' ' -f 2 "$dir/run" >>"$dir/answers"
+			rm -rf "$dir/clickhouse" "$dir/duckdb.db"
+		done
+		run=$((run + 1))
+	done
+	for side in $sides; do
+		[ -s "$dir/runs.$side" ] || continue
+		echo "| $(title_of "$side") | $(median <"$dir/runs.$side") ms | $(tr '\n' ' ' <"$dir/runs.$side") | $(load) |"
 	done
 	sort -u "$dir/answers" | grep . >"$dir/answers.u"
 	[ "$(wc -l <"$dir/answers.u")" = 1 ] || { say 'the answers differ:'; cat "$dir/answers.u" >&2; exit 1; }
 	echo
 	echo "Components, identifiers, sum of squares and largest agree: $(cat "$dir/answers.u"). WORKERS=$WORKERS threads for ClickHouse and DuckDB; PostgreSQL used one process."
-	echo
-	echo '| identifiers | pairs | time | memory of the graph |'
-	echo '|---:|---:|---:|---:|'
-	for part in 100 10 1; do
+	[ -z "$POINTS" ] || printf '\n| identifiers | pairs | time | memory of the graph |\n|---:|---:|---:|---:|\n'
+	for part in $POINTS; do
 		n=$((EDGES / part))
 		q="SELECT a, b FROM edges LIMIT $n"
-		ms=$(timed "SELECT count(*) FROM (SELECT cdp.connected_components('$q')) g")
+		ms=$(timed "SELECT sum(members) FROM cdp.component_sizes('$q')")
 		# the smallest limit that is enough, to 2 %
 		low=1 high=$((1 + IDS * 120 / 1048576))
 		while [ $((high - low)) -gt $((1 + high / 50)) ]; do
 			middle=$(((low + high) / 2))
-			if psql -c "SELECT count(*) FROM (SELECT cdp.connected_components('$q', '${middle}MB')) g" >/dev/null 2>&1; then high=$middle; else low=$middle; fi
+			if psql -c "SELECT count(*) FROM cdp.component_sizes('$q', '${middle}MB')" >/dev/null 2>&1; then high=$middle; else low=$middle; fi
 		done
 		echo "| ${ms#* } | $n | ${ms% *} ms | $high MB |"
 	done
