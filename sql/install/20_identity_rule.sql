@@ -24,8 +24,8 @@ COMMENT ON TABLE cdp.identity_refusal IS 'identifiers that a rule kept out of a 
 
 CREATE TABLE cdp.namespace_rule (
 	namespace				text NOT NULL,
-	kind					text NOT NULL DEFAULT 'person',
-	priority				int NOT NULL DEFAULT 50,
+	kind					text NOT NULL,
+	priority				int NOT NULL,
 	max_per_profile			int,
 	within					interval,
 	never_merge_if_different boolean NOT NULL DEFAULT false,
@@ -40,11 +40,11 @@ CREATE TABLE cdp.namespace_rule (
 	CONSTRAINT namespace_rule_quarantine_after_check CHECK (quarantine_after >= 1)
 );
 COMMENT ON TABLE cdp.namespace_rule IS 'what an identifier namespace means and how far it may link profiles; writable';
-COMMENT ON COLUMN cdp.namespace_rule.kind IS 'the kind of profile such identifiers name';
+COMMENT ON COLUMN cdp.namespace_rule.kind IS 'the kind of profile such identifiers name; left out: as seeded, else person';
 COMMENT ON COLUMN cdp.namespace_rule.max_per_profile IS 'how many of them one profile may have; NULL = any number';
 COMMENT ON COLUMN cdp.namespace_rule.within IS 'with max_per_profile: so many in any stretch of time shorter than this; NULL = ever';
 COMMENT ON COLUMN cdp.namespace_rule.never_merge_if_different IS 'two profiles with different ones are never the same';
-COMMENT ON COLUMN cdp.namespace_rule.priority IS 'higher decides first: the owner of an event, and which identifier stays when a rule is broken';
+COMMENT ON COLUMN cdp.namespace_rule.priority IS 'higher decides first: the owner of an event, and which identifier stays when a rule is broken; left out: as seeded, else 50';
 
 COMMENT ON COLUMN cdp.namespace_rule.quarantine_after IS 'one that was named together with more others than this links nobody any more; NULL = no such limit';
 
@@ -66,6 +66,8 @@ COMMENT ON COLUMN cdp.blocked_value.active IS 'false in a user''s row lifts the 
 
 CREATE TRIGGER keep_seeded BEFORE UPDATE OR DELETE ON cdp.namespace_rule
 	FOR EACH ROW WHEN (OLD.seeded) EXECUTE FUNCTION cdp._keep_seeded();
+CREATE TRIGGER seeded_defaults BEFORE INSERT OR UPDATE ON cdp.namespace_rule
+	FOR EACH ROW WHEN (NEW.kind IS NULL OR NEW.priority IS NULL) EXECUTE FUNCTION cdp._seeded_defaults('namespace', 'kind', 'person', 'priority', '50');
 CREATE TRIGGER keep_seeded BEFORE UPDATE OR DELETE ON cdp.blocked_value
 	FOR EACH ROW WHEN (OLD.seeded) EXECUTE FUNCTION cdp._keep_seeded();
 

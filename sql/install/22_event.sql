@@ -412,6 +412,26 @@ RETURN CASE
 END;
 COMMENT ON FUNCTION cdp._event_problem(text, text, jsonb, jsonb) IS 'what is wrong with an event, or NULL';
 
+CREATE FUNCTION cdp._participant_leaf(participant cdp.identifier, at timestamptz, source text) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	leaf bigint;
+BEGIN
+	IF _is_tombstone(participant) THEN
+		RETURN NULL;
+	ELSIF _is_blocked(participant) AND NOT EXISTS (SELECT FROM identifier_link l WHERE l.identifier = participant) THEN
+		INSERT INTO identity_refusal (at, identifiers, reason, source)
+		VALUES (_participant_leaf.at, ARRAY[participant], 'blocked value', _participant_leaf.source);
+		RETURN NULL;
+	END IF;
+	-- Each by itself: a store is never merged with its customer.
+	SELECT s.leaf_id INTO STRICT leaf FROM _stitch(ARRAY[participant], NULL, _participant_leaf.at, _participant_leaf.source) s;
+	RETURN leaf;
+END
+$$;
+COMMENT ON FUNCTION cdp._participant_leaf(cdp.identifier, timestamptz, text)
+	IS 'the leaf profile of an event''s participant; NULL = nobody: it was erased, or its value is blocked (the refusal is recorded)';
+
 CREATE FUNCTION cdp.track(identifiers cdp.identifier[], event text, properties jsonb DEFAULT '{}',
 		at timestamptz DEFAULT now(), message_id text DEFAULT NULL, source text DEFAULT NULL,
 		backfill boolean DEFAULT false, context jsonb DEFAULT '{}',
@@ -421,7 +441,6 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_
 DECLARE
 	problem text;
 	owner record;
-	other record;
 	others bigint[] := '{}';
 	participant cdp.identifier;
 	known bigint;
@@ -452,11 +471,8 @@ BEGIN
 		PERFORM cdp._event_partition(track.at);
 	END IF;
 	SELECT * INTO STRICT owner FROM cdp._stitch(track.identifiers, NULL, track.at, track.source, track.message_id);
-	-- Each participant by itself: a store is never merged with its customer.
 	FOREACH participant IN ARRAY coalesce(track.participants, '{}') LOOP
-		CONTINUE WHEN cdp._is_tombstone(participant);
-		SELECT * INTO STRICT other FROM cdp._stitch(ARRAY[participant], NULL, track.at, track.source);
-		others := others || other.leaf_id;
+		others := array_remove(others || cdp._participant_leaf(participant, track.at, track.source), NULL);
 	END LOOP;
 
 	IF cdp._record_event(owner.leaf_id, owner.via, track.event, track.properties, track.at, track.message_id,

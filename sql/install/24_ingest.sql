@@ -355,9 +355,7 @@ BEGIN
 			e.via := owner.via;
 			e.participants := '{}';
 			FOREACH participant IN ARRAY participants LOOP
-				CONTINUE WHEN cdp._is_tombstone(participant);
-				SELECT * INTO STRICT other FROM cdp._stitch(ARRAY[participant], NULL, m.at, m.source);
-				e.participants := e.participants || other.leaf_id;
+				e.participants := array_remove(e.participants || cdp._participant_leaf(participant, m.at, m.source), NULL);
 			END LOOP;
 			e.properties := coalesce(nullif(m.payload -> 'properties', 'null'), '{}');
 			e.context := coalesce(nullif(m.payload -> 'context', 'null'), '{}');

@@ -20,9 +20,9 @@
 
 CREATE TABLE cdp.purpose (
 	name			text NOT NULL,
-	needs_consent	boolean NOT NULL DEFAULT true,
-	capped			boolean NOT NULL DEFAULT true,
-	quiet			boolean NOT NULL DEFAULT true,
+	needs_consent	boolean NOT NULL,
+	capped			boolean NOT NULL,
+	quiet			boolean NOT NULL,
 	seeded			boolean NOT NULL DEFAULT false,
 	PRIMARY KEY (name, seeded)
 );
@@ -43,8 +43,13 @@ COMMENT ON COLUMN cdp.channel.per_minute IS 'at most so many messages a minute; 
 
 CREATE TRIGGER keep_seeded BEFORE UPDATE OR DELETE ON cdp.purpose
 	FOR EACH ROW WHEN (OLD.seeded) EXECUTE FUNCTION cdp._keep_seeded();
+CREATE TRIGGER seeded_defaults BEFORE INSERT OR UPDATE ON cdp.purpose
+	FOR EACH ROW WHEN (NEW.needs_consent IS NULL OR NEW.capped IS NULL OR NEW.quiet IS NULL)
+	EXECUTE FUNCTION cdp._seeded_defaults('name', 'needs_consent', 'true', 'capped', 'true', 'quiet', 'true');
 CREATE TRIGGER keep_seeded BEFORE UPDATE OR DELETE ON cdp.channel
 	FOR EACH ROW WHEN (OLD.seeded) EXECUTE FUNCTION cdp._keep_seeded();
+CREATE TRIGGER seeded_defaults BEFORE INSERT OR UPDATE ON cdp.channel
+	FOR EACH ROW WHEN (NEW.namespace IS NULL) EXECUTE FUNCTION cdp._seeded_defaults('name', 'namespace', 'null');
 
 INSERT INTO cdp.purpose (name, needs_consent, capped, quiet, seeded) VALUES
 	('marketing',		true,	true,	true,	true),

@@ -48,6 +48,13 @@ SELECT count(*) FROM profile_merge;
 -- the owner stands once in its own event's timelines, also as participant
 SELECT track('{email:ada@example.com}', 'self', '{}', '2026-03-02 10:00Z', participants => '{email:ada@example.com,email:eve@example.com}');
 SELECT t.profile_id, e.event FROM event_tail t JOIN event e USING (event_id) WHERE e.event = 'self' ORDER BY 1;
+-- a participant whose value is blocked is left out, and that is recorded; one that was there before the block stays
+SELECT track('{email:ada@example.com}', 'scan', at => '2026-03-02 11:00Z', participants => '{store:null,store:S1,store:kiosk-1}', source => 'till') IS NOT NULL AS taken;
+INSERT INTO blocked_value (namespace, pattern) VALUES ('store', 'kiosk-.*');
+SELECT track('{email:ada@example.com}', 'scan', at => '2026-03-02 11:00Z', participants => '{store:kiosk-1,store:kiosk-2}') IS NOT NULL AS taken;
+SELECT event, ARRAY(SELECT identifier FROM identifier_link l WHERE l.profile_id = ANY (e.participants) ORDER BY 1) AS participants FROM event e WHERE event = 'scan' ORDER BY event_id;
+SELECT at, identifiers, reason, source FROM identity_refusal ORDER BY refusal_id;
+DELETE FROM event WHERE event = 'scan'; DELETE FROM event_tail t WHERE NOT EXISTS (SELECT FROM event e WHERE e.event_id = t.event_id); DELETE FROM blocked_value WHERE NOT seeded;
 
 -- a repeated message id changes nothing: no event, no identifier, no profile
 SELECT track('{email:new@example.com,email:ada@example.com}', 'other', '{}', '2027-03-02 09:00Z', 'm1');

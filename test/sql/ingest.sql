@@ -35,7 +35,7 @@ SELECT m, _message_identifiers(m::jsonb) FROM unnest(ARRAY[
 -- every type
 SELECT ingest('[
 	{"type": "track", "userId": "u1", "event": "Order Completed", "messageId": "t1", "timestamp": "2026-03-01T10:00:00Z", "source": "shop",
-	 "properties": {"revenue": 12, "products": [{"sku": "s1", "price": 6, "quantity": 2}]}, "context": {"ip": "::1"}, "participants": ["store:S1"]},
+	 "properties": {"revenue": 12, "products": [{"sku": "s1", "price": 6, "quantity": 2}]}, "context": {"ip": "::1"}, "participants": ["store:S1", "store:null"]},
 	{"type": "page", "anonymousId": "a1", "name": "Home", "category": "Shop", "messageId": "p1", "timestamp": "2026-03-01T11:00:00Z", "properties": {"url": "/", "product_id": "no label of a page"}},
 	{"type": "screen", "anonymousId": "a1", "name": "Start", "messageId": "s1", "timestamp": "2026-03-01T12:00:00Z"},
 	{"type": "identify", "userId": "u1", "messageId": "i1", "timestamp": "2026-03-01T13:00:00Z", "traits": {"email": "Ada@Example.com", "age": 36}},

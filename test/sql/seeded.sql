@@ -36,6 +36,17 @@ SELECT count(*) AS seeds_changed FROM (TABLE seeds EXCEPT SELECT * FROM namespac
 -- a row with the same key overrides, another one adds
 INSERT INTO namespace_rule (namespace, kind) VALUES ('phone', 'household'), ('loyalty', 'person');
 SELECT namespace, kind, priority, seeded FROM namespace_rule_effective WHERE namespace IN ('phone', 'loyalty') ORDER BY 1;
+-- what such a row leaves out is as seeded
+INSERT INTO namespace_rule (namespace, max_per_profile) VALUES ('user_id', 2), ('anonymous_id', 9), ('badge', 1);
+INSERT INTO namespace_rule (namespace, priority, kind) VALUES ('openid', 77, NULL);
+SELECT namespace, kind, priority, max_per_profile FROM namespace_rule WHERE NOT seeded AND namespace IN ('user_id', 'anonymous_id', 'badge', 'openid') ORDER BY 1;
+UPDATE namespace_rule SET priority = DEFAULT WHERE namespace IN ('openid', 'badge');
+SELECT namespace, priority FROM namespace_rule WHERE NOT seeded AND namespace IN ('badge', 'openid') ORDER BY 1;
+INSERT INTO purpose (name, quiet) VALUES ('transactional', true), ('survey', NULL);
+INSERT INTO channel (name, per_minute) VALUES ('sms', 60);
+SELECT * FROM purpose WHERE NOT seeded ORDER BY 1;
+SELECT * FROM channel WHERE NOT seeded;
+INSERT INTO channel (name) VALUES ('fax');
 SELECT count(*) - count(DISTINCT namespace) AS doubles FROM namespace_rule_effective;
 
 -- blocked values: add, lift, bring back
