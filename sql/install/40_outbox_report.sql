@@ -183,7 +183,7 @@ $$;
 COMMENT ON FUNCTION cdp.ack_message(bigint, text, text, timestamptz)
 	IS 'reports what became of a claimed message: sent, failed (to be tried again), bounced or dead, and later delivered, opened, clicked, complained or unsubscribed';
 
--- "done" counts both kinds, "lag" is the age of the oldest one still left.
+-- "done" counts all kinds, "lag" is the age of the oldest one still left (of those that are to be forgotten nobody asks).
 CREATE FUNCTION cdp._release_messages(now timestamptz, max_rows int, OUT done bigint, OUT lag interval)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
@@ -210,8 +210,9 @@ BEGIN
 	lag := _release_messages.now - least(
 		(SELECT min(o.leased_until) FROM cdp.outbox o WHERE o.status = 'claimed' AND o.leased_until <= _release_messages.now),
 		(SELECT min(o.expires_at) FROM cdp.outbox o WHERE o.status = 'pending' AND o.expires_at <= _release_messages.now));
+	done := done + cdp._forget_messages(_release_messages.now, max_rows);
 	PERFORM cdp._tend_outbox(NULL, _release_messages.now);
 	DELETE FROM cdp.outbox_pace p WHERE p.at <= _release_messages.now - interval '1 h';
 END
 $$;
-COMMENT ON FUNCTION cdp._release_messages(timestamptz, int) IS 'makes messages whose lease ran out ambiguous, and those nobody claimed in time expired';
+COMMENT ON FUNCTION cdp._release_messages(timestamptz, int) IS 'makes messages whose lease ran out ambiguous, and those nobody claimed in time expired; deletes those that are kept no longer';

@@ -85,6 +85,7 @@ BEGIN ATOMIC
 		('outbox_front', 'none', false, 'numbers'),
 		('outbox_lane', 'none', false, 'numbers'),
 		('outbox_pace', 'none', false, 'numbers'),
+		('outbox_retention', 'none', false, 'settings'),
 		('purpose', 'none', false, 'settings'),
 		('quiet_hours', 'none', false, 'settings'),
 		('repurchase_clock', 'none', false, 'settings'),

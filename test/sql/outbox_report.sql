@@ -96,3 +96,15 @@ SELECT ack_messages(ARRAY[1, 99999], 'opened');
 SELECT ack_message(1, 'read');
 SELECT ack_messages('{}', 'sent');
 SELECT count(*) FROM event WHERE event = 'message_opened' AND at > '2026-04-01 01:00Z';
+
+-- kept for so long, and as long as caps count
+SELECT done FROM _release_messages('2027-01-01Z', 100000) \g /dev/null
+INSERT INTO outbox (idempotency_key, profile_id, recipient_id, channel, purpose, template, due_at) VALUES ('waits', 1, 1, 'fax', 'marketing', 't', '2026-01-01Z');
+SELECT count(*) AS messages FROM outbox;
+INSERT INTO outbox_retention VALUES ('1 day');
+INSERT INTO frequency_cap (channel, max, per) VALUES ('*', 5, '300 days');
+SELECT done FROM _release_messages('2027-01-01Z', 100000);
+UPDATE frequency_cap SET per = '2 days';
+SELECT done FROM _release_messages('2026-04-05Z', 3);
+SELECT done > 0 FROM _release_messages('2027-01-01Z', 100000);
+SELECT idempotency_key, status FROM outbox ORDER BY id; SELECT count(*) FROM delivery;
