@@ -36,7 +36,7 @@ BEGIN ATOMIC
 		WHEN 'rejected' THEN '{payload,reason}'
 	END::text[]
 	FROM (VALUES
-		('settings', '{blocked_value,event_retention,event_role,namespace_rule,trait_rule,never_merge,role_level,task_state,
+		('settings', '{blocked_value,event_retention,event_role,namespace_rule,outbox_retention,trait_rule,never_merge,role_level,task_state,
 			blocked_value_effective,channel_effective,event_role_effective,lifecycle_policy_effective,namespace_rule_effective,
 			purpose_effective,repurchase_clock_effective,rfm_model_effective,rfm_segment_effective,segment_status,tag_catalog,profile_timeline}'::text[]),
 		('campaigns', '{channel,control_group,frequency_cap,journey,journey_listener,journey_schedule,journey_version,label_set,lifecycle_policy,
