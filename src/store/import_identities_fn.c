@@ -102,19 +102,79 @@ mcdp__stitch_pairs(PG_FUNCTION_ARGS)
 	PG_RETURN_ARRAYTYPE_P(construct_array(rest, num_rest, INT4OID, 4, true, TYPALIGN_INT));
 }
 
+/* pairs of the query, in a memory context of their own */
+typedef struct Batch
+{
+	MemoryContext context;
+	int			num;
+	Datum		side[2];		/* text[] */
+} Batch;
+
+static Batch *
+fetch_batch(Portal portal)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "import_identities", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(context);
+	Batch	   *batch = palloc(sizeof(Batch));
+	int			lbound = 1;
+
+	SPI_cursor_fetch(portal, true, PAIRS_AT_ONCE);
+	batch->context = context;
+	batch->num = SPI_processed;
+	for (int s = 0; s < 2; s++)
+	{
+		Datum	   *side = palloc(Max(batch->num, 1) * sizeof(Datum));
+		bool	   *nulls = palloc(Max(batch->num, 1) * sizeof(bool));
+
+		for (int i = 0; i < batch->num; i++)
+			side[i] = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, s + 1, &nulls[i]);
+		batch->side[s] = PointerGetDatum(construct_md_array(side, nulls, 1, &batch->num, &lbound, TEXTOID, -1, false, TYPALIGN_INT));
+		pfree(nulls);
+		pfree(side);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	MemoryContextSwitchTo(caller);
+	return batch;
+}
+
+/* Stitch them; returns how many were put aside. */
+static int64
+take_batch(Batch *batch, Datum *args, const char *nulls)
+{
+	static SPIPlanPtr plan = NULL;
+	Oid			types[6] = {TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, BOOLOID};
+	MemoryContext caller = MemoryContextSwitchTo(batch->context);
+	bool		null;
+	int64		rejected;
+
+	args[0] = batch->side[0];
+	args[1] = batch->side[1];
+	SPI_connect();
+	if (plan == NULL)
+	{
+		SPIPlanPtr	made = SPI_prepare("SELECT cdp._import_pairs($1, $2, $3, $4, $5, $6)", 6, types);
+
+		if (made == NULL || SPI_keepplan(made) != 0)
+			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+		plan = made;
+	}
+	if (SPI_execute_plan(plan, args, nulls, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "SPI_execute_plan failed");
+	rejected = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null));
+	SPI_finish();
+	MemoryContextSwitchTo(caller);
+	return rejected;
+}
+
 /* import_identities(query text, source text, kind text, at timestamptz, OUT accepted bigint, OUT rejected bigint) */
 Datum
 mcdp_import_identities(PG_FUNCTION_ARGS)
 {
-	static SPIPlanPtr plan = NULL;
-	Oid			types[6] = {TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, BOOLOID};
 	Datum		args[6];
 	char		arg_nulls[7] = {' ', ' ', ' ', PG_ARGISNULL(1) ? 'n' : ' ', ' ', ' ', 0};
 	int64		accepted = 0;
 	int64		rejected = 0;
-	bool		more = true;
-	bool		first = true;
-	bool		alone = false;
+	Batch	   *batch;
 	StringInfoData query;
 	Portal		portal;
 	TupleDesc	desc;
@@ -137,56 +197,22 @@ mcdp_import_identities(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	portal = SPI_cursor_open_with_args(NULL, query.data, 0, NULL, NULL, NULL, true, CURSOR_OPT_NO_SCROLL);
-	while (more)
+	args[2] = PG_GETARG_DATUM(3);
+	args[3] = PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1);
+	args[4] = PG_GETARG_DATUM(2);
+	args[5] = BoolGetDatum(false);
+	batch = fetch_batch(portal);
+	while (batch->num > 0)
 	{
-		MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext, "import_identities", ALLOCSET_DEFAULT_SIZES);
-		MemoryContext caller = MemoryContextSwitchTo(batch);
-		Datum	   *side[2];
-		bool	   *nulls[2];
-		int			num;
-		int			lbound = 1;
+		Batch	   *next = fetch_batch(portal);
 
-		SPI_cursor_fetch(portal, true, PAIRS_AT_ONCE);
-		num = SPI_processed;
-		more = num == PAIRS_AT_ONCE;
-		for (int s = 0; s < 2; s++)
-		{
-			side[s] = palloc(Max(num, 1) * sizeof(Datum));
-			nulls[s] = palloc(Max(num, 1) * sizeof(bool));
-			for (int i = 0; i < num; i++)
-				side[s][i] = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, s + 1, &nulls[s][i]);
-			args[s] = PointerGetDatum(construct_md_array(side[s], nulls[s], 1, &num, &lbound, TEXTOID, -1, false, TYPALIGN_INT));
-		}
-		SPI_freetuptable(SPI_tuptable);
 		/* The order of the locks is kept within a batch only: several go alone. */
-		if (first && more)
-			alone = true;
-		first = false;
-		if (num > 0)
-		{
-			bool		null;
-
-			args[2] = PG_GETARG_DATUM(3);
-			args[3] = PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1);
-			args[4] = PG_GETARG_DATUM(2);
-			args[5] = BoolGetDatum(alone);
-			SPI_connect();
-			if (plan == NULL)
-			{
-				SPIPlanPtr	made = SPI_prepare("SELECT cdp._import_pairs($1, $2, $3, $4, $5, $6)", 6, types);
-
-				if (made == NULL || SPI_keepplan(made) != 0)
-					elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-				plan = made;
-			}
-			if (SPI_execute_plan(plan, args, arg_nulls, false, 0) != SPI_OK_SELECT)
-				elog(ERROR, "SPI_execute_plan failed");
-			accepted += num;
-			rejected += DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null));
-			SPI_finish();
-		}
-		MemoryContextSwitchTo(caller);
-		MemoryContextDelete(batch);
+		if (next->num > 0)
+			args[5] = BoolGetDatum(true);
+		rejected += take_batch(batch, args, arg_nulls);
+		accepted += batch->num;
+		MemoryContextDelete(batch->context);
+		batch = next;
 	}
 	SPI_cursor_close(portal);
 	SPI_finish();
