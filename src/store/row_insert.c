@@ -26,6 +26,8 @@
 #include "core/compat.h"
 #include "store/row_insert.h"
 
+#define GATHER_ROWS 500
+
 /* May this user insert into the table, and does nothing else happen then? */
 static bool
 writable(Relation rel)
@@ -58,6 +60,8 @@ mcdp_target_open_with(Target *t, Relation rel, int columns, EState *estate)
 	InitResultRelInfo(t->info, t->rel, 1, NULL, 0);
 	ExecOpenIndices(t->info, true);
 	t->slot = table_slot_create(t->rel, NULL);
+	t->gathered = NULL;
+	t->num_gathered = 0;
 	return true;
 }
 
@@ -66,6 +70,9 @@ mcdp_target_close(Target *t)
 {
 	if (t->rel == NULL)
 		return;
+	Assert(t->num_gathered == 0);
+	for (int i = 0; t->gathered && i < GATHER_ROWS && t->gathered[i]; i++)
+		ExecDropSingleTupleTableSlot(t->gathered[i]);
 	ExecDropSingleTupleTableSlot(t->slot);
 	ExecCloseIndices(t->info);
 	if (t->own_estate)
@@ -136,6 +143,51 @@ mcdp_target_insert_alone(Target *t)
 		simple_table_tuple_delete(t->rel, &t->slot->tts_tid, GetActiveSnapshot());
 	}
 	return !conflict;
+}
+
+bool
+mcdp_target_flush(Target *t, bool unsure)
+{
+	int			num = t->num_gathered;
+
+	t->num_gathered = 0;
+	if (num == 0)
+		return true;
+	table_multi_insert(t->rel, t->gathered, num, GetCurrentCommandId(true), 0, NULL);
+	for (int i = 0; i < num; i++)
+	{
+		bool		conflict = false;
+
+		CHECK_FOR_INTERRUPTS();
+		mcdp_insert_index_tuples(t->info, t->gathered[i], t->estate, unsure, &conflict);
+		ResetPerTupleExprContext(t->estate);
+		if (conflict)
+		{
+			/* our own row would be the one that is found */
+			CommandCounterIncrement();
+			simple_table_tuple_delete(t->rel, &t->gathered[i]->tts_tid, InvalidSnapshot);
+			ExecCopySlot(t->slot, t->gathered[i]);
+			(void) mcdp_target_wait(t);
+			return false;
+		}
+		ExecClearTuple(t->gathered[i]);
+	}
+	return true;
+}
+
+bool
+mcdp_target_gather(Target *t, bool unsure)
+{
+	TupleTableSlot *slot = t->slot;
+
+	store(t);
+	if (t->gathered == NULL)
+		t->gathered = palloc0(GATHER_ROWS * sizeof(TupleTableSlot *));
+	if (t->gathered[t->num_gathered] == NULL)
+		t->gathered[t->num_gathered] = table_slot_create(t->rel, NULL);
+	t->slot = t->gathered[t->num_gathered];
+	t->gathered[t->num_gathered++] = slot;
+	return t->num_gathered < GATHER_ROWS || mcdp_target_flush(t, unsure);
 }
 
 void

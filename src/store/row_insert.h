@@ -30,6 +30,8 @@ typedef struct Target
 	bool		own_estate;
 	ResultRelInfo *info;
 	TupleTableSlot *slot;
+	TupleTableSlot **gathered;	/* NULL: none yet; slot is not one of them */
+	int			num_gathered;
 } Target;
 
 extern bool mcdp_target_open(Target *t, Relation rel, int columns);
@@ -55,6 +57,15 @@ extern bool mcdp_target_insert_alone(Target *t);
 
 /* The same for a row whose key cannot be there yet; it is an error if it is. */
 extern void mcdp_target_insert_new(Target *t);
+
+/*
+ * Many rows: gather each in place of inserting it, and flush in the end.  They
+ * are written to the table together, and to its indexes one by one in the
+ * order given.  Unsure: false if there was a row with such a key; whoever
+ * inserted it has been waited for, and the caller has to abort.
+ */
+extern bool mcdp_target_gather(Target *t, bool unsure);
+extern bool mcdp_target_flush(Target *t, bool unsure);
 
 /* Is there a row with this key?  Waits for whoever is inserting or deleting it. */
 extern bool mcdp_target_wait(Target *t);

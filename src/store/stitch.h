@@ -163,8 +163,8 @@ extern bool mcdp_identifier_is_limited(const IdentityRules *rules, Datum identif
 extern bool mcdp_any_quarantined(Lookup *lk, Known **known, int num);
 extern bool mcdp_lock_root(Lookup *lk, int64 root, bool wait);
 extern bool mcdp_still_linked(Lookup *lk, Snapshot now, Datum identifier, int64 leaf, int64 root);
-extern bool mcdp_insert_link(Target *t, Datum identifier, int64 leaf, TimestampTz at, text *source);
-extern bool mcdp_insert_edge(Target *t, Datum a, Datum b, TimestampTz at, text *source, text *message_id);
+extern void mcdp_set_link(Target *t, Datum identifier, int64 leaf, TimestampTz at, text *source);
+extern void mcdp_set_edge(Target *t, Datum a, Datum b, TimestampTz at, text *source, text *message_id);
 
 /* stitch_many.c */
 extern void mcdp_lock_identities(bool alone);

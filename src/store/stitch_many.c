@@ -457,13 +457,13 @@ write_claims(Many *m)
 		if (!n->claimed)
 			continue;
 		CHECK_FOR_INTERRUPTS();
-		if (!mcdp_insert_link(&t, n->id, n->leaf, n->at, n->source))
-		{
-			mcdp_target_wait(&t);
+		mcdp_set_link(&t, n->id, n->leaf, n->at, n->source);
+		if (!mcdp_target_gather(&t, true))
 			somebody_else();
-		}
 		claimed[num++] = n->id;
 	}
+	if (!mcdp_target_flush(&t, true))
+		somebody_else();
 	mcdp_target_close(&t);
 	if (mcdp_claimed_tombstone(m->lk->schema, claimed, num))
 		somebody_else();
@@ -519,12 +519,14 @@ static void
 write_evidence(Many *m)
 {
 	Target		t;
+	Snapshot	now;
 
 	if (m->num_evidence == 0)
 		return;
 	qsort(m->evidence, m->num_evidence, sizeof(Evidence), compare_evidence);
 	if (!mcdp_target_open(&t, m->lk->edge.rel, EDGE_COLUMNS))
 		elog(ERROR, "cannot insert into identity_edge");
+	now = RegisterSnapshot(GetLatestSnapshot());	/* the profiles are ours by now */
 	for (int i = 0; i < m->num_evidence; i++)
 	{
 		Evidence   *e = &m->evidence[i];
@@ -532,19 +534,23 @@ write_evidence(Many *m)
 		ManyName   *b = &m->name[e->b];
 		StitchCall *call = &m->calls[e->call].call;
 		bool		holds = false;
-		bool		there = false;
 
 		CHECK_FOR_INTERRUPTS();
 		/* the earliest call says it all */
 		if (i > 0 && e[-1].a == e->a && e[-1].b == e->b)
 			continue;
-		if (a->linked && b->linked)
-			there = mcdp_find_edge(m->lk, m->lk->snapshot, a->id, b->id, e->at, &holds);
-		if (holds)
+		/* evidence about one that we have just claimed cannot be there */
+		if (a->linked && b->linked && mcdp_find_edge(m->lk, now, a->id, b->id, e->at, &holds))
+		{
+			if (!holds)
+				change_edge(m, e);
 			continue;
-		if (there || !mcdp_insert_edge(&t, a->id, b->id, e->at, call->source, call->message_id))
-			change_edge(m, e);
+		}
+		mcdp_set_edge(&t, a->id, b->id, e->at, call->source, call->message_id);
+		(void) mcdp_target_gather(&t, false);
 	}
+	(void) mcdp_target_flush(&t, false);
+	UnregisterSnapshot(now);
 	mcdp_target_close(&t);
 }
 

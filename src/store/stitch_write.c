@@ -51,19 +51,18 @@
 
 PG_FUNCTION_INFO_V1(mcdp__is_blocked);
 
-bool
-mcdp_insert_link(Target *t, Datum identifier, int64 leaf, TimestampTz at, text *source)
+void
+mcdp_set_link(Target *t, Datum identifier, int64 leaf, TimestampTz at, text *source)
 {
 	mcdp_target_clear(t);
 	mcdp_target_set(t, LINK_IDENTIFIER, identifier);
 	mcdp_target_set(t, LINK_PROFILE_ID, Int64GetDatum(leaf));
 	mcdp_target_set(t, LINK_AT, TimestampTzGetDatum(at));
 	mcdp_target_set_text(t, LINK_SOURCE, source);
-	return mcdp_target_insert(t);
 }
 
-static void
-set_edge(Target *t, Datum a, Datum b, TimestampTz at, text *source, text *message_id)
+void
+mcdp_set_edge(Target *t, Datum a, Datum b, TimestampTz at, text *source, text *message_id)
 {
 	mcdp_target_clear(t);
 	mcdp_target_set(t, EDGE_A, a);
@@ -72,13 +71,6 @@ set_edge(Target *t, Datum a, Datum b, TimestampTz at, text *source, text *messag
 	mcdp_target_set_text(t, EDGE_SOURCE, source);
 	mcdp_target_set_text(t, EDGE_MESSAGE_ID, message_id);
 	mcdp_target_set(t, EDGE_CAUSE, CStringGetTextDatum("call"));
-}
-
-bool
-mcdp_insert_edge(Target *t, Datum a, Datum b, TimestampTz at, text *source, text *message_id)
-{
-	set_edge(t, a, b, at, source, message_id);
-	return mcdp_target_insert(t);
 }
 
 /*
@@ -337,8 +329,12 @@ insert_profiles(Lookup *lk, const NewProfile *profile, int num)
 					mcdp_target_set(&t[2], PENDING_SINCE, TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()));
 					break;
 			}
-			mcdp_target_insert_new(&t[table]);
+			if (num > 1)
+				(void) mcdp_target_gather(&t[table], false);
+			else
+				mcdp_target_insert_new(&t[table]);
 		}
+		(void) mcdp_target_flush(&t[table], false);
 	}
 	for (int table = 2; table >= 0; table--)
 		mcdp_target_close(&t[table]);
@@ -521,7 +517,8 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 	{
 		if (by_bytes[i]->linked)
 			continue;
-		ok = mcdp_insert_link(&link, by_bytes[i]->identifier, leaf, call->at, call->source);
+		mcdp_set_link(&link, by_bytes[i]->identifier, leaf, call->at, call->source);
+		ok = mcdp_target_insert(&link);
 		if (ok)
 			claimed[num_claimed++] = link.slot->tts_tid;
 	}
@@ -547,7 +544,7 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 			bool		first = mcdp_compare_identifiers(lk, known[0]->identifier, known[k]->identifier) < 0;
 
 			/* nobody else can: it is of an identifier that we claimed, or of profiles that we hold */
-			set_edge(&edge, known[first ? 0 : k]->identifier, known[first ? k : 0]->identifier,
+			mcdp_set_edge(&edge, known[first ? 0 : k]->identifier, known[first ? k : 0]->identifier,
 					 call->at, call->source, call->message_id);
 			mcdp_target_insert_new(&edge);
 		}
