@@ -180,7 +180,7 @@ mcdp_target_gather(Target *t, bool unsure)
 {
 	TupleTableSlot *slot = t->slot;
 
-	store(t);
+	mcdp_target_store(t);
 	if (t->gathered == NULL)
 		t->gathered = palloc0(GATHER_ROWS * sizeof(TupleTableSlot *));
 	if (t->gathered[t->num_gathered] == NULL)
