@@ -93,7 +93,7 @@ check-docs:
 check-exports: all
 	@sh test/check-exports $(MODULE_big).so
 check-shell:
-	@shellcheck -x -s sh tools/install-deps tools/build-deb debian/tests/installcheck test/run-private test/run-job test/run-majors test/run-coverage test/run-asan test/check-includes test/check-exports test/check-docs test/server-conf tools/private-server demo/run bench/server bench/*.sh .ci/run
+	@shellcheck -x -s sh tools/install-deps tools/build-deb debian/tests/installcheck test/run-private test/run-job test/run-majors test/run-coverage test/run-asan test/run-deb test/check-includes test/check-exports test/check-docs test/server-conf tools/private-server demo/run bench/server bench/*.sh .ci/run
 
 # --- heavier checks, each a target of its own -------------------------------
 .PHONY: fuzz test-asan test-majors coverage test-oracle
@@ -120,9 +120,12 @@ dist: META.json $(DATA_built)
 	git archive --prefix=$(EXTENSION)-$(EXTVERSION)/ --add-file=META.json \
 		-o build/$(EXTENSION)-$(EXTVERSION).zip HEAD
 # Debian packages, into build/
-.PHONY: deb
+.PHONY: deb test-deb
 deb:
 	@sh tools/build-deb $(EXTVERSION)
+# installs them in a bare system, uses and removes them; as root
+test-deb:
+	@MAKE='$(MAKE)' sh test/run-deb
 META.json: META.json.in $(EXTENSION).control
 	sed 's/@VERSION@/$(EXTVERSION)/g' $< > $@
 
