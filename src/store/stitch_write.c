@@ -513,54 +513,74 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 		MemoryContextSwitchTo(caller);
 		CurrentResourceOwner = resources;
 	}
-	for (int i = 0; i < num && ok; i++)
+	PG_TRY();
 	{
-		if (by_bytes[i]->linked)
-			continue;
-		mcdp_set_link(&link, by_bytes[i]->identifier, leaf, call->at, call->source);
-		ok = mcdp_target_insert(&link);
-		if (ok)
-			claimed[num_claimed++] = link.slot->tts_tid;
-	}
-	ok = ok && lock_roots(lk, known, num, root, num_roots, evidence);
-	if (ok && num_claimed > 0)
-	{
-		Datum	   *fresh = palloc(num * sizeof(Datum));
-		int			n = 0;
-
-		for (int i = 0; i < num; i++)
-			if (!known[i]->linked)
-				fresh[n++] = known[i]->identifier;
-		ok = !mcdp_claimed_tombstone(lk->schema, fresh, n);
-	}
-	for (int i = 0; i < num && ok; i++)
-	{
-		int			k;
-
-		for (k = 0; known[k] != by_bytes[i]; k++)
-			;
-		if (k > 0 && !evidence[k])
+		for (int i = 0; i < num && ok; i++)
 		{
-			bool		first = mcdp_compare_identifiers(lk, known[0]->identifier, known[k]->identifier) < 0;
-
-			/* nobody else can: it is of an identifier that we claimed, or of profiles that we hold */
-			mcdp_set_edge(&edge, known[first ? 0 : k]->identifier, known[first ? k : 0]->identifier,
-					 call->at, call->source, call->message_id);
-			mcdp_target_insert_new(&edge);
+			if (by_bytes[i]->linked)
+				continue;
+			mcdp_set_link(&link, by_bytes[i]->identifier, leaf, call->at, call->source);
+			ok = mcdp_target_insert(&link);
+			if (ok)
+				claimed[num_claimed++] = link.slot->tts_tid;
 		}
-	}
-	if (!ok && num_roots <= 1)
-		delete_rows(&link, claimed, num_claimed);
-	mcdp_target_close(&edge);
-	mcdp_target_close(&link);
-	if (ok && owner == NULL)
-	{
-		NewProfile	p = {leaf, kind, call->at};
+		ok = ok && lock_roots(lk, known, num, root, num_roots, evidence);
+		if (ok && num_claimed > 0)
+		{
+			Datum	   *fresh = palloc(num * sizeof(Datum));
+			int			n = 0;
 
-		mcdp_make_profiles(lk, &p, 1);
+			for (int i = 0; i < num; i++)
+				if (!known[i]->linked)
+					fresh[n++] = known[i]->identifier;
+			ok = !mcdp_claimed_tombstone(lk->schema, fresh, n);
+		}
+		for (int i = 0; i < num && ok; i++)
+		{
+			int			k;
+
+			for (k = 0; known[k] != by_bytes[i]; k++)
+				;
+			if (k > 0 && !evidence[k])
+			{
+				bool		first = mcdp_compare_identifiers(lk, known[0]->identifier, known[k]->identifier) < 0;
+
+				/* nobody else can: it is of an identifier that we claimed, or of profiles that we hold */
+				mcdp_set_edge(&edge, known[first ? 0 : k]->identifier, known[first ? k : 0]->identifier,
+						 call->at, call->source, call->message_id);
+				mcdp_target_insert_new(&edge);
+			}
+		}
+		if (!ok && num_roots <= 1)
+			delete_rows(&link, claimed, num_claimed);
+		mcdp_target_close(&edge);
+		mcdp_target_close(&link);
+		if (ok && owner == NULL)
+		{
+			NewProfile	p = {leaf, kind, call->at};
+
+			mcdp_make_profiles(lk, &p, 1);
+		}
+		if (ok && num_roots > 1)
+			merge_roots(lk, known, num, root, num_roots, owner->root, leaf, call);
 	}
-	if (ok && num_roots > 1)
-		merge_roots(lk, known, num, root, num_roots, owner->root, leaf, call);
+	PG_CATCH();
+	{
+		if (num_roots > 1)
+		{
+			ErrorData  *error;
+
+			MemoryContextSwitchTo(caller);
+			error = CopyErrorData();
+			FlushErrorState();
+			RollbackAndReleaseCurrentSubTransaction();
+			MemoryContextSwitchTo(caller);
+			CurrentResourceOwner = resources;
+			ReThrowError(error);
+		}
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 	if (num_roots > 1)
 	{
 		if (ok)
