@@ -2,6 +2,7 @@
 -- What runs as a query applies them, what reads tables itself refuses.
 SET client_min_messages = warning; DROP EXTENSION IF EXISTS marketing_cdp CASCADE; CREATE EXTENSION marketing_cdp; RESET client_min_messages;
 SET search_path = public, cdp; SET timezone = 'UTC';
+\set SHOW_CONTEXT never
 
 SELECT identify(ARRAY['store:S1']::identifier[], at => '2026-01-01Z', kind => 'store') AS store \gset
 SELECT identify(ARRAY['user_id:' || n]::identifier[], '{"age": 30}', '2026-01-01Z') FROM generate_series(1, 4) n;
