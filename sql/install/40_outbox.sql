@@ -63,7 +63,7 @@ CREATE INDEX outbox_claim_idx ON cdp.outbox (channel, (id >> 13), priority DESC,
 CREATE INDEX outbox_retry_idx ON cdp.outbox (channel, priority DESC, leased_until, id) WHERE status = 'pending' AND attempts > 0;
 CREATE INDEX outbox_expires_at_idx ON cdp.outbox (expires_at) WHERE status = 'pending';
 CREATE INDEX outbox_leased_until_idx ON cdp.outbox (leased_until) WHERE status = 'claimed';
-CREATE INDEX outbox_profile_id_idx ON cdp.outbox (profile_id);
+CREATE INDEX outbox_profile_id_idx ON cdp.outbox (profile_id, due_at);
 CREATE INDEX outbox_recipient_id_idx ON cdp.outbox (recipient_id) WHERE recipient_id <> profile_id;
 COMMENT ON COLUMN cdp.outbox.status IS 'pending -> claimed -> sent | failed (bounced) | dead (gave up) | ambiguous (lease ran out); pending -> expired | refused (no consent any more)';
 COMMENT ON COLUMN cdp.outbox.leased_until IS 'claimed: end of the lease; pending: not to be tried again before';

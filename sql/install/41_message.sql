@@ -84,28 +84,49 @@ COMMENT ON FUNCTION cdp._choose_channel(jsonb, jsonb, bigint, timestamptz) IS 'h
 CREATE TYPE cdp._choice AS (run cdp.journey_state, recipient bigint, channel text, address text, goes_at timestamptz, reason text, free_at timestamptz);
 COMMENT ON TYPE cdp._choice IS 'how and when a run''s message may go out, or why it may not';
 
--- _choose_channel for runs of different profiles.  One channel to the profiles
--- themselves that no cap and no quiet hours hold back, the blast, is one query.
+-- _choose_channel for runs of different profiles.  One channel, no quiet hours,
+-- to profiles that no cap can hold back since nothing has been sent to them for
+-- long enough: that is one query.  The others are asked one by one.
 CREATE FUNCTION cdp._choose_channels(spec jsonb, send jsonb, runs bigint[]) RETURNS SETOF cdp._choice
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp SET jit = off SET enable_seqscan = off AS $$
 DECLARE
 	purpose		text := coalesce(spec ->> 'purpose', 'marketing');
 	option		text := CASE jsonb_typeof(send -> 'channel') WHEN 'string' THEN send ->> 'channel' END;
 	space		text := (SELECT c.namespace FROM cdp.channel_effective c WHERE c.name = option);
+	single		boolean := option IS NOT NULL AND jsonb_typeof(send -> 'to') IS DISTINCT FROM 'object';
+	reach		interval;	-- what the caps look back on
+	slow		bigint[] := '{}';
 	refused		bigint[];
 BEGIN
-	IF option IS NULL OR jsonb_typeof(send -> 'to') = 'object'
-		OR coalesce((SELECT u.quiet FROM cdp.purpose_effective u WHERE u.name = purpose), true)
-			AND EXISTS (SELECT FROM cdp.quiet_hours h WHERE h.channel IN (option, '*'))
-		OR coalesce((SELECT u.capped FROM cdp.purpose_effective u WHERE u.name = purpose), true)
-			AND EXISTS (SELECT FROM cdp.frequency_cap f WHERE f.channel IN (option, '*'))
-	THEN
+	IF single AND coalesce((SELECT u.quiet FROM cdp.purpose_effective u WHERE u.name = purpose), true) THEN
+		single := NOT EXISTS (SELECT FROM cdp.quiet_hours h WHERE h.channel IN (option, '*'));
+	END IF;
+	IF single AND coalesce((SELECT u.capped FROM cdp.purpose_effective u WHERE u.name = purpose), true) THEN
+		SELECT min(f.max) > 0 IS NOT FALSE, make_interval(secs => max(cdp._seconds(f.per))) + interval '48 h' INTO single, reach
+		FROM cdp.frequency_cap f WHERE f.channel IN (option, '*');
+	END IF;
+	IF NOT single THEN
+		slow := runs;
+		runs := '{}';
+	ELSIF reach IS NOT NULL THEN
+		slow := ARRAY(
+			SELECT s.run_id FROM cdp._runs(runs) s
+			WHERE (SELECT true
+				   FROM cdp.profile p
+				   CROSS JOIN LATERAL (SELECT FROM cdp.outbox o WHERE o.profile_id = p.profile_id AND o.due_at > s.due_at - reach LIMIT 1) o
+				   WHERE p.canonical_id = s.profile_id LIMIT 1));
+		runs := cdp._without(runs, slow);
+	END IF;
+	IF slow <> '{}' THEN
 		RETURN QUERY
 		SELECT s, c.recipient, c.channel, c.address, c.due_at, c.reason, c.free_at
-		FROM cdp._runs(runs) s CROSS JOIN LATERAL cdp._choose_channel(spec, send, s.profile_id, s.due_at) c;
+		FROM cdp._runs(slow) s CROSS JOIN LATERAL cdp._choose_channel(spec, send, s.profile_id, s.due_at) c;
+	END IF;
+	IF runs = '{}' THEN
 		RETURN;
 	END IF;
-	SELECT coalesce(cdp._not_consented(array_agg(s.profile_id), purpose, option, spec ? 'purpose', array_agg(s.due_at)), '{}')
+
+	SELECT cdp._not_consented(array_agg(s.profile_id), purpose, option, spec ? 'purpose', array_agg(s.due_at))
 	INTO refused FROM cdp._runs(runs) s;
 	RETURN QUERY
 	SELECT s, s.profile_id, g.channel, CASE WHEN g.channel IS NOT NULL THEN (
