@@ -217,11 +217,11 @@ if has jobs; then
 	url="postgresql://cdp@$(echo "$dir/socket" | sed 's,/,%2F,g')/$database"
 	if node "$dir/journeys_rivals.mjs" "$url" "$dir" setup 2>"$dir/jobs.log"; then
 		psql -c 'CREATE TABLE job_message (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, idempotency_key text UNIQUE, profile_id bigint, channel text, template text, params jsonb)'
-		for way in tuned plain chain; do
+		for way in tuned plain chain tuned_chain; do
 			jobs=$PROFILES
 			[ $way = tuned ] || jobs=$PLAIN_JOBS
 			note "jobs_${way}_add" "$(took psql -c "SELECT count(*) FROM graphile_worker.add_jobs(ARRAY(SELECT json_populate_record(NULL::graphile_worker.job_spec,
-				json_build_object('identifier', CASE WHEN '$way' = 'chain' THEN 'mail' ELSE 'send' END, 'payload', json_build_object('id', n))) FROM generate_series(1, $jobs) n))")"
+				json_build_object('identifier', CASE WHEN '$way' LIKE '%chain' THEN 'mail' ELSE 'send' END, 'payload', json_build_object('id', n))) FROM generate_series(1, $jobs) n))")"
 			psql -c 'VACUUM (ANALYZE)'
 			i=0
 			while [ $i -lt "$PROCS" ]; do node "$dir/journeys_rivals.mjs" "$url" "$dir" "$way" >"$dir/jobs.$i" 2>>"$dir/jobs.log" & i=$((i + 1)); done
@@ -255,6 +255,7 @@ $(per "messages claimed $BATCH at a time and acknowledged one by one" "$((PROFIL
 $(per 'graphile-worker: jobs that do nothing, tuned for throughput (local queue of 500, completions together)' "$PROFILES" jobs_tuned)
 $(per 'graphile-worker: jobs that do nothing, as it comes' "$PLAIN_JOBS" jobs_plain)
 $(per 'graphile-worker, as it comes: jobs that write a message and add the next job' "$PLAIN_JOBS" jobs_chain)
+$(per 'graphile-worker, tuned: jobs that write a message and add the next job' "$PLAIN_JOBS" jobs_tuned_chain)
 $(per 'graphile-worker: jobs added, in bulk, one session' "$PROFILES" jobs_tuned_add)
 REPORT
 snap() { echo "| $1 | $(time_of "$2_first") | $(time_of "$2_last") | $(time_of "$2_all") |"; }
