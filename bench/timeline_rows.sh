@@ -23,11 +23,14 @@
 #
 #	EVENTS=20000000 PROFILES=400000 WORKERS=4 RUNS=3 sh bench/timeline_rows.sh
 #
+# QUESTIONS (default "funnel sequence matrix retention") asks some of them.
+#
 # The questions are read by name (eval):
 # shellcheck disable=SC2034,SC2154
 set -eu
 
 : "${EVENTS:=20000000}" "${PROFILES:=400000}" "${WORKERS:=4}" "${RUNS:=3}"
+: "${QUESTIONS:=funnel sequence matrix retention}"
 top=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=bench/server
 . "$top/bench/server"
@@ -46,9 +49,9 @@ name_funnel="SELECT $reached FROM (SELECT cdp.window_funnel(at, event, '{view,ca
 row_funnel="SELECT $reached FROM (SELECT cdp.window_funnel('7 days', '', at, event = 'view', event = 'cart', event = 'checkout', event = 'purchase') AS n
 FROM events WHERE $steps AND RANGE GROUP BY profile_id) f"
 # The default frame includes rows of the same instant: equal times may advance, as in
-# window_funnel.  A frame of ROWS is faster, and right as long as no two steps of a
-# profile are at one time, which is so here: that is the rival.
-sql_funnel_ties="SELECT $reached FROM (SELECT CASE WHEN bool_or(event = 'purchase' AND s3 >= at - interval '7 days') THEN 4 WHEN count(s3) > 0 THEN 3 WHEN count(s2) > 0 THEN 2 WHEN count(s1) > 0 THEN 1 ELSE 0 END AS n
+# window_funnel.  A frame of ROWS is faster, and right only as long as no two steps of
+# a profile are at one time; that is so here, so it is asked as well.
+sql_funnel="SELECT $reached FROM (SELECT CASE WHEN bool_or(event = 'purchase' AND s3 >= at - interval '7 days') THEN 4 WHEN count(s3) > 0 THEN 3 WHEN count(s2) > 0 THEN 2 WHEN count(s1) > 0 THEN 1 ELSE 0 END AS n
 FROM (SELECT *, max(s2) FILTER (WHERE event = 'checkout' AND s2 >= at - interval '7 days') $w AS s3
 FROM (SELECT *, max(s1) FILTER (WHERE event = 'cart' AND s1 >= at - interval '7 days') $w AS s2
 FROM (SELECT profile_id, at, event, max(at) FILTER (WHERE event = 'view') $w AS s1 FROM events WHERE $steps AND RANGE) a) b) c GROUP BY profile_id) u"
@@ -58,14 +61,14 @@ three="event IN ('view', 'cart', 'purchase')"
 name_sequence="SELECT count(*) FILTER (WHERE m) FROM (SELECT cdp.sequence_match(at, event, 'view ->(1d) cart ->(1d) purchase') AS m FROM events WHERE RANGE GROUP BY profile_id) s"
 row_sequence="SELECT count(*) FILTER (WHERE m) FROM (SELECT cdp.sequence_match('(?1)(?t<=86400)(?2)(?t<=86400)(?3)', at, event = 'view', event = 'cart', event = 'purchase') AS m
 FROM events WHERE $three AND RANGE GROUP BY profile_id) s"
-sql_sequence_ties="SELECT count(*) FILTER (WHERE m) FROM (SELECT bool_or(event = 'purchase' AND s2 >= at - interval '1 day') AS m
+sql_sequence="SELECT count(*) FILTER (WHERE m) FROM (SELECT bool_or(event = 'purchase' AND s2 >= at - interval '1 day') AS m
 FROM (SELECT *, max(at) FILTER (WHERE event = 'cart' AND s1 >= at - interval '1 day') $w AS s2
 FROM (SELECT profile_id, at, event, max(at) FILTER (WHERE event = 'view') $w AS s1 FROM events WHERE $three AND RANGE) a) b GROUP BY profile_id) u"
 floor_sequence="SELECT count(*) FROM (SELECT count(*) FROM events WHERE $three AND RANGE GROUP BY profile_id) s"
 
 by_rows() { echo "$1" | sed 's/ORDER BY at)/ORDER BY at ROWS UNBOUNDED PRECEDING)/'; }
-sql_funnel=$(by_rows "$sql_funnel_ties")
-sql_sequence=$(by_rows "$sql_sequence_ties")
+frame_funnel=$(by_rows "$sql_funnel")
+frame_sequence=$(by_rows "$sql_sequence")
 
 # 90 cohorts x 31 days, one line for each
 name_matrix="SELECT array_agg(n ORDER BY o) FROM (SELECT cdp.retention_matrix(s, '2026-01-01', 90) AS m
@@ -128,54 +131,56 @@ cat <<REPORT
 $EVENTS events, $PROFILES profiles, 12 event names, 90 days; covering index (profile_id, at) INCLUDE (event), read in its order by both.
 PostgreSQL $pg, ${cpu:-processor not known}, $(nproc) processors; shared_buffers $SHARED_BUFFERS, work_mem $WORK_MEM, jit off. Warm cache, best of $RUNS; load average at the start $(cut -d' ' -f1 /proc/loadavg 2>/dev/null || echo '?').
 
-"Names" takes (at, event), "conditions" takes event = 'view' and so on (and reads only rows with one of the steps, as the plain SQL does). The floor is the same scan, filter and grouping as conditions
-and plain SQL have, with count(*) as the only aggregate; of names and of the matrix it is that of all rows.
+"Names" takes (at, event), "conditions" takes event = 'view' and so on (and reads only rows with one of the steps, as the plain SQL does). Plain SQL has the meaning of the aggregates; with a frame of ROWS
+it is faster, but wrong when two steps are at one time. The floor is the same scan, filter and grouping as conditions and plain SQL have, with count(*) as the only aggregate; for names it is that of all rows.
 
-| | one process: aggregate | plain SQL | times | floor | $WORKERS processes: aggregate | plain SQL | times | floor |
-|---|---:|---:|---:|---:|---:|---:|---:|---:|
+| | processes | aggregate | plain SQL | times | frame of ROWS | times | floor |
+|---|---:|---:|---:|---:|---:|---:|---:|
 REPORT
-for q in funnel sequence matrix retention; do
+times() { awk "BEGIN { printf \"%.1f\", $1 / $2 }"; }
+once() {	# as best, but every question only once
+	[ -e "$dir/ms.$1.$2" ] || best "$1" "$2" >"$dir/ms.$1.$2"
+	cat "$dir/ms.$1.$2"
+}
+for q in $QUESTIONS; do
 	for form in name row; do
-		eval "sql=\${${form}_$q:-}"
+		eval "sql=\${${form}_$q:-} frame=\${frame_$q:-}"
 		[ -n "$sql" ] || continue
 		floor=floor_$q
 		if [ $form = name ]; then floor=floor_all; fi
-		printf '| %s, %s |' "$q" "$([ $form = name ] && echo names || echo conditions)"
 		for p in 1 "$WORKERS"; do
-			mine=$(best "${form}_$q" "$p")
-			[ -e "$dir/ms.sql_$q.$p" ] || best "sql_$q" "$p" >"$dir/ms.sql_$q.$p"
-			[ -e "$dir/ms.$floor.$p" ] || best "$floor" "$p" >"$dir/ms.$floor.$p"
-			theirs=$(cat "$dir/ms.sql_$q.$p")
+			mine=$(once "${form}_$q" "$p")
+			theirs=$(once "sql_$q" "$p")
 			say "$q, $form, $p: $mine, $theirs ms"
 			same "${form}_$q.$p" "sql_$q.$p"
 			same "${form}_$q.1" "${form}_$q.$p"
-			printf ' %s ms | %s ms | %s | %s ms |' "$mine" "$theirs" "$(awk "BEGIN { printf \"%.1f\", $theirs / $mine }")" "$(cat "$dir/ms.$floor.$p")"
+			printf '| %s, %s | %s | %s ms | %s ms | %s |' "$q" "$([ $form = name ] && echo names || echo conditions)" "$p" "$mine" "$theirs" "$(times "$theirs" "$mine")"
+			if [ -n "$frame" ]; then
+				theirs=$(once "frame_$q" "$p")
+				same "${form}_$q.$p" "frame_$q.$p"
+				printf ' %s ms | %s |' "$theirs" "$(times "$theirs" "$mine")"
+			else
+				printf ' | |'
+			fi
+			printf ' %s ms |\n' "$(once "$floor" "$p")"
 		done
-		printf '\n'
-	done
-done
-ties=
-for q in funnel sequence; do
-	for p in 1 "$WORKERS"; do
-		ties="$ties${ties:+, }$q $(best "sql_${q}_ties" "$p") ms ($p)"
-		same "sql_$q.$p" "sql_${q}_ties.$p"
 	done
 done
 cat <<REPORT
-
-Plain SQL with the default frame, which alone has the meaning of the aggregates when events are at one time: $ties.
 
 One statement that PostgreSQL may share out to $WORKERS processes (window functions cannot be):
 
 | | aggregate | plain SQL | times |
 |---|---:|---:|---:|
 REPORT
-for q in funnel sequence matrix; do
-	mine=$(best "name_$q" 0)
-	theirs=$(best "sql_$q" 0)
+for q in $QUESTIONS; do
+	eval "sql=\${name_$q:-}"
+	[ -n "$sql" ] || continue
+	mine=$(once "name_$q" 0)
+	theirs=$(once "sql_$q" 0)
 	same "name_$q.0" "sql_$q.0"
 	same "name_$q.0" "name_$q.1"
-	printf '| %s, names | %s ms | %s ms | %s |\n' "$q" "$mine" "$theirs" "$(awk "BEGIN { printf \"%.1f\", $theirs / $mine }")"
+	printf '| %s, names | %s ms | %s ms | %s |\n' "$q" "$mine" "$theirs" "$(times "$theirs" "$mine")"
 done
 cat <<REPORT
 
