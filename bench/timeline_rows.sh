@@ -137,7 +137,7 @@ it is faster, but wrong when two steps are at one time. The floor is the same sc
 | | processes | aggregate | plain SQL | times | frame of ROWS | times | floor |
 |---|---:|---:|---:|---:|---:|---:|---:|
 REPORT
-times() { awk "BEGIN { printf \"%.1f\", $1 / $2 }"; }
+ratio() { awk "BEGIN { printf \"%.1f\", $1 / $2 }"; }
 once() {	# as best, but every question only once
 	[ -e "$dir/ms.$1.$2" ] || best "$1" "$2" >"$dir/ms.$1.$2"
 	cat "$dir/ms.$1.$2"
@@ -154,11 +154,11 @@ for q in $QUESTIONS; do
 			say "$q, $form, $p: $mine, $theirs ms"
 			same "${form}_$q.$p" "sql_$q.$p"
 			same "${form}_$q.1" "${form}_$q.$p"
-			printf '| %s, %s | %s | %s ms | %s ms | %s |' "$q" "$([ $form = name ] && echo names || echo conditions)" "$p" "$mine" "$theirs" "$(times "$theirs" "$mine")"
+			printf '| %s, %s | %s | %s ms | %s ms | %s |' "$q" "$([ $form = name ] && echo names || echo conditions)" "$p" "$mine" "$theirs" "$(ratio "$theirs" "$mine")"
 			if [ -n "$frame" ]; then
 				theirs=$(once "frame_$q" "$p")
 				same "${form}_$q.$p" "frame_$q.$p"
-				printf ' %s ms | %s |' "$theirs" "$(times "$theirs" "$mine")"
+				printf ' %s ms | %s |' "$theirs" "$(ratio "$theirs" "$mine")"
 			else
 				printf ' | |'
 			fi
@@ -180,7 +180,7 @@ for q in $QUESTIONS; do
 	theirs=$(once "sql_$q" 0)
 	same "name_$q.0" "sql_$q.0"
 	same "name_$q.0" "name_$q.1"
-	printf '| %s, names | %s ms | %s ms | %s |\n' "$q" "$mine" "$theirs" "$(times "$theirs" "$mine")"
+	printf '| %s, names | %s ms | %s ms | %s |\n' "$q" "$mine" "$theirs" "$(ratio "$theirs" "$mine")"
 done
 cat <<REPORT
 
