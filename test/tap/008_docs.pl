@@ -102,7 +102,7 @@ for my $file (@pages)
 		$printed = normal(split /\n/, $printed);
 		my $like = join '.*', map { quotemeta } split /…/, $expected, -1;
 		next if $printed !~ /^ERROR/ && ($expected eq '' || $expected =~ /^for example/ || $printed eq '');
-		next if $printed =~ /^$like$/s && $expected ne '';
+		next if $printed =~ /^$like$/s && $expected ne '' && ($printed =~ /^ERROR/) == ($expected =~ /^ERROR/);
 		push @wrong, "line $statements[$i]{line}: $text  says:\n$expected\n  prints:\n$printed\n";
 	}
 	is(join("\n", @wrong), '', "$page: " . @statements . ' statements');

@@ -1,0 +1,1 @@
+DROP EXTENSION marketing_cdp CASCADE;
