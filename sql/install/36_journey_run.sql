@@ -83,18 +83,18 @@ COMMENT ON FUNCTION cdp._concerns_one_run(text) IS 'whether an error with this S
 
 -- A function of its own, so that the planner starts from the one profile
 -- whatever it believes about the size of the tables.
-CREATE FUNCTION cdp._past_runs(of_profile bigint, of_journey text, of_key text,
-	OUT running boolean, OUT last_entry timestamptz, OUT last_end timestamptz)
+CREATE FUNCTION cdp._past_runs(of_profile bigint, of_journey text, of_key text, at timestamptz,
+	OUT running boolean, OUT entered boolean, OUT entered_now boolean, OUT last_end timestamptz)
 LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
-	SELECT bool_or(s.status = 'active'), max(s.entered_at), max(s.ended_at) INTO running, last_entry, last_end
+	SELECT bool_or(s.status = 'active'), count(*) > 0, bool_or(s.entered_at = at), max(s.ended_at) INTO running, entered, entered_now, last_end
 	FROM cdp.profile p
 	CROSS JOIN LATERAL (SELECT s.* FROM cdp.journey_state s
 						WHERE s.profile_id = p.profile_id AND s.journey = of_journey AND s.key = of_key OFFSET 0) s
 	WHERE p.canonical_id = of_profile;
 END
 $$;
-COMMENT ON FUNCTION cdp._past_runs(bigint, text, text) IS 'what re-entry depends on: the runs of a canonical profile and all its leaves';
+COMMENT ON FUNCTION cdp._past_runs(bigint, text, text, timestamptz) IS 'what re-entry at an instant depends on: the runs of a canonical profile and all its leaves';
 
 -- Chance without dice: the same profile always draws the same number at the
 -- same place.
@@ -165,17 +165,17 @@ BEGIN
 			WHEN i.at < since THEN 'before the journey begins'
 			WHEN i.at >= until THEN 'after the journey has ended'
 			WHEN past.running THEN 'already in this journey'
-			WHEN reentry = 'once' AND past.last_entry IS NOT NULL THEN 'reentry: once'
+			WHEN reentry = 'once' AND past.entered THEN 'reentry: once'
 			WHEN reentry = 'cooldown' AND i.at < past.last_end + rest THEN 'reentry: cooldown'
-			-- Two journeys that start each other would not stop otherwise.
-			WHEN past.last_entry = i.at THEN 'reentry: entered at this very instant'
+			-- Two journeys that start each other would not stop otherwise, wherever in the past.
+			WHEN past.entered_now THEN 'reentry: entered at this very instant'
 			WHEN rule IS NOT NULL AND NOT cdp._matches(i.profile_id, rule, i.at, i.label) THEN 'entry.when does not hold'
 			WHEN NOT EXISTS (SELECT FROM unnest(channels) c WHERE cdp._message_consented(i.profile_id, purpose, c, spec ? 'purpose', i.at))
 				AND channels IS NOT NULL THEN format('consent: %s on %s', purpose, array_to_string(channels, ', '))
 			END AS reason
 		FROM item i
 		JOIN cdp.profile p ON p.profile_id = i.profile_id
-		CROSS JOIN LATERAL cdp._past_runs(i.profile_id, j.name, i.key) past
+		CROSS JOIN LATERAL cdp._past_runs(i.profile_id, j.name, i.key, i.at) past
 	), drawn AS MATERIALIZED (
 		SELECT v.*, cdp._arm(j.name, spec, v.profile_id) AS arm FROM verdict v WHERE v.reason IS NULL
 	), too_many AS MATERIALIZED (

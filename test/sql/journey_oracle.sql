@@ -365,7 +365,7 @@ DECLARE
 	was		record;
 	r		o_run;
 BEGIN
-	SELECT bool_or(x.status = 'active') AS inside, max(x.entered) AS entered, max(x.ended) AS ended INTO was FROM o_run x WHERE x.who = me.name AND x.journey = of_journey AND x.key = my_key;
+	SELECT bool_or(x.status = 'active') AS inside, max(x.entered) AS entered, bool_or(x.entered = t) AS now, max(x.ended) AS ended INTO was FROM o_run x WHERE x.who = me.name AND x.journey = of_journey AND x.key = my_key;
 	reason := CASE
 		WHEN j.status <> 'active' THEN 'journey is ' || j.status
 		WHEN EXISTS (SELECT FROM o_tag x WHERE x.who = me.name AND x.tag = 'suppressed') THEN 'profile is suppressed or erased'
@@ -374,7 +374,7 @@ BEGIN
 		WHEN was.inside THEN 'already in this journey'
 		WHEN spec #>> '{entry,reentry}' = 'once' AND was.entered IS NOT NULL THEN 'reentry: once'
 		WHEN spec #>> '{entry,reentry}' = 'cooldown' AND t < was.ended + pg_temp.length(spec #>> '{entry,cooldown}') THEN 'reentry: cooldown'
-		WHEN was.entered = t THEN 'reentry: entered at this very instant'
+		WHEN was.now THEN 'reentry: entered at this very instant'
 		WHEN spec -> 'entry' ? 'when' AND NOT pg_temp.holds(spec #>> '{entry,when}', me.name, t, with_entry ->> 'label') THEN 'entry.when does not hold'
 		WHEN channels <> '{}' AND NOT EXISTS (SELECT FROM jsonb_each(spec -> 'steps') e WHERE jsonb_typeof(e.value #> '{send,to}') = 'object') AND NOT EXISTS (SELECT FROM unnest(channels) c WHERE pg_temp.allowed(me.name, spec, c, t))
 			THEN format('consent: %s on %s', coalesce(spec ->> 'purpose', 'marketing'), array_to_string(channels, ', ')) END;

@@ -43,3 +43,5 @@ SELECT identify('{user_id:u}', at => '2026-01-01Z') > 0 AS made;
 SELECT enter_journey('ping', resolve('user_id:u'), '{}', '2026-01-02Z') > 0 AS entered, tag(resolve('user_id:u'), 'lamp', NULL, '2026-01-02Z');
 SELECT advance_journeys('2026-01-03Z') BETWEEN 1 AND 20 AS stops, advance_journeys('2026-01-03Z') AS nothing_left;
 SELECT journey, what, detail FROM journey_log WHERE what IN ('entered', 'refused') ORDER BY log_id;
+-- also when it is an entry into a past that later entries have followed
+SELECT enter_journey('ping', resolve('user_id:u'), '{}', '2026-01-01 12:00Z') > 0 AS entered, advance_journeys('2026-01-03Z') BETWEEN 1 AND 20 AS stops;
