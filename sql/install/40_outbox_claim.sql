@@ -22,7 +22,7 @@ BEGIN
 	END IF;
 	SELECT coalesce(max(f.part), 0) INTO front FROM cdp.outbox_front f;
 	until := front;
-	WHILE until < (SELECT s.last_value >> 13 FROM cdp.outbox_id_seq s) LOOP
+	WHILE until < least((SELECT s.last_value >> 13 FROM cdp.outbox_id_seq s), front + 64) LOOP
 		EXIT WHEN NOT pg_try_advisory_lock(locks, until::int);
 		PERFORM pg_advisory_unlock(locks, until::int);
 		until := until + 1;
@@ -118,7 +118,7 @@ DECLARE
 	may		int := claim_messages.max;
 	need	int;
 	above	int := 2147483647;
-	front	bigint;
+	part	bigint;
 	latest	bigint;
 	lane	record;
 	ids		bigint[];
@@ -147,9 +147,8 @@ BEGIN
 			  AND p.at > claim_messages.at - interval '60 s' AND p.at < claim_messages.at + interval '60 s'));
 	END IF;
 
-	SELECT coalesce(max(f.part), 0) INTO front FROM cdp.outbox_front f;
 	IF nextval('cdp.outbox_claim_seq') % greatest(2048 / greatest(claim_messages.max, 1), 1) = 0
-		OR front + 1 < (SELECT s.last_value >> 13 FROM cdp.outbox_id_seq s) THEN
+		OR (SELECT coalesce(max(f.part), 0) + 1 FROM cdp.outbox_front f) < (SELECT s.last_value >> 13 FROM cdp.outbox_id_seq s) THEN
 		PERFORM cdp._tend_outbox(claim_messages.channel, claim_messages.at);
 	END IF;
 
@@ -165,13 +164,15 @@ BEGIN
 		LEFT JOIN cdp.outbox_front f ON true
 		ORDER BY l.priority DESC, l.part
 	LOOP
-		WHILE need > 0 AND lane.priority < above LOOP
-			front := lane.front;
-			latest := (SELECT s.last_value >> 13 FROM cdp.outbox_id_seq s);
+		-- Few parts are open.  A long transaction that writes messages may keep
+		-- many so: then four at a time, for as many rows of each are locked.
+		part := lane.front;
+		latest := (SELECT s.last_value >> 13 FROM cdp.outbox_id_seq s);
+		WHILE need > 0 AND lane.priority < above AND part <= latest LOOP
 			ids := ARRAY(
 				SELECT x.id
 				FROM (SELECT o.id, o.priority, o.due_at
-					  FROM generate_series(front, latest) p(part)
+					  FROM generate_series(part, least(part + 3, latest)) p(part)
 					  CROSS JOIN LATERAL (
 						SELECT q.id, q.priority, q.due_at FROM cdp.outbox q
 						WHERE q.channel = claim_messages.channel AND q.status = 'pending' AND q.attempts = 0 AND q.id >> 13 = p.part
@@ -181,16 +182,17 @@ BEGIN
 					  UNION ALL
 					  SELECT o.id, o.priority, o.due_at
 					  FROM (SELECT q.id, q.priority, q.due_at FROM cdp.outbox q
-							WHERE q.channel = claim_messages.channel AND q.status = 'pending' AND q.attempts > 0 AND q.leased_until <= claim_messages.at
+							WHERE q.channel = claim_messages.channel AND q.status = 'pending' AND q.attempts > 0 AND q.leased_until <= claim_messages.at AND part = lane.front
 							  AND q.priority > lane.priority AND q.priority <= above AND q.due_at <= claim_messages.at
 							  AND (q.expires_at IS NULL OR q.expires_at > claim_messages.at)
 							ORDER BY q.priority DESC, q.leased_until, q.id LIMIT need FOR UPDATE SKIP LOCKED) o) x
 				ORDER BY x.priority DESC, x.due_at, x.id LIMIT need);
-			EXIT WHEN ids = '{}';
 			RETURN QUERY SELECT h.* FROM cdp._hand_out(ids, until, claim_messages.at) h;
 			GET DIAGNOSTICS n = ROW_COUNT;
 			need := need - n;
-			EXIT WHEN n = cardinality(ids);		-- else some were refused: others may take their place
+			IF n = cardinality(ids) THEN	-- else some were refused: others may take their place
+				part := part + 4;
+			END IF;
 		END LOOP;
 		above := lane.priority;
 		WHILE need > 0 AND lane.part IS NOT NULL LOOP
