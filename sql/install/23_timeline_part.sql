@@ -246,7 +246,7 @@ $$;
 COMMENT ON FUNCTION cdp._unmerge_timelines(bigint[]) IS 'from now on the timelines of those of these leaves that stand alone are read alone';
 
 CREATE FUNCTION cdp._rebuild_timelines(only_leaf bigint DEFAULT NULL) RETURNS bigint
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
 	rebuilt bigint;
 BEGIN
@@ -267,7 +267,9 @@ BEGIN
 			FROM cdp.event e
 			CROSS JOIN LATERAL (SELECT DISTINCT u.leaf FROM unnest(e.profile_id || e.participants) u (leaf)) l
 			CROSS JOIN LATERAL cdp._event_entries(e.at, e.event, e.source, e.properties) n
-			WHERE (only_leaf IS NULL OR l.leaf = only_leaf)
+			-- of one leaf by index
+			WHERE (only_leaf IS NULL OR e.profile_id = only_leaf OR e.participants @> ARRAY[only_leaf] AND e.participants <> '{}')
+				AND (only_leaf IS NULL OR l.leaf = only_leaf)
 				AND NOT EXISTS (SELECT FROM cdp.event_tail t WHERE t.profile_id = l.leaf AND t.event_id = e.event_id)
 		) n
 		GROUP BY 1, 2
