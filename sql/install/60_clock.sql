@@ -280,12 +280,16 @@ CREATE FUNCTION cdp.status(now timestamptz DEFAULT now()) RETURNS TABLE (item te
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
 	RETURN QUERY
+	SELECT 'extension'::text, e.extversion || CASE WHEN e.extversion <> _library_version() THEN ', library ' || _library_version() ELSE '' END
+	FROM pg_extension e WHERE e.extname = 'marketing_cdp'
 	-- what waits for a task, and since when
-	SELECT 'events to fold'::text, count(*)::text FROM event_tail
+	UNION ALL SELECT 'events to fold', count(*)::text FROM event_tail
 	UNION ALL SELECT 'events to fold, oldest', coalesce(now - min(at), '0')::text FROM event_tail WHERE at <= now
 	UNION ALL SELECT 'tag changes to fold', count(*)::text FROM tag_pending
+	UNION ALL SELECT 'tag changes to fold, oldest', greatest(coalesce(now - min(since), '0'), '0')::text FROM tag_pending
 	UNION ALL SELECT 'tags to expire', count(*)::text FROM tag_expiry WHERE expires_at <= now
 	UNION ALL SELECT 'trait changes to fold', count(*)::text FROM trait_pending
+	UNION ALL SELECT 'trait changes to fold, oldest', greatest(coalesce(now - min(since), '0'), '0')::text FROM trait_pending
 	UNION ALL SELECT 'profiles to look at', count(*)::text FROM profile_queue WHERE at <= now
 	UNION ALL SELECT 'profiles to look at, oldest', coalesce(now - min(at), '0')::text FROM profile_queue WHERE at <= now
 	UNION ALL SELECT 'lifecycle stages due', count(*)::text FROM lifecycle_state WHERE due_at <= now
@@ -297,13 +301,19 @@ BEGIN
 	UNION ALL SELECT 'journey runs due', count(*)::text FROM journey_state s JOIN journey j ON j.name = s.journey AND j.status = 'active'
 		WHERE s.status = 'active' AND s.due_at <= now
 	UNION ALL SELECT 'journey runs due, oldest', greatest(coalesce(now - _next_due_run(), '0'), '0')::text
+	UNION ALL SELECT 'journey runs stuck', count(*)::text FROM journey_state s JOIN journey j ON j.name = s.journey AND j.status = 'active'
+		WHERE s.status = 'active' AND s.due_at <= now - interval '1 hour'
 	UNION ALL SELECT 'journey runs failed', count(*)::text FROM journey_state WHERE status = 'failed'
 	UNION ALL SELECT 'messages to claim', count(*)::text FROM outbox WHERE status = 'pending' AND due_at <= now
 	UNION ALL SELECT 'messages to claim, oldest', coalesce(now - min(due_at), '0')::text FROM outbox WHERE status = 'pending' AND due_at <= now
 	UNION ALL SELECT 'messages claimed, lease over', count(*)::text FROM outbox WHERE status = 'claimed' AND leased_until <= now
 	UNION ALL SELECT 'messages ambiguous', count(*)::text FROM outbox WHERE status = 'ambiguous'
 	UNION ALL SELECT 'messages in inbox', count(*)::text FROM inbox
+	UNION ALL SELECT 'messages in inbox, oldest', greatest(coalesce(now - min(received_at), '0'), '0')::text FROM inbox
 	UNION ALL SELECT 'messages rejected', count(*)::text FROM rejected
+	UNION ALL SELECT 'erasures under way', count(*)::text FROM erasure_pending
+	UNION ALL SELECT 'months of events ready', count(*)::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+		WHERE i.inhparent = 'event'::regclass AND c.relname >= _event_partition_name(now)
 	UNION ALL SELECT 'worker', coalesce('process ' || _worker_pid(), 'none')
 	-- what run did
 	UNION ALL

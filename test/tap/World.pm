@@ -90,7 +90,7 @@ sub questions
 		'~traits' => q{SELECT trait_sum('age'), trait(resolve('user_id:1'), 'age'), trait_range('age', 1, 99)},
 		'~journeys' => q{SELECT * FROM journey_stats('hello'), journey_results('hello')},
 		'~linked' => q{SELECT * FROM why_linked('user_id:1', 'email:user1@example.com')},
-		'~status' => q{SELECT * FROM status('2026-02-18Z') WHERE item NOT LIKE '%trait changes to fold%' AND item !~ 'worker'},
+		'~status' => q{SELECT * FROM status('2026-02-18Z') WHERE item NOT LIKE '%trait changes to fold%' AND item !~ 'worker|erasures|tag changes to fold, oldest|inbox, oldest'},
 		'~partitions' => q{SELECT inhrelid::regclass, pg_get_expr(relpartbound, oid),
 			(SELECT array_agg(pg_get_indexdef(indexrelid) ORDER BY indexrelid::regclass::text) FROM pg_index WHERE indrelid = c.oid)
 			FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE inhparent = 'event'::regclass ORDER BY 1});
