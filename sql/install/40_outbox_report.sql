@@ -106,10 +106,11 @@ BEGIN
 			HINT = 'Use sent, failed, bounced, dead, delivered, opened, clicked, complained or unsubscribed.';
 	END IF;
 	IF ack_messages.status = 'sent' THEN
-		-- the usual report about the usual message
+		-- The usual report about the usual message.  (Of claimed ones only there
+		-- is an index, which an old snapshot fills with dead entries.)
 		WITH written AS (
 			UPDATE cdp.outbox o SET status = 'sent', leased_until = NULL
-			WHERE o.id = ANY (ack_messages.ids) AND o.status = 'claimed'
+			WHERE o.id = ANY (ack_messages.ids) AND o.status IN ('claimed', 'ambiguous')
 			RETURNING o.id
 		), logged AS (
 			INSERT INTO cdp.delivery (outbox_id, at, status, detail)
