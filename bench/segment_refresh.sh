@@ -19,6 +19,7 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 . "$top/bench/server"
 
 bench_start 2
+exec 3>&1 >/dev/null		# the report alone goes to standard output
 psql -c 'CREATE EXTENSION marketing_cdp' -c "ALTER DATABASE bench SET search_path = public, cdp" -c "ALTER DATABASE bench SET timezone = 'UTC'"
 say "making $PROFILES profiles with $EVENTS events each"
 psql <<SQL
@@ -88,7 +89,7 @@ while IFS='|' read -r ms entered bad; do say "$ms ms, $entered changed, $bad wro
 rounds=$(tail -n +2 "$dir/rounds" | cut -d'|' -f1 | sort -n)	# the first one plans its queries
 all=$(echo "$full" | tr ' ' '\n' | awk '{ s += $1 } END { print s }')
 share() { awk "BEGIN { printf \"%.2f %%\", 100 * $1 / $all }"; }
-cat <<REPORT
+cat >&3 <<REPORT
 # Refreshing segments, $(date -u +%Y-%m-%d)
 
 $PROFILES profiles with $EVENTS events each; $(nproc) processors, load average $(cut -d' ' -f1-3 /proc/loadavg 2>/dev/null || echo '?').

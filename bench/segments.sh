@@ -26,6 +26,7 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 . "$top/bench/server"
 
 bench_start 0
+exec 3>&1 >/dev/null		# the report alone goes to standard output
 [ -z "$RIVAL_STAGE" ] || cp -R "$RIVAL_STAGE/." "$dir/stage/"
 psql -c 'CREATE EXTENSION marketing_cdp' -c 'CREATE SCHEMA rival' -c 'ALTER DATABASE bench SET search_path = public'
 rival=1
@@ -351,6 +352,7 @@ done
 pg=$(psql -c 'SHOW server_version')
 cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo 2>/dev/null | head -1)
 memory=$(awk '/^MemTotal/ { printf "%.0f GB", $2 / 1048576 }' /proc/meminfo 2>/dev/null || echo '?')
+{
 cat <<REPORT
 # Segments, $(date -u +%Y-%m-%d)
 
@@ -361,3 +363,4 @@ REPORT
 for part in $PARTS; do
 	"${part}_report"
 done
+} >&3
