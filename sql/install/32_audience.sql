@@ -63,6 +63,18 @@ CREATE FUNCTION cdp._may_satisfy(rule cdp.criteria, at timestamptz, properties j
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'mcdp__may_satisfy';
 COMMENT ON FUNCTION cdp._may_satisfy(cdp.criteria, timestamptz, jsonb) IS 'can an event with these properties, or an item of it, satisfy conditions of the rule, whatever its name?';
 
+-- Events that give timeline entries with these names.
+CREATE FUNCTION cdp._raw_events(names text[]) RETURNS text[]
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT array_agg(n)
+	FROM (SELECT unnest(names) AS n
+		  UNION
+		  SELECT r.event FROM cdp.event_role r
+		  WHERE r.as_event = ANY (names) OR r.items_key IS NOT NULL AND 'item' = ANY (names)) x;
+END;
+COMMENT ON FUNCTION cdp._raw_events(text[]) IS 'the names of events that may become timeline entries with one of these names';
+
 -- Work is by index and proportional to the events of these profiles, whatever
 -- the statistics say.
 CREATE FUNCTION cdp._event_rows(profiles bigint[], names text[], since timestamptz, until timestamptz, rule text)
@@ -72,13 +84,8 @@ SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off SET jit = of
 #variable_conflict use_column
 DECLARE
 	asked cdp.criteria := rule;
-	raw text[];
+	raw text[] := cdp._raw_events(names);
 BEGIN
-	SELECT array_agg(n) INTO raw
-	FROM (SELECT unnest(names) AS n
-		  UNION
-		  SELECT r.event FROM cdp.event_role r
-		  WHERE r.as_event = ANY (names) OR r.items_key IS NOT NULL AND 'item' = ANY (names)) x;
 	RETURN QUERY
 	SELECT l.canonical_id, n.at, n.event, n.label, n.value, n.entry_properties
 	FROM cdp.profile l
@@ -97,6 +104,35 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION cdp._event_rows(bigint[], text[], timestamptz, timestamptz, text) IS 'the timeline entries with these names that stored events in [since, until] gave these canonical profiles, with their properties, in the order of timelines; those that satisfy no condition of the rule at until may be missing';
+
+-- All of them at once: a scan of the months in question.
+CREATE FUNCTION cdp._all_event_rows(names text[], since timestamptz, until timestamptz, rule text)
+	RETURNS TABLE (profile_id bigint, at timestamptz, event text, label text, value double precision, properties jsonb)
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, cdp, pg_temp SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+	asked cdp.criteria := rule;
+	raw text[] := cdp._raw_events(names);
+BEGIN
+	RETURN QUERY
+	SELECT l.canonical_id, n.at, n.event, n.label, n.value, n.entry_properties
+	FROM (
+		SELECT o.profile_id AS leaf, o.at, o.event, o.source, o.properties FROM cdp.event o
+		WHERE o.event = ANY (raw) AND o.at >= since AND o.at <= until AND cdp._may_satisfy(asked, until, o.properties)
+		UNION ALL
+		SELECT p.leaf, o.at, o.event, o.source, o.properties
+		FROM cdp.event o CROSS JOIN LATERAL (SELECT DISTINCT unnest(o.participants)) p(leaf)
+		WHERE o.participants <> '{}' AND p.leaf <> o.profile_id
+			AND o.event = ANY (raw) AND o.at >= since AND o.at <= until AND cdp._may_satisfy(asked, until, o.properties)
+	) e
+	JOIN cdp.profile l ON l.profile_id = e.leaf
+	CROSS JOIN LATERAL cdp._event_entries(e.at, e.event, e.source, e.properties) n
+	WHERE n.event = ANY (names)
+	ORDER BY l.canonical_id, n.at, n.event COLLATE "C", n.label COLLATE "C" NULLS FIRST, n.value NULLS FIRST;
+END
+$$;
+COMMENT ON FUNCTION cdp._all_event_rows(text[], timestamptz, timestamptz, text) IS '_event_rows of all profiles';
 
 -- explaining
 

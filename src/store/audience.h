@@ -10,6 +10,7 @@
  *		audience.c			evaluation of a rule for a set of profiles: sets …
  *		audience_history.c	… and histories
  *		audience_direct.c	the same for few, without a query
+ *		audience_property.c	the same with properties of events
  *		audience_probe_fn.c what is called for each history, maybe by workers
  *		audience_point.c	evaluation of a rule for one profile
  *		audience_estimate.c what a plan is going to cost
@@ -110,6 +111,12 @@ extern void mcdp_source_all_traits(const char *name, SourceTakeTrait take, void 
 extern uint64 mcdp_source_event_entries(const int64 *ids, int n, Datum names, TimestampTz since,
 										TimestampTz until, Datum rule);
 
+/* The same of all profiles, as a cursor. */
+extern Portal mcdp_source_all_event_entries(Datum names, TimestampTz since, TimestampTz until, Datum rule);
+
+/* How many events there are in the months of that time, about. */
+extern double mcdp_source_events(TimestampTz since, TimestampTz until);
+
 /*
  * Nearly everybody's history is stored as one row, his sole part; split ones
  * (several parts or leaves, or events still to be folded) have to be put
@@ -128,6 +135,17 @@ extern EventConditions *mcdp_conditions_make(MemoryContext cx, const CriteriaNod
 
 /* Read the rows of these profiles' events that some condition is about. */
 extern void mcdp_conditions_fetch(EventConditions *c, const int64 *ids, int n);
+
+/*
+ * Or those of all profiles, ascending by profile, from a cursor: as many as "use"
+ * is told to of a fetch serve for the profiles that they are of.
+ */
+extern Portal mcdp_conditions_open_all(const EventConditions *c);
+extern void mcdp_conditions_use(EventConditions *c, SPITupleTable *rows, uint64 nrows);
+extern int64 mcdp_conditions_profile(const SPITupleTable *rows, uint64 row);
+
+/* How many events such a cursor has to look through, about. */
+extern double mcdp_conditions_events(const EventConditions *c);
 
 /* Find them in the timeline of one of them; the answers live until the next one. */
 extern void mcdp_conditions_mark(EventConditions *c, int64 id, const TimelineView *v);
@@ -219,10 +237,21 @@ extern void mcdp_audience_histories(AudienceRun *run, Rbuf *result, Rbuf *seen);
 /*
  * ---- audience_direct.c ----
  *
- * The same, and unknown gets those of whom the answer depends on properties.
- * lookups: see mcdp_source_lookups.
+ * The same, and unknown gets those of whom the answer depends on properties;
+ * those of them of whom the rule holds if no property satisfies anything get
+ * into else_yes as well.  lookups: see mcdp_source_lookups.
  */
-extern void mcdp_audience_direct(AudienceRun *run, Datum lookups, Rbuf *result, Rbuf *seen, Rbuf *unknown);
+extern void mcdp_audience_direct(AudienceRun *run, Datum lookups, Rbuf *result, Rbuf *seen,
+								 Rbuf *unknown, Rbuf *else_yes);
+
+/* Each one's history, in any order, one after the other; the datum lives during the call. */
+typedef void (*TakeHistory) (void *arg, int64 id, Datum timeline);
+extern void mcdp_histories_direct(MemoryContext cx, Oid bitmap_type, const Rbuf *ids, TakeHistory take, void *arg);
+
+/* ---- audience_property.c ---- */
+
+/* Who of those of whom the answer depends on properties satisfies the rule; "unknown" is used up. */
+extern void mcdp_audience_properties(AudienceRun *run, Datum lookups, Rbuf *unknown, Rbuf *else_yes, Rbuf *result);
 
 /* ---- audience_point.c ---- */
 

@@ -37,6 +37,7 @@
 #include "store/access.h"
 #include "store/audience.h"
 #include "store/audience_probe.h"
+#include "store/chunk_scan.h"
 #include "types/bitmap.h"
 #include "types/timeline_datum.h"
 
@@ -91,6 +92,92 @@ end_key_scan(KeyScan *k)
 	table_close(k->rel, AccessShareLock);
 }
 
+/* ---- histories ---- */
+
+/* Those that have to be put together. */
+static void
+take_batch(Oid bitmap_type, Rbuf *ids, TakeHistory take, void *arg)
+{
+	Datum		value = mcdp_rbuf_to_bitmap(ids);
+	SPITupleTable *rows;
+	uint64		nrows;
+
+	if (SPI_execute_with_args("SELECT t.profile_id, t.timeline FROM cdp._timelines_of($1) t",
+							  1, &bitmap_type, &value, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "SPI_execute_with_args failed");
+	rows = SPI_tuptable;
+	nrows = SPI_processed;
+	for (uint64 i = 0; i < nrows; i++)
+	{
+		bool		isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		take(arg, DatumGetInt64(SPI_getbinval(rows->vals[i], rows->tupdesc, 1, &isnull)),
+			 SPI_getbinval(rows->vals[i], rows->tupdesc, 2, &isnull));
+	}
+	SPI_freetuptable(rows);
+	pfree(DatumGetPointer(value));
+	mcdp_rbuf_clear(ids);
+}
+
+static void
+take_split(MemoryContext cx, Oid bitmap_type, const Rbuf *split, TakeHistory take, void *arg)
+{
+	Rbuf	   *ids = mcdp_rbuf_create(cx);
+	RbufIter	it;
+	uint64		id;
+	int			n = 0;
+
+	mcdp_rbuf_iter_init(&it, split);
+	while (mcdp_rbuf_iter_next(&it, &id))
+	{
+		mcdp_rbuf_add(ids, id);
+		if (++n % BATCH == 0)
+			take_batch(bitmap_type, ids, take, arg);
+	}
+	if (n % BATCH != 0)
+		take_batch(bitmap_type, ids, take, arg);
+	mcdp_rbuf_free(ids);
+}
+
+void
+mcdp_histories_direct(MemoryContext cx, Oid bitmap_type, const Rbuf *ids, TakeHistory take, void *arg)
+{
+	Rbuf	   *merged = mcdp_chunk_members(cx, AUDIENCE_MERGED_TAG);
+	Rbuf	   *split = mcdp_rbuf_create(cx);
+	KeyScan		parts,
+				tail;
+	RbufIter	it;
+	uint64		id;
+
+	begin_key_scan(&parts, "timeline_part", "timeline_part_pkey", 2);
+	begin_key_scan(&tail, "event_tail", "event_tail_pkey", 1);
+	mcdp_rbuf_iter_init(&it, ids);
+	while (mcdp_rbuf_iter_next(&it, &id))
+	{
+		bool		has_part,
+					isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		if (mcdp_rbuf_contains(merged, id))
+		{
+			mcdp_rbuf_add(split, id);
+			continue;
+		}
+		has_part = find_key(&parts, (int64) id, 2);
+		if (find_key(&tail, (int64) id, 1) ||
+			(has_part && !DatumGetBool(slot_getattr(parts.slot, PART_SOLE, &isnull))))
+			mcdp_rbuf_add(split, id);
+		else if (has_part)
+			take(arg, (int64) id, slot_getattr(parts.slot, PART_TIMELINE, &isnull));
+	}
+	end_key_scan(&tail);
+	end_key_scan(&parts);
+	take_split(cx, bitmap_type, split, take, arg);
+	mcdp_rbuf_free(split);
+	mcdp_rbuf_free(merged);
+}
+
 /* ---- one profile ---- */
 
 typedef struct Direct
@@ -101,7 +188,8 @@ typedef struct Direct
 	MemoryContext row_cx;
 	Rbuf	   *result;
 	Rbuf	   *seen;
-	Rbuf	   *unknown;		/* the answer depends on properties */
+	Rbuf	   *unknown;		/* the answer depends on properties … */
+	Rbuf	   *else_yes;		/* … and is yes if nothing satisfies them */
 } Direct;
 
 static bool
@@ -131,8 +219,9 @@ note_due(AudienceDues *dues, int64 id, TimestampTz at)
 }
 
 static void
-decide(Direct *d, int64 id, Datum timeline)
+decide(void *arg, int64 id, Datum timeline)
 {
+	Direct	   *d = arg;
 	MemoryContext old = MemoryContextSwitchTo(d->row_cx);
 	AudienceDues *dues = d->audience->dues;
 	TimelineView view;
@@ -144,8 +233,10 @@ decide(Direct *d, int64 id, Datum timeline)
 	mcdp_rbuf_add(d->seen, (uint64) id);
 	if (answer == PLAN_YES)
 		mcdp_rbuf_add(d->result, (uint64) id);
-	else if (answer == PLAN_ASK_PROPERTIES)
+	else if (answer != PLAN_NO)
 		mcdp_rbuf_add(d->unknown, (uint64) id);
+	if (answer == PLAN_ASK_ELSE_YES)
+		mcdp_rbuf_add(d->else_yes, (uint64) id);
 	if (dues != NULL)
 	{
 		CriteriaEnv env = {.at = d->run.env.at,.timeline = &view,.label_set = direct_label_set,.prior = direct_prior,.arg = d};
@@ -158,63 +249,11 @@ decide(Direct *d, int64 id, Datum timeline)
 	MemoryContextReset(d->row_cx);
 }
 
-/* ---- histories that have to be put together ---- */
-
-static void
-decide_batch(Direct *d, Rbuf *ids)
-{
-	Datum		arg = mcdp_rbuf_to_bitmap(ids);
-	SPITupleTable *rows;
-	uint64		nrows;
-
-	if (SPI_execute_with_args("SELECT t.profile_id, t.timeline FROM cdp._timelines_of($1) t",
-							  1, &d->audience->bitmap_type, &arg, NULL, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "SPI_execute_with_args failed");
-	rows = SPI_tuptable;
-	nrows = SPI_processed;
-	for (uint64 i = 0; i < nrows; i++)
-	{
-		bool		isnull;
-
-		CHECK_FOR_INTERRUPTS();
-		decide(d, DatumGetInt64(SPI_getbinval(rows->vals[i], rows->tupdesc, 1, &isnull)),
-			   SPI_getbinval(rows->vals[i], rows->tupdesc, 2, &isnull));
-	}
-	SPI_freetuptable(rows);
-	pfree(DatumGetPointer(arg));
-	mcdp_rbuf_clear(ids);
-}
-
-static void
-decide_split(Direct *d, const Rbuf *split)
-{
-	Rbuf	   *ids = mcdp_rbuf_create(d->audience->cx);
-	RbufIter	it;
-	uint64		id;
-	int			n = 0;
-
-	mcdp_rbuf_iter_init(&it, split);
-	while (mcdp_rbuf_iter_next(&it, &id))
-	{
-		mcdp_rbuf_add(ids, id);
-		if (++n % BATCH == 0)
-			decide_batch(d, ids);
-	}
-	if (n % BATCH != 0)
-		decide_batch(d, ids);
-	mcdp_rbuf_free(ids);
-}
-
 void
-mcdp_audience_direct(AudienceRun *run, Datum lookups, Rbuf *result, Rbuf *seen, Rbuf *unknown)
+mcdp_audience_direct(AudienceRun *run, Datum lookups, Rbuf *result, Rbuf *seen,
+					 Rbuf *unknown, Rbuf *else_yes)
 {
-	Rbuf	   *merged = mcdp_source_tagged(run->cx, AUDIENCE_MERGED_TAG, run->at);
-	Rbuf	   *split = mcdp_rbuf_create(run->cx);
-	Direct		d = {.audience = run,.result = result,.seen = seen,.unknown = unknown};
-	KeyScan		parts,
-				tail;
-	RbufIter	it;
-	uint64		id;
+	Direct		d = {.audience = run,.result = result,.seen = seen,.unknown = unknown,.else_yes = else_yes};
 
 	for (int i = 1; i < run->plan->nsets; i++)
 		if (run->sets[i] == NULL)
@@ -225,31 +264,6 @@ mcdp_audience_direct(AudienceRun *run, Datum lookups, Rbuf *result, Rbuf *seen, 
 	d.run.env.arg = &d;
 	mcdp_lookups_init(&d.lookups, lookups);
 	d.row_cx = AllocSetContextCreate(run->cx, "audience direct", ALLOCSET_DEFAULT_SIZES);
-	begin_key_scan(&parts, "timeline_part", "timeline_part_pkey", 2);
-	begin_key_scan(&tail, "event_tail", "event_tail_pkey", 1);
-	mcdp_rbuf_iter_init(&it, run->sets[0]);
-	while (mcdp_rbuf_iter_next(&it, &id))
-	{
-		bool		has_part,
-					isnull;
-
-		CHECK_FOR_INTERRUPTS();
-		if (mcdp_rbuf_contains(merged, id))
-		{
-			mcdp_rbuf_add(split, id);
-			continue;
-		}
-		has_part = find_key(&parts, (int64) id, 2);
-		if (find_key(&tail, (int64) id, 1) ||
-			(has_part && !DatumGetBool(slot_getattr(parts.slot, PART_SOLE, &isnull))))
-			mcdp_rbuf_add(split, id);
-		else if (has_part)
-			decide(&d, (int64) id, slot_getattr(parts.slot, PART_TIMELINE, &isnull));
-	}
-	end_key_scan(&tail);
-	end_key_scan(&parts);
-	decide_split(&d, split);
-	mcdp_rbuf_free(split);
-	mcdp_rbuf_free(merged);
+	mcdp_histories_direct(run->cx, run->bitmap_type, run->sets[0], decide, &d);
 	MemoryContextDelete(d.row_cx);
 }

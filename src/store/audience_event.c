@@ -142,6 +142,36 @@ mcdp_conditions_fetch(EventConditions *c, const int64 *ids, int n)
 	c->rows = SPI_tuptable;
 }
 
+/* The rows of all profiles, ascending: those of a fetch from this cursor are for mcdp_conditions_use. */
+Portal
+mcdp_conditions_open_all(const EventConditions *c)
+{
+	return mcdp_source_all_event_entries(c->names, c->since, c->at, c->rule);
+}
+
+double
+mcdp_conditions_events(const EventConditions *c)
+{
+	return mcdp_source_events(c->since, c->at);
+}
+
+void
+mcdp_conditions_use(EventConditions *c, SPITupleTable *rows, uint64 nrows)
+{
+	if (c->rows != NULL)
+		SPI_freetuptable(c->rows);
+	c->rows = rows;
+	c->nrows = nrows;
+}
+
+int64
+mcdp_conditions_profile(const SPITupleTable *rows, uint64 row)
+{
+	bool		isnull;
+
+	return DatumGetInt64(SPI_getbinval(rows->vals[row], rows->tupdesc, ROW_PROFILE, &isnull));
+}
+
 /* ---- finding rows in a timeline ---- */
 
 static int

@@ -8,8 +8,8 @@
  * as parameters: the rule, the sets kept with the plan, label sets and priors.
  * Its answers come back as one bitmap of 4 * id + answer.
  *
- * Profiles of whom the answer depends on properties are taken in batches
- * afterwards: their histories again, with the rows of their events.
+ * Of whom the answer depends on properties is decided afterwards, by
+ * audience_property.c.
  *
  * Copyright (c) 2026, marketing_cdp contributors
  *
@@ -35,8 +35,6 @@
 #include "types/bitmap.h"
 #include "types/criteria_datum.h"
 
-#define BATCH			256		/* histories with the rows of their events */
-
 #define PROBE "SELECT cdp.rb_build_agg(cdp._audience_probe($1, $2, $3, $4, p.profile_id, p.timeline)) FROM "
 #define NPARAMS 5
 
@@ -47,7 +45,8 @@ typedef struct Probe
 	Datum		values[NPARAMS];
 	Rbuf	   *result;
 	Rbuf	   *seen;
-	Rbuf	   *unknown;		/* the answer depends on properties */
+	Rbuf	   *unknown;		/* the answer depends on properties … */
+	Rbuf	   *else_yes;		/* … and is yes if nothing satisfies them */
 } Probe;
 
 static Oid
@@ -98,6 +97,7 @@ init_probe(Probe *probe, AudienceRun *run, Rbuf *result, Rbuf *seen)
 	probe->result = result;
 	probe->seen = seen;
 	probe->unknown = mcdp_rbuf_create(run->cx);
+	probe->else_yes = mcdp_rbuf_create(run->cx);
 }
 
 /*
@@ -135,115 +135,15 @@ run_probe(Probe *probe, const char *query, Rbuf *among)
 			mcdp_rbuf_add(probe->seen, id);
 			if (code % AUDIENCE_ANSWERS == PLAN_YES)
 				mcdp_rbuf_add(probe->result, id);
-			else if (code % AUDIENCE_ANSWERS == PLAN_ASK_PROPERTIES)
+			else if (code % AUDIENCE_ANSWERS != PLAN_NO)
 				mcdp_rbuf_add(probe->unknown, id);
+			if (code % AUDIENCE_ANSWERS == PLAN_ASK_ELSE_YES)
+				mcdp_rbuf_add(probe->else_yes, id);
 		}
 		mcdp_rbuf_free(codes);
 	}
 	SPI_freetuptable(SPI_tuptable);
 	SPI_freeplan(plan);
-}
-
-/* ---- with properties ---- */
-
-typedef struct PropertyRun
-{
-	PlanRun		run;			/* first: env.arg is this */
-	EventConditions *conditions;
-	AudienceLookups lookups;
-} PropertyRun;
-
-static const uint8 *
-property_conditions(void *arg, const CriteriaEvent *event)
-{
-	return mcdp_conditions_of(((PropertyRun *) arg)->conditions, event);
-}
-
-static bool
-property_label_set(void *arg, const char *set, const char *label, int len)
-{
-	return mcdp_lookups_label_set(&((PropertyRun *) arg)->lookups, set, label, len);
-}
-
-static void
-property_prior(void *arg, const char *event, const char *label, McdpPriorGap *out)
-{
-	mcdp_lookups_prior(&((PropertyRun *) arg)->lookups, event, label, out);
-}
-
-static void
-decide_batch(Probe *probe, PropertyRun *run, MemoryContext cx, const int64 *ids, int n)
-{
-	Rbuf	   *batch = mcdp_rbuf_create(cx);
-	Datum		value;
-	SPITupleTable *rows;
-	uint64		nrows;
-
-	for (int i = 0; i < n; i++)
-		mcdp_rbuf_add(batch, ids[i]);
-	value = mcdp_rbuf_to_bitmap(batch);
-	if (SPI_execute_with_args("SELECT t.profile_id, t.timeline FROM cdp._timelines_of($1) t",
-							  1, &probe->run->bitmap_type, &value, NULL, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "SPI_execute_with_args failed");
-	rows = SPI_tuptable;		/* fetching the events overwrites it */
-	nrows = SPI_processed;
-	mcdp_conditions_fetch(run->conditions, ids, n);
-	MemoryContextSwitchTo(cx);	/* SPI has left it */
-	for (uint64 i = 0; i < nrows; i++)
-	{
-		TimelineView view;
-		bool		isnull;
-		int64		id = DatumGetInt64(SPI_getbinval(rows->vals[i], rows->tupdesc, 1, &isnull));
-
-		CHECK_FOR_INTERRUPTS();
-		mcdp_timeline_open(&view, DatumGetTimelineP(SPI_getbinval(rows->vals[i], rows->tupdesc, 2, &isnull)));
-		mcdp_conditions_mark(run->conditions, id, &view);
-		run->run.env.timeline = &view;
-		if (mcdp_plan_decide(&run->run, id) == PLAN_YES)
-			mcdp_rbuf_add(probe->result, id);
-	}
-	SPI_freetuptable(rows);
-	mcdp_rbuf_free(batch);
-}
-
-static void
-decide_by_properties(Probe *probe)
-{
-	AudienceRun *run = probe->run;
-	MemoryContext batch_cx = AllocSetContextCreate(run->cx, "audience batch", ALLOCSET_DEFAULT_SIZES);
-	PropertyRun properties;
-	RbufIter	it;
-	int64		ids[BATCH];
-	uint64		id;
-	int			n = 0;
-
-	mcdp_plan_run_init(&properties.run, run->plan, run->sets, run->at);
-	properties.run.env.conditions = property_conditions;
-	properties.run.env.label_set = property_label_set;
-	properties.run.env.prior = property_prior;
-	properties.run.env.arg = &properties;
-	properties.conditions = mcdp_conditions_make(run->cx, run->rule, run->at);
-	mcdp_lookups_init(&properties.lookups, probe->values[3]);
-	mcdp_rbuf_iter_init(&it, probe->unknown);
-	for (;;)
-	{
-		bool		more = mcdp_rbuf_iter_next(&it, &id);
-		MemoryContext old;
-
-		if (more)
-			ids[n++] = (int64) id;
-		if (n == BATCH || (!more && n > 0))
-		{
-			old = MemoryContextSwitchTo(batch_cx);
-			decide_batch(probe, &properties, batch_cx, ids, n);
-			MemoryContextSwitchTo(old);
-			MemoryContextReset(batch_cx);
-			n = 0;
-		}
-		if (!more)
-			break;
-	}
-	MemoryContextDelete(batch_cx);
 }
 
 void
@@ -256,7 +156,7 @@ mcdp_audience_histories(AudienceRun *run, Rbuf *result, Rbuf *seen)
 
 	init_probe(&probe, run, result, seen);
 	if (run->dues != NULL || mcdp_rbuf_cardinality(candidates) <= AUDIENCE_DIRECT)
-		mcdp_audience_direct(run, probe.values[3], result, seen, probe.unknown);
+		mcdp_audience_direct(run, probe.values[3], result, seen, probe.unknown, probe.else_yes);
 	else
 	{
 		probe.values[2] = sets_array(run);
@@ -286,5 +186,5 @@ mcdp_audience_histories(AudienceRun *run, Rbuf *result, Rbuf *seen)
 		mcdp_rbuf_free(split);
 	}
 	if (!mcdp_rbuf_is_empty(probe.unknown))
-		decide_by_properties(&probe);
+		mcdp_audience_properties(run, probe.values[3], probe.unknown, probe.else_yes, result);
 }

@@ -183,3 +183,38 @@ mcdp_source_event_entries(const int64 *ids, int n, Datum names, TimestampTz sinc
 	mcdp_source_run(&event_entries, args);
 	return SPI_processed;
 }
+
+/* An instant that the name of a partition can be made of. */
+#define NEAR(n)	"least(greatest($" n ", '2000-01-01'), '2200-01-01')"
+
+static SourceQuery events = {
+	"SELECT coalesce(sum(CASE WHEN c.reltuples < 0 THEN pg_catalog.pg_relation_size(c.oid) / 250.0 ELSE c.reltuples END), 0)::float8"
+	" FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'cdp.event'::pg_catalog.regclass"
+	" AND c.relname >= cdp._event_partition_name(" NEAR("1") ") AND c.relname <= cdp._event_partition_name(" NEAR("2") ")",
+	2, {TIMESTAMPTZOID, TIMESTAMPTZOID}
+};
+static SourceQuery all_entries = {
+	"SELECT e.profile_id, e.at, e.event, e.label, e.value, e.properties FROM cdp._all_event_rows($1, $2, $3, $4) e",
+	4, {TEXTARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID}
+};
+
+double
+mcdp_source_events(TimestampTz since, TimestampTz until)
+{
+	Datum		args[2] = {TimestampTzGetDatum(since), TimestampTzGetDatum(until)};
+	bool		isnull;
+	double		result;
+
+	mcdp_source_run(&events, args);
+	result = DatumGetFloat8(mcdp_source_value(0, 1, &isnull));
+	SPI_freetuptable(SPI_tuptable);
+	return result;
+}
+
+Portal
+mcdp_source_all_event_entries(Datum names, TimestampTz since, TimestampTz until, Datum rule)
+{
+	Datum		args[4] = {names, TimestampTzGetDatum(since), TimestampTzGetDatum(until), rule};
+
+	return SPI_cursor_open(NULL, mcdp_source_plan(&all_entries), args, NULL, true);
+}

@@ -111,6 +111,12 @@ ask_properties(void *arg, const CriteriaEvent *event)
 	return NULL;
 }
 
+static const uint8 *
+no_properties(void *arg, const CriteriaEvent *event)
+{
+	return NULL;
+}
+
 void
 mcdp_plan_run_init(PlanRun *run, const AudiencePlan *plan, Rbuf **sets, TimestampTz at)
 {
@@ -164,6 +170,16 @@ decide(PlanRun *run, const PlanNode *node)
 PlanAnswer
 mcdp_plan_decide(PlanRun *run, uint64 id)
 {
+	PlanAnswer	answer;
+
 	run->id = id;
-	return decide(run, run->plan->root);
+	answer = decide(run, run->plan->root);
+	if (answer == PLAN_ASK_PROPERTIES)
+	{
+		run->env.conditions = no_properties;
+		if (decide(run, run->plan->root) == PLAN_YES)
+			answer = PLAN_ASK_ELSE_YES;
+		run->env.conditions = ask_properties;
+	}
+	return answer;
 }

@@ -66,7 +66,9 @@ typedef enum PlanAnswer
 {
 	PLAN_NO = 0,
 	PLAN_YES = 1,
-	PLAN_ASK_PROPERTIES = 2		/* not without rows of table event */
+	PLAN_ASK_PROPERTIES = 2,	/* not without rows of table event; no if none
+								 * of them satisfies any condition */
+	PLAN_ASK_ELSE_YES = 3		/* likewise, but yes */
 } PlanAnswer;
 
 /* Deciding one profile after the other: the env's callbacks and what they need. */
@@ -82,7 +84,7 @@ typedef struct PlanRun
 /*
  * Begins a run at an instant; env.arg is the run.  label_set, conditions and
  * prior are for the caller to fill in (env.arg may be a struct that begins
- * with the run); without conditions the answer may be PLAN_ASK_PROPERTIES.
+ * with the run); without conditions the answer may be one of PLAN_ASK_….
  */
 extern void mcdp_plan_run_init(PlanRun *run, const AudiencePlan *plan, Rbuf **sets, TimestampTz at);
 

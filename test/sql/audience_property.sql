@@ -71,3 +71,18 @@ SELECT pg_temp.who('count(scan) = 0 & count(gauge) = 5'), pg_temp.who('count(gau
 UPDATE timeline_part SET sealed = true;
 DROP TABLE event_2026_01;
 SELECT pg_temp.who('count(view) = 2'), pg_temp.who('count(view{price > 1}) >= 1'), pg_temp.who('count(view{price > 1}) = 0 & count(view) = 2');
+
+-- Many profiles: one scan of the events instead of look-ups.  Stores take part.
+SELECT count(identify(ARRAY['store:many' || g]::identifier[], at => '2026-01-01', kind => 'store')) FROM generate_series(1, 3) g;
+SELECT count(track(ARRAY['user_id:many' || g % 1300]::identifier[], CASE WHEN g % 3 = 0 THEN 'view' ELSE 'purchase' END,
+				   CASE WHEN g % 7 > 0 THEN jsonb_build_object('amount', hashint4(g) % 100, 'value', g % 10) ELSE '{}' END,
+				   '2026-02-01'::timestamptz + g % 900 * interval '1 hour', participants => CASE WHEN g % 5 = 0 THEN ARRAY['store:many' || g % 3 + 1]::identifier[] ELSE '{}' END))
+FROM generate_series(0, 3999) g;
+SELECT merge(resolve('user_id:many1'), resolve('user_id:many2')) > 0 AS merged;
+ANALYZE;
+CREATE TEMP TABLE asked_of_many AS SELECT r.rule, k.kind, audience(r.rule, '2026-03-05', k.kind) AS members FROM unnest(ARRAY['count(purchase{amount > 50}) >= 1', 'count(purchase{amount > 50}) = 0 & count(purchase) > 1', 'sum(purchase{amount < 0}, 20d) < 30 | last(view{value = 3}) < 10d',
+				  'seq(view{amount > 0} -> purchase{amount > 0}, 30d)', 'max(purchase{amount > 1000}) >= 0']::criteria[]) r(rule), (VALUES ('person'), ('store')) k(kind);
+SELECT a.rule, a.kind, rb_cardinality(a.members) AS members, count(*) FILTER (WHERE _matches(p.profile_id, a.rule, '2026-03-05', NULL) <> (a.members @> p.profile_id)) AS wrong
+FROM asked_of_many a JOIN profile p USING (kind) WHERE p.profile_id % 13 = 0 OR p.kind = 'store' GROUP BY a.rule, a.kind, a.members ORDER BY a.rule::text, a.kind;
+SELECT count(DISTINCT p.canonical_id) AS the_first_of_them FROM event e JOIN profile p USING (profile_id)
+WHERE e.event = 'purchase' AND (e.properties ->> 'amount')::int > 50 AND e.at <= '2026-03-05' AND p.profile_id >= resolve('user_id:many0');
