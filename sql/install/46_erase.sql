@@ -29,11 +29,11 @@ CREATE TABLE cdp.erasure_pending (
 	next_xid	xid8
 );
 COMMENT ON TABLE cdp.erasure_pending IS 'erasures that a statement under way may still have missed; work rows, not dumped';
+COMMENT ON COLUMN cdp.erasure_pending.next_xid IS 'the next pass is when all transactions before this one are over';
 
+-- what else names a profile, and is found by no other index
 CREATE INDEX identity_edge_overruled_idx ON cdp.identity_edge (b) WHERE inactive_at IS NOT NULL;
 CREATE INDEX event_message_profile_id_idx ON cdp.event_message (profile_id) WHERE event_id IS NULL;
-
-COMMENT ON COLUMN cdp.erasure_pending.next_xid IS 'the next pass can be over when all transactions before this one are';
 
 CREATE FUNCTION cdp._transactions(OUT oldest xid8, OUT next xid8)
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__transactions';
@@ -454,7 +454,11 @@ BEGIN
 		RETURN;
 	END IF;
 	SELECT t.oldest, t.next INTO x FROM _transactions() t;	-- before looking: what ended until then is seen
-	FOR e IN SELECT p.* FROM erasure_pending p ORDER BY p.erasure_id LIMIT max_rows FOR UPDATE SKIP LOCKED LOOP
+	FOR e IN
+		-- at once, when the statements have ended, and when their transactions have
+		SELECT p.* FROM erasure_pending p WHERE p.next_xid IS NULL OR p.next_xid <= x.oldest
+		ORDER BY p.erasure_id LIMIT max_rows FOR UPDATE SKIP LOCKED
+	LOOP
 		leaves := ARRAY(SELECT g.profile_id FROM erased_profile g WHERE g.erasure_id = e.erasure_id ORDER BY 1);
 		SELECT l.ids, l.waiting INTO events FROM _lock_events(leaves) l;
 		late := _erase_messages(leaves, e.erasure_id, _erase_rows(leaves, events.ids, events.waiting, '{}'));
@@ -464,8 +468,6 @@ BEGIN
 				FROM (SELECT jsonb_object_keys(late) UNION SELECT jsonb_object_keys(coalesce(r.receipt -> 'removed_later', '{}'))) n (k)))
 			WHERE r.erasure_id = e.erasure_id;
 		END IF;
-		-- first the statements, then their transactions
-		CONTINUE WHEN e.next_xid > x.oldest;
 		IF e.passes = 2 THEN
 			DELETE FROM erasure_pending p WHERE p.erasure_id = e.erasure_id;
 		ELSE
