@@ -39,3 +39,55 @@ END $$;
 INSERT INTO hand_profile (merged_into) SELECT NULL FROM generate_series(1, :profiles);
 INSERT INTO hand_identifier SELECT 1, 'anon-' || md5(g::text), g FROM generate_series(1, :profiles) g;
 INSERT INTO hand_identifier SELECT 2, 'user' || g || '@example.com', g FROM generate_series(1, :profiles) g;
+
+-- The same with what ours keeps: evidence for every link, a record of every merge with what it moved, values that link nobody.
+CREATE TABLE audited_profile (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, merged_into bigint, merged_at timestamptz) WITH (fillfactor = 80);
+CREATE TABLE audited_identifier (kind smallint NOT NULL, value text NOT NULL, profile_id bigint NOT NULL, at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (kind, value)) WITH (fillfactor = 80);
+CREATE INDEX ON audited_identifier (profile_id);
+CREATE TABLE audited_evidence (anon text NOT NULL, mail text NOT NULL, at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (anon, mail));
+CREATE TABLE audited_merge (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, survivor bigint NOT NULL, merged bigint NOT NULL, at timestamptz NOT NULL DEFAULT now(), anon text NOT NULL, mail text NOT NULL, moved text[] NOT NULL);
+CREATE INDEX ON audited_merge (survivor);
+CREATE INDEX ON audited_merge (merged);
+CREATE FUNCTION audited_identify(anon text, mail text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+	pa bigint; pm bigint; keep bigint; gone bigint; moved text[];
+BEGIN
+	SELECT a.profile_id, m.profile_id INTO pa, pm FROM audited_identifier a, audited_identifier m WHERE a.kind = 1 AND a.value = anon AND m.kind = 2 AND m.value = mail
+		AND EXISTS (SELECT FROM audited_evidence e WHERE e.anon = audited_identify.anon AND e.mail = audited_identify.mail);
+	IF pa = pm THEN RETURN pa; END IF;
+	IF anon ~* '^(null|undefined|unknown|anonymous|guest|-1|0+|n/?a)$' OR mail ~* '^((null|none|undefined|unknown|anonymous)@.*|null|undefined|-1|0+|n/?a)$' THEN
+		RAISE EXCEPTION 'blocked';
+	END IF;
+	PERFORM pg_advisory_xact_lock(least(hashtextextended('1' || anon, 0), hashtextextended('2' || mail, 0)));
+	PERFORM pg_advisory_xact_lock(greatest(hashtextextended('1' || anon, 0), hashtextextended('2' || mail, 0)));
+	LOOP
+		SELECT profile_id INTO pa FROM audited_identifier WHERE kind = 1 AND value = anon;
+		SELECT profile_id INTO pm FROM audited_identifier WHERE kind = 2 AND value = mail;
+		IF pa IS NULL AND pm IS NULL THEN
+			INSERT INTO audited_profile DEFAULT VALUES RETURNING id INTO keep;
+			INSERT INTO audited_identifier VALUES (1, anon, keep), (2, mail, keep);
+			INSERT INTO audited_evidence VALUES (anon, mail) ON CONFLICT DO NOTHING;
+			RETURN keep;
+		END IF;
+		PERFORM FROM audited_profile WHERE id IN (pa, pm) ORDER BY id FOR UPDATE;
+		CONTINUE WHEN EXISTS (SELECT FROM audited_profile WHERE id IN (pa, pm) AND merged_into IS NOT NULL);
+		INSERT INTO audited_evidence VALUES (anon, mail) ON CONFLICT DO NOTHING;
+		IF pa = pm THEN
+			RETURN pa;
+		ELSIF pa IS NULL THEN
+			INSERT INTO audited_identifier VALUES (1, anon, pm); RETURN pm;
+		ELSIF pm IS NULL THEN
+			INSERT INTO audited_identifier VALUES (2, mail, pa); RETURN pa;
+		END IF;
+		keep := least(pa, pm); gone := greatest(pa, pm);
+		WITH u AS (UPDATE audited_identifier SET profile_id = keep WHERE profile_id = gone RETURNING kind || ':' || value AS name)
+		SELECT array_agg(name) INTO moved FROM u;
+		UPDATE audited_profile SET merged_into = keep, merged_at = now() WHERE id = gone;
+		INSERT INTO audited_merge (survivor, merged, anon, mail, moved) VALUES (keep, gone, anon, mail, moved);
+		RETURN keep;
+	END LOOP;
+END $$;
+INSERT INTO audited_profile (merged_into) SELECT NULL FROM generate_series(1, :profiles);
+INSERT INTO audited_identifier SELECT 1, 'anon-' || md5(g::text), g FROM generate_series(1, :profiles) g;
+INSERT INTO audited_identifier SELECT 2, 'user' || g || '@example.com', g FROM generate_series(1, :profiles) g;
+INSERT INTO audited_evidence SELECT 'anon-' || md5(g::text), 'user' || g || '@example.com' FROM generate_series(1, :profiles) g;

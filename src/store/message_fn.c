@@ -19,13 +19,12 @@
  */
 #include "postgres.h"
 
-#include <math.h>
-
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
@@ -52,6 +51,7 @@
 #include "utils/typcache.h"
 
 #include "core/compat.h"
+#include "store/event_insert.h"
 #include "store/stitch.h"
 #include "types/identifier.h"
 
@@ -470,20 +470,17 @@ find_repeated(Jsonb **payload, Message *message, int num, Oid schema)
 	table_close(table.rel, AccessShareLock);
 }
 
-/* Hand the events (and what only has a message id) to _record_events. */
+/* Hand events to _record_events. */
 static void
-record(Message *message, ManyCall *calls, TimestampTz *received, int num, bool backfill, Oid schema)
+record_by_query(NewEvent *events, int num, bool backfill, Oid schema)
 {
 	static SPIPlanPtr plan = NULL;
 	static Oid	plan_type = InvalidOid;
 	Oid			event_type = get_rel_type_id(get_relname_relid("event", schema));
 	Oid			array_type = get_array_type(event_type);
 	TupleDesc	desc = lookup_rowtype_tupdesc(event_type, -1);
-	Oid			sequence = get_relname_relid("event_id_seq", schema);
 	Datum	   *rows = MemoryContextAllocHuge(CurrentMemoryContext, Max(num, 1) * sizeof(Datum));
-	int			n = 0;
 	Datum		none = PointerGetDatum(construct_empty_array(INT8OID));
-	Datum		empty = DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
 	Datum		values[1];
 	bool		isnull;
 
@@ -491,62 +488,94 @@ record(Message *message, ManyCall *calls, TimestampTz *received, int num, bool b
 		elog(ERROR, "table event has %d columns", desc->natts);
 	for (int i = 0; i < num; i++)
 	{
-		Message    *m = &message[i];
+		NewEvent   *e = &events[i];
 		Datum		v[EVENT_COLUMNS] = {0};
 		bool		nulls[EVENT_COLUMNS];
 
-		if (m->kind < MESSAGE_EVENT || (m->kind == MESSAGE_IDENTIFY && m->message_id == NULL))
-			continue;
 		memset(nulls, true, sizeof(nulls));
 #define SET(column, value) (v[column] = (value), nulls[column] = false)
-		SET(EVENT_AT, TimestampTzGetDatum(m->at));
-		SET(EVENT_RECEIVED_AT, TimestampTzGetDatum(received[i]));
-		SET(EVENT_PROFILE_ID, Int64GetDatum(calls[m->call].leaf));
-		if (m->source)
-			SET(EVENT_SOURCE, PointerGetDatum(m->source));
-		if (m->message_id)
-			SET(EVENT_MESSAGE_ID, PointerGetDatum(m->message_id));
-		if (m->kind == MESSAGE_EVENT)
+		SET(EVENT_AT, TimestampTzGetDatum(e->at));
+		SET(EVENT_RECEIVED_AT, TimestampTzGetDatum(e->received_at));
+		SET(EVENT_PROFILE_ID, Int64GetDatum(e->leaf));
+		if (e->source)
+			SET(EVENT_SOURCE, PointerGetDatum(e->source));
+		if (e->message_id)
+			SET(EVENT_MESSAGE_ID, PointerGetDatum(e->message_id));
+		if (e->event)
 		{
-			SET(EVENT_EVENT_ID, Int64GetDatum(nextval_internal(sequence, true)));
-			SET(EVENT_VIA, calls[m->call].via);
+			SET(EVENT_EVENT_ID, Int64GetDatum(e->event_id));
+			SET(EVENT_VIA, e->via);
 			SET(EVENT_PARTICIPANTS, none);
-			SET(EVENT_EVENT, PointerGetDatum(m->event));
-			SET(EVENT_PROPERTIES, m->properties ? PointerGetDatum(m->properties) : empty);
-			SET(EVENT_CONTEXT, m->context ? PointerGetDatum(m->context) : empty);
+			SET(EVENT_EVENT, PointerGetDatum(e->event));
+			SET(EVENT_PROPERTIES, e->properties);
+			SET(EVENT_CONTEXT, e->context);
 			SET(EVENT_BACKFILL, BoolGetDatum(backfill));
 		}
 #undef SET
-		rows[n++] = heap_copy_tuple_as_datum(heap_form_tuple(desc, v, nulls), desc);
+		rows[i] = heap_copy_tuple_as_datum(heap_form_tuple(desc, v, nulls), desc);
 	}
-	if (n > 0)
+	values[0] = PointerGetDatum(construct_array(rows, num, event_type, -1, false, TYPALIGN_DOUBLE));
+	SPI_connect();
+	/* another type when the extension was made anew */
+	if (plan != NULL && plan_type != array_type)
 	{
-		values[0] = PointerGetDatum(construct_array(rows, n, event_type, -1, false, TYPALIGN_DOUBLE));
-		SPI_connect();
-		/* another type when the extension was made anew */
-		if (plan != NULL && plan_type != array_type)
-		{
-			SPI_freeplan(plan);
-			plan = NULL;
-		}
-		if (plan == NULL)
-		{
-			SPIPlanPtr	made = SPI_prepare("SELECT cdp._record_events($1)", 1, &array_type);
-
-			if (made == NULL || SPI_keepplan(made) != 0)
-				elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-			plan = made;
-			plan_type = array_type;
-		}
-		if (SPI_execute_plan(plan, values, NULL, false, 0) != SPI_OK_SELECT)
-			elog(ERROR, "SPI_execute_plan failed");
-		if (DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)) != n)
-			ereport(ERROR,
-					(errcode(MAKE_SQLSTATE('C', 'D', 'P', '0', '2')),
-					 errmsg("message was taken by another session")));
-		SPI_finish();
+		SPI_freeplan(plan);
+		plan = NULL;
 	}
+	if (plan == NULL)
+	{
+		SPIPlanPtr	made = SPI_prepare("SELECT cdp._record_events($1)", 1, &array_type);
+
+		if (made == NULL || SPI_keepplan(made) != 0)
+			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+		plan = made;
+		plan_type = array_type;
+	}
+	if (SPI_execute_plan(plan, values, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "SPI_execute_plan failed");
+	if (DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)) != num)
+		ereport(ERROR,
+				(errcode(MAKE_SQLSTATE('C', 'D', 'P', '0', '2')),
+				 errmsg("message was taken by another session")));
+	SPI_finish();
 	ReleaseTupleDesc(desc);
+}
+
+/* Store the events, and what only has a message id. */
+static void
+record(Message *message, ManyCall *calls, TimestampTz *received, int num, bool backfill, Oid schema)
+{
+	Oid			sequence = get_relname_relid("event_id_seq", schema);
+	NewEvent   *events = MemoryContextAllocHuge(CurrentMemoryContext, Max(num, 1) * sizeof(NewEvent));
+	Datum		empty = DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
+	int			n = 0;
+
+	for (int i = 0; i < num; i++)
+	{
+		Message    *m = &message[i];
+		NewEvent   *e = &events[n];
+
+		if (m->kind < MESSAGE_EVENT || (m->kind == MESSAGE_IDENTIFY && m->message_id == NULL))
+			continue;
+		memset(e, 0, sizeof(*e));
+		e->at = m->at;
+		e->received_at = received[i];
+		e->leaf = calls[m->call].leaf;
+		e->source = m->source;
+		e->message_id = m->message_id;
+		if (m->kind == MESSAGE_EVENT)
+		{
+			e->event_id = nextval_internal(sequence, true);
+			e->via = calls[m->call].via;
+			e->event = m->event;
+			e->properties = m->properties ? PointerGetDatum(m->properties) : empty;
+			e->context = m->context ? PointerGetDatum(m->context) : empty;
+		}
+		n++;
+	}
+	if (n > 0 && (IsolationUsesXactSnapshot() || !mcdp_insert_events(schema, events, n, backfill)))
+		record_by_query(events, n, backfill, schema);
+	pfree(events);
 }
 
 /* Make the partitions that are missing, before any identifier is locked: see _event_partition. */
@@ -558,21 +587,18 @@ make_partitions(Message *message, int num, bool locking, Oid schema)
 
 	for (int i = 0; i < num; i++)
 	{
-		int			y,
-					mo,
-					d;
-		char		name[NAMEDATALEN];
+		int			month;
+		bool		there;
 		Oid			type = TIMESTAMPTZOID;
 		Datum		at = TimestampTzGetDatum(message[i].at);
 
 		if (message[i].kind != MESSAGE_EVENT)
 			continue;
-		j2date(POSTGRES_EPOCH_JDATE + (int) floor((double) message[i].at / USECS_PER_DAY), &y, &mo, &d);
-		if (last == y * 12 + mo)
+		there = OidIsValid(mcdp_event_partition(schema, message[i].at, &month));
+		if (last == month)
 			continue;
-		last = y * 12 + mo;
-		snprintf(name, sizeof(name), "event_%04d_%02d", y, mo);
-		if (OidIsValid(get_relname_relid(name, schema)))
+		last = month;
+		if (there)
 			continue;
 		if (locking)
 			mcdp_lock_identities(true);

@@ -27,6 +27,7 @@
 #include "store/row_insert.h"
 
 #define GATHER_ROWS 500
+#define GATHER_BYTES (1024 * 1024)
 
 /* May this user insert into the table, and does nothing else happen then? */
 static bool
@@ -62,6 +63,7 @@ mcdp_target_open_with(Target *t, Relation rel, int columns, EState *estate)
 	t->slot = table_slot_create(t->rel, NULL);
 	t->gathered = NULL;
 	t->num_gathered = 0;
+	t->bytes_gathered = 0;
 	return true;
 }
 
@@ -151,6 +153,7 @@ mcdp_target_flush(Target *t, bool unsure)
 	int			num = t->num_gathered;
 
 	t->num_gathered = 0;
+	t->bytes_gathered = 0;
 	if (num == 0)
 		return true;
 	table_multi_insert(t->rel, t->gathered, num, GetCurrentCommandId(true), 0, NULL);
@@ -181,13 +184,16 @@ mcdp_target_gather(Target *t, bool unsure)
 	TupleTableSlot *slot = t->slot;
 
 	mcdp_target_store(t);
+	t->bytes_gathered += ExecFetchSlotHeapTuple(slot, false, NULL)->t_len;
 	if (t->gathered == NULL)
 		t->gathered = palloc0(GATHER_ROWS * sizeof(TupleTableSlot *));
 	if (t->gathered[t->num_gathered] == NULL)
 		t->gathered[t->num_gathered] = table_slot_create(t->rel, NULL);
 	t->slot = t->gathered[t->num_gathered];
 	t->gathered[t->num_gathered++] = slot;
-	return t->num_gathered < GATHER_ROWS || mcdp_target_flush(t, unsure);
+	if (t->num_gathered < GATHER_ROWS && t->bytes_gathered < GATHER_BYTES)
+		return true;
+	return mcdp_target_flush(t, unsure);
 }
 
 void

@@ -32,6 +32,7 @@ typedef struct Target
 	TupleTableSlot *slot;
 	TupleTableSlot **gathered;	/* NULL: none yet; slot is not one of them */
 	int			num_gathered;
+	Size		bytes_gathered;
 } Target;
 
 extern bool mcdp_target_open(Target *t, Relation rel, int columns);
