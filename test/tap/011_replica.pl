@@ -39,6 +39,7 @@ my %call = (
 	aarrr => "aarrr(timeline_of(5), '2026-02-18Z')", audience => "audience('vip', '2026-02-18Z')", audience_count => "audience_count('vip', '2026-02-18Z')",
 	audience_explain => "audience_explain('vip')", audience_identifiers => "audience_identifiers('{1,2}', 'email', 'marketing', at => '2026-02-18Z')",
 	audience_with_suppressed => "audience_with_suppressed('vip', '2026-02-18Z')", canonical_id => 'canonical_id(1)', connected_components => "connected_components('SELECT ''a'', ''b''')",
+	component_sizes => "component_sizes('SELECT ''a'', ''b''')",
 	consented => "consented(1, 'marketing', 'email', '2026-02-18Z')", explain_match => "explain_match(1, 'vip', '2026-02-18Z')", export_profile => 'export_profile(1)', export_records => 'export_records(1)',
 	has_tag => "has_tag(3, 'vip')", identity_graph => 'identity_graph(1)', journey_diagram => "journey_diagram('hello')", journey_lift => "journey_lift('hello')",
 	journey_path => 'journey_path(1)', journey_results => "journey_results('hello')", journey_stats => "journey_stats('hello')", lifecycle => "lifecycle(timeline_of(5), '2026-02-18Z')",
