@@ -1,0 +1,188 @@
+# A month of campaigns in a storm: eight clients (clocks, senders) work side by
+# side while backends are killed and the server crashes; in the end every
+# message of a calm month is there, once, and no cap was exceeded.
+#
+# Two databases with the same people, journeys, caps and events.  In "calm" one
+# session calls run at each instant; in "stormy" four clocks and four senders do
+# it at once, one backend is killed in the middle of most instants, and once the
+# server is stopped hard.  Time is simulated: what both do may depend on nothing else.
+#
+# MCDP_CAMPAIGNS="journeys profiles days" (default "20 600 6").  With MCDP_CALM=0 the calm
+# month is left out, and only what the stormy one has to prove by itself is tested.
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time sleep);
+
+my ($journeys, $profiles, $days) = split ' ', $ENV{MCDP_CAMPAIGNS} || '20 600 6';
+my $calm = $ENV{MCDP_CALM} // 1;
+my $node = PostgreSQL::Test::Cluster->new('campaigns');
+$node->init;
+$node->append_conf('postgresql.conf', <<'CONF');
+timezone = 'UTC'
+jit = off
+restart_after_crash = on
+deadlock_timeout = 200ms
+max_wal_size = 4GB
+shared_buffers = 512MB
+CONF
+$node->start;
+
+my $setup = <<"SQL";
+CREATE EXTENSION marketing_cdp;
+ALTER DATABASE :"DBNAME" SET search_path = public, cdp;
+SET search_path = public, cdp;
+CREATE FUNCTION dice(what text, n bigint, faces int) RETURNS int LANGUAGE sql IMMUTABLE RETURN (hashtextextended(what, n) & 1073741823) % faces;
+SELECT import_identities('SELECT ''user_id:'' || n, ''email:c'' || n || ''\@example.com'' FROM generate_series(1, $profiles) n ORDER BY n', 'test', at => '2026-01-01');
+SELECT tag((SELECT rb_build_agg(p.profile_id) FROM profile p WHERE dice('city', p.profile_id, 10) < 7), 'big', at => '2026-01-01');
+SELECT consent((SELECT rb_build_agg(p.profile_id) FROM profile p WHERE dice('consent', p.profile_id, 10) < 8), 'marketing', 'email', true, '2026-01-01', 'test');
+INSERT INTO frequency_cap (channel, max, per, kind) VALUES ('email', 3, '7 days', 'rolling'), ('email', 1, '1 day', 'calendar_day');
+INSERT INTO quiet_hours (channel, since, until) VALUES ('email', '22:00', '07:00');
+-- Every fourth of each kind: weekly blasts, abandoned carts, thanks, and long ones with a way to wait out a cap.
+SELECT create_journey(format('j%s', n), CASE n % 4
+	WHEN 0 THEN jsonb_build_object('entry', jsonb_build_object('every', '1w', 'at', format('2026-02-%s:30', to_char(1 + n % 7, 'FM00') || 'T' || to_char(8 + n % 10, 'FM00')), 'who', CASE n % 8 WHEN 0 THEN 'big' ELSE '!big' END),
+		'start', 's', 'steps', '{"s": {"send": {"channel": "email", "template": "news"}, "next": "end"}}'::jsonb)
+	WHEN 1 THEN jsonb_build_object('entry', jsonb_build_object('on', 'cart', 'when', format('count(cart, 1d) >= %s', 1 + n % 3), 'reentry', 'cooldown', 'cooldown', '2d'), 'exit', '[{"on": "purchase"}]'::jsonb,
+		'goal', '{"on": "purchase", "within": "7d"}'::jsonb, 'holdout', 0.1, 'start', 'w',
+		'steps', '{"w": {"wait": "3h", "next": "s"}, "s": {"send": {"channel": "email", "template": "cart"}, "next": "end"}}'::jsonb)
+	WHEN 2 THEN '{"entry": {"on": "purchase", "key": "label", "reentry": "always"}, "purpose": "transactional", "start": "s",
+		"steps": {"s": {"send": {"channel": "email", "template": "thanks"}, "next": "t"}, "t": {"tag": "thanked", "next": "end"}}}'
+	ELSE jsonb_build_object('entry', jsonb_build_object('on', 'view', 'when', 'big', 'reentry', 'once'), 'start', 'ab',
+		'steps', '{"ab": {"split": [{"share": 0.5, "next": "s"}, {"share": 0.5, "next": "f"}]}, "f": {"wait_for": {"on": "purchase"}, "timeout": "1d", "next": "end", "else": "s"},
+			"s": {"send": {"channel": "email", "template": "come", "if_capped": "wait", "expires": "5d"}, "next": "w"}, "w": {"wait": "36h", "next": "again"},
+			"again": {"send": {"channel": "email", "template": "once more"}, "next": "end"}}'::jsonb)
+	END || jsonb_build_object('priority', 10 + n % 5 * 10) || CASE n % 4 WHEN 2 THEN '{}' ELSE '{"purpose": "marketing"}'::jsonb END)
+FROM generate_series(0, $journeys - 1) n;
+CALL run('2026-02-01Z');
+SELECT activate_journey(format('j%s', n)) FROM generate_series(0, $journeys - 1) n;
+-- The events of six hours; a second call finds them there.
+CREATE FUNCTION feed(until timestamptz) RETURNS bigint LANGUAGE sql AS \$\$
+	SELECT count(track(ARRAY['user_id:' || (1 + dice('who' || until, n, $profiles))]::identifier[], (ARRAY['view', 'view', 'cart', 'purchase'])[1 + dice('what' || until, n, 4)],
+		jsonb_build_object('value', 10, 'product_id', 'p' || n % 5), until - make_interval(secs => dice('when' || until, n, 21600)), until || '/' || n))
+	FROM generate_series(1, $profiles / 10) n
+\$\$;
+CREATE TABLE got (id bigint, at timestamptz);
+VACUUM ANALYZE;
+SQL
+sub prepare
+{
+	my ($db) = @_;
+	$node->safe_psql('postgres', "CREATE DATABASE $db");
+	my ($out, $err) = ('', '');
+	IPC::Run::run([ 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', $node->connstr($db) ], '<', \$setup, '>', \$out, '2>', \$err) or BAIL_OUT("$db: $err");
+}
+my @instants = split /\n/, $node->safe_psql('postgres', "SELECT '2026-02-01T00:00:00Z'::timestamptz + n * interval '6 hours' FROM generate_series(1, $days * 4) n");
+
+# What is still there to do at an instant is done, whoever died at it.
+sub settle
+{
+	my ($db, $at) = @_;
+	for (1 .. 100)
+	{
+		$node->safe_psql($db, "CALL cdp.run('$at', '10 min')");
+		last if $node->safe_psql($db, "SELECT NOT EXISTS (SELECT FROM cdp.event_tail) AND NOT EXISTS (SELECT FROM cdp.journey_trigger WHERE at <= '$at')
+			AND NOT EXISTS (SELECT FROM cdp.journey_state WHERE status = 'active' AND due_at <= '$at')") eq 't';
+	}
+}
+
+if ($calm)
+{
+	prepare('calm');
+	for my $at (@instants)
+	{
+		$node->safe_psql('calm', "SELECT feed('$at')");
+		settle('calm', $at);
+	}
+}
+
+prepare('stormy');
+my $dir = PostgreSQL::Test::Utils::tempdir;
+append_to_file("$dir/clock.sql", "CALL cdp.run(:at, '2 s');\n");
+append_to_file("$dir/claim.sql", "INSERT INTO got SELECT id, :at FROM cdp.claim_messages('email', 100, '1 hour', :at);\n"
+	. "SELECT cdp.ack_messages(ARRAY(SELECT o.id FROM cdp.outbox o WHERE o.status IN ('claimed', 'ambiguous') LIMIT 1000), 'sent', at => :at);\n\\sleep 20 ms\n");
+my ($crashes, $deadlocks, $round) = (0, 0, 0);
+srand(20260201);
+for my $at (@instants)
+{
+	$round++;
+	$node->safe_psql('stormy', "SELECT feed('$at')");
+	my @storms = map { [ '', '' ] } 1 .. 2;
+	my @runs;
+	for my $n (0, 1)
+	{
+		push @runs, IPC::Run::start([ 'pgbench', '-n', '-c', '4', '-T', ($profiles > 10000 ? 8 : 1), '--random-seed', $round, '-D', "at='$at'",
+				'-f', "$dir/" . ('clock', 'claim')[$n] . '.sql', $node->connstr('stormy') . ' application_name=storm' ],
+			'>', \$storms[$n][0], '2>', \$storms[$n][1], IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+	}
+	if ($round % 4 != 0)
+	{
+		sleep(0.1 + rand($profiles > 10000 ? 5 : 0.5));
+		my $pid = $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE application_name = 'storm' AND state = 'active' ORDER BY query_start DESC LIMIT 1");
+		$crashes += kill('KILL', $pid) if $pid;
+	}
+	if ($round == 10)
+	{
+		$node->stop('immediate');
+		$node->start;
+	}
+	$_->finish for @runs;
+	$deadlocks += () = $_->[1] =~ /deadlock detected/g for @storms;
+	$node->poll_query_until('postgres', 'SELECT true');
+	settle('stormy', $at);
+}
+note("$crashes backends killed, the server stopped hard once");
+ok($crashes > 0, 'backends were killed');
+
+# whoever claimed and died: settled by key
+my $end = $instants[-1];
+$node->safe_psql('stormy', "SELECT cdp.ack_messages(ARRAY(SELECT o.id FROM cdp.outbox o WHERE o.status IN ('claimed', 'ambiguous')), 'sent', at => '$end')");
+$node->safe_psql('stormy', "INSERT INTO got SELECT id, '$end' FROM cdp.claim_messages('email', 10000000, '1 hour', '$end')");
+$node->safe_psql('stormy', "SELECT cdp.ack_messages(ARRAY(SELECT o.id FROM cdp.outbox o WHERE o.status IN ('claimed', 'ambiguous')), 'sent', at => '$end')");
+
+my $messages = $node->safe_psql('stormy', 'SELECT count(*) FROM cdp.outbox');
+note($node->safe_psql('stormy', 'SELECT template, status, count(*) FROM cdp.outbox GROUP BY 1, 2 ORDER BY 1, 2'));
+cmp_ok($messages, '>', $profiles / 2, "$messages messages");
+my %none = (
+	'a message is written once' => q{SELECT count(*) - count(DISTINCT idempotency_key) FROM cdp.outbox},
+	'a message is handed out once' => q{SELECT count(*) - count(DISTINCT id) FROM got},
+	'what was sent was handed out' => q{SELECT count(*) FROM cdp.outbox o WHERE o.status = 'sent' AND NOT EXISTS (SELECT FROM got g WHERE g.id = o.id)},
+	'what was handed out was sent' => q{SELECT count(*) FROM got g WHERE NOT EXISTS (SELECT FROM cdp.outbox o WHERE o.id = g.id AND o.status = 'sent')},
+	'nothing that is due stays' => qq{SELECT count(*) FROM cdp.outbox WHERE status NOT IN ('sent', 'expired') AND due_at <= '$end'},
+	'at most three in any seven days' => q{SELECT count(*) FROM (SELECT due_at - lag(due_at, 3) OVER (PARTITION BY profile_id ORDER BY due_at) AS gap
+		FROM cdp.outbox WHERE purpose = 'marketing') x WHERE gap < interval '7 days'},
+	'at most one a day' => q{SELECT count(*) FROM (SELECT FROM cdp.outbox WHERE purpose = 'marketing' GROUP BY profile_id, (due_at AT TIME ZONE 'UTC')::date HAVING count(*) > 1) x},
+	'nobody is woken up' => q{SELECT count(*) FROM cdp.outbox WHERE purpose = 'marketing' AND ((due_at AT TIME ZONE 'UTC')::time >= '22:00' OR (due_at AT TIME ZONE 'UTC')::time < '07:00')},
+	'nobody without consent' => q{SELECT count(*) FROM cdp.outbox WHERE purpose = 'marketing' AND dice('consent', profile_id, 10) >= 8},
+	'every message is an event of its profile' => q{SELECT count(*) FROM cdp.outbox o WHERE NOT EXISTS (SELECT FROM cdp.event e WHERE e.profile_id = o.profile_id AND e.message_id = 'message:' || o.idempotency_key)},
+	'every purchase was thanked for once by each journey' => qq{SELECT count(*) FROM (SELECT e.profile_id, e.at, e.properties ->> 'product_id' FROM cdp.event e WHERE e.event = 'purchase') p (profile_id, at, label)
+		WHERE (SELECT count(*) FROM cdp.outbox o JOIN cdp.journey_state s ON s.run_id = o.run_id WHERE o.profile_id = p.profile_id AND o.template = 'thanks' AND o.due_at = p.at AND s.label = p.label)
+			<> (SELECT count(*) FROM generate_series(0, $journeys - 1) n WHERE n % 4 = 2)},
+	'no run failed' => q{SELECT count(*) FROM cdp.journey_state WHERE status = 'failed'},
+	'no task fails' => q{SELECT count(*) FROM cdp.task_state WHERE failing},
+);
+is($node->safe_psql('stormy', $none{$_}), '0', $_) for sort keys %none;
+is($deadlocks, 0, 'no client saw a deadlock');
+
+if ($calm)
+{
+	my %same = (
+		'the same messages' => q{SELECT concat_ws('|', due_at, profile_id, journey, step, template, variant, expires_at, address) AS t FROM cdp.outbox},
+		'the same reasons' => q{SELECT concat_ws('|', at, profile_id, journey, step, what, detail) AS t FROM cdp.journey_log},
+		'the same runs' => q{SELECT concat_ws('|', entered_at, profile_id, journey, key, step, status, due_at, ended_at, outcome, variant) AS t FROM cdp.journey_state},
+		'the same timelines' => q{SELECT profile_id || '|' || timeline::text AS t FROM cdp.profile_timeline},
+	);
+	for my $what (sort keys %same)
+	{
+		my %md5 = map { $_ => $node->safe_psql($_, "SELECT md5(string_agg(t, E'\\n' ORDER BY t)) FROM ($same{$what}) x") } qw(calm stormy);
+		next if is($md5{stormy}, $md5{calm}, $what);
+		my %in = map { my $db = $_; $db => { map { $_ => 1 } split /\n/, $node->safe_psql($db, $same{$what}) } } qw(calm stormy);
+		my @differ = sort((map { "$_ (calm)" } grep { !$in{stormy}{$_} } keys %{ $in{calm} }), map { "$_ (stormy)" } grep { !$in{calm}{$_} } keys %{ $in{stormy} });
+		diag(scalar(@differ) . " rows differ:\n" . join("\n", map { substr $_, 0, 300 } grep { defined } @differ[0 .. 9]));
+	}
+}
+my @errors = grep { /(ERROR|PANIC):/ && !/in recovery mode|is starting up|not yet accepting/ } split /\n/, slurp_file($node->logfile);
+is(join("\n", @errors[0 .. ($#errors < 9 ? $#errors : 9)]), '', 'no error in the log');
+$node->stop;
+done_testing();
