@@ -94,6 +94,7 @@ if ($calm)
 	{
 		$node->safe_psql('calm', "SELECT feed('$at')");
 		settle('calm', $at);
+		$node->safe_psql('calm', "SELECT cdp.ack_message(id, 'sent', at => '$at') FROM cdp.claim_messages('email', 10000000, '1 hour', '$at')");
 	}
 }
 
