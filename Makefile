@@ -96,7 +96,7 @@ check-shell:
 	@shellcheck -x -s sh tools/install-deps tools/build-deb debian/tests/installcheck test/run-private test/run-job test/run-majors test/run-coverage test/run-asan test/run-deb test/check-includes test/check-exports test/check-docs test/server-conf tools/private-server demo/run bench/server bench/*.sh .ci/run
 
 # --- heavier checks, each a target of its own -------------------------------
-.PHONY: fuzz test-asan test-majors coverage test-oracle
+.PHONY: fuzz test-asan test-majors coverage test-oracle test-campaigns
 fuzz:
 	@$(MAKE) -s -C test/fuzz run
 # the tests that compare random histories with a brute-force definition, on many more of them
@@ -107,6 +107,9 @@ test-oracle:
 	@ORACLE_HISTORIES=$(ORACLE_HISTORIES) ORACLE_WORLDS=$(ORACLE_WORLDS) $(MAKE) -s test TESTS=regress REGRESS='$(ORACLE_TESTS)'
 test-asan:
 	@MAKE='$(MAKE)' TESTS='$(TESTS)' sh test/run-asan
+# a month of 100 campaigns among 100,000 people, in a storm
+test-campaigns:
+	@MCDP_CAMPAIGNS='$(or $(CAMPAIGNS),100 100000 30)' PG_TEST_TIMEOUT_DEFAULT=3600 $(MAKE) -s test TESTS=tap PROVE_TESTS=test/tap/007_campaigns.pl
 coverage:
 	@MAKE='$(MAKE)' TESTS='$(TESTS)' sh test/run-coverage
 # MAJORS="17" chooses; as root

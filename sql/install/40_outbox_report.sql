@@ -107,7 +107,9 @@ BEGIN
 	END IF;
 	IF ack_messages.status = 'sent' THEN
 		-- The usual report about the usual message.  (Of claimed ones only there
-		-- is an index, which an old snapshot fills with dead entries.)
+		-- is an index, which an old snapshot fills with dead entries.)  All rows
+		-- in order first: two callers may report some of the same messages.
+		PERFORM FROM cdp.outbox o WHERE o.id = ANY (ack_messages.ids) ORDER BY o.id FOR UPDATE;
 		WITH written AS (
 			UPDATE cdp.outbox o SET status = 'sent', leased_until = NULL
 			WHERE o.id = ANY (ack_messages.ids) AND o.status IN ('claimed', 'ambiguous')
