@@ -302,7 +302,7 @@ $ours"
 	fold
 	echo "Folding the $waiting changes that waited ($per_chunk to a chunk): $fold_wal bytes of WAL a change ($fold_images of them images of pages), $fold_ms ms." >>"$dir/churn.notes"
 	# fewer chunks: at least 20 changes to each of those of 200 tags
-	psql -c 'VACUUM cdp.tag_pending'
+	psql -c 'VACUUM cdp.tag_pending, cdp.tag_chunk'
 	narrow=$(((changed / 4000 + 1) * 32768))
 	[ "$narrow" -lt "$PROFILES" ] || narrow=$((PROFILES - 1))
 	toggle "cdp, $narrow profiles" cdp.tag_chunk,cdp.tag_pending "$(question cdp q1)" "$(echo "$pick" | sed "s/random(1, .*)/random(1, $narrow)/;2s/random(.*/random(0, 199)/")
