@@ -266,17 +266,6 @@ find_node(McdpGraph *g, Probe *n)
 	return true;
 }
 
-/* Order of two texts by bytes. */
-static inline int
-compare_texts(struct varlena *a, struct varlena *b)
-{
-	Size		a_len = VARSIZE_ANY_EXHDR(a);
-	Size		b_len = VARSIZE_ANY_EXHDR(b);
-	int			c = memcmp(VARDATA_ANY(a), VARDATA_ANY(b), Min(a_len, b_len));
-
-	return c != 0 ? c : (a_len > b_len) - (a_len < b_len);
-}
-
 static inline void
 join(McdpGraph *g, uint32 a, uint32 b)
 {

@@ -20,9 +20,20 @@
 
 #include "core/union_find_layout.h"
 
+/* texts that have so many bytes in common are compared as a whole */
+#define LONG_PREFIX		256
+
 #define ST_SORT sort_by_key
 #define ST_ELEMENT_TYPE SortRoot
 #define ST_COMPARE(a, b) ((a)->key < (b)->key ? -1 : (a)->key > (b)->key)
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
+#define ST_SORT sort_by_text
+#define ST_ELEMENT_TYPE SortRoot
+#define ST_COMPARE(a, b, g) compare_texts(text_of(node_at(g, (a)->node)), text_of(node_at(g, (b)->node)))
+#define ST_COMPARE_ARG_TYPE const McdpGraph
 #define ST_SCOPE static
 #define ST_DEFINE
 #include "lib/sort_template.h"
@@ -44,7 +55,11 @@ static void
 sort_roots(const McdpGraph *g, SortRoot *roots, uint32 num, Size skip)
 {
 	CHECK_FOR_INTERRUPTS();
-	check_stack_depth();
+	if (skip >= LONG_PREFIX)
+	{
+		sort_by_text(roots, num, g);
+		return;
+	}
 	for (uint32 i = 0; i < num; i++)
 	{
 		if (i + AHEAD < num)

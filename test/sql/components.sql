@@ -110,6 +110,10 @@ SELECT * FROM compare($$SELECT node, component FROM connected_components('SELECT
 SELECT * FROM compare($$SELECT node, component FROM connected_components('SELECT a, b FROM edge') ORDER BY component$$);
 SELECT * FROM compare($$SELECT unnest(n), component FROM (SELECT component, array_agg(node) FROM connected_components('SELECT a, b FROM edge') GROUP BY component) g (component, n) ORDER BY component COLLATE "C"$$);
 SELECT sum(n), count(*) = (SELECT count(DISTINCT component) FROM plain) AS right FROM (SELECT component, count(*) AS n FROM connected_components('SELECT a, b FROM edge') GROUP BY component) g JOIN plain p ON p.node = g.component;
+-- sorting texts with much in common, one the beginning of another
+SELECT count(*), bool_and(before < component COLLATE "C") AS ordered
+FROM (SELECT component, lag(component) OVER () AS before FROM (SELECT * FROM component_sizes(
+	$$SELECT repeat('x', (hashint4(i) & 1023)) || CASE WHEN i % 3 = 0 THEN 'y' ELSE repeat('é', i % 9) END, NULL FROM generate_series(1, 3000) i$$) ORDER BY component) c) x WHERE before IS NOT NULL;
 SELECT count(*), min(component), count(component) FROM connected_components('SELECT a, b FROM edge') WHERE component LIKE '%x';
 SELECT count(*) = (SELECT count(*) FROM plain WHERE component LIKE '%x') AS right FROM connected_components('SELECT a, b FROM edge') WHERE component LIKE '%x';
 SELECT count(*) FROM connected_components('SELECT a, b FROM edge') WHERE node = component;
