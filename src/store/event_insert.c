@@ -18,7 +18,6 @@
 
 #include <math.h>
 
-#include "access/table.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/array.h"
@@ -78,20 +77,6 @@ compare_message_ids(const void *x, const void *y, void *collation)
 	return DatumGetInt32(DirectFunctionCall2Coll(bttextcmp, *(Oid *) collation, PointerGetDatum(a->message_id), PointerGetDatum(b->message_id)));
 }
 
-static bool
-open_target(Target *t, Oid relid, int columns)
-{
-	Relation	rel;
-	bool		ok;
-
-	if (!OidIsValid(relid))
-		return false;
-	rel = table_open(relid, RowExclusiveLock);
-	ok = mcdp_target_open(t, rel, columns);
-	table_close(rel, NoLock);
-	return ok;
-}
-
 /* Partitions of all events; false if one is missing or not for us. */
 static bool
 open_months(Oid schema, NewEvent *events, int num, Month *months, int *num_months, int *month_of)
@@ -110,7 +95,7 @@ open_months(Oid schema, NewEvent *events, int num, Month *months, int *num_month
 		if (m < 0)
 		{
 			m = *num_months;
-			if (m == MAX_MONTHS || !open_target(&months[m].target, relid, EVENT_COLUMNS))
+			if (m == MAX_MONTHS || !mcdp_target_open_id(&months[m].target, relid, EVENT_COLUMNS))
 				return false;
 			months[m].month = month;
 			(*num_months)++;
@@ -163,9 +148,9 @@ mcdp_insert_events(Oid schema, NewEvent *events, int num, bool backfill)
 	bool		ok;
 
 	/* the parent for its triggers and against DETACH PARTITION */
-	ok = open_target(&parent, get_relname_relid("event", schema), EVENT_COLUMNS) &&
-		open_target(&message, get_relname_relid("event_message", schema), MESSAGE_COLUMNS) &&
-		open_target(&tail, get_relname_relid("event_tail", schema), TAIL_COLUMNS) &&
+	ok = mcdp_target_open_id(&parent, get_relname_relid("event", schema), EVENT_COLUMNS) &&
+		mcdp_target_open_id(&message, get_relname_relid("event_message", schema), MESSAGE_COLUMNS) &&
+		mcdp_target_open_id(&tail, get_relname_relid("event_tail", schema), TAIL_COLUMNS) &&
 		open_months(schema, events, num, months, &num_months, month_of);
 	if (ok)
 		claim_messages(&message, events, num);

@@ -49,6 +49,20 @@ mcdp_target_open(Target *t, Relation rel, int columns)
 }
 
 bool
+mcdp_target_open_id(Target *t, Oid relid, int columns)
+{
+	Relation	rel;
+	bool		ok;
+
+	if (!OidIsValid(relid))
+		return false;
+	rel = table_open(relid, RowExclusiveLock);
+	ok = mcdp_target_open(t, rel, columns);
+	table_close(rel, NoLock);
+	return ok;
+}
+
+bool
 mcdp_target_open_with(Target *t, Relation rel, int columns, EState *estate)
 {
 	t->rel = NULL;
