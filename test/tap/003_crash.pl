@@ -2,9 +2,12 @@
 # was accepted is there once, and the answers are those of a calm day.
 use strict;
 use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Patience;
 
 my $node = PostgreSQL::Test::Cluster->new('crash');
 $node->init;
@@ -90,7 +93,7 @@ for (my $round = 1; @victims && $round <= 15; $round++)
 	my $storm = IPC::Run::start(
 		[ 'pgbench', '-n', '-c', '6', '-T', '10', '--random-seed', $round, '--max-tries', '20', @files, $node->connstr('stormy') ],
 		'>', \$log, '2>&1', IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
-	$node->poll_query_until('postgres', "SELECT count(*) >= 6 FROM pg_stat_activity WHERE datname = 'stormy'");
+	Patience::until_true($node, 'postgres', "SELECT count(*) >= 6 FROM pg_stat_activity WHERE datname = 'stormy'");
 	select(undef, undef, undef, 0.5 + 0.17 * ($round % 5));
 	# in the middle of this one
 	my ($ret, $pid) = $node->psql('postgres', "SELECT seen_doing('%$victims[0]%')");
@@ -102,7 +105,7 @@ for (my $round = 1; @victims && $round <= 15; $round++)
 	# Every client loses its connection when the server starts anew.
 	$storm->finish;
 	select(undef, undef, undef, 0.3);
-	$node->poll_query_until('postgres', 'SELECT true');
+	Patience::until_true($node, 'postgres', 'SELECT true');
 }
 is("@victims", '', 'the server was brought down in the middle of each of these');
 my $stored = $node->safe_psql('stormy', 'SELECT count(*) FROM cdp.event');

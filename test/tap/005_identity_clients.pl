@@ -4,9 +4,12 @@
 # MCDP_CLIENT_SECONDS: how long the clients work (default 7).
 use strict;
 use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Patience;
 use Time::HiRes qw(time sleep);
 
 my $seconds = $ENV{MCDP_CLIENT_SECONDS} || 7;
@@ -76,7 +79,7 @@ while (time < $until || $round < 2)
 	$round++;
 	my $storm = IPC::Run::start([ 'pgbench', '-n', '-c', '8', '-j', '2', '-T', '30', '--random-seed', $round, @files, $node->connstr('postgres') . ' application_name=storm' ],
 		'>', \$out, '2>', \$err, IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
-	$node->poll_query_until("postgres", "SELECT count(*) >= 8 FROM pg_stat_activity WHERE application_name = 'storm'")
+	Patience::until_true($node, "postgres", "SELECT count(*) >= 8 FROM pg_stat_activity WHERE application_name = 'storm'")
 		or BAIL_OUT("no clients: $err");
 	for (1 .. 3)
 	{
@@ -88,7 +91,7 @@ while (time < $until || $round < 2)
 	$crashes += kill('KILL', $pid) if $pid;
 	$storm->finish;
 	$deadlocks += () = $err =~ /deadlock detected/g;
-	$node->poll_query_until('postgres', 'SELECT true');
+	Patience::until_true($node, 'postgres', 'SELECT true');
 }
 $node->safe_psql('postgres', 'SELECT cdp.ingest_inbox()');
 $node->safe_psql('postgres', q{SELECT cdp.tick('2026-03-01Z')});

@@ -2,9 +2,12 @@
 # through crashes and restarts; it is alone, and ends when it is told to.
 use strict;
 use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Patience;
 
 my $node = PostgreSQL::Test::Cluster->new('worker');
 $node->init;
@@ -24,11 +27,11 @@ sub message_comes
 	my ($db, $what) = @_;
 	$n++;
 	$node->safe_psql($db, "SELECT cdp.track('{email:a$n\@example.com}', 'purchase')");
-	ok($node->poll_query_until($db, "SELECT count(*) = $n FROM cdp.outbox"), "$what: a message comes by itself");
+	ok(Patience::until_true($node, $db, "SELECT count(*) = $n FROM cdp.outbox"), "$what: a message comes by itself");
 }
 sub worker { return $node->safe_psql($_[0], "SELECT value FROM cdp.status() WHERE item = 'worker'") }
 sub pid { my $w = worker($_[0]); return $w =~ /^process (\d+)$/ ? $1 : undef }
-sub no_worker { return $node->poll_query_until($_[0], q(SELECT value = 'none' FROM cdp.status() WHERE item = 'worker')) }
+sub no_worker { return Patience::until_true($node, $_[0], q(SELECT value = 'none' FROM cdp.status() WHERE item = 'worker')) }
 
 # started by hand
 $node->safe_psql('postgres', $setup);
@@ -43,7 +46,7 @@ is($node->safe_psql('postgres', q(SELECT count(*) FROM cdp.task_state WHERE fail
 
 # a second process sees the first and goes
 $node->safe_psql('postgres', 'SELECT cdp._start_worker()');
-ok($node->poll_query_until('postgres', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'marketing_cdp worker')),
+ok(Patience::until_true($node, 'postgres', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'marketing_cdp worker')),
 	'a second process ends');
 is(pid('postgres'), $first, 'the first stays');
 
@@ -54,7 +57,7 @@ message_comes('postgres', 'cancelled');
 # SIGKILL: the server starts anew, and so does the worker
 my $killed = pid('postgres');
 kill('KILL', $killed);
-$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $killed");
+Patience::until_true($node, 'postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $killed");
 message_comes('postgres', 'killed');
 isnt(pid('postgres'), $killed, 'it is another process');
 
@@ -62,14 +65,14 @@ isnt(pid('postgres'), $killed, 'it is another process');
 $node->safe_psql('postgres', q(ALTER TABLE cdp.tag_size RENAME TO gone));
 $node->safe_psql('postgres', q(SELECT cdp.tag(1, 'vip')));
 message_comes('postgres', 'with a failing task');
-ok($node->poll_query_until('postgres', q(SELECT failing FROM cdp.task_state WHERE task = 'tag_sizes')), 'the failure is noted');
+ok(Patience::until_true($node, 'postgres', q(SELECT failing FROM cdp.task_state WHERE task = 'tag_sizes')), 'the failure is noted');
 $node->safe_psql('postgres', q(ALTER TABLE cdp.gone RENAME TO tag_size));
 
 # stopped for good, while it waits for a lock, too
 my $holder = $node->background_psql('postgres');
 $holder->query_safe('BEGIN; LOCK TABLE cdp.task_state');
 $node->safe_psql('postgres', q(SELECT cdp.track('{email:locked@example.com}', 'purchase')));
-$node->poll_query_until('postgres', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'marketing_cdp worker' AND wait_event_type = 'Lock'));
+Patience::until_true($node, 'postgres', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'marketing_cdp worker' AND wait_event_type = 'Lock'));
 is($node->safe_psql('postgres', 'SELECT cdp.stop_worker()'), 't', 'stopped while it waits');
 $holder->query_safe('COMMIT');
 $holder->quit;
@@ -81,14 +84,14 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM cdp.outbox'), $n, 'what it
 # it ends when its extension is dropped, and an idle worker writes nothing
 $node->safe_psql('postgres', 'SELECT cdp.start_worker()');
 message_comes('postgres', 'started once more');
-$node->poll_query_until('postgres', 'SELECT NOT cdp._is_due(now())');
+Patience::until_true($node, 'postgres', 'SELECT NOT cdp._is_due(now())');
 $node->safe_psql('postgres', 'SELECT pg_sleep(1)');
 my $writes = q(SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_user_tables WHERE schemaname = 'cdp');
 my $before = $node->safe_psql('postgres', $writes);
 $node->safe_psql('postgres', 'SELECT pg_sleep(2)');
 is($node->safe_psql('postgres', $writes), $before, 'an idle worker writes nothing');
 $node->safe_psql('postgres', 'DROP EXTENSION marketing_cdp CASCADE');
-ok($node->poll_query_until('postgres', q(SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'marketing_cdp worker')),
+ok(Patience::until_true($node, 'postgres', q(SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'marketing_cdp worker')),
 	'it ends with its extension');
 
 # started with the server, in two databases; one has no extension yet
@@ -106,7 +109,7 @@ $node->safe_psql('shop', q(SELECT cdp.track('{email:b@example.com}', 'purchase')
 $node->stop('immediate');
 $node->start;
 $n++;
-ok($node->poll_query_until('shop', "SELECT count(*) = $n FROM cdp.outbox"), 'after a crash of the server, too');
+ok(Patience::until_true($node, 'shop', "SELECT count(*) = $n FROM cdp.outbox"), 'after a crash of the server, too');
 is($node->safe_psql('shop', 'SELECT cdp.stop_worker()'), 't', 'a worker of the server can be stopped');
 ok(no_worker('shop'), 'none left');
 like($node->safe_psql('shop', 'SELECT cdp.start_worker()'), qr/^\d+$/, 'and started by hand');

@@ -11,9 +11,12 @@
 # month is left out, and only what the stormy one has to prove by itself is tested.
 use strict;
 use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Patience;
 use Time::HiRes qw(time sleep);
 
 my ($journeys, $profiles, $days) = split ' ', $ENV{MCDP_CAMPAIGNS} || '16 400 4';
@@ -130,7 +133,7 @@ for my $at (@instants)
 	}
 	$_->finish for @runs;
 	$deadlocks += () = $_->[1] =~ /deadlock detected/g for @storms;
-	$node->poll_query_until('postgres', 'SELECT true');
+	Patience::until_true($node, 'postgres', 'SELECT true');
 	settle('stormy', $at);
 }
 note("$crashes backends killed, the server stopped hard once");
