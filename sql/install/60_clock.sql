@@ -300,7 +300,7 @@ BEGIN
 	UNION ALL SELECT 'journey triggers', count(*)::text FROM journey_trigger WHERE at <= now
 	UNION ALL SELECT 'journey runs due', count(*)::text FROM journey_state s JOIN journey j ON j.name = s.journey AND j.status = 'active'
 		WHERE s.status = 'active' AND s.due_at <= now
-	UNION ALL SELECT 'journey runs due, oldest', greatest(coalesce(now - _next_due_run(), '0'), '0')::text
+	UNION ALL SELECT 'journey runs due, oldest', coalesce((SELECT now - r FROM _next_due_run() r WHERE r <= now), '0')::text
 	UNION ALL SELECT 'journey runs stuck', count(*)::text FROM journey_state s JOIN journey j ON j.name = s.journey AND j.status = 'active'
 		WHERE s.status = 'active' AND s.due_at <= now - interval '1 hour'
 	UNION ALL SELECT 'journey runs failed', count(*)::text FROM journey_state WHERE status = 'failed'

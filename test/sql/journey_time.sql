@@ -89,3 +89,12 @@ EXCEPTION WHEN OTHERS THEN RETURN SQLSTATE || ' ' || SQLERRM;
 END $$;
 SELECT v, pg_temp.try(v) FROM unnest(ARRAY[jsonb '"24:00"', '"9:00"', '{}', '{"weekday": "funday"}', '{"weekday": []}', '{"weekday": ["Monday", "sunday"], "time": "23:59:59"}', '{"trait": "born", "weekday": "monday"}',
 	'{"time": "09:00", "offset": "1d"}', '{"trait": "born", "offset": "1 day"}', '{"trait": "born", "yearly": 1}', '{"trait": ""}', '3', '{"at": "x"}']) v;
+
+-- somebody who waits for a date that is not known is not behind
+SELECT identify(ARRAY['user_id:undated']::identifier[], at => '2026-01-01Z') > 0 AS made;
+SELECT create_journey('undated', '{"entry": {"manual": true}, "start": "s", "steps": {"s": {"wait_until": {"trait": "no_such_date"}, "next": "end"}}}'), activate_journey('undated');
+SELECT enter_journey('undated', resolve('user_id:undated'), at => '2026-01-02Z') > 0 AS entered;
+SELECT archive_journey(name, '2026-01-02Z') FROM journey WHERE status = 'active' AND name <> 'undated';
+SELECT advance_journeys('2026-01-02Z') >= 0 AS advanced;
+SELECT due_at FROM journey_state WHERE journey = 'undated';
+SELECT * FROM status('2026-01-03Z') WHERE item = 'journey runs due, oldest';
