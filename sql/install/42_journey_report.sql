@@ -214,6 +214,9 @@ BEGIN
 	until := simulate_journey.at + make_interval(secs => cdp._seconds(horizon));
 	BEGIN
 		PERFORM cdp.activate_journey(simulate_journey.name);
+		-- as if activated at "at", when the clock calls for the first time
+		PERFORM cdp._plan_journey(simulate_journey.name, simulate_journey.at);
+		UPDATE cdp.journey_schedule s SET next_at = simulate_journey.at WHERE s.journey = simulate_journey.name AND s.next_at IS NULL;
 		first := nextval('cdp.journey_log_id_seq');
 		INSERT INTO cdp.journey_trigger (source, name, profile_id, at, label, value, event_id)
 		SELECT DISTINCT 'event', e.event, p.canonical_id, e.at, e.label, e.value, r.event_id

@@ -88,12 +88,11 @@ CREATE TRIGGER purchase_due_delete AFTER DELETE ON cdp.purchase_due REFERENCING 
 	FOR EACH STATEMENT EXECUTE FUNCTION cdp._move_due_triggers();
 
 -- Called by activate, pause and archive with the journey row locked, after its
--- listeners have been rewritten.
-CREATE FUNCTION cdp._plan_journey(of_journey text) RETURNS void
+-- listeners have been rewritten; by simulate_journey for the time it asks about.
+CREATE FUNCTION cdp._plan_journey(of_journey text, since timestamptz DEFAULT cdp._last_tick()) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	entry	jsonb;
-	since	timestamptz := cdp._last_tick();
 	start	timestamptz;
 	pause	interval;
 BEGIN
@@ -119,7 +118,7 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION cdp._plan_journey(text) IS 'makes the schedule, or the due dates ahead, of a journey what its status says';
+COMMENT ON FUNCTION cdp._plan_journey(text, timestamptz) IS 'makes the schedule, or the due dates after "since", of a journey what its status says';
 
 -- Another session may be at one of them; it writes the same.
 CREATE FUNCTION cdp._start_schedules(at timestamptz) RETURNS void

@@ -59,6 +59,13 @@ SELECT pg_temp.ticks('2026-04-15', '2026-05-01') > 0 AS ticked;
 SELECT activate_journey('weekly');
 SELECT journey, pg_temp.utc(next_at) FROM journey_schedule WHERE journey = 'weekly';
 
+-- a simulation counts the instants of the time it asks about, wherever the clock stands
+SELECT create_journey('plan_daily', '{"entry": {"every": "1d", "who": "all"}, "start": "s", "steps": {"s": {"wait": "1h", "next": "end"}}}');
+SELECT create_journey('plan_at', '{"entry": {"every": "1d", "at": "2026-01-01T09:00", "who": "all"}, "start": "s", "steps": {"s": {"wait": "1h", "next": "end"}}}');
+SELECT create_journey('plan_once', '{"entry": {"at": "2026-04-10", "who": "all"}, "start": "s", "steps": {"s": {"wait": "1h", "next": "end"}}}');
+SELECT j, pg_temp.utc(at) AS at, s.entered / audience_count('all') AS times FROM unnest('{plan_daily,plan_at,plan_once}'::text[]) j, unnest('{2026-04-09 12:00Z,2026-04-12 12:00Z,2026-06-01 12:00Z}'::timestamptz[]) at, simulate_journey(j, at, '3 days') s ORDER BY 2, 1;
+SELECT journey, pg_temp.utc(next_at) FROM journey_schedule ORDER BY journey;
+
 CREATE FUNCTION pg_temp.try(entry jsonb) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
 	PERFORM cdp.create_journey('bad', jsonb_build_object('entry', entry, 'start', 'a', 'steps', jsonb '{"a": {"tag": "x", "next": "end"}}'));
