@@ -10,10 +10,10 @@
 # moment its claimer has it.  Everything must have arrived, once.
 # Prints Markdown.
 #
-#	RATE=2000 SECONDS_LONG=30 EVERY="1 10" sh bench/latency.sh
+#	RATE=2000 SECONDS_LONG=30 EVERY="10 1" sh bench/latency.sh
 set -eu
 
-: "${PROFILES:=200000}" "${JOURNEYS:=20}" "${RATE:=2000}" "${CLIENTS:=4}" "${CLAIMERS:=2}" "${EVERY:=1 10}" "${NAPTIME:=500ms}"
+: "${PROFILES:=200000}" "${JOURNEYS:=20}" "${RATE:=2000}" "${CLIENTS:=4}" "${CLAIMERS:=2}" "${EVERY:=10 1}" "${NAPTIME:=500ms}"
 SECONDS_LONG=${SECONDS_LONG:-30}
 top=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=bench/server
@@ -53,7 +53,7 @@ echo '| events/s asked | done | messages/s | p50 | p90 | p99 | max | load |'
 echo '|---:|---:|---:|---:|---:|---:|---:|---:|'
 for every in $EVERY; do
 	psql -c 'TRUNCATE got' -c 'CHECKPOINT'
-	"$bindir/pgbench" -n -h "$dir/socket" -U cdp -c "$CLAIMERS" -j 1 -T $((SECONDS_LONG + 5)) -f "$dir/claim.sql" bench >"$dir/claim.log" 2>&1 &
+	"$bindir/pgbench" -n -h "$dir/socket" -U cdp -c "$CLAIMERS" -j 1 -T $((SECONDS_LONG + 15)) -f "$dir/claim.sql" bench >"$dir/claim.log" 2>&1 &
 	before=$(psql -c "SELECT count(*) FROM cdp.event WHERE event LIKE 'cart%'")
 	tps=$("$bindir/pgbench" -n -h "$dir/socket" -U cdp -c "$CLIENTS" -j 2 -R "$RATE" -T "$SECONDS_LONG" -D every="$every" -f "$dir/track.sql" bench | sed -n 's/^tps = \([0-9]*\).*/\1/p')
 	wait

@@ -89,11 +89,4 @@
 #define mcdp_expression_pathkey(root, expr, op, relids) build_expression_pathkey(root, expr, NULL, op, relids, false)
 #endif
 
-/* Whether a collation sorts by bytes; needs utils/pg_locale.h. */
-#if PG_VERSION_NUM >= 180000
-#define mcdp_collation_is_c(oid) (pg_newlocale_from_collation(oid)->collate_is_c)
-#else
-#define mcdp_collation_is_c(oid) lc_collate_is_c(oid)
-#endif
-
 #endif							/* MCDP_COMPAT_H */

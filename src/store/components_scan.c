@@ -26,6 +26,7 @@
 
 #include "access/sysattr.h"
 #include "catalog/pg_collation.h"
+#include "catalog/pg_database.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
@@ -44,7 +45,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/pg_locale.h"
+#include "utils/syscache.h"
 #include "utils/typcache.h"
 
 #include "core/compat.h"
@@ -146,6 +147,27 @@ add_components_path(RelOptInfo *rel, Path *instead, FuncExpr *call, int what, Li
 	add_path(rel, (Path *) path);
 }
 
+/*
+ * Whether the database's own collation is that of the C library's C locale.
+ * (utils/pg_locale.h knows more, and wants the headers of ICU.)
+ */
+static bool
+texts_sort_by_bytes(void)
+{
+	HeapTuple	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(MyDatabaseId));
+	bool		isnull;
+	char	   *name;
+	bool		result;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for database %u", MyDatabaseId);
+	name = TextDatumGetCString(SysCacheGetAttr(DATABASEOID, tuple, Anum_pg_database_datcollate, &isnull));
+	result = ((Form_pg_database) GETSTRUCT(tuple))->datlocprovider == COLLPROVIDER_LIBC &&
+		(strcmp(name, "C") == 0 || strcmp(name, "POSIX") == 0);
+	ReleaseSysCache(tuple);
+	return result;
+}
+
 static void
 set_components_paths(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rte)
 {
@@ -170,7 +192,7 @@ set_components_paths(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntr
 	else if (!bms_is_member(1 - FirstLowInvalidHeapAttributeNumber, filtered) && bms_is_empty(rel->attr_needed[1 - rel->min_attr]))
 		what |= NAMES;
 
-	if (mcdp_collation_is_c(DEFAULT_COLLATION_OID))
+	if (texts_sort_by_bytes())
 		pathkeys = mcdp_expression_pathkey(root, (Expr *) column_of(rel, what & SIZES ? 1 : 2, what & SIZES),
 										   lookup_type_cache(TEXTOID, TYPECACHE_LT_OPR)->lt_opr, rel->relids);
 	instead = linitial(rel->pathlist);
