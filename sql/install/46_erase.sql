@@ -343,7 +343,7 @@ BEGIN
 	leaves := _leaves_of(profile);
 	SELECT array_agg(s.run_id) INTO runs
 	FROM (SELECT j.run_id FROM journey_state j WHERE j.profile_id = ANY (leaves) AND j.status = 'active' ORDER BY j.run_id FOR UPDATE) s;
-	PERFORM _end_runs(runs, array_fill(_suppress_for_good.at, ARRAY[cardinality(runs)]), 'suppressed', NULL) WHERE runs IS NOT NULL;
+	PERFORM _end_runs(runs, array_fill(_suppress_for_good.at, ARRAY[coalesce(cardinality(runs), 0)]), 'suppressed', NULL) WHERE runs IS NOT NULL;
 	DELETE FROM journey_trigger t WHERE t.profile_id = ANY (leaves);
 	WITH stopped AS (
 		UPDATE outbox o SET status = 'expired'

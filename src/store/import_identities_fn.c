@@ -52,9 +52,13 @@ mcdp__stitch_pairs(PG_FUNCTION_ARGS)
 	ManyCall   *calls;
 	Datum	   *rest;
 	int			num_rest = 0;
-	bool		others = PG_GETARG_BOOL(5);
+	bool		others;
 	Lookup		lk;
 
+	for (int i = 0; i < 7; i++)
+		if (PG_ARGISNULL(i) && i != 3)
+			elog(ERROR, "argument %d must not be null", i + 1);
+	others = PG_GETARG_BOOL(5);
 	for (int s = 0; s < 2; s++)
 		deconstruct_array(PG_GETARG_ARRAYTYPE_P(s), TEXTOID, -1, false, TYPALIGN_INT, &side[s], &nulls[s], &num[s]);
 	if (num[0] != num[1])

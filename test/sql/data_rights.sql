@@ -256,3 +256,6 @@ SELECT count(*) AS pending FROM erasure_pending;
 SELECT count(*) FILTER (WHERE receipt ? 'removed_later') AS removed_later FROM erasure;
 
 DROP FUNCTION make_them, find_strings, find_ids;
+
+-- suppressing somebody who has no active run
+SELECT erase_profile(identify(ARRAY['email:quiet@example.com']), 'suppress') ->> 'mode' AS mode;

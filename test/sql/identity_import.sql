@@ -109,4 +109,6 @@ SELECT count(tell(s, w)) FROM generate_series(1, 8) s, generate_series(0, 1) w;
 SELECT * FROM ((SELECT seed, what, said FROM told WHERE way = 0 EXCEPT ALL SELECT seed, what, said FROM told WHERE way = 1)
 	UNION ALL (SELECT seed, what, '+ ' || said FROM told WHERE way = 1 EXCEPT ALL SELECT seed, what, '+ ' || said FROM told WHERE way = 0)) d ORDER BY 1, 2, 3 LIMIT 10;
 SELECT what, count(*) > 20 AS enough FROM told GROUP BY 1 ORDER BY 1;
+-- what a helper may be called with by whoever may call it
+SELECT _stitch_pairs(NULL, NULL, NULL, NULL, NULL, NULL, NULL);
 DROP FUNCTION try, tell, components, start_over, message, name_of, dice; DROP TABLE seen, told;
