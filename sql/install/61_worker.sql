@@ -32,11 +32,11 @@ BEGIN
 		OR _next_due_run() <= now
 		OR (SELECT min(t.due_at) FROM lifecycle_state t) <= now
 		OR (SELECT min(t.expires_at) FROM tag_expiry t) <= now
-		OR (SELECT min(t.profile_id) FROM tag_pending t) IS NOT NULL
+		OR EXISTS (SELECT FROM tag_pending)
 		OR EXISTS (SELECT FROM trait_pending)
 		OR EXISTS (SELECT FROM journey_schedule t WHERE t.next_at IS NULL OR t.next_at <= now)
-		OR (SELECT min(t.leased_until) FROM outbox t WHERE t.status = 'claimed') <= now
-		OR (SELECT min(t.expires_at) FROM outbox t WHERE t.status = 'pending') <= now, false);
+		OR EXISTS (SELECT FROM outbox t WHERE t.status = 'claimed' AND t.leased_until <= now)
+		OR EXISTS (SELECT FROM outbox t WHERE t.status = 'pending' AND t.expires_at <= now), false);
 END
 $$;
 COMMENT ON FUNCTION cdp._is_due(timestamptz) IS 'is there anything for run to do at "now"?';
