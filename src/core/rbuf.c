@@ -310,18 +310,6 @@ mcdp_rbuf_cardinality(const Rbuf *set)
 	return sum;
 }
 
-uint64
-mcdp_rbuf_range_cardinality(const Rbuf *set, uint64 first,
-							uint64 last_inclusive)
-{
-	uint64		upto;
-
-	if (first > last_inclusive)
-		return 0;
-	upto = mcdp_rbuf_rank(set, last_inclusive);
-	return first == 0 ? upto : upto - mcdp_rbuf_rank(set, first - 1);
-}
-
 bool
 mcdp_rbuf_is_empty(const Rbuf *set)
 {
@@ -338,47 +326,6 @@ mcdp_rbuf_equals(const Rbuf *a, const Rbuf *b)
 			!roaring_bitmap_equals(a->parts[i].bits, b->parts[i].bits))
 			return false;
 	return true;
-}
-
-bool
-mcdp_rbuf_is_subset(const Rbuf *part, const Rbuf *whole)
-{
-	for (uint32 i = 0; i < part->num; i++)
-	{
-		const roaring_bitmap_t *bits = get_part(whole, part->parts[i].key);
-
-		if (bits == NULL || !roaring_bitmap_is_subset(part->parts[i].bits, bits))
-			return false;
-	}
-	return true;
-}
-
-bool
-mcdp_rbuf_intersects(const Rbuf *a, const Rbuf *b)
-{
-	for (uint32 i = 0; i < a->num; i++)
-	{
-		const roaring_bitmap_t *bits = get_part(b, a->parts[i].key);
-
-		if (bits != NULL && roaring_bitmap_intersect(a->parts[i].bits, bits))
-			return true;
-	}
-	return false;
-}
-
-uint64
-mcdp_rbuf_and_cardinality(const Rbuf *a, const Rbuf *b)
-{
-	uint64		sum = 0;
-
-	for (uint32 i = 0; i < a->num; i++)
-	{
-		const roaring_bitmap_t *bits = get_part(b, a->parts[i].key);
-
-		if (bits != NULL)
-			sum += roaring_bitmap_and_cardinality(a->parts[i].bits, bits);
-	}
-	return sum;
 }
 
 bool

@@ -73,13 +73,8 @@ extern void mcdp_rbuf_flip_range(Rbuf *set, uint64 first, uint64 last_inclusive)
 /* Questions.  min and max are false for the empty set. */
 extern bool mcdp_rbuf_contains(const Rbuf *set, uint64 id);
 extern uint64 mcdp_rbuf_cardinality(const Rbuf *set);
-extern uint64 mcdp_rbuf_range_cardinality(const Rbuf *set, uint64 first,
-										  uint64 last_inclusive);
 extern bool mcdp_rbuf_is_empty(const Rbuf *set);
 extern bool mcdp_rbuf_equals(const Rbuf *a, const Rbuf *b);
-extern bool mcdp_rbuf_is_subset(const Rbuf *part, const Rbuf *whole);
-extern bool mcdp_rbuf_intersects(const Rbuf *a, const Rbuf *b);
-extern uint64 mcdp_rbuf_and_cardinality(const Rbuf *a, const Rbuf *b);
 extern bool mcdp_rbuf_min(const Rbuf *set, uint64 *id);
 extern bool mcdp_rbuf_max(const Rbuf *set, uint64 *id);
 extern uint64 mcdp_rbuf_rank(const Rbuf *set, uint64 id);	/* ids <= id */

@@ -105,9 +105,6 @@ extern void mcdp_timeline_open(TimelineView *v, const Timeline *t);
  */
 extern void mcdp_timeline_prefetch_next(const Timeline *t);
 
-/* A view of a timeline without events. */
-extern void mcdp_timeline_open_empty(TimelineView *v);
-
 /*
  * Complete validation of outside bytes: "bytes" is the value without its
  * 4-byte varlena header, at any alignment.  What passes is canonical and safe

@@ -124,12 +124,6 @@ open_empty(TimelineView *v)
 	v->value_divisor = 1;
 }
 
-void
-mcdp_timeline_open_empty(TimelineView *v)
-{
-	open_empty(v);
-}
-
 /*
  * A scan of many timelines waits for memory: each value lies in a dozen cache
  * lines, and the processor does not guess them, because a heap page is filled
