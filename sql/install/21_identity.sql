@@ -4,13 +4,36 @@ CREATE TABLE cdp.identifier_link (
 	identifier	cdp.identifier PRIMARY KEY,
 	profile_id	bigint NOT NULL,
 	at			timestamptz NOT NULL,
-	source		text
+	source		text,
+	peer		cdp.identifier,
+	message_id	text
 );
 COMMENT ON TABLE cdp.identifier_link IS 'the leaf profile that owns each identifier';
+COMMENT ON COLUMN cdp.identifier_link.at IS 'the earliest call that named it';
+COMMENT ON COLUMN cdp.identifier_link.peer IS 'evidence: the call at this time, from this source, named it together with this one; NULL = no such, or it stands in extra_edge';
+COMMENT ON COLUMN cdp.identifier_link.message_id IS 'of the evidence';
 CREATE INDEX identifier_link_profile_id_idx ON cdp.identifier_link (profile_id);
 
--- Evidence: two identifiers seen in one call.
-CREATE TABLE cdp.identity_edge (
+/*
+ * Evidence: two identifiers that one call named together (identity_edge).
+ *
+ * Most of it is about an identifier that the very call introduced, and says
+ * nothing that its row of identifier_link does not say as well but the other
+ * identifier.  So it stands there (peer), and needs no row of its own with an
+ * index over two identifiers; a call about known ones finds it while it looks
+ * up to whom they belong.  That is so only as long as
+ *
+ * - it is of a call, holds, and at and source are those of the link, and
+ * - both identifiers are of the same leaf: so unmerge, which parts leaves, never
+ *   touches it, and only split does.
+ *
+ * All other evidence is in extra_edge: two that were linked before, one that
+ * was linked by an earlier call, what is overruled, what an alias or a split
+ * says.  Whoever changes at or profile_id of a link, or what its evidence
+ * says, moves it there first (_move_edges_out).  A pair is in one place only,
+ * because a link gets a peer only while it is inserted.
+ */
+CREATE TABLE cdp.extra_edge (
 	a			cdp.identifier NOT NULL,
 	b			cdp.identifier NOT NULL,
 	at			timestamptz NOT NULL,
@@ -19,13 +42,66 @@ CREATE TABLE cdp.identity_edge (
 	cause		text NOT NULL DEFAULT 'call',
 	inactive_at	timestamptz,
 	PRIMARY KEY (a, b),
-	CONSTRAINT identity_edge_order_check CHECK (a OPERATOR(cdp.<) b),
-	CONSTRAINT identity_edge_cause_check CHECK (cause IN ('call', 'alias', 'split'))
+	CONSTRAINT extra_edge_order_check CHECK (a OPERATOR(cdp.<) b),
+	CONSTRAINT extra_edge_cause_check CHECK (cause IN ('call', 'alias', 'split'))
 );
-COMMENT ON TABLE cdp.identity_edge IS 'two identifiers that one call named together: the evidence for a link or a merge';
+COMMENT ON TABLE cdp.extra_edge IS 'evidence that does not stand in identifier_link: see identity_edge';
+COMMENT ON COLUMN cdp.extra_edge.at IS 'the earliest such call; source and message_id are its';
+COMMENT ON COLUMN cdp.extra_edge.cause IS 'call: named together; alias: a message said that one is the other''s new name; split: split() left them together';
+COMMENT ON COLUMN cdp.extra_edge.inactive_at IS 'when unmerge or split overruled it: since then it links nothing; NULL = it holds';
+-- what was overruled may end in another profile
+CREATE INDEX extra_edge_overruled_idx ON cdp.extra_edge (b) WHERE inactive_at IS NOT NULL;
+
+CREATE VIEW cdp.identity_edge WITH (security_invoker) AS
+	SELECT least(l.identifier, l.peer) AS a, greatest(l.identifier, l.peer) AS b, l.at, l.source, l.message_id,
+		   'call' AS cause, NULL::timestamptz AS inactive_at
+	FROM cdp.identifier_link l WHERE l.peer IS NOT NULL
+	UNION ALL
+	SELECT e.a, e.b, e.at, e.source, e.message_id, e.cause, e.inactive_at FROM cdp.extra_edge e;
+COMMENT ON VIEW cdp.identity_edge IS 'two identifiers that one call named together: the evidence for a link or a merge';
 COMMENT ON COLUMN cdp.identity_edge.at IS 'the earliest such call; source and message_id are its';
 COMMENT ON COLUMN cdp.identity_edge.cause IS 'call: named together; alias: a message said that one is the other''s new name; split: split() left them together';
 COMMENT ON COLUMN cdp.identity_edge.inactive_at IS 'when unmerge or split overruled it: since then it links nothing; NULL = it holds';
+
+-- By primary keys, where the view would be read from end to end.
+CREATE FUNCTION cdp._edges_of(ids cdp.identifier[]) RETURNS SETOF cdp.identity_edge
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 100
+BEGIN ATOMIC
+	SELECT least(l.identifier, l.peer), greatest(l.identifier, l.peer), l.at, l.source, l.message_id, 'call', NULL::timestamptz
+	FROM cdp.identifier_link l WHERE l.identifier OPERATOR(cdp.=) ANY (ids) AND l.peer IS NOT NULL
+	UNION ALL
+	SELECT e.a, e.b, e.at, e.source, e.message_id, e.cause, e.inactive_at FROM cdp.extra_edge e WHERE e.a OPERATOR(cdp.=) ANY (ids);
+END;
+COMMENT ON FUNCTION cdp._edges_of(cdp.identifier[])
+	IS 'the evidence about these identifiers, which must be all of some leaves; without what joins the second of a pair to somebody outside';
+
+CREATE FUNCTION cdp._has_evidence(a cdp.identifier, b cdp.identifier, at timestamptz) RETURNS boolean
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT EXISTS (SELECT FROM cdp.identifier_link l
+				   WHERE l.identifier OPERATOR(cdp.=) ANY (ARRAY[a, b]) AND l.peer OPERATOR(cdp.=) ANY (ARRAY[a, b]) AND l.at <= _has_evidence.at)
+		OR EXISTS (SELECT FROM cdp.extra_edge e
+				   WHERE e.a OPERATOR(cdp.=) least(_has_evidence.a, _has_evidence.b) AND e.b OPERATOR(cdp.=) greatest(_has_evidence.a, _has_evidence.b)
+					 AND e.at <= _has_evidence.at AND e.inactive_at IS NULL);
+END;
+COMMENT ON FUNCTION cdp._has_evidence(cdp.identifier, cdp.identifier, timestamptz) IS 'is there evidence for this pair, of that time or before, that holds?';
+
+-- The caller may lock these links: identifiers go before profiles.
+CREATE FUNCTION cdp._move_edges_out(ids cdp.identifier[]) RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+	WITH moved AS (
+		SELECT l.identifier, l.peer, l.at, l.source, l.message_id
+		FROM cdp.identifier_link l WHERE l.identifier OPERATOR(cdp.=) ANY (ids) AND l.peer IS NOT NULL
+		ORDER BY l.identifier FOR UPDATE
+	), emptied AS (
+		UPDATE cdp.identifier_link l SET peer = NULL, message_id = NULL FROM moved m WHERE l.identifier OPERATOR(cdp.=) m.identifier
+	)
+	INSERT INTO cdp.extra_edge (a, b, at, source, message_id)
+	SELECT least(m.identifier, m.peer), greatest(m.identifier, m.peer), m.at, m.source, m.message_id FROM moved m
+	ON CONFLICT DO NOTHING;
+END;
+COMMENT ON FUNCTION cdp._move_edges_out(cdp.identifier[]) IS 'evidence that stands in these links gets a row of its own';
 
 CREATE SEQUENCE cdp.merge_id_seq;
 COMMENT ON SEQUENCE cdp.merge_id_seq IS 'ids of merges, in order of decision';
@@ -405,6 +481,7 @@ BEGIN
 			-- A limit within a time could be broken by moving it back.
 			reason := _moves_against(via, _stitch_new.at);
 			IF reason IS NULL THEN
+				PERFORM _move_edges_out(ARRAY(SELECT l.identifier FROM identifier_link l WHERE l.identifier = via AND l.at > _stitch_new.at AND l.peer IS NOT NULL));
 				UPDATE identifier_link l SET at = _stitch_new.at WHERE l.identifier = via AND l.at > _stitch_new.at;
 			ELSE
 				INSERT INTO identity_refusal (at, identifiers, reason, source)
@@ -544,12 +621,14 @@ BEGIN
 	FOR other IN SELECT o FROM unnest(others) o WHERE o <> anchor ORDER BY o LOOP
 		low := CASE WHEN anchor < other THEN anchor ELSE other END;
 		high := CASE WHEN anchor < other THEN other ELSE anchor END;
+		-- that is never later than this call: see "late" above
+		CONTINUE WHEN EXISTS (SELECT FROM identifier_link l WHERE l.identifier IN (low, high) AND l.peer IN (low, high));
 		-- one that was overruled holds again from now on
-		SELECT e.at INTO known FROM identity_edge e WHERE e.a = low AND e.b = high AND e.inactive_at IS NULL;
+		SELECT e.at INTO known FROM extra_edge e WHERE e.a = low AND e.b = high AND e.inactive_at IS NULL;
 		IF known IS NULL OR known > _add_edges.at THEN
-			INSERT INTO identity_edge AS e (a, b, at, source, message_id)
+			INSERT INTO extra_edge AS e (a, b, at, source, message_id)
 			VALUES (low, high, _add_edges.at, _add_edges.source, _add_edges.message_id)
-			ON CONFLICT ON CONSTRAINT identity_edge_pkey
+			ON CONFLICT ON CONSTRAINT extra_edge_pkey
 			DO UPDATE SET at = excluded.at, source = excluded.source, message_id = excluded.message_id, inactive_at = NULL
 			WHERE e.at > excluded.at OR e.inactive_at IS NOT NULL;
 		END IF;

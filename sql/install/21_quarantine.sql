@@ -20,9 +20,10 @@ BEGIN ATOMIC
 	FROM (SELECT l.identifier
 		  FROM cdp.profile p JOIN cdp.identifier_link l ON l.profile_id = p.profile_id
 		  WHERE p.canonical_id = root
-			AND EXISTS (SELECT FROM cdp.identity_edge e
-						WHERE e.a OPERATOR(cdp.=) CASE WHEN l.identifier OPERATOR(cdp.<) _degree.identifier THEN l.identifier ELSE _degree.identifier END
-						  AND e.b OPERATOR(cdp.=) CASE WHEN l.identifier OPERATOR(cdp.<) _degree.identifier THEN _degree.identifier ELSE l.identifier END)
+			AND (l.peer OPERATOR(cdp.=) _degree.identifier
+				 OR l.identifier OPERATOR(cdp.=) (SELECT o.peer FROM cdp.identifier_link o WHERE o.identifier OPERATOR(cdp.=) _degree.identifier)
+				 OR EXISTS (SELECT FROM cdp.extra_edge e
+							WHERE e.a OPERATOR(cdp.=) least(l.identifier, _degree.identifier) AND e.b OPERATOR(cdp.=) greatest(l.identifier, _degree.identifier)))
 		  UNION
 		  SELECT o FROM unnest(others) o) n;
 END;

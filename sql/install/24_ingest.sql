@@ -283,10 +283,7 @@ BEGIN
 		RETURN true;
 	ELSIF cardinality(known.ids) > 1 AND EXISTS (
 			SELECT FROM unnest(known.ids[2:]) AS o (id)
-			WHERE NOT EXISTS (SELECT FROM cdp.identity_edge e
-							  WHERE e.a OPERATOR(cdp.=) CASE WHEN o.id OPERATOR(cdp.<) known.ids[1] THEN o.id ELSE known.ids[1] END
-								AND e.b OPERATOR(cdp.=) CASE WHEN o.id OPERATOR(cdp.<) known.ids[1] THEN known.ids[1] ELSE o.id END
-								AND e.at <= _tells_news.at AND e.inactive_at IS NULL)) THEN
+			WHERE NOT cdp._has_evidence(known.ids[1], o.id, _tells_news.at)) THEN
 		RETURN true;
 	ELSIF cardinality(participants) > 0 THEN
 		SELECT * INTO known FROM cdp._look_up(participants, at);
@@ -392,7 +389,11 @@ BEGIN
 				previous := cdp.identifier('anonymous_id', cdp._json_id(m.payload -> 'previousId'));
 			END IF;
 			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers || previous, NULL, m.at, m.source, m.message_id);
-			UPDATE cdp.identity_edge t SET cause = 'alias'
+			-- A link that somebody else is changing stays: he holds it and waits for profiles, and we may hold some.
+			PERFORM cdp._move_edges_out(ARRAY(SELECT l.identifier FROM cdp.identifier_link l
+											  WHERE l.identifier OPERATOR(cdp.=) ANY (ARRAY[previous, owner.via]) AND l.peer OPERATOR(cdp.=) ANY (ARRAY[previous, owner.via])
+												AND l.at = m.at FOR UPDATE SKIP LOCKED));
+			UPDATE cdp.extra_edge t SET cause = 'alias'
 			WHERE t.a OPERATOR(cdp.=) CASE WHEN previous OPERATOR(cdp.<) owner.via THEN previous ELSE owner.via END
 			  AND t.b OPERATOR(cdp.=) CASE WHEN previous OPERATOR(cdp.<) owner.via THEN owner.via ELSE previous END
 			  AND t.at = m.at AND t.cause <> 'alias';

@@ -162,12 +162,13 @@ COMMENT ON FUNCTION cdp.merge(bigint, bigint, text, timestamptz)
 
 -- Evidence from one side to the other is overruled.  All identifiers of both
 -- sides are looked up, so that an index by the first of an edge is enough.
+-- Evidence in identifier_link is never about two leaves.
 CREATE FUNCTION cdp._overrule_edges(leaves bigint[], at timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	tied bigint[];
 BEGIN
-	UPDATE identity_edge e SET inactive_at = _overrule_edges.at
+	UPDATE extra_edge e SET inactive_at = _overrule_edges.at
 	FROM profile p JOIN identifier_link l ON l.profile_id = p.profile_id,
 		 profile q JOIN identifier_link k ON k.profile_id = q.profile_id
 	WHERE p.profile_id = ANY (leaves) AND e.a = l.identifier AND e.inactive_at IS NULL

@@ -6,7 +6,8 @@
  * from others, so these stay.  Tags, traits, runs, consent and relations name
  * no identifier: they stay, too.
  *
- * Locks: the identifiers (FOR UPDATE, by bytes), their profile, event_tail,
+ * Locks: the identifiers and those whose link says that they were named
+ * together with one of them (FOR UPDATE, by bytes), their profile, event_tail,
  * part 0 of the timelines.  _stitch_new looks again at identifiers that were
  * ever split once it holds their profile.
  */
@@ -112,13 +113,15 @@ COMMENT ON FUNCTION cdp._move_events(bigint, bigint, cdp.identifier[]) IS 'gives
 CREATE FUNCTION cdp._bind_together(leaves bigint[], at timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
-	INSERT INTO identity_edge AS e (a, b, at, cause)
+	INSERT INTO extra_edge AS e (a, b, at, cause)
 	SELECT (min(min(c.node)) OVER ())::identifier, min(c.node)::identifier, _bind_together.at, 'split'
 	FROM (SELECT k.node COLLATE "C" AS node, k.component FROM connected_components(format($query$
-			WITH mine AS (SELECT l.identifier, l.profile_id FROM cdp.identifier_link l WHERE l.profile_id = ANY (%1$L))
+			WITH mine AS (SELECT l.identifier, l.profile_id, l.peer FROM cdp.identifier_link l WHERE l.profile_id = ANY (%1$L))
 			SELECT e.a::text, e.b::text
-			FROM mine m JOIN cdp.identity_edge e ON e.a OPERATOR(cdp.=) m.identifier AND e.inactive_at IS NULL
+			FROM mine m JOIN cdp.extra_edge e ON e.a OPERATOR(cdp.=) m.identifier AND e.inactive_at IS NULL
 			WHERE e.b IN (SELECT o.identifier FROM mine o)
+			UNION ALL
+			SELECT m.identifier::text, m.peer::text FROM mine m WHERE m.peer IS NOT NULL
 			UNION ALL
 			-- merges by hand link profiles, whatever identifiers these have
 			SELECT min(m.identifier)::text, ' ' || m.profile_id FROM mine m GROUP BY m.profile_id
@@ -130,7 +133,7 @@ BEGIN
 		  WHERE NOT starts_with(k.node, ' ')) c
 	GROUP BY c.component
 	ORDER BY min(c.node) OFFSET 1
-	ON CONFLICT ON CONSTRAINT identity_edge_pkey
+	ON CONFLICT ON CONSTRAINT extra_edge_pkey
 	DO UPDATE SET at = excluded.at, source = NULL, message_id = NULL, cause = 'split', inactive_at = NULL;
 END
 $$;
@@ -157,8 +160,14 @@ BEGIN
 	ELSIF NOT isfinite(split.at) THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at must be finite';
 	END IF;
-	SELECT array_agg(l.identifier), array_agg(l.profile_id), min(l.at) INTO known, sources, since
-	FROM (SELECT x.identifier, x.profile_id, x.at FROM identifier_link x WHERE x.identifier = ANY (ids) ORDER BY x.identifier FOR UPDATE) l;
+	-- by themselves, or an OR would be a scan of the table
+	known := ARRAY(SELECT i FROM unnest(ids) i
+				   UNION
+				   SELECT l.identifier FROM identifier_link x JOIN identifier_link l ON l.profile_id = x.profile_id
+				   WHERE x.identifier = ANY (ids) AND l.peer = ANY (ids));
+	PERFORM FROM identifier_link l WHERE l.identifier = ANY (known) ORDER BY l.identifier FOR UPDATE;
+	SELECT array_agg(l.identifier ORDER BY l.identifier), array_agg(l.profile_id ORDER BY l.identifier), min(l.at) INTO known, sources, since
+	FROM identifier_link l WHERE l.identifier = ANY (ids);
 	IF cardinality(known) IS DISTINCT FROM cardinality(ids) THEN
 		RAISE EXCEPTION USING ERRCODE = 'undefined_object',
 			MESSAGE = format('identifier "%s" is not known', (SELECT i FROM unnest(ids) i WHERE i = ANY (known) IS NOT TRUE ORDER BY i LIMIT 1));
@@ -184,6 +193,8 @@ BEGIN
 	INSERT INTO identifier_split (identifier, split_id, at, from_profile, to_profile, reason)
 	SELECT u.identifier, split_no, split.at, u.leaf, id, split.reason FROM unnest(known, sources) u (identifier, leaf);
 	UPDATE identifier_link l SET profile_id = id WHERE l.identifier = ANY (ids);
+	PERFORM _move_edges_out(ARRAY(SELECT l.identifier FROM identifier_link l JOIN identifier_link k ON k.identifier = l.peer
+								  WHERE l.profile_id = ANY (sources || id) AND k.profile_id <> l.profile_id));
 	INSERT INTO never_merge (profile_a, profile_b, reason, at)
 	SELECT DISTINCT s, id, coalesce(split.reason, 'split'), split.at FROM unnest(sources) s ORDER BY s;
 

@@ -7,8 +7,6 @@
  * keys; what was overruled since may end outside and has an index of its own.
  */
 
-CREATE INDEX identity_edge_inactive_idx ON cdp.identity_edge (b) WHERE inactive_at IS NOT NULL;
-
 CREATE FUNCTION cdp._node_of_leaf(leaf bigint) RETURNS text
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
 BEGIN ATOMIC
@@ -32,9 +30,9 @@ BEGIN ATOMIC
 	), link AS MATERIALIZED (
 		SELECT l.identifier, l.profile_id, l.at, l.source FROM leaf JOIN cdp.identifier_link l ON l.profile_id = leaf.profile_id
 	), edge AS (
-		SELECT e.a, e.b, e.at, e.source, e.message_id, e.cause, e.inactive_at FROM link l JOIN cdp.identity_edge e ON e.a OPERATOR(cdp.=) l.identifier
+		SELECT e.a, e.b, e.at, e.source, e.message_id, e.cause, e.inactive_at FROM cdp._edges_of(ARRAY(SELECT l.identifier FROM link l)) e
 		UNION
-		SELECT e.a, e.b, e.at, e.source, e.message_id, e.cause, e.inactive_at FROM link l JOIN cdp.identity_edge e ON e.b OPERATOR(cdp.=) l.identifier
+		SELECT e.a, e.b, e.at, e.source, e.message_id, e.cause, e.inactive_at FROM link l JOIN cdp.extra_edge e ON e.b OPERATOR(cdp.=) l.identifier
 		WHERE e.inactive_at IS NOT NULL
 	), merge AS MATERIALIZED (
 		SELECT m.leaf_a, m.leaf_b, m.merge_id, m.cause, m.reason, m.source, m.at, m.undone_at

@@ -18,7 +18,7 @@
  * and stays where identifiers of one leaf are parted (see split).
  */
 
--- By identifiers of namespaces with quarantine_after; grows with table identity_edge.
+-- By identifiers of namespaces with quarantine_after; grows with identity_edge.
 CREATE FUNCTION cdp._quarantine_due() RETURNS TABLE (identifier cdp.identifier, degree int, reason text)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
@@ -137,7 +137,8 @@ BEGIN
 	), edge AS MATERIALIZED (
 		SELECT x.nr AS x, y.nr AS y, x.is_out OR y.is_out AS is_out, x.is_out AS x_out,
 			   least(x.priority, y.priority) AS low, greatest(x.priority, y.priority) AS high, e.at, e.a, e.b, e.message_id
-		FROM node x JOIN identity_edge e ON e.a = x.identifier JOIN node y ON y.identifier = e.b
+		FROM _edges_of(ARRAY(SELECT n.identifier FROM node n WHERE n.identifier IS NOT NULL)) e
+			JOIN node x ON x.identifier = e.a JOIN node y ON y.identifier = e.b
 		WHERE e.inactive_at IS NULL
 	), evidence AS (
 		SELECT 1 AS class, m.merge_id, NULL::int AS low, NULL::int AS high, m.at, NULL::identifier AS a, NULL::identifier AS b, x.nr AS x, y.nr AS y
@@ -311,6 +312,7 @@ DECLARE
 	whys	text[];
 	edges_a	identifier[];
 	edges_b	identifier[];
+	edges_at timestamptz[];
 	merges	bigint[];
 	one		record;
 	a		bigint;
@@ -332,8 +334,9 @@ BEGIN
 	GROUP BY x.grp ORDER BY x.grp;
 
 	-- Evidence within a group holds on, whatever is undone on the way.
-	SELECT array_agg(e.a ORDER BY x.grp, e.at, e.a, e.b), array_agg(e.b ORDER BY x.grp, e.at, e.a, e.b) INTO edges_a, edges_b
-	FROM unnest(ids, grps) x (identifier, grp) JOIN identity_edge e ON e.a = x.identifier
+	SELECT array_agg(e.a ORDER BY x.grp, e.at, e.a, e.b), array_agg(e.b ORDER BY x.grp, e.at, e.a, e.b), array_agg(e.at ORDER BY x.grp, e.at, e.a, e.b)
+	INTO edges_a, edges_b, edges_at
+	FROM _edges_of(array_remove(ids, NULL)) e JOIN unnest(ids, grps) x (identifier, grp) ON x.identifier = e.a
 		JOIN unnest(ids, grps) y (identifier, grp) ON y.identifier = e.b AND y.grp = x.grp
 	WHERE e.inactive_at IS NULL;
 
@@ -361,7 +364,7 @@ BEGIN
 	END LOOP;
 
 	FOR one IN
-		SELECT 1 AS class, u.nr, u.a, u.b, e.at FROM unnest(edges_a, edges_b) WITH ORDINALITY u (a, b, nr) JOIN identity_edge e ON e.a = u.a AND e.b = u.b
+		SELECT 1 AS class, u.nr, u.a, u.b, u.at FROM unnest(edges_a, edges_b, edges_at) WITH ORDINALITY u (a, b, at, nr)
 		UNION ALL
 		-- what no edge holds together: see _replay_rules
 		SELECT 2, x.nr, f.identifier, x.identifier, _part_by_rules.at
@@ -378,9 +381,9 @@ BEGIN
 		END IF;
 	END LOOP;
 
-	UPDATE identity_edge e SET inactive_at = NULL
+	UPDATE extra_edge e SET inactive_at = NULL
 	FROM unnest(edges_a, edges_b) u (a, b) WHERE e.a = u.a AND e.b = u.b AND e.inactive_at IS NOT NULL;
-	UPDATE identity_edge e SET inactive_at = _part_by_rules.at
+	UPDATE extra_edge e SET inactive_at = _part_by_rules.at
 	FROM unnest(ids, grps) x (identifier, grp), unnest(ids, grps) y (identifier, grp)
 	WHERE e.a = x.identifier AND e.b = y.identifier AND x.grp <> y.grp AND e.inactive_at IS NULL;
 END

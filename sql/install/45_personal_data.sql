@@ -38,8 +38,8 @@ BEGIN ATOMIC
 		('event', 'own', true, 'the owner''s, and the participants''; with all partitions'),
 		('event_message', 'own', true, 'by its event, or the profile'),
 		('event_retraction', 'own', true, 'the owner''s, and the participants'''),
+		('extra_edge', 'own', true, 'by its identifiers'),
 		('identifier_split', 'own', true, 'by its identifiers and profiles'),
-		('identity_edge', 'own', true, 'by its identifiers'),
 		('identity_refusal', 'own', true, 'by its identifiers'),
 		('inbox', 'own', true, 'messages that name an identifier'),
 		('journey_duplicate', 'own', true, 'by its run'),
@@ -188,7 +188,7 @@ BEGIN
 		RETURN QUERY EXECUTE format('SELECT %L, to_jsonb(t) FROM cdp.%I t WHERE t.profile_id = ANY ($1) ORDER BY 2', name, name) USING leaves;
 	END LOOP;
 	RETURN QUERY SELECT 'profile', to_jsonb(t) FROM profile t WHERE t.profile_id = ANY (leaves) ORDER BY t.profile_id;
-	RETURN QUERY SELECT 'identity_edge', to_jsonb(t) FROM identity_edge t
+	RETURN QUERY SELECT 'extra_edge', to_jsonb(t) FROM extra_edge t
 		WHERE t.a = ANY (ids) OR t.b = ANY (ids) AND t.inactive_at IS NOT NULL ORDER BY t.a, t.b;
 	RETURN QUERY SELECT 'identity_refusal', to_jsonb(t) FROM identity_refusal t WHERE t.identifiers && ids ORDER BY t.refusal_id;
 	RETURN QUERY SELECT 'identifier_split', to_jsonb(t) FROM identifier_split t

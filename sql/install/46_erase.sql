@@ -32,7 +32,6 @@ COMMENT ON TABLE cdp.erasure_pending IS 'erasures that a statement under way may
 COMMENT ON COLUMN cdp.erasure_pending.next_xid IS 'the next pass is when all transactions before this one are over';
 
 -- what else names a profile, and is found by no other index
-CREATE INDEX identity_edge_overruled_idx ON cdp.identity_edge (b) WHERE inactive_at IS NOT NULL;
 CREATE INDEX event_message_profile_id_idx ON cdp.event_message (profile_id) WHERE event_id IS NULL;
 
 CREATE FUNCTION cdp._transactions(OUT oldest xid8, OUT next xid8)
@@ -266,9 +265,9 @@ BEGIN
 		SELECT _tombstone_hash(i), erasure FROM unnest(ids) i ORDER BY 1
 		ON CONFLICT DO NOTHING;
 	END IF;
-	DELETE FROM identity_edge e WHERE e.a = ANY (ids) OR e.b = ANY (ids) AND e.inactive_at IS NOT NULL;
+	DELETE FROM extra_edge e WHERE e.a = ANY (ids) OR e.b = ANY (ids) AND e.inactive_at IS NOT NULL;
 	GET DIAGNOSTICS n = ROW_COUNT;
-	removed := _add_count(removed, 'identity_edge', n);
+	removed := _add_count(removed, 'extra_edge', n);
 	DELETE FROM identifier_split s WHERE s.identifier = ANY (ids) OR s.from_profile = ANY (leaves) OR s.to_profile = ANY (leaves);
 	GET DIAGNOSTICS n = ROW_COUNT;
 	removed := _add_count(removed, 'identifier_split', n);

@@ -46,7 +46,7 @@ BEGIN ATOMIC
 			timeline_part,trait_change,trait_index,trait_pending,trait_value}'),
 		('work', '{erasure_pending,event_retention_state,journey_duplicate,journey_log,journey_state,journey_trigger,profile_queue,rfm_run,segment_change,segment_dirty,segment_due,segment_pass,segment_work,
 			tag_chunk,tag_clock,tag_expiry,tag_history,tag_own,tag_pending,tag_size}'),
-		('identity', '{event_message,identifier_link,identifier_split,identity_edge,identity_refusal,quarantined_identifier,tombstone,trait_slice}'),
+		('identity', '{event_message,extra_edge,identifier_link,identifier_split,identity_edge,identity_refusal,quarantined_identifier,tombstone,trait_slice}'),
 		('secret', '{tombstone_salt}')
 	) c (class, names), unnest(c.names) t (name);
 END;

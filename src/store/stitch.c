@@ -5,7 +5,8 @@
  *
  * Nearly every call names identifiers that are known and belong together.
  * _stitch answers those straight from the primary keys: one probe per
- * identifier, profile and piece of evidence.  What is new is written by
+ * identifier and profile, and per piece of evidence that does not stand in one
+ * of the links (21_identity.sql).  What is new is written by
  * stitch_write.c where that is plain; when profiles have to be merged or a
  * rule has a say, _stitch hands over to _stitch_new (21_identity.sql).
  *
@@ -37,6 +38,7 @@
 #include "parser/parse_func.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
@@ -165,6 +167,7 @@ find_link(Lookup *lk, Known *known, Snapshot snapshot, const Known *others, int 
 	bool		isnull;
 
 	known->linked = false;
+	known->peer = 0;
 	known->kind = NULL;
 	mcdp_identifier_key(lk, &key, 1, known->identifier);
 	if (!probe(&lk->link_scan, &lk->link, snapshot, &key, 1))
@@ -172,6 +175,9 @@ find_link(Lookup *lk, Known *known, Snapshot snapshot, const Known *others, int 
 	known->linked = true;
 	known->leaf = DatumGetInt64(slot_getattr(lk->link_scan.slot, LINK_PROFILE_ID, &isnull));
 	known->at = DatumGetTimestampTz(slot_getattr(lk->link_scan.slot, LINK_AT, &isnull));
+	known->peer = slot_getattr(lk->link_scan.slot, LINK_PEER, &isnull);
+	if (!isnull)
+		known->peer = datumCopy(known->peer, false, -1);
 
 	/* most calls are about one profile */
 	for (int i = 0; i < num_others; i++)
@@ -354,6 +360,22 @@ mcdp__look_up(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, isnull)));
 }
 
+/* identifiers are equal when their bytes are */
+static bool
+same_bytes(Datum a, Datum b)
+{
+	struct varlena *x = DatumGetIdentifierPP(a);
+	struct varlena *y = DatumGetIdentifierPP(b);
+
+	return VARSIZE_ANY_EXHDR(x) == VARSIZE_ANY_EXHDR(y) && memcmp(VARDATA_ANY(x), VARDATA_ANY(y), VARSIZE_ANY_EXHDR(x)) == 0;
+}
+
+bool
+mcdp_are_peers(Datum a, Datum a_peer, Datum b, Datum b_peer)
+{
+	return (a_peer != 0 && same_bytes(a_peer, b)) || (b_peer != 0 && same_bytes(b_peer, a));
+}
+
 bool
 mcdp_find_edge(Lookup *lk, Snapshot snapshot, Datum a, Datum b, TimestampTz at, bool *holds)
 {
@@ -362,7 +384,7 @@ mcdp_find_edge(Lookup *lk, Snapshot snapshot, Datum a, Datum b, TimestampTz at, 
 	bool		isnull;
 
 	if (lk->edge.rel == NULL)
-		lk->edge = mcdp_open_keyed(lk->schema, "identity_edge", "identity_edge_pkey");
+		lk->edge = mcdp_open_keyed(lk->schema, "extra_edge", "extra_edge_pkey");
 	if (mcdp_compare_identifiers(lk, a, b) > 0)
 	{
 		Datum		swap = a;
@@ -414,7 +436,7 @@ nothing_new(Lookup *lk, Known *known, int num, text *kind, TimestampTz at, Known
 
 	for (int i = 0; i < num && result; i++)
 	{
-		if (&known[i] != first)
+		if (&known[i] != first && !mcdp_are_peers(first->identifier, first->peer, known[i].identifier, known[i].peer))
 			(void) mcdp_find_edge(lk, lk->snapshot, first->identifier, known[i].identifier, at, &result);
 	}
 	*owner = first;

@@ -33,12 +33,14 @@
 #include "store/identity_rules.h"
 #include "store/row_insert.h"
 
-/* identifier_link, profile, identity_edge, quarantined_identifier: positions */
+/* identifier_link, profile, extra_edge, quarantined_identifier: positions */
 #define LINK_IDENTIFIER 1
 #define LINK_PROFILE_ID 2
 #define LINK_AT 3
 #define LINK_SOURCE 4
-#define LINK_COLUMNS 4
+#define LINK_PEER 5
+#define LINK_MESSAGE_ID 6
+#define LINK_COLUMNS 6
 #define PROFILE_PROFILE_ID 1
 #define PROFILE_KIND 2
 #define PROFILE_CANONICAL_ID 3
@@ -83,7 +85,7 @@ typedef struct Lookup
 	const IdentityRules *rules;
 	Keyed		link;
 	Keyed		profile;
-	Keyed		edge;			/* opened when it is needed */
+	Keyed		edge;			/* extra_edge, opened when it is needed */
 	Prober		link_scan;
 	Prober		profile_scan;
 	Prober		edge_scan;
@@ -93,9 +95,10 @@ typedef struct Lookup
 typedef struct Known
 {
 	Datum		identifier;
-	bool		linked;			/* the next four are set */
+	bool		linked;			/* the next five are set */
 	int64		leaf;
 	TimestampTz at;
+	Datum		peer;			/* of the evidence in the link, or 0 */
 	int64		root;
 	text	   *kind;			/* of the profile or else the namespace, or NULL */
 	int32		priority;
@@ -143,7 +146,10 @@ extern void mcdp_identifier_key(Lookup *lk, ScanKey key, AttrNumber column, Datu
 extern Datum mcdp_get_column(HeapTuple tuple, Keyed *k, AttrNumber column);
 extern int	mcdp_compare_identifiers(Lookup *lk, Datum a, Datum b);
 
-/* whether there is a row for the pair (in any order), and if so, whether it says all */
+/* Does one of two links say that they were named together? */
+extern bool mcdp_are_peers(Datum a, Datum a_peer, Datum b, Datum b_peer);
+
+/* whether there is a row of extra_edge for the pair (in any order), and if so, whether it says all */
 extern bool mcdp_find_edge(Lookup *lk, Snapshot snapshot, Datum a, Datum b, TimestampTz at, bool *holds);
 
 typedef struct NewProfile
@@ -163,7 +169,7 @@ extern bool mcdp_identifier_is_limited(const IdentityRules *rules, Datum identif
 extern bool mcdp_any_quarantined(Lookup *lk, Known **known, int num);
 extern bool mcdp_lock_root(Lookup *lk, int64 root, bool wait);
 extern bool mcdp_still_linked(Lookup *lk, Snapshot now, Datum identifier, int64 leaf, int64 root);
-extern void mcdp_set_link(Target *t, Datum identifier, int64 leaf, TimestampTz at, text *source);
+extern void mcdp_set_link(Target *t, Datum identifier, int64 leaf, TimestampTz at, text *source, Datum peer, text *message_id);
 extern void mcdp_set_edge(Target *t, Datum a, Datum b, TimestampTz at, text *source, text *message_id);
 
 /* stitch_many.c */

@@ -38,6 +38,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
@@ -65,6 +66,8 @@ typedef struct ManyName
 	TimestampTz at;
 	text	   *kind;			/* of the profile or else the namespace, or NULL */
 	text	   *source;
+	Datum		peer;			/* of the evidence that is or comes into the link, or 0 */
+	text	   *message_id;		/* of what comes into it */
 	int32		priority;
 	int			profile;		/* in NewProfile[], or -1 */
 } ManyName;
@@ -231,6 +234,9 @@ look_up_names(Many *m)
 		name->linked = true;
 		name->leaf = DatumGetInt64(slot_getattr(link, LINK_PROFILE_ID, &isnull));
 		name->at = DatumGetTimestampTz(slot_getattr(link, LINK_AT, &isnull));
+		name->peer = slot_getattr(link, LINK_PEER, &isnull);
+		if (!isnull)
+			name->peer = datumCopy(name->peer, false, -1);
 
 		ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(name->leaf));
 		index_rescan(profile_scan, &key, 1, NULL, 0);
@@ -376,7 +382,12 @@ plan_call(Many *m, int c)
 		bool		holds = true;
 
 		for (int i = 1; i < num && holds; i++)
-			(void) mcdp_find_edge(m->lk, m->lk->snapshot, via->id, m->name[of[i]].id, at, &holds);
+		{
+			ManyName   *n = &m->name[of[i]];
+
+			if (!mcdp_are_peers(via->id, via->peer, n->id, n->peer))
+				(void) mcdp_find_edge(m->lk, m->lk->snapshot, via->id, n->id, at, &holds);
+		}
 		if (holds)
 			return true;
 	}
@@ -428,14 +439,62 @@ plan_call(Many *m, int c)
 	}
 	for (int i = 1; i < num; i++)
 	{
-		Evidence   *e = &m->evidence[m->num_evidence++];
+		ManyName   *n = &m->name[of[i]];
+		Evidence   *e;
 
+		if (via->linked && n->linked && mcdp_are_peers(via->id, via->peer, n->id, n->peer))
+			continue;
+		e = &m->evidence[m->num_evidence++];
 		e->a = Min(of[0], of[i]);
 		e->b = Max(of[0], of[i]);
 		e->at = at;
 		e->call = c;
 	}
 	return true;
+}
+
+/* Can the evidence stand in the link of "name", which is to be inserted?  See 21_identity.sql. */
+static bool
+put_in_link(const Evidence *e, const StitchCall *call, ManyName *name, const ManyName *peer)
+{
+	if (!name->claimed || name->peer != 0 || name->leaf != peer->leaf || name->at != e->at)
+		return false;
+	if (name->source != call->source &&
+		(name->source == NULL || call->source == NULL || compare_bytes(name->source, call->source) != 0))
+		return false;
+	name->peer = peer->id;
+	name->message_id = call->message_id;
+	return true;
+}
+
+/*
+ * What evidence comes into a link?  That which needs a row is left.  The
+ * earliest call of each pair says it all.
+ */
+static void
+place_evidence(Many *m)
+{
+	int			num = 0;
+	int			last_a = -1;
+	int			last_b = -1;
+
+	qsort(m->evidence, m->num_evidence, sizeof(Evidence), compare_evidence);
+	for (int i = 0; i < m->num_evidence; i++)
+	{
+		Evidence	e = m->evidence[i];
+		ManyName   *a = &m->name[e.a];
+		ManyName   *b = &m->name[e.b];
+		const StitchCall *call = &m->calls[e.call].call;
+		bool		by_a = m->names_of[e.call][0] == e.a;
+
+		if (e.a == last_a && e.b == last_b)
+			continue;
+		last_a = e.a;
+		last_b = e.b;
+		if (!put_in_link(&e, call, by_a ? b : a, by_a ? a : b) && !put_in_link(&e, call, by_a ? a : b, by_a ? b : a))
+			m->evidence[num++] = e;
+	}
+	m->num_evidence = num;
 }
 
 static void
@@ -457,7 +516,7 @@ write_claims(Many *m)
 		if (!n->claimed)
 			continue;
 		CHECK_FOR_INTERRUPTS();
-		mcdp_set_link(&t, n->id, n->leaf, n->at, n->source);
+		mcdp_set_link(&t, n->id, n->leaf, n->at, n->source, n->peer, n->message_id);
 		if (!mcdp_target_gather(&t, true))
 			somebody_else();
 		claimed[num++] = n->id;
@@ -523,9 +582,8 @@ write_evidence(Many *m)
 
 	if (m->num_evidence == 0)
 		return;
-	qsort(m->evidence, m->num_evidence, sizeof(Evidence), compare_evidence);
 	if (!mcdp_target_open(&t, m->lk->edge.rel, EDGE_COLUMNS))
-		elog(ERROR, "cannot insert into identity_edge");
+		elog(ERROR, "cannot insert into extra_edge");
 	now = RegisterSnapshot(GetLatestSnapshot());	/* the profiles are ours by now */
 	for (int i = 0; i < m->num_evidence; i++)
 	{
@@ -536,9 +594,6 @@ write_evidence(Many *m)
 		bool		holds = false;
 
 		CHECK_FOR_INTERRUPTS();
-		/* the earliest call says it all */
-		if (i > 0 && e[-1].a == e->a && e[-1].b == e->b)
-			continue;
 		/* evidence about one that we have just claimed cannot be there */
 		if (a->linked && b->linked && mcdp_find_edge(m->lk, now, a->id, b->id, e->at, &holds))
 		{
@@ -596,7 +651,7 @@ mcdp_stitch_many(Lookup *lk, ManyCall *calls, int num, bool in_order, bool locki
 	m.lk = lk;
 	m.calls = calls;
 	if (lk->edge.rel == NULL)
-		lk->edge = mcdp_open_keyed(lk->schema, "identity_edge", "identity_edge_pkey");
+		lk->edge = mcdp_open_keyed(lk->schema, "extra_edge", "extra_edge_pkey");
 	m.may_write = can_write(lk);
 	for (int c = 0; c < num; c++)
 		names += calls[c].num;
@@ -633,6 +688,7 @@ mcdp_stitch_many(Lookup *lk, ManyCall *calls, int num, bool in_order, bool locki
 	/* waiting may make all this void: then somebody_else says so */
 	if (locking && (others || m.num_claimed + m.num_evidence > 0))
 		mcdp_lock_identities(others);
+	place_evidence(&m);
 	write_claims(&m);
 	lock_roots(&m);
 	mcdp_make_profiles(lk, m.profile, m.num_profiles);

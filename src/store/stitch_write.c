@@ -52,13 +52,18 @@
 PG_FUNCTION_INFO_V1(mcdp__is_blocked);
 
 void
-mcdp_set_link(Target *t, Datum identifier, int64 leaf, TimestampTz at, text *source)
+mcdp_set_link(Target *t, Datum identifier, int64 leaf, TimestampTz at, text *source, Datum peer, text *message_id)
 {
 	mcdp_target_clear(t);
 	mcdp_target_set(t, LINK_IDENTIFIER, identifier);
 	mcdp_target_set(t, LINK_PROFILE_ID, Int64GetDatum(leaf));
 	mcdp_target_set(t, LINK_AT, TimestampTzGetDatum(at));
 	mcdp_target_set_text(t, LINK_SOURCE, source);
+	if (peer != 0)
+	{
+		mcdp_target_set(t, LINK_PEER, peer);
+		mcdp_target_set_text(t, LINK_MESSAGE_ID, message_id);
+	}
 }
 
 void
@@ -387,7 +392,7 @@ distinct_roots(Known **known, int num, int64 *root)
  * may have come between.  From here on none can.
  */
 static bool
-lock_roots(Lookup *lk, Known **known, int num, const int64 *root, int num_roots, const bool *evidence)
+lock_roots(Lookup *lk, Known **known, int num, const int64 *root, int num_roots, const bool *extra)
 {
 	Snapshot	now;
 	bool		ok = true;
@@ -402,7 +407,7 @@ lock_roots(Lookup *lk, Known **known, int num, const int64 *root, int num_roots,
 		bool		holds;
 
 		ok = !known[i]->linked || mcdp_still_linked(lk, now, known[i]->identifier, known[i]->leaf, known[i]->root);
-		if (ok && i > 0 && !evidence[i] && known[0]->linked && known[i]->linked)
+		if (ok && extra[i] && known[0]->linked)
 			ok = !mcdp_find_edge(lk, now, known[0]->identifier, known[i]->identifier, 0, &holds);
 	}
 	UnregisterSnapshot(now);
@@ -446,6 +451,41 @@ merge_roots(Lookup *lk, Known **known, int num, const int64 *root, int num_roots
 }
 
 /*
+ * What evidence has to be written?  That about a new identifier stands in its
+ * link, as its peer: the two are of one leaf, because the first one that is
+ * known gives it to all that are new.  "extra": it needs a row of its own.
+ * False when there is a row that would have to be changed.
+ */
+static bool
+place_evidence(Lookup *lk, Known **known, int num, TimestampTz at, bool *extra)
+{
+	Known	   *via = known[0];
+
+	extra[0] = false;
+	for (int i = 1; i < num; i++)
+	{
+		Known	   *k = known[i];
+		bool		holds;
+
+		extra[i] = false;
+		if (!k->linked)
+			k->peer = via->identifier;
+		else if (!via->linked && via->peer == 0)
+			via->peer = k->identifier;
+		else if (!via->linked)
+			extra[i] = true;
+		else if (!mcdp_are_peers(via->identifier, via->peer, k->identifier, k->peer))
+		{
+			/* one that is overruled, or of a later call */
+			if (mcdp_find_edge(lk, lk->snapshot, via->identifier, k->identifier, at, &holds) && !holds)
+				return false;
+			extra[i] = !holds;
+		}
+	}
+	return true;
+}
+
+/*
  * Write what is new in the call.  "known" has the highest priority first.
  * Returns false when it is not a plain case, with nothing left behind.
  */
@@ -456,8 +496,8 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 	ItemPointerData *claimed;
 	int			num_claimed = 0;
 	bool		unknown = false;
-	bool	   *evidence;		/* is there some for known[0] and this one? */
-	bool		new_evidence = false;
+	bool	   *extra;			/* evidence for known[0] and this one gets a row */
+	bool		any_extra = false;
 	Known	   *owner;
 	int64	   *root;
 	int			num_roots;
@@ -479,7 +519,9 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 	/* in the order of the locks */
 	by_bytes = palloc(num * sizeof(Known *));
 	claimed = palloc(num * sizeof(ItemPointerData));
-	evidence = palloc0(num * sizeof(bool));
+	extra = palloc(num * sizeof(bool));
+	if (!place_evidence(lk, known, num, call->at, extra))
+		return false;
 	for (int i = 0; i < num; i++)
 	{
 		int			j;
@@ -488,14 +530,13 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 			by_bytes[j] = by_bytes[j - 1];
 		by_bytes[j] = known[i];
 		unknown |= !known[i]->linked;
-		/* a row that is overruled, or of a later call, would have to be changed */
-		if (i > 0 && mcdp_find_edge(lk, lk->snapshot, known[0]->identifier, known[i]->identifier, call->at, &evidence[i]) && !evidence[i])
-			return false;
-		new_evidence |= i > 0 && !evidence[i];
+		any_extra |= extra[i];
 	}
 
+	if (any_extra && lk->edge.rel == NULL)
+		lk->edge = mcdp_open_keyed(lk->schema, "extra_edge", "extra_edge_pkey");
 	if ((unknown && !mcdp_target_open(&link, lk->link.rel, LINK_COLUMNS)) ||
-		(new_evidence && !mcdp_target_open_with(&edge, lk->edge.rel, EDGE_COLUMNS, link.estate)))
+		(any_extra && !mcdp_target_open_with(&edge, lk->edge.rel, EDGE_COLUMNS, link.estate)))
 	{
 		mcdp_target_close(&link);
 		return false;
@@ -519,12 +560,12 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 		{
 			if (by_bytes[i]->linked)
 				continue;
-			mcdp_set_link(&link, by_bytes[i]->identifier, leaf, call->at, call->source);
+			mcdp_set_link(&link, by_bytes[i]->identifier, leaf, call->at, call->source, by_bytes[i]->peer, call->message_id);
 			ok = mcdp_target_insert(&link);
 			if (ok)
 				claimed[num_claimed++] = link.slot->tts_tid;
 		}
-		ok = ok && lock_roots(lk, known, num, root, num_roots, evidence);
+		ok = ok && lock_roots(lk, known, num, root, num_roots, extra);
 		if (ok && num_claimed > 0)
 		{
 			Datum	   *fresh = palloc(num * sizeof(Datum));
@@ -541,7 +582,7 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 
 			for (k = 0; known[k] != by_bytes[i]; k++)
 				;
-			if (k > 0 && !evidence[k])
+			if (extra[k])
 			{
 				bool		first = mcdp_compare_identifiers(lk, known[0]->identifier, known[k]->identifier) < 0;
 

@@ -123,12 +123,12 @@ BEGIN
 END
 $$;
 CREATE TABLE said (profile_id bigint, change text);
-CREATE FUNCTION play(seed text, OUT changes bigint, OUT wrong_pairs bigint, OUT not_as_said bigint, OUT again bigint, OUT broken bigint, OUT outside bigint, OUT undone boolean, OUT split boolean)
+CREATE FUNCTION play(seed text, OUT changes bigint, OUT wrong_pairs bigint, OUT not_as_said bigint, OUT again bigint, OUT broken bigint, OUT stray bigint, OUT outside bigint, OUT undone boolean, OUT split boolean)
 LANGUAGE plpgsql SET search_path = public, cdp, pg_temp SET client_min_messages = error AS $$
 DECLARE
 	one	record;
 BEGIN
-	TRUNCATE profile, profile_queue, identifier_link, identity_edge, profile_merge, never_merge, relation, tag_pending, tag_chunk, identity_refusal, quarantined_identifier, identifier_split, said;
+	TRUNCATE profile, profile_queue, identifier_link, extra_edge, profile_merge, never_merge, relation, tag_pending, tag_chunk, identity_refusal, quarantined_identifier, identifier_split, said;
 	DELETE FROM namespace_rule WHERE NOT seeded;
 	DELETE FROM blocked_value WHERE NOT seeded;
 	FOR n IN 1 .. 90 LOOP
@@ -162,6 +162,10 @@ BEGIN
 	SELECT count(*) INTO broken FROM profile p
 	WHERE p.canonical_id IS DISTINCT FROM (SELECT coalesce((SELECT r.survivor FROM _replay_merges(ARRAY(SELECT q.profile_id FROM profile q WHERE q.canonical_id = p.canonical_id ORDER BY 1)) r WHERE p.profile_id = ANY (r.members) ORDER BY r.merge_id DESC LIMIT 1), p.profile_id));
 	SELECT count(*) INTO outside FROM identity_edge e WHERE e.inactive_at IS NULL AND resolve(e.a) <> resolve(e.b);
+	-- evidence in a link is about identifiers of one leaf, and stands there only
+	SELECT count(*) INTO stray FROM identifier_link l LEFT JOIN identifier_link k ON k.identifier = l.peer
+	WHERE l.peer IS NOT NULL AND (k.profile_id IS DISTINCT FROM l.profile_id OR k.peer = l.identifier
+		OR EXISTS (SELECT FROM extra_edge e WHERE e.a = least(l.identifier, l.peer) AND e.b = greatest(l.identifier, l.peer)));
 	undone := EXISTS (SELECT FROM profile_merge WHERE undone_reason = 'apply_rules');
 	split := EXISTS (SELECT FROM identifier_split);
 END

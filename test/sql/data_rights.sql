@@ -136,7 +136,7 @@ SELECT * FROM find_ids(:'leaves');
 -- Bob is who he was, but for Ada; the shop has what Bob bought; the journey counts what it did
 SELECT key, o.value AS was, n.value AS is
 FROM (SELECT k.* FROM bob_before, jsonb_each((x - 'records') || (x -> 'records')) k) o FULL JOIN (SELECT k.* FROM jsonb_each((export_profile(:bob) - 'records') || (export_profile(:bob) -> 'records')) k) n USING (key)
-WHERE o.value IS DISTINCT FROM n.value AND key NOT IN ('profile_merge', 'identity_edge') ORDER BY 1;
+WHERE o.value IS DISTINCT FROM n.value AND key NOT IN ('profile_merge', 'extra_edge') ORDER BY 1;
 SELECT timeline_of(:shop) AS shop;
 SELECT timeline_of(:shop) = (SELECT timeline FROM profile_timeline WHERE profile_id = :shop) AS same, count(*) AS rebuilt FROM rebuild('timelines');
 SELECT timeline_of(:shop) AS shop;

@@ -108,7 +108,7 @@ BEGIN
 	CREATE TEMP TABLE theirs AS
 		SELECT p.profile_id, r.relation, r.record FROM profile p CROSS JOIN LATERAL export_records(p.profile_id) r
 		WHERE p.profile_id = p.canonical_id AND p.profile_id <> victim AND p.kind = 'person'
-		  AND r.relation NOT IN ('event', 'relation', 'never_merge', 'profile_merge', 'identifier_split', 'identity_edge', 'identity_refusal', 'inbox', 'rejected', 'segment_change', 'lifecycle_state', 'outbox', 'delivery');
+		  AND r.relation NOT IN ('event', 'relation', 'never_merge', 'profile_merge', 'identifier_split', 'extra_edge', 'identity_refusal', 'inbox', 'rejected', 'segment_change', 'lifecycle_state', 'outbox', 'delivery');
 	PERFORM erase_profile(victim, mode, at => '2026-04-01Z');
 	SELECT string_agg(DISTINCT a.place, ' ') INTO left_over FROM pg_temp.all_rows() a
 	WHERE a.row_text ~* ('(' || coalesce(names, 'nobody') || ')')

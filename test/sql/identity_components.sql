@@ -12,7 +12,7 @@ CREATE FUNCTION rnd(seed text, below int) RETURNS int LANGUAGE sql IMMUTABLE
 	RETURN ((hashtextextended(seed, 0) % below + below) % below)::int;
 CREATE FUNCTION one_of(seed text) RETURNS identifier LANGUAGE sql SET search_path = public, cdp, pg_temp AS $$
 	SELECT l.identifier FROM identifier_link l ORDER BY md5(seed || l.identifier::text) LIMIT 1 $$;
-CREATE FUNCTION play(seed text, OUT many boolean, OUT merges int, OUT splits int, OUT unmerges int, OUT erased int, OUT wrong_pairs bigint, OUT outside bigint, OUT broken bigint, OUT back bigint)
+CREATE FUNCTION play(seed text, OUT many boolean, OUT merges int, OUT splits int, OUT unmerges int, OUT erased int, OUT wrong_pairs bigint, OUT outside bigint, OUT stray bigint, OUT broken bigint, OUT back bigint)
 LANGUAGE plpgsql SET search_path = public, cdp, pg_temp SET client_min_messages = error AS $$
 DECLARE
 	what	int;
@@ -20,7 +20,7 @@ DECLARE
 	ids		identifier[];
 	mid		bigint;
 BEGIN
-	TRUNCATE profile, profile_queue, identifier_link, identity_edge, profile_merge, never_merge, relation, tag_pending, tag_chunk, identity_refusal, identifier_split, quarantined_identifier,
+	TRUNCATE profile, profile_queue, identifier_link, extra_edge, profile_merge, never_merge, relation, tag_pending, tag_chunk, identity_refusal, identifier_split, quarantined_identifier,
 		erasure, erasure_pending, erased_profile, tombstone;
 	merges := 0; splits := 0; unmerges := 0; erased := 0;
 	FOR n IN 1 .. 120 LOOP
@@ -62,6 +62,10 @@ BEGIN
 	WHERE x.identifier < y.identifier;
 	DROP TABLE truth;
 	SELECT count(*) INTO outside FROM identity_edge WHERE inactive_at IS NULL AND resolve(a) <> resolve(b);
+	-- evidence in a link is about identifiers of one leaf, and stands there only
+	SELECT count(*) INTO stray FROM identifier_link l LEFT JOIN identifier_link k ON k.identifier = l.peer
+	WHERE l.peer IS NOT NULL AND (k.profile_id IS DISTINCT FROM l.profile_id OR k.peer = l.identifier
+		OR EXISTS (SELECT FROM extra_edge e WHERE e.a = least(l.identifier, l.peer) AND e.b = greatest(l.identifier, l.peer)));
 	SELECT count(*) INTO broken FROM simulate_rules();
 	SELECT count(*) INTO back FROM identifier_link l WHERE _is_tombstone(l.identifier);
 END

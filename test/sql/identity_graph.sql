@@ -28,13 +28,14 @@ SELECT (SELECT count(*) FROM identity_graph(NULL)) AS nothing, (SELECT count(*) 
 -- one without evidence is there, too
 SELECT * FROM identity_graph(:identify);
 -- evidence that was overruled is shown, and leads nowhere
-UPDATE identity_edge SET inactive_at = '2026-02-01' WHERE a = 'email:ada@example.com' AND b = 'phone:+49301';
+SELECT _move_edges_out(array_agg(identifier)) FROM identifier_link;
+UPDATE extra_edge SET inactive_at = '2026-02-01' WHERE a = 'email:ada@example.com' AND b = 'phone:+49301';
 SELECT * FROM identity_graph(1) WHERE NOT active;
 SELECT * FROM why_linked('phone:+49301', 'email:ada@example.com');
 
 -- Random calls and merges: a path between any two of a profile and only
 -- those, every step of it evidence, no shorter one (by brute force).
-TRUNCATE profile, profile_queue, identifier_link, identity_edge, profile_merge, relation, tag_pending, tag_chunk;
+TRUNCATE profile, profile_queue, identifier_link, extra_edge, profile_merge, relation, tag_pending, tag_chunk;
 CREATE FUNCTION rnd(seed text, below int) RETURNS int LANGUAGE sql IMMUTABLE
 	RETURN ((hashtextextended(seed, 0) % below + below) % below)::int;
 CREATE TABLE call AS

@@ -58,7 +58,7 @@ DECLARE
 	c	record;
 	id	bigint;
 BEGIN
-	TRUNCATE profile, profile_queue, identifier_link, identity_edge, profile_merge, relation, tag_pending, tag_chunk;
+	TRUNCATE profile, profile_queue, identifier_link, extra_edge, profile_merge, relation, tag_pending, tag_chunk;
 	calls := 0; returned_other := 0;
 	FOR c IN EXECUTE 'SELECT * FROM call ORDER BY ' || ordering LOOP
 		id := identify(c.ids, at => c.at);
@@ -126,7 +126,7 @@ DECLARE
 	who		identifier;
 	whole	identifier[];
 BEGIN
-	TRUNCATE profile, profile_queue, identifier_link, identity_edge, profile_merge, relation, tag_pending, tag_chunk, counts, gone, tombstone, erased_profile;
+	TRUNCATE profile, profile_queue, identifier_link, extra_edge, profile_merge, relation, tag_pending, tag_chunk, counts, gone, tombstone, erased_profile;
 	erased := 0; refused := 0;
 	FOR c IN EXECUTE 'SELECT * FROM call ORDER BY ' || ordering LOOP
 		IF c.ids && ARRAY(SELECT identifier FROM gone) THEN

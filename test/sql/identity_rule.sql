@@ -54,7 +54,7 @@ LANGUAGE plpgsql SET search_path = public, cdp, pg_temp AS $$
 DECLARE
 	one	record;
 BEGIN
-	TRUNCATE profile, profile_queue, identifier_link, identity_edge, profile_merge, relation, tag_pending, tag_chunk, identity_refusal;
+	TRUNCATE profile, profile_queue, identifier_link, extra_edge, profile_merge, relation, tag_pending, tag_chunk, identity_refusal;
 	IF in_bulk THEN
 		-- blocked calls go to table rejected
 		FOR one IN EXECUTE format('SELECT jsonb_agg(jsonb_build_object(''type'', ''identify'', ''identifiers'', to_jsonb(ids::text[]), ''timestamp'', to_char(at, ''YYYY-MM-DD HH24:MI'')) ORDER BY r) AS messages

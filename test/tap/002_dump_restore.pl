@@ -55,7 +55,7 @@ is($new->safe_psql('postgres', World::next_day()), $old->safe_psql('postgres', W
 # One kind of data, as docs/operations.md says: the rows that say who is who.
 $new->safe_psql('postgres', 'CREATE DATABASE graph');
 $new->safe_psql('graph', 'CREATE EXTENSION marketing_cdp');
-my @tables = qw(profile identifier_link identity_edge profile_merge never_merge);
+my @tables = qw(profile identifier_link extra_edge profile_merge never_merge);
 command_ok([ 'pg_dump', '-d', $old->connstr('postgres'), '--data-only', '-f', "$dump.graph", map { ('-t', "cdp.$_") } @tables ], 'dump of some tables');
 command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $new->connstr('graph'), '-f', "$dump.graph" ], 'restore of some tables');
 for my $table (@tables)
