@@ -202,6 +202,7 @@ BEGIN
 	PERFORM _unmerge_tag_history(leaves);
 	PERFORM _unmerge_tags(was, leaves);
 	PERFORM _unmerge_consent(roots, leaves);
+	PERFORM _part_messages(leaves);
 END
 $$;
 COMMENT ON FUNCTION cdp._part_profiles(bigint, bigint[], timestamptz)

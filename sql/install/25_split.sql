@@ -83,6 +83,7 @@ BEGIN
 	PERFORM FROM event_tail t WHERE t.event_id = ANY (ids) ORDER BY t.event_id, t.profile_id FOR UPDATE;
 	UPDATE event_tail t SET owner_id = to_leaf, profile_id = CASE t.profile_id WHEN leaf THEN to_leaf ELSE t.profile_id END
 	WHERE t.event_id = ANY (ids);
+	UPDATE journey_trigger t SET profile_id = to_leaf WHERE t.profile_id = leaf AND t.event_id = ANY (ids);
 	PERFORM FROM timeline_part p WHERE p.profile_id = leaf AND p.part = 0 FOR UPDATE;
 
 	SELECT timeline_agg(n.at, n.event, n.label, n.value) INTO folded
@@ -206,6 +207,7 @@ BEGIN
 	END LOOP;
 	PERFORM _unmerge_lifecycle(was[1], ARRAY[was[1], id], split.at);
 	PERFORM _unmerge_segments(was[1], ARRAY[was[1], id]);
+	PERFORM _part_messages(leaves);
 	RETURN id;
 END
 $$;

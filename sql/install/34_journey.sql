@@ -77,7 +77,7 @@ CREATE TABLE cdp.journey_state (
 	CONSTRAINT journey_state_status_check CHECK (status IN ('active', 'ended', 'failed'))
 );
 COMMENT ON TABLE cdp.journey_state IS 'one row per run: where a profile stands in a journey';
-COMMENT ON COLUMN cdp.journey_state.owner_id IS 'the profile that entered, if a merge has moved the run to another; NULL = profile_id';
+COMMENT ON COLUMN cdp.journey_state.owner_id IS 'the leaf that entered, if it is merged into another profile; NULL = profile_id';
 COMMENT ON COLUMN cdp.journey_state.arrived_at IS 'when the run came to its present step';
 COMMENT ON COLUMN cdp.journey_state.variant IS 'the branches it took at splits; "holdout" and "control" did not take part';
 COMMENT ON COLUMN cdp.journey_state.counted IS 'its journey limits entries or runs, see 36_journey_limit: keeps the indexes for that small';

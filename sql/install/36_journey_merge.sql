@@ -1,10 +1,16 @@
 /* 36_journey_merge: runs of profiles that become one, and two again
  *
- * A run goes where its profile goes, and owner_id remembers who entered.  Of
- * two runs in the same journey with the same key only one can go on: the one
+ * A run is of the leaf that entered: the one that its trigger names (that of an
+ * event the leaf of the event; that of a tag or a schedule the canonical profile
+ * of then), for a due date the leaf that did it last, for enter_journey the
+ * canonical profile, for a journey step the leaf of the run that does it.  profile_id is the canonical
+ * profile, as it is of messages, and owner_id the leaf if that is another; events
+ * of messages and log rows name the leaf.
+ *
+ * Of two runs in the same journey with the same key only one can go on: the one
  * that entered first.  The other one ends as "merged", and journey_duplicate
  * keeps where it stood; it goes on from there when the two profiles are two
- * again.  What runs did meanwhile (messages, tags, refused entries) stays.
+ * again.  What runs did meanwhile stays: see docs/internals/undo.md.
  */
 
 CREATE TABLE cdp.journey_duplicate (
@@ -33,6 +39,31 @@ END
 $$;
 COMMENT ON FUNCTION cdp._end_duplicates(bigint[], bigint[], timestamptz, text) IS 'ends runs in favour of others, so that they can go on later';
 
+-- By the runs of all their leaves; those that were merged away have none.
+CREATE FUNCTION cdp._mark_held_out(profiles bigint[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	g		record;
+BEGIN
+	FOR g IN
+		WITH held_out AS MATERIALIZED (
+			SELECT DISTINCT l.canonical_id, s.journey
+			FROM cdp.profile p JOIN cdp.profile l ON l.canonical_id = p.canonical_id
+			CROSS JOIN LATERAL (SELECT x.journey FROM cdp.journey_state x WHERE x.profile_id = l.profile_id AND x.outcome = 'held_out' OFFSET 0) s
+			WHERE p.profile_id = ANY (profiles)
+		)
+		SELECT x.journey, x.present, array_agg(x.profile_id) AS profiles
+		FROM (SELECT j.journey, p AS profile_id, EXISTS (SELECT FROM held_out h WHERE h.canonical_id = p AND h.journey = j.journey) AS present
+			  FROM (SELECT DISTINCT h.journey FROM held_out h) j, unnest(_mark_held_out.profiles) p) x
+		WHERE x.present <> cdp._has_tag(x.profile_id, 'held_out:' || x.journey)
+		GROUP BY x.journey, x.present ORDER BY x.journey, x.present
+	LOOP
+		PERFORM cdp._mark_journey(g.journey, g.profiles, g.present, 'held_out');
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp._mark_held_out(bigint[]) IS 'makes the tags held_out:NAME of these profiles what their runs say';
+
 -- Called by merge with both profile rows locked.  Ended runs stay where they
 -- are: re-entry looks at all leaves of a profile.
 CREATE FUNCTION cdp._merge_journeys(survivor bigint, merged bigint, at timestamptz) RETURNS void
@@ -60,6 +91,7 @@ BEGIN
 		PERFORM cdp._mark_journey(g.journey, ARRAY[merged], false);
 		PERFORM cdp._mark_journey(g.journey, ARRAY[survivor], true);
 	END LOOP;
+	PERFORM cdp._mark_held_out(ARRAY[survivor, merged]);
 END
 $$;
 COMMENT ON FUNCTION cdp._merge_journeys(bigint, bigint, timestamptz) IS 'moves the active runs of a merged profile to the survivor';
@@ -134,11 +166,27 @@ BEGIN
 	LOOP
 		PERFORM cdp._mark_journey(g.journey, g.profiles, g.present);
 	END LOOP;
-	-- Messages that nobody has claimed yet go where their runs go.
-	UPDATE cdp.outbox o SET profile_id = s.profile_id, recipient_id = s.profile_id, address = cdp._address(s.profile_id, o.channel)
-	FROM cdp.journey_state s
-	WHERE s.run_id = ANY (moved) AND o.run_id = s.run_id AND o.profile_id = ANY (leaves) AND o.status = 'pending'
-	  AND o.profile_id <> s.profile_id;
+	PERFORM cdp._mark_held_out(leaves);
 END
 $$;
 COMMENT ON FUNCTION cdp._unmerge_journeys(bigint[], timestamptz) IS 'gives runs back to the profiles that entered; those that a merge had ended go on';
+
+-- Called when identifiers, and runs, have left their profile: by unmerge and split.
+CREATE FUNCTION cdp._part_messages(leaves bigint[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	UPDATE cdp.outbox o SET profile_id = r.canonical_id, recipient_id = CASE o.recipient_id WHEN o.profile_id THEN r.canonical_id ELSE o.recipient_id END
+	FROM cdp.journey_state s, cdp.profile r, cdp.profile p
+	WHERE o.profile_id = ANY (leaves) AND s.run_id = o.run_id AND r.profile_id = coalesce(s.owner_id, s.profile_id)
+	  AND p.profile_id = o.profile_id AND p.canonical_id <> r.canonical_id;
+	-- No message that nobody has claimed yet goes to somebody else's address.
+	UPDATE cdp.outbox o SET address = cdp._address(p.canonical_id, o.channel)
+	FROM cdp.profile p
+	WHERE (o.profile_id = ANY (leaves) AND o.recipient_id = o.profile_id OR o.recipient_id = ANY (leaves) AND o.recipient_id <> o.profile_id)
+	  AND o.status = 'pending' AND o.address IS NOT NULL AND p.profile_id = o.recipient_id
+	  AND NOT EXISTS (
+		SELECT FROM cdp.channel_effective c, cdp.profile q JOIN cdp.identifier_link l ON l.profile_id = q.profile_id
+		WHERE c.name = o.channel AND q.canonical_id = p.canonical_id AND cdp.namespace(l.identifier) = c.namespace AND cdp.value(l.identifier) = o.address);
+END
+$$;
+COMMENT ON FUNCTION cdp._part_messages(bigint[]) IS 'messages go where their runs went, and those to come to no address that has left';

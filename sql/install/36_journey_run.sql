@@ -50,7 +50,7 @@ BEGIN
 		RETURNING s.*
 	)
 	INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
-	SELECT x.ended_at, x.profile_id, x.journey, x.version, x.run_id, x.step,
+	SELECT x.ended_at, coalesce(x.owner_id, x.profile_id), x.journey, x.version, x.run_id, x.step,
 		   CASE with_outcome WHEN 'exited' THEN 'exited' WHEN 'failed' THEN 'failed' ELSE 'ended' END,
 		   coalesce(with_detail, with_outcome)
 	FROM gone x ORDER BY x.profile_id, x.journey, x.run_id;
@@ -131,8 +131,9 @@ COMMENT ON FUNCTION cdp._own_channels(jsonb) IS 'the channels of all send steps 
 
 -- The caller holds the journey row FOR SHARE and the profile rows, names each
 -- profile once (canonical), and gives what started the entry:
--- {"event": …, "label": …, "value": …}.
-CREATE FUNCTION cdp._enter(j cdp.journey, profiles bigint[], instants timestamptz[], entries jsonb[], with_context jsonb)
+-- {"event": …, "label": …, "value": …}.  owners: the leaves that it happened to,
+-- see 36_journey_merge; NULL = the profiles themselves.
+CREATE FUNCTION cdp._enter(j cdp.journey, profiles bigint[], instants timestamptz[], entries jsonb[], with_context jsonb, owners bigint[] DEFAULT NULL)
 RETURNS bigint[]
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
@@ -154,9 +155,9 @@ BEGIN
 		PERFORM cdp._lock_limits();
 	END IF;
 	WITH item AS (
-		SELECT i.profile_id, i.at, i.entry, i.entry ->> 'label' AS label,
+		SELECT i.profile_id, i.at, i.entry, nullif(i.owner_id, i.profile_id) AS owner_id, i.entry ->> 'label' AS label,
 			   CASE WHEN spec #>> '{entry,key}' = 'label' THEN coalesce(i.entry ->> 'label', '') ELSE '' END AS key
-		FROM unnest(profiles, instants, entries) AS i(profile_id, at, entry)
+		FROM unnest(profiles, instants, entries, owners) AS i(profile_id, at, entry, owner_id)
 	), verdict AS MATERIALIZED (
 		SELECT i.*, CASE
 			WHEN j.status <> 'active' THEN 'journey is ' || j.status
@@ -184,9 +185,9 @@ BEGIN
 		CROSS JOIN LATERAL cdp._over_limit(j.name, spec, a.profiles, a.instants, a.stays) o
 		WHERE limited
 	), made AS (
-		INSERT INTO cdp.journey_state (profile_id, journey, version, key, step, entered_at, arrived_at, due_at, label, entry, context,
+		INSERT INTO cdp.journey_state (profile_id, owner_id, journey, version, key, step, entered_at, arrived_at, due_at, label, entry, context,
 									   variant, counted, status, outcome, ended_at)
-		SELECT d.profile_id, j.name, j.active_version, d.key, first, d.at, d.at,
+		SELECT d.profile_id, d.owner_id, j.name, j.active_version, d.key, first, d.at, d.at,
 			   CASE WHEN d.arm = '' THEN cdp._due_at(spec, first, delay, d.profile_id, d.at) END, d.label, d.entry, with_context,
 			   d.arm, limited, CASE WHEN d.arm = '' THEN 'active' ELSE 'ended' END, CASE WHEN d.arm <> '' THEN 'held_out' END,
 			   CASE WHEN d.arm <> '' THEN d.at END
@@ -194,7 +195,7 @@ BEGIN
 		RETURNING run_id, profile_id, variant
 	), logged AS (
 		INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
-		SELECT v.at, v.profile_id, j.name, j.active_version, m.run_id, CASE WHEN m.variant = '' THEN first END,
+		SELECT v.at, coalesce(v.owner_id, v.profile_id), j.name, j.active_version, m.run_id, CASE WHEN m.variant = '' THEN first END,
 			   CASE WHEN m.run_id IS NULL THEN 'refused' WHEN m.variant = '' THEN 'entered' ELSE 'held_out' END,
 			   coalesce(v.reason, t.reason, nullif(m.variant, ''), v.label)
 		FROM verdict v LEFT JOIN too_many t USING (profile_id) LEFT JOIN made m USING (profile_id) ORDER BY v.profile_id
@@ -207,11 +208,11 @@ BEGIN
 	RETURN coalesce(entered, '{}');
 END
 $$;
-COMMENT ON FUNCTION cdp._enter(cdp.journey, bigint[], timestamptz[], jsonb[], jsonb) IS 'decides about entries and makes the runs; returns their ids';
+COMMENT ON FUNCTION cdp._enter(cdp.journey, bigint[], timestamptz[], jsonb[], jsonb, bigint[]) IS 'decides about entries and makes the runs; returns their ids';
 
 -- As _enter, but an error in one entry refuses that one alone: the batch is
 -- halved until the culprit is found, so the usual case costs one subtransaction.
-CREATE FUNCTION cdp._enter_each(j cdp.journey, profiles bigint[], instants timestamptz[], entries jsonb[], with_context jsonb)
+CREATE FUNCTION cdp._enter_each(j cdp.journey, profiles bigint[], instants timestamptz[], entries jsonb[], with_context jsonb, owners bigint[] DEFAULT NULL)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
@@ -219,7 +220,7 @@ DECLARE
 	reason	text;
 BEGIN
 	BEGIN
-		RETURN cardinality(cdp._enter(j, profiles, instants, entries, with_context));
+		RETURN cardinality(cdp._enter(j, profiles, instants, entries, with_context, owners));
 	EXCEPTION WHEN OTHERS THEN
 		IF NOT cdp._concerns_one_run(SQLSTATE) THEN
 			RAISE;
@@ -228,14 +229,14 @@ BEGIN
 	END;
 	IF half = 0 THEN
 		INSERT INTO cdp.journey_log (at, profile_id, journey, version, what, detail)
-		VALUES (instants[1], profiles[1], j.name, j.active_version, 'refused', 'error: ' || reason);
+		VALUES (instants[1], coalesce(owners[1], profiles[1]), j.name, j.active_version, 'refused', 'error: ' || reason);
 		RETURN 0;
 	END IF;
-	RETURN cdp._enter_each(j, profiles[:half], instants[:half], entries[:half], with_context)
-		 + cdp._enter_each(j, profiles[half + 1:], instants[half + 1:], entries[half + 1:], with_context);
+	RETURN cdp._enter_each(j, profiles[:half], instants[:half], entries[:half], with_context, owners[:half])
+		 + cdp._enter_each(j, profiles[half + 1:], instants[half + 1:], entries[half + 1:], with_context, owners[half + 1:]);
 END
 $$;
-COMMENT ON FUNCTION cdp._enter_each(cdp.journey, bigint[], timestamptz[], jsonb[], jsonb) IS 'enters profiles so that an error in one entry refuses that one alone; returns how many entered';
+COMMENT ON FUNCTION cdp._enter_each(cdp.journey, bigint[], timestamptz[], jsonb[], jsonb, bigint[]) IS 'enters profiles so that an error in one entry refuses that one alone; returns how many entered';
 
 CREATE FUNCTION cdp._share_journey(of_journey text) RETURNS cdp.journey
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
@@ -339,6 +340,7 @@ CREATE FUNCTION cdp._take_triggers(profiles bigint[], instants timestamptz[]) RE
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	taken	cdp.journey_trigger[];
+	owners	bigint[];		-- the leaf that each trigger names
 	g		record;
 BEGIN
 	-- OFFSET 0 and "+ interval '0'" here and below: from each profile by the
@@ -352,9 +354,10 @@ BEGIN
 							WHERE t.profile_id = p.profile_id AND t.at + interval '0' = w.at OFFSET 0) x
 	), gone AS (
 		DELETE FROM cdp.journey_trigger t USING found f WHERE t.trigger_id = f.trigger_id
-		RETURNING t.trigger_id, t.source, t.name, f.canonical_id, t.at, t.label, t.value, t.event_id
+		RETURNING t.trigger_id, t.source, t.name, f.canonical_id, t.at, t.label, t.value, t.event_id, t.profile_id
 	)
-	SELECT array_agg(ROW(o.*)::cdp.journey_trigger) INTO taken
+	SELECT array_agg(ROW(o.trigger_id, o.source, o.name, o.canonical_id, o.at, o.label, o.value, o.event_id)::cdp.journey_trigger), array_agg(o.profile_id)
+	INTO taken, owners
 	FROM (SELECT * FROM gone x ORDER BY x.canonical_id, x.source, x.name, x.label NULLS FIRST, x.value NULLS FIRST, x.trigger_id) o;
 	IF taken IS NULL THEN
 		RETURN 0;
@@ -399,7 +402,7 @@ BEGIN
 	-- goals, once per run, also after its end
 	INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail, value)
 	SELECT e.at, e.profile_id, e.journey, e.version, e.run_id, e.step, 'goal', e.name, e.value
-	FROM (SELECT DISTINCT ON (s.run_id) s.run_id, t.at, t.profile_id, s.journey, s.version, s.step, t.name, t.value
+	FROM (SELECT DISTINCT ON (s.run_id) s.run_id, t.at, coalesce(s.owner_id, s.profile_id) AS profile_id, s.journey, s.version, s.step, t.name, t.value
 		  FROM unnest(taken) t
 		  JOIN cdp.journey_listener l ON l.source = t.source AND l.name = t.name AND l.purpose = 'goal'
 		  CROSS JOIN LATERAL (SELECT p.profile_id FROM cdp.profile p WHERE p.canonical_id = t.profile_id OFFSET 0) m
@@ -418,12 +421,14 @@ BEGIN
 	-- looked at once for each, one after the other.
 	FOR g IN
 		SELECT c.journey, c.turn, array_agg(c.profile_id ORDER BY c.profile_id) AS profiles,
-			   array_agg(c.at ORDER BY c.profile_id) AS instants, array_agg(c.entry ORDER BY c.profile_id) AS entries
+			   array_agg(c.at ORDER BY c.profile_id) AS instants, array_agg(c.entry ORDER BY c.profile_id) AS entries,
+			   array_agg(c.owner_id ORDER BY c.profile_id) AS owners
 		FROM (SELECT l.journey, t.profile_id, t.at,
+					 CASE t.source WHEN 'due' THEN cdp._due_leaf(t.name, t.profile_id, t.label, t.at) ELSE t.owner_id END AS owner_id,
 					 jsonb_strip_nulls(jsonb_build_object(t.source, t.name, 'label', t.label, 'value', t.value, 'event_id', t.event_id,
 						'at', (to_jsonb(t.at AT TIME ZONE 'UTC') #>> '{}') || 'Z')) AS entry,
 					 row_number() OVER (PARTITION BY l.journey, t.profile_id ORDER BY t.ordinality) AS turn
-			  FROM unnest(taken) WITH ORDINALITY t
+			  FROM unnest(taken, owners) WITH ORDINALITY t(trigger_id, source, name, profile_id, at, label, value, event_id, owner_id, ordinality)
 			  JOIN cdp.journey_listener l ON l.source = t.source AND l.name = t.name AND l.purpose = 'entry'
 			  JOIN cdp.journey_version v ON v.journey = l.journey AND v.version = l.version
 			  WHERE t.source <> 'event' OR EXISTS (
@@ -431,7 +436,7 @@ BEGIN
 				WHERE ref.event = t.name AND (ref.label IS NULL OR ref.label = t.label))) c
 		GROUP BY c.journey, c.turn ORDER BY c.journey, c.turn
 	LOOP
-		PERFORM cdp._enter_each(j, g.profiles, g.instants, g.entries, '{}') FROM cdp.journey j WHERE j.name = g.journey;
+		PERFORM cdp._enter_each(j, g.profiles, g.instants, g.entries, '{}', g.owners) FROM cdp.journey j WHERE j.name = g.journey;
 	END LOOP;
 	RETURN cardinality(taken);
 END

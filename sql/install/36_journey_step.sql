@@ -52,7 +52,7 @@ BEGIN
 		RETURN;
 	END IF;
 	INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
-	SELECT s.due_at, s.profile_id, s.journey, s.version, s.run_id, s.step, 'step', with_detail
+	SELECT s.due_at, coalesce(s.owner_id, s.profile_id), s.journey, s.version, s.run_id, s.step, 'step', with_detail
 	FROM cdp.journey_state s WHERE s.run_id = ANY (runs) ORDER BY s.profile_id, s.run_id;
 	IF next = 'end' THEN
 		PERFORM cdp._end_runs(array_agg(s.run_id), array_agg(s.due_at), 'completed', NULL)
@@ -158,19 +158,19 @@ BEGIN
 	SELECT x.* INTO j FROM cdp.journey x WHERE x.name = other AND x.status = 'active' FOR SHARE SKIP LOCKED;
 	IF NOT FOUND THEN
 		INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
-		SELECT s.due_at, s.profile_id, s.journey, s.version, s.run_id, s.step, 'refused', format('journey "%s" is not active', other)
+		SELECT s.due_at, coalesce(s.owner_id, s.profile_id), s.journey, s.version, s.run_id, s.step, 'refused', format('journey "%s" is not active', other)
 		FROM cdp._runs(runs) s;
 		RETURN;
 	END IF;
 	FOR g IN
 		SELECT array_agg(x.profile_id ORDER BY x.profile_id) AS profiles, array_agg(x.due_at ORDER BY x.profile_id) AS instants,
-			   array_agg(x.entry ORDER BY x.profile_id) AS entries
-		FROM (SELECT s.profile_id, s.due_at, row_number() OVER (PARTITION BY s.profile_id ORDER BY s.run_id) AS turn,
+			   array_agg(x.entry ORDER BY x.profile_id) AS entries, array_agg(x.owner_id ORDER BY x.profile_id) AS owners
+		FROM (SELECT s.profile_id, coalesce(s.owner_id, s.profile_id) AS owner_id, s.due_at, row_number() OVER (PARTITION BY s.profile_id ORDER BY s.run_id) AS turn,
 					 s.entry || jsonb_build_object('journey', s.journey) AS entry
 			  FROM cdp._runs(runs) s) x
 		GROUP BY x.turn ORDER BY x.turn
 	LOOP
-		PERFORM cdp._enter_each(j, g.profiles, g.instants, g.entries, '{}');
+		PERFORM cdp._enter_each(j, g.profiles, g.instants, g.entries, '{}', g.owners);
 	END LOOP;
 END
 $$;
@@ -247,7 +247,7 @@ BEGIN
 				WHEN todo ?| '{tag,untag}' THEN
 					PERFORM cdp._tag_runs(coalesce(todo ->> 'tag', todo ->> 'untag'), todo ? 'tag', runs);
 				WHEN todo ? 'set_trait' THEN
-					PERFORM cdp._set_traits(s.profile_id, cdp._render_params(todo -> 'set_trait', s), s.due_at, 'journey')
+					PERFORM cdp._set_traits(coalesce(s.owner_id, s.profile_id), cdp._render_params(todo -> 'set_trait', s), s.due_at, 'journey')
 					FROM cdp._runs(runs) s;
 				WHEN todo ? 'journey' THEN
 					PERFORM cdp._start_journey(todo ->> 'journey', runs);

@@ -59,7 +59,7 @@ BEGIN
 		WHERE p.profile_id IN (SELECT l.canonical_id FROM cdp.outbox o JOIN cdp.profile l ON l.profile_id = o.recipient_id WHERE o.id = ANY (ids))
 		ORDER BY p.profile_id FOR NO KEY UPDATE;
 	END IF;
-	SELECT array_agg(ROW(nextval('cdp.event_id_seq'), _report_events.at, _report_events.at, m.profile_id, NULL,
+	SELECT array_agg(ROW(nextval('cdp.event_id_seq'), _report_events.at, _report_events.at, coalesce(run.owner_id, run.profile_id, m.profile_id), NULL,
 			CASE WHEN m.recipient_id <> m.profile_id THEN ARRAY[m.recipient_id] ELSE '{}' END, event,
 			jsonb_strip_nulls(jsonb_build_object('journey', m.journey, 'campaign', m.campaign, 'channel', m.channel, 'template', m.template,
 				'step', m.step, 'run_id', m.run_id, 'variant', m.variant, 'message', m.id, 'detail', _report_events.detail)),
@@ -67,6 +67,7 @@ BEGIN
 	INTO events
 	FROM (SELECT o.*, format('message:%s:%s', o.idempotency_key, _report_events.kind) AS message_id FROM cdp.outbox o WHERE o.id = ANY (ids)) m
 	JOIN cdp.profile p ON p.profile_id = m.profile_id	-- erased meanwhile: no event
+	LEFT JOIN cdp.journey_state run ON run.run_id = m.run_id	-- the leaf, see 36_journey_merge
 	WHERE p.erased_at IS NULL AND NOT EXISTS (SELECT FROM cdp.event_message s WHERE s.message_id = m.message_id);
 	IF events IS NULL THEN
 		RETURN;

@@ -144,7 +144,7 @@ $$;
 COMMENT ON FUNCTION cdp._choose_channels(jsonb, jsonb, bigint[]) IS 'how and when the messages of runs may go out';
 
 -- Two runs of one profile send one after the other: the second counts the
--- message of the first.
+-- message of the first.  Event and log name the leaf whose run it is.
 CREATE FUNCTION cdp._send(spec jsonb, of_step text, runs bigint[]) RETURNS bigint[]
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
@@ -165,7 +165,7 @@ BEGIN
 		-- The runs come as values: a join with their table would be planned for
 		-- as many rows as the planner believes any set has.
 		WITH choice AS MATERIALIZED (
-			SELECT c.run, c.recipient, c.channel, c.address, c.goes_at, c.reason, c.free_at,
+			SELECT c.run, coalesce((c.run).owner_id, (c.run).profile_id) AS owner_id, c.recipient, c.channel, c.address, c.goes_at, c.reason, c.free_at,
 				   CASE WHEN c.channel IS NULL AND c.free_at IS NOT NULL THEN if_capped END AS capped
 			FROM cdp._choose_channels(spec, send, batch) c
 		), message AS (
@@ -179,7 +179,7 @@ BEGIN
 			WHERE c.channel IS NOT NULL ORDER BY (c.run).profile_id
 		), event AS (
 			SELECT cdp._record_events(array_agg(
-				ROW(nextval('cdp.event_id_seq'), (c.run).due_at, (c.run).due_at, (c.run).profile_id, NULL, '{}', 'message_sent',
+				ROW(nextval('cdp.event_id_seq'), (c.run).due_at, (c.run).due_at, c.owner_id, NULL, '{}', 'message_sent',
 					jsonb_strip_nulls(jsonb_build_object('journey', (c.run).journey, 'campaign', spec ->> 'campaign', 'channel', c.channel,
 						'template', send ->> 'template', 'step', (c.run).step, 'run_id', (c.run).run_id, 'variant', nullif((c.run).variant, ''))),
 					'{}', 'journey', 'message:' || cdp._idempotency_key(c.run), false)::cdp.event ORDER BY (c.run).profile_id))
@@ -187,7 +187,7 @@ BEGIN
 			WHERE c.channel IS NOT NULL HAVING count(*) > 0
 		), logged AS (
 			INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
-			SELECT (c.run).due_at, (c.run).profile_id, (c.run).journey, (c.run).version, (c.run).run_id, (c.run).step,
+			SELECT (c.run).due_at, c.owner_id, (c.run).journey, (c.run).version, (c.run).run_id, (c.run).step,
 				   CASE WHEN c.channel IS NOT NULL THEN 'sent' WHEN c.capped = 'wait' AND c.free_at < 'infinity' THEN 'waiting' ELSE 'refused' END,
 				   coalesce(c.channel, c.reason)
 			FROM choice c, (SELECT count(*) FROM event) e

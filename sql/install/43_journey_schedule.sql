@@ -58,6 +58,35 @@ END
 $$;
 COMMENT ON FUNCTION cdp._due_triggers(cdp.purchase_due[]) IS 'the journeys that rows of purchase_due start, and when';
 
+-- Of a profile with several leaves, the one that did last what is due again: the
+-- profile itself if nobody is found.
+CREATE FUNCTION cdp._due_leaf(of_journey text, profile bigint, of_label text, at timestamptz) RETURNS bigint
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	leaves	bigint[] := ARRAY(SELECT p.profile_id FROM cdp.profile p WHERE p.canonical_id = profile);
+	due		text;
+BEGIN
+	IF cardinality(leaves) > 1 THEN
+		SELECT r.event INTO due
+		FROM cdp.journey j JOIN cdp.journey_version v ON v.journey = j.name AND v.version = j.active_version
+		CROSS JOIN LATERAL cdp._due_ref(v.spec #>> '{entry,due}') r
+		WHERE j.name = of_journey;
+		profile := coalesce((
+			SELECT t.profile_id
+			FROM cdp.timeline_part t
+			CROSS JOIN LATERAL cdp.timeline_events(cdp.slice(cdp.only_events(t.timeline, due), NULL, _due_leaf.at + interval '1 microsecond')) e
+			WHERE t.profile_id = ANY (leaves) AND CASE
+				WHEN of_label IS NULL THEN true
+				WHEN starts_with(of_label, '@') THEN e.label IN (SELECT s.label FROM cdp.label_set s WHERE s.name = substr(of_label, 2))
+				ELSE e.label = of_label END
+			ORDER BY e.at DESC, t.profile_id LIMIT 1), profile);
+	END IF;
+	RETURN profile;
+END
+$$;
+COMMENT ON FUNCTION cdp._due_leaf(text, bigint, text, timestamptz) IS 'whose run a due date begins: see 36_journey_merge';
+
 -- What was due before the profile bought again has been due all the same.
 CREATE FUNCTION cdp._move_due_triggers() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$

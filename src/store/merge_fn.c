@@ -533,6 +533,7 @@ mcdp_merge_profiles(const MergeCall *call)
 	List	   *own;
 	List	   *theirs;
 	Row			row;
+	bool		entered = false;
 	bool		decided = false;
 
 	/* before any tag: see 30_tag */
@@ -544,7 +545,9 @@ mcdp_merge_profiles(const MergeCall *call)
 	look_again();
 
 	/* In lock order, and what is the system's own goes before tags are moved. */
-	if (has_row("journey_state", "journey_state_active_idx", 2, merged))
+	for (int i = 0; i < num && !entered; i++)
+		entered = has_row("journey_state", "journey_state_profile_id_idx", 2, DatumGetInt64(member[i]));
+	if (entered)
 		run_part(&merge_journeys, args);
 	if (has_row("lifecycle_state", "lifecycle_state_pkey", 1, merged))
 		run_part(&merge_lifecycle, args);

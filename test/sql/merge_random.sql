@@ -17,6 +17,15 @@ SET timezone = 'UTC';
 INSERT INTO tag_key (key, exclusive) VALUES ('city', true);
 SELECT create_journey('wait', '{"entry": {"manual": true, "key": "label"}, "start": "hold", "steps": {"hold": {"wait": "3000d", "next": "end"}}}');
 SELECT activate_journey('wait');
+-- Runs that events begin, with everything that a run leaves behind.  What one
+-- decides must not depend on other events: no conditions, and a key of its own each.
+INSERT INTO purpose (name, needs_consent, capped, quiet) VALUES ('service', false, false, false);
+INSERT INTO channel (name, namespace) VALUES ('note', 'tab');
+SELECT create_journey('seen', '{"entry": {"on": "look", "key": "label"}, "purpose": "service", "start": "send", "steps": {
+	"send": {"send": {"channel": "note", "template": "t"}, "next": "mark"}, "mark": {"set_trait": {"seen": "{{entry.label}}"}, "next": "other"},
+	"other": {"journey": "also", "next": "hold"}, "hold": {"wait": "170h", "next": "again"}, "again": {"send": {"channel": "note", "template": "u"}, "next": "end"}}}');
+SELECT create_journey('also', '{"entry": {"manual": true, "key": "label"}, "start": "hold", "steps": {"hold": {"wait": "230h", "next": "end"}}}');
+SELECT activate_journey('seen'), activate_journey('also');
 INSERT INTO trait_rule (name, type, searchable) VALUES ('size', 'number', true);
 SELECT define_segment('viewers', '(a | city:y) & count(view) > 0') > 0 AS defined;
 SELECT _event_partition('2026-01-01Z'::timestamptz + n * interval '1 month') IS NOT NULL AS made FROM generate_series(0, 24) n GROUP BY 1;
@@ -67,7 +76,7 @@ BEGIN
 		WHEN 'tag all' THEN PERFORM tag(rb_build(ARRAY(SELECT jsonb_array_elements_text(c -> 'set')::bigint)), c ->> 'tag', (c ->> 'until')::timestamptz, at);
 		WHEN 'untag all' THEN PERFORM untag(rb_build(ARRAY(SELECT jsonb_array_elements_text(c -> 'set')::bigint)), c ->> 'tag', at);
 		WHEN 'trait' THEN PERFORM set_trait(p, 'size', to_jsonb(c -> 'v'), at);
-		WHEN 'track' THEN PERFORM track(ARRAY[c ->> 'id']::identifier[], c ->> 'event', '{"value": 3}', at, source => c ->> 'v');
+		WHEN 'track' THEN PERFORM track(ARRAY[c ->> 'id']::identifier[], c ->> 'event', jsonb_build_object('value', 3) || CASE c ->> 'event' WHEN 'look' THEN jsonb_build_object('sku', c ->> 'sku') ELSE '{}' END, at, source => c ->> 'v');
 		WHEN 'relate' THEN PERFORM relate(p, (c -> 'q')::bigint, 'friend', at);
 		WHEN 'unrelate' THEN PERFORM unrelate(p, (c -> 'q')::bigint, 'friend', at);
 		WHEN 'consent' THEN PERFORM consent(p, 'marketing', 'email', (c -> 'v')::int > 0, at);
@@ -76,7 +85,11 @@ BEGIN
 				PERFORM enter_journey('wait', p, jsonb_build_object('label', c ->> 'v'), at);
 			END IF;
 		WHEN 'suppress' THEN UPDATE profile SET suppressed = (c -> 'v')::int > 0 WHERE profile_id = p;
-		WHEN 'tick' THEN PERFORM tick(at);
+		WHEN 'tick' THEN
+			PERFORM tick(at);
+			IF (c -> 'v')::int > 0 THEN
+				PERFORM ack_messages(ARRAY(SELECT (claim_messages('note', 1000, at => at)).id), 'delivered', at => at);
+			END IF;
 	END CASE;
 END
 $$;
@@ -98,6 +111,13 @@ CREATE FUNCTION pg_temp.world() RETURNS text[] LANGUAGE sql SET search_path = pu
 		UNION ALL SELECT format('stage of %s: %s since %s, due %s', profile_id, stage, since, due_at) FROM lifecycle_state
 		UNION ALL SELECT format('due of %s: %s', profile_id, d) FROM purchase_due d
 		UNION ALL SELECT format('run of %s: %s %s %s', profile_id, label, entered_at, due_at) FROM journey_state WHERE status = 'active'
+		UNION ALL SELECT format('run of %s: %s %s %s %s %s', coalesce(owner_id, profile_id), journey, label, step, outcome, ended_at) FROM journey_state WHERE journey <> 'wait'
+		UNION ALL SELECT format('run of somebody else: %s', s) FROM journey_state s WHERE s.status = 'active' AND s.profile_id <> canonical_id(coalesce(s.owner_id, s.profile_id))
+		UNION ALL SELECT format('message to %s: %s %s %s %s %s', canonical_id(recipient_id), canonical_id(o.profile_id), s.label, template, o.due_at, o.status) FROM outbox o JOIN journey_state s USING (run_id)
+		UNION ALL SELECT format('message of somebody else: %s', o) FROM outbox o JOIN journey_state s USING (run_id) WHERE canonical_id(o.profile_id) <> canonical_id(s.profile_id)
+		UNION ALL SELECT format('message to a stranger: %s', o) FROM outbox o WHERE status = 'pending' AND resolve(('tab:' || address)::identifier) <> canonical_id(recipient_id)
+		UNION ALL SELECT format('log of %s: %s %s %s %s %s', l.profile_id, journey, s.label, l.at, l.step, what) FROM journey_log l JOIN journey_state s USING (run_id, journey) WHERE journey <> 'wait' AND what <> 'moved'
+		UNION ALL SELECT format('journeys of %s: %s', profile_id, ARRAY(SELECT journey FROM journey_state s WHERE s.profile_id = p.profile_id AND status = 'active' GROUP BY 1 ORDER BY 1)) FROM profile p WHERE profile_id = canonical_id
 		UNION ALL SELECT format('%s is a friend of %s', profile_id, ARRAY(SELECT f FROM related(profile_id, 'friend', '2030-01-01Z') f)) FROM profile
 		UNION ALL SELECT format('consent of %s: %s', profile_id, consented(profile_id, 'marketing', 'email', '2030-01-01Z')) FROM profile
 		UNION ALL SELECT format('decision of %s: %s %s', profile_id, granted, at) FROM consent_log
@@ -157,9 +177,11 @@ BEGIN
 				'set', ARRAY(SELECT x FROM unnest(people) x WHERE pg_temp.r(scenario, step, 'set' || x, 2) = 0),
 				'until', CASE WHEN pg_temp.r(scenario, step, 'ends', 3) = 0 THEN now + (1 + pg_temp.r(scenario, step, 'until', 12)) * interval '50 h' END,
 				'id', everybody[1 + pg_temp.r(scenario, step, 'id', cardinality(everybody))],
-				'event', ('{view,purchase}'::text[])[1 + pg_temp.r(scenario, step, 'event', 2)], 'traits', '{}');
+				'event', ('{view,purchase}'::text[])[1 + pg_temp.r(scenario, step, 'event', 2)], 'sku', step, 'traits', '{}');
 			c := c || CASE
 				WHEN step <= 4 OR pg_temp.r(scenario, step, 'op', 100) < 4 THEN jsonb_build_object('op', 'identify', 'ids', ARRAY['cookie:' || step, 'tab:' || step], 'traits', jsonb_build_object('name', step))
+				-- (runs of whoever is suppressed end, whatever merge made it so)
+				WHEN scenario % 2 = 1 AND pg_temp.r(scenario, step, 'look', 4) = 0 THEN '{"op": "track", "event": "look"}'
 				WHEN pg_temp.r(scenario, step, 'op', 100) < 22 THEN jsonb_build_object('op', 'identify',
 					'ids', (SELECT array_agg(x) FROM (SELECT x FROM unnest(everybody) x ORDER BY pg_temp.r(scenario, step, x, 1000000) LIMIT 1 + pg_temp.r(scenario, step, 'size', 3)) o)
 						|| CASE WHEN pg_temp.r(scenario, step, 'new', 4) = 0 THEN ARRAY['new:' || step] ELSE '{}' END,
@@ -177,7 +199,7 @@ BEGIN
 				WHEN pg_temp.r(scenario, step, 'op', 100) < 82 THEN CASE pg_temp.r(scenario, step, 'unrelate', 3) WHEN 0 THEN '{"op": "unrelate"}' ELSE '{"op": "relate"}' END::jsonb
 				WHEN pg_temp.r(scenario, step, 'op', 100) < 86 THEN '{"op": "consent"}'
 				WHEN pg_temp.r(scenario, step, 'op', 100) < 91 THEN '{"op": "enter"}'
-				WHEN pg_temp.r(scenario, step, 'op', 100) < 93 THEN '{"op": "suppress"}'
+				WHEN pg_temp.r(scenario, step, 'op', 100) < 93 AND scenario % 2 = 0 THEN '{"op": "suppress"}'
 				ELSE '{"op": "tick"}' END;
 			-- all may be erased
 			CONTINUE WHEN CASE c ->> 'op' WHEN 'identify' THEN c -> 'ids' IN ('[]', 'null') WHEN 'tick' THEN false ELSE people = '{}' END;
