@@ -56,9 +56,13 @@ COMMENT ON AGGREGATE cdp.retention_matrix(cdp.timeline, text, text, timestamptz,
 
 -- the same over rows: a state for each profile first
 
+CREATE FUNCTION cdp._retention_state_final(cdp.event_state) RETURNS cdp.event_state
+	LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp_retention_state_final';
+COMMENT ON FUNCTION cdp._retention_state_final(cdp.event_state) IS 'result of retention_state';
 CREATE AGGREGATE cdp.retention_state(at timestamptz, event text, cohort text, returned text, buckets int, bucket interval) (
 	SFUNC = cdp._retention_event_add,
 	STYPE = cdp.event_state,
+	FINALFUNC = cdp._retention_state_final,
 	COMBINEFUNC = cdp._event_state_combine,
 	PARALLEL = SAFE
 );

@@ -309,13 +309,14 @@ mcdp_match_row_pattern(const MatchPattern *p, const MatchEvent *events, size_t n
 	int64		count = 0;
 	int64		latest[MATCH_MAX_STEPS];	/* when each step was found last */
 	bool		just[MATCH_MAX_STEPS];	/* by the row before? */
-	Times		times[MATCH_MAX_STEPS] = {0};
+	Times		times[MATCH_MAX_STEPS];
 	int			nsteps = p->nsteps;
 
 	for (int k = 0; k < nsteps; k++)
 	{
 		latest[k] = MATCH_NEVER;
 		just[k] = false;
+		times[k] = (Times) {0};
 	}
 	for (size_t i = 0; i < n && count < limit; i++)
 	{

@@ -156,6 +156,26 @@ read_name(FunctionCallInfo fcinfo, EventSite *site, int k, int arg)
 	site->steps.lengths[k] = len;
 }
 
+/* Adds the row (at, event) of arguments 1 and 2, if it may count. */
+static inline Datum
+add_return(FunctionCallInfo fcinfo, EventSite *site)
+{
+	ExpandedEventState *state = event_state_get(fcinfo, site);
+	TimestampTz at = PG_GETARG_TIMESTAMPTZ(1);
+
+	if (at < state->end || TIMESTAMP_NOT_FINITE(at))
+	{
+		uint64		mask = bits_of_event(fcinfo, site);
+
+		if (at > state->first)
+			mask &= ~UINT64CONST(1);
+		else if (mask & 1)
+			mcdp_event_state_begin(state, at);
+		event_state_add(state, at, mask);
+	}
+	return EOHPGetRWDatum(&state->hdr);
+}
+
 /* (state, at, event, cohort, returned, buckets, bucket [, align]) */
 PG_FUNCTION_INFO_V1(mcdp_retention_event_add);
 Datum
@@ -175,12 +195,13 @@ mcdp_retention_event_add(PG_FUNCTION_ARGS)
 	{
 		read_name(fcinfo, site, 0, 3);
 		read_name(fcinfo, site, 1, 4);
-		site->steps.n = site->like.nconditions = 2;
+		site->like.nconditions = 2;
+		site->steps.n = site->any != 0 ? 1 : 2;
 		site->like.buckets = PG_GETARG_INT32(5);
 		site->like.detail = mcdp_length_arg(PG_GETARG_INTERVAL_P(6), "bucket");
 		mcdp_check_buckets(PG_GETARG_INT32(5), site->like.detail);
 		site->like.mode = PG_NARGS() > 7 && mcdp_align_day(PG_GETARG_TEXT_PP(7)) ? EVENT_STATE_ALIGN_DAY : 0;
 		site->ready = site->constant;
 	}
-	PG_RETURN_DATUM(add_event(fcinfo, site));
+	PG_RETURN_DATUM(add_return(fcinfo, site));
 }

@@ -26,6 +26,9 @@ typedef struct ExpandedEventState
 	EventStateData d;
 	size_t		capacity;
 	bool		sorted;
+	int64		first;			/* EVENT_STATE_RETURNS: of the first event of the
+								 * cohort, or later; DT_NOEND when not known */
+	int64		end;			/* of the last bucket then */
 	const void *site;			/* the call site whose question it is known to
 								 * be; NULL when not known */
 } ExpandedEventState;
@@ -107,6 +110,9 @@ event_state_get(FunctionCallInfo fcinfo, EventSite *site)
 
 /* Room for so many more events; returns where they go. */
 extern MatchEvent *mcdp_event_state_room(ExpandedEventState *state, size_t more);
+
+/* The first event of a cohort was at that time, or before. */
+extern void mcdp_event_state_begin(ExpandedEventState *state, int64 at);
 
 pg_noreturn extern void mcdp_event_infinite(void);
 

@@ -34,7 +34,14 @@ sort_state(ExpandedEventState *state)
 static Size
 state_flat_size(ExpandedObjectHeader *eohptr)
 {
-	return mcdp_event_state_size(&((ExpandedEventState *) eohptr)->d);
+	ExpandedEventState *state = (ExpandedEventState *) eohptr;
+
+	if (state->d.kind == EVENT_STATE_RETURNS)
+	{
+		sort_state(state);
+		state->d.nevents = mcdp_event_state_trim(&state->d);
+	}
+	return mcdp_event_state_size(&state->d);
 }
 
 static void
@@ -70,6 +77,7 @@ make_state(FunctionCallInfo fcinfo, const EventStateData *like)
 	state->d.events = NULL;
 	state->d.nevents = 0;
 	state->sorted = true;
+	state->first = state->end = DT_NOEND;
 	if (like->pattern_len > 0)
 	{
 		char	   *copy = MemoryContextAlloc(cx, like->pattern_len);
@@ -97,6 +105,13 @@ mcdp_event_state_room(ExpandedEventState *state, size_t more)
 			repalloc_huge(state->d.events, sizeof(MatchEvent) * state->capacity);
 	}
 	return state->d.events + state->d.nevents;
+}
+
+void
+mcdp_event_state_begin(ExpandedEventState *state, int64 at)
+{
+	state->first = at;
+	state->end = mcdp_event_state_end(&state->d, at);
 }
 
 ExpandedEventState *

@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "common/int.h"
 #include "types/event_state.h"
 #include "utils/memutils.h"
 
@@ -102,6 +103,43 @@ mcdp_event_state_write(const EventStateData *d, EventState *out, size_t size)
 		memcpy(masks + width * d->nevents, d->pattern, d->pattern_len);
 }
 
+int64
+mcdp_event_state_end(const EventStateData *d, int64 first)
+{
+	int64		end;
+
+	if (pg_mul_s64_overflow(d->buckets, d->detail, &end) || pg_add_s64_overflow(first, end, &end))
+		return DT_NOEND;
+	return end;
+}
+
+size_t
+mcdp_event_state_trim(const EventStateData *d)
+{
+	size_t		first = 0,
+				n;
+	int64		begin,
+				end;
+
+	while (first < d->nevents && (d->events[first].mask & 1) == 0)
+		first++;
+	if (first == d->nevents)
+		return d->nevents;
+	begin = d->events[first].at;
+	end = mcdp_event_state_end(d, begin);
+	n = first;
+	for (size_t i = first; i < d->nevents && d->events[i].at < end; i++)
+	{
+		MatchEvent	e = d->events[i];
+
+		if (e.at > begin)
+			e.mask &= ~UINT64CONST(1);
+		if (e.mask != 0)
+			d->events[n++] = e;
+	}
+	return n;
+}
+
 void
 mcdp_event_state_open(const EventState *s, EventStateData *d)
 {
@@ -158,6 +196,8 @@ mcdp_event_state_check(const char *bytes, size_t len, McdpBadInput *bad)
 	uint64		conditions;
 	const char *masks;
 	MatchEvent	before = {0};
+	int64		begin = DT_NOEND,	/* of a cohort, and the end of its last bucket */
+				end = DT_NOEND;
 	size_t		pattern_len;
 
 	if (len < HEADER_SIZE - skipped)
@@ -210,6 +250,18 @@ mcdp_event_state_check(const char *bytes, size_t len, McdpBadInput *bad)
 			return bad_input(bad, "An event has a condition that there is not.", masks - bytes + i * width);
 		if (pair[1].mask == 0 && (head.mode & FUNNEL_STRICT_ORDER) == 0)
 			return bad_input(bad, "An event has no condition.", masks - bytes + i * width);
+		if (head.kind == EVENT_STATE_RETURNS)
+		{
+			if (pair[1].at >= end || (pair[1].at > begin && (pair[1].mask & 1) != 0))
+				return bad_input(bad, "An event does not count.", offset);
+			if ((pair[1].mask & 1) != 0)
+			{
+				EventStateData d = {.buckets = head.extent, .detail = head.detail};
+
+				begin = pair[1].at;
+				end = mcdp_event_state_end(&d, begin);
+			}
+		}
 		if (i > 0)
 		{
 			pair[0] = before;

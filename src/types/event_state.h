@@ -7,8 +7,11 @@
  * A row becomes an instant and a set of bits, one for each condition that
  * holds (NULL does not).  Where the question is asked by names of events, the
  * conditions are "it has the name of step k", "it satisfies test k of the
- * pattern"; in kind 5 "it is of the cohort's name" and "it is a return".  Rows without any bit are left out, except in funnel
- * mode strict_order, where they matter.
+ * pattern"; in kind 5 "it is of the cohort's name" and "it is a return".  Rows
+ * without any bit are left out, except in funnel mode strict_order, where they
+ * matter.  In kind 5 no event after the cohort's first one is of the cohort, and
+ * none comes so late that no bucket counted from there has it: other rows can
+ * only move that first one to an earlier time.
  *
  * Stored form, in the machine's byte order:
  *
@@ -87,6 +90,15 @@ typedef struct EventStateData
 /* The stored form of sorted events; size raises an error beyond 1 GB. */
 extern size_t mcdp_event_state_size(const EventStateData *d);
 extern void mcdp_event_state_write(const EventStateData *d, EventState *out, size_t size);
+
+/*
+ * When the last bucket ends (EVENT_STATE_RETURNS), counted from the cohort's
+ * first event; DT_NOEND when that is beyond all time.
+ */
+extern int64 mcdp_event_state_end(const EventStateData *d, int64 first);
+
+/* Leaves out of sorted events (EVENT_STATE_RETURNS) what does not count; returns how many are left. */
+extern size_t mcdp_event_state_trim(const EventStateData *d);
 
 /* Fills all but the events; then these, into an array with room for them. */
 extern void mcdp_event_state_open(const EventState *s, EventStateData *d);

@@ -373,3 +373,25 @@ mcdp_retention_final(PG_FUNCTION_ARGS)
 	}
 	PG_RETURN_ARRAYTYPE_P(result);
 }
+
+/*
+ * The state as it is.  Without a final function PostgreSQL 15 makes a flat copy
+ * of it (16 does not).  It lives until the next group; that of a window function
+ * goes on changing, so there a copy it is.
+ */
+PG_FUNCTION_INFO_V1(mcdp_retention_state_final);
+Datum
+mcdp_retention_state_final(PG_FUNCTION_ARGS)
+{
+	struct varlena *state,
+			   *pointer;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	state = (struct varlena *) DatumGetPointer(PG_GETARG_DATUM(0));
+	if (!VARATT_IS_EXTERNAL_EXPANDED(state) || AggCheckCallContext(fcinfo, NULL) != AGG_CONTEXT_AGGREGATE)
+		PG_RETURN_POINTER(PG_GETARG_EVENT_STATE_P(0));
+	pointer = palloc(EXPANDED_POINTER_SIZE);
+	memcpy(pointer, DatumGetEOHP(PointerGetDatum(state))->eoh_ro_ptr, EXPANDED_POINTER_SIZE);
+	PG_RETURN_POINTER(pointer);
+}

@@ -86,7 +86,7 @@ EXECUTE funnel('{view,cart}', '2 days'); EXECUTE funnel('{view,cart}', '1 day');
 RESET plan_cache_mode;
 SELECT at, window_funnel(at, event, '{view,cart,purchase}', '2 d') OVER (ORDER BY at) AS so_far, sequence_count(at, event, 'view') FILTER (WHERE event <> 'cart') OVER (ORDER BY at ROWS 1 PRECEDING) AS two_rows, retention(at, event, 'view', '*', 2, '1 day') OVER (ORDER BY at) AS came FROM visit WHERE person = 1 ORDER BY at;
 -- what a window function gives away is not changed by others
-SELECT at, length(event_state_send(s)) AS bytes, length(event_state_send(_event_state_combine(s, s))) AS twice FROM (SELECT at, retention_state(at, event, 'view', '*', 2, '1 day') OVER (ORDER BY at) AS s FROM visit WHERE person = 1) w ORDER BY at;
+SELECT at, length(event_state_send(s)) AS bytes, length(event_state_send(_event_state_combine(s, s))) AS twice FROM (SELECT at, retention_state(at, event, 'view', '*', 40, '1 day') OVER (ORDER BY at) AS s FROM visit WHERE person = 1) w ORDER BY at;
 SELECT window_funnel(at, event, '{view,cart}', '7 d' ORDER BY at DESC), sequence_count(DISTINCT at, event, 'view') FROM visit, generate_series(1, 2) WHERE person = 1;
 -- no rows, or none that is an event
 SELECT window_funnel(at, event, '{a}', '1 day'), sequence_match(at, event, 'a'), sequence_count(at, event, 'a'), retention(at, event, 'a', '*', 2, '1 day'), retention_state(at, event, 'a', '*', 2, '1 day') FROM visit WHERE false;
@@ -137,7 +137,8 @@ SELECT retention_matrix(s, '2026-01-01', 2) FROM state WHERE n = 1;
 SELECT _window_funnel_final(s) FROM state WHERE n = 1;
 SELECT _sequence_count_final(s) FROM state WHERE n = 3;
 SELECT _event_state_combine(a.s, b.s) FROM state a, state b WHERE a.n = 3 AND b.n = 4;
--- bytes from outside: no bucket, one that is empty, a pattern of other names
+-- bytes from outside: an event after the last bucket, no bucket, one that is empty, a pattern of other names
+SELECT overlay(s::text PLACING '01000000' FROM 19 FOR 8)::event_state FROM state WHERE n = 3;
 SELECT overlay(s::text PLACING '00000000' FROM 19 FOR 8)::event_state FROM state WHERE n = 3;
 SELECT overlay(s::text PLACING '0000000000000000' FROM 27 FOR 16)::event_state FROM state WHERE n = 3;
 SELECT overlay(s::text PLACING '03' FROM 7 FOR 2)::event_state FROM state WHERE n = 3;
