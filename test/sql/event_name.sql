@@ -2,6 +2,8 @@
 SET client_min_messages = warning; DROP EXTENSION IF EXISTS marketing_cdp CASCADE; CREATE EXTENSION marketing_cdp; RESET client_min_messages; SET search_path = public, cdp; SET timezone = 'UTC';
 \set histories 3000
 \getenv histories ORACLE_HISTORIES
+\set fewer 1500
+\getenv fewer ORACLE_HISTORIES
 
 -- the example of docs/reference/funnel.md
 CREATE TEMP TABLE visit (person int, at timestamptz, event text);
@@ -33,12 +35,12 @@ SELECT steps, within, count(*) FILTER (WHERE rows > 0) > 1000 AS many, max(rows)
 -- patterns; here they come from another row, so they change from group to group
 CREATE TEMP TABLE pattern AS SELECT * FROM (VALUES ('a'), ('a -> b'), ('a ->(3s) b'), ('a -> !c -> b'), ('a ->(1d) !b'), ('a -> !*'), ('* -> * -> a'), ('a -> b -> a -> c'), ('"a long name" -> *'), ('none -> a'), ('a -> !none -> b'), ('b -> "*" ->(14h) ""')) v(p);
 SELECT p, count(*) FILTER (WHERE n > 0) AS found, count(*) FILTER (WHERE n IS DISTINCT FROM coalesce(sequence_count(t, p), 0)) AS wrong_count, count(*) FILTER (WHERE m IS DISTINCT FROM coalesce(sequence_match(t, p), false)) AS wrong_match
-FROM (SELECT h, p, (SELECT sequence_count(at, event, p) FROM name_row r WHERE r.h = b.h) AS n, (SELECT sequence_match(at, event, p) FROM name_row r WHERE r.h = b.h) AS m, t FROM built b, pattern WHERE h <= 1500) s GROUP BY p ORDER BY p;
+FROM (SELECT h, p, (SELECT sequence_count(at, event, p) FROM name_row r WHERE r.h = b.h) AS n, (SELECT sequence_match(at, event, p) FROM name_row r WHERE r.h = b.h) AS m, t FROM built b, pattern WHERE h <= :fewer) s GROUP BY p ORDER BY p;
 
 -- retention, with parameters that change as well
 SELECT returned, align, count(*) > 3000 AS many, count(*) FILTER (WHERE true = ANY (got)) > 1000 AS some, count(*) FILTER (WHERE got IS DISTINCT FROM retention(t, 'a', returned, buckets, bucket, align)) AS wrong
 FROM (SELECT b.h, t, returned, buckets, bucket, align, (SELECT retention(at, event, 'a', returned, buckets, bucket, align) FROM name_row r WHERE r.h = b.h) AS got
-	FROM built b, unnest('{a,b,*}'::text[]) returned, (VALUES (4, interval '7 h'), (5, '1 day'), (200, '1 us'), (3, '2 s')) v(buckets, bucket), unnest('{event,day}'::text[]) align WHERE h <= 1000 AND t IS NOT NULL) s
+	FROM built b, unnest('{a,b,*}'::text[]) returned, (VALUES (4, interval '7 h'), (5, '1 day'), (200, '1 us'), (3, '2 s')) v(buckets, bucket), unnest('{event,day}'::text[]) align WHERE h <= :fewer * 2 / 3 AND t IS NOT NULL) s
 GROUP BY returned, align ORDER BY returned, align;
 SELECT count(*) > 2000 AS many, count(*) FILTER (WHERE r IS DISTINCT FROM retention(t, 'a', '*', 5, '1 h')) AS wrong FROM (SELECT h, retention(at, event, 'a', '*', 5, '1 h') AS r FROM name_row GROUP BY h) s JOIN built USING (h);
 -- buckets far away

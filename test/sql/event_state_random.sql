@@ -2,6 +2,8 @@
 SET client_min_messages = warning; DROP EXTENSION IF EXISTS marketing_cdp CASCADE; CREATE EXTENSION marketing_cdp; RESET client_min_messages; SET search_path = public, cdp; SET timezone = 'UTC';
 \set histories 5000
 \getenv histories ORACLE_HISTORIES
+\set fewer 2000
+\getenv fewer ORACLE_HISTORIES
 
 CREATE FUNCTION pg_temp.dice(i bigint, seed int, below bigint) RETURNS bigint LANGUAGE sql IMMUTABLE AS
 	$$ SELECT (hashint8extended(i, seed) & 9223372036854775807) % below $$;
@@ -72,7 +74,7 @@ SELECT count(*) >= 4000 AS many, count(*) FILTER (WHERE got <> expected) AS wron
 -- the same as over timelines
 SELECT count(*) > 20000 AS many, count(*) FILTER (WHERE rows <> timeline) AS wrong FROM (
 	SELECT window_funnel('3 s', mode, at, event = 'a', event = 'b', event = 'a', event = 'c') AS rows, window_funnel(timeline_agg(at, event), '{a,b,a,c}', '3 s', mode) AS timeline
-	FROM (SELECT *, CASE WHEN a THEN 'a' WHEN b THEN 'b' WHEN c THEN 'c' ELSE 'd' END AS event FROM event_row) e, mode WHERE h <= :histories * 2 / 5 GROUP BY h, mode) s;
+	FROM (SELECT *, CASE WHEN a THEN 'a' WHEN b THEN 'b' WHEN c THEN 'c' ELSE 'd' END AS event FROM event_row) e, mode WHERE h <= :fewer GROUP BY h, mode) s;
 SELECT count(*) >= 4000 AS many, count(*) FILTER (WHERE match <> match_rows) AS wrong_match, count(*) FILTER (WHERE n <> n_rows) AS wrong_count FROM (
 	SELECT sequence_match('(?1).*(?2)', at, event = 'a', event = 'b') AS match_rows, sequence_match(timeline_agg(at, event), 'a -> b') AS match,
 		sequence_count('(?1)(?t<=2)(?2).*(?1)', at, event = 'a', event = 'b') AS n_rows, sequence_count(timeline_agg(at, event), 'a ->(2s) b -> a') AS n

@@ -2,6 +2,8 @@
 SET client_min_messages = warning; DROP EXTENSION IF EXISTS marketing_cdp CASCADE; CREATE EXTENSION marketing_cdp; RESET client_min_messages; SET search_path = public, cdp; SET timezone = 'UTC';
 \set histories 8000
 \getenv histories ORACLE_HISTORIES
+\set fewer 3000
+\getenv fewer ORACLE_HISTORIES
 
 -- the example of the documentation
 CREATE TEMP TABLE visit (person int, at timestamptz, event text, label text, value float8);
@@ -80,10 +82,15 @@ SELECT count(*) > 30000 AS many, (SELECT count(*) FROM (SELECT h, s.* FROM quest
 	(SELECT count(*) FROM (SELECT * FROM expected EXCEPT SELECT h, s.* FROM question, sessions(t, gap) s) d) AS missing FROM expected;
 SELECT count(*) FILTER (WHERE num_sessions(t, gap) <> n) AS wrong, max(n) > 100 AS many FROM question JOIN (SELECT h, count(*) AS n FROM expected GROUP BY h) e USING (h);
 
+-- and over rows
+SELECT count(*) > 30000 AS many, count(*) FILTER (WHERE session <> expected) AS wrong FROM (
+	SELECT sessionize(at, gap) OVER (PARTITION BY h ORDER BY at) AS session, sum(fresh) OVER (PARTITION BY h ORDER BY at RANGE UNBOUNDED PRECEDING) AS expected FROM (
+		SELECT h, at, gap, (NOT EXISTS (SELECT FROM ev b WHERE b.h = ev.h AND b.id <> ev.id AND (b.at < ev.at OR b.at = ev.at AND b.id < ev.id) AND ev.at - b.at <= gap))::int AS fresh FROM ev JOIN question USING (h)) f) s;
+
 -- paths from the definition
 CREATE TEMP TABLE place AS SELECT h, at, event, row_number() OVER (PARTITION BY h ORDER BY at, event COLLATE "C") AS place FROM ev;
 CREATE INDEX ON place (h); ANALYZE place;
 SELECT count(*) FILTER (WHERE next_events(t, name, n) IS DISTINCT FROM after) AS next_events, count(*) FILTER (WHERE previous_events(t, name, n) IS DISTINCT FROM before) AS previous_events, count(after) > 6000 AS some
 FROM (SELECT t, name, n, CASE WHEN turn IS NOT NULL THEN ARRAY(SELECT event FROM place p WHERE p.h = b.h AND place > turn AND place <= turn + n ORDER BY place) END AS after,
 	CASE WHEN turn IS NOT NULL THEN ARRAY(SELECT event FROM place p WHERE p.h = b.h AND place < turn AND place >= turn - n ORDER BY place) END AS before
-	FROM built b CROSS JOIN unnest('{a,d,e}'::text[]) name CROSS JOIN unnest('{1,4}'::int[]) n CROSS JOIN LATERAL (SELECT min(place) AS turn FROM place p WHERE p.h = b.h AND event = name) f WHERE h <= :histories * 3 / 8) s;
+	FROM built b CROSS JOIN unnest('{a,d,e}'::text[]) name CROSS JOIN unnest('{1,4}'::int[]) n CROSS JOIN LATERAL (SELECT min(place) AS turn FROM place p WHERE p.h = b.h AND event = name) f WHERE h <= :fewer) s;
