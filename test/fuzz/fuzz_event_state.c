@@ -57,6 +57,8 @@ fuzz_valid(uint8 *out, size_t max)
 			d.events[i].mask = 1;
 	}
 	mcdp_match_sort(d.events, d.nevents);
+	if (d.kind == EVENT_STATE_RETURNS)
+		d.nevents = mcdp_event_state_trim(&d);
 	size = mcdp_event_state_size(&d);
 	s = palloc(size);
 	mcdp_event_state_write(&d, s, size);
@@ -93,6 +95,8 @@ fuzz_one(const uint8 *bytes, size_t len)
 	d.events = palloc(sizeof(MatchEvent) * (d.nevents + 1));
 	mcdp_event_state_read(s, d.events);
 	mcdp_match_sort(d.events, d.nevents);
+	if (d.kind == EVENT_STATE_RETURNS)
+		d.nevents = mcdp_event_state_trim(&d);
 	size = mcdp_event_state_size(&d);
 	again = palloc(size);
 	mcdp_event_state_write(&d, again, size);
