@@ -114,7 +114,8 @@ COMMENT ON FUNCTION cdp._own_tags(cdp.bitmap, text, boolean, timestamptz, text) 
 -- merging
 
 -- The caller has locked both profiles.  Whatever statistics say about
--- tag_pending, it is looked up by index.
+-- tag_pending, it is looked up by index; and tag_expiry by the profile's tags:
+-- its index begins with the tag.
 CREATE FUNCTION cdp._merge_tags(survivor bigint, merged bigint, merge_id bigint) RETURNS text[]
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off AS $$
 #variable_conflict use_column
@@ -148,7 +149,7 @@ BEGIN
 	END LOOP;
 	UPDATE cdp.tag_expiry e SET profile_id = _merge_tags.survivor
 	WHERE e.profile_id = _merge_tags.merged AND e.tag = ANY (gained);
-	DELETE FROM cdp.tag_expiry e WHERE e.profile_id = _merge_tags.merged;
+	DELETE FROM cdp.tag_expiry e WHERE e.profile_id = _merge_tags.merged AND e.tag = ANY (theirs);
 	RETURN gained;
 END
 $$;
@@ -243,10 +244,13 @@ DECLARE
 	now record;
 	c record;
 	several bigint[];
+	known text[];
 BEGIN
 	LOCK TABLE cdp.profile_merge IN ROW EXCLUSIVE MODE;
 	PERFORM cdp._lock_tags(leaves || was);
 	SELECT * INTO now FROM cdp._replay_tags(leaves, (SELECT k.expired_to FROM cdp.tag_clock k));
+	known := ARRAY(SELECT t COLLATE "C" FROM unnest(now.roots || was) r CROSS JOIN LATERAL cdp._all_tags_of(r) t
+				   UNION SELECT k FROM unnest(now.tags) w CROSS JOIN LATERAL jsonb_object_keys(w) k);
 	several := ARRAY(SELECT p.canonical_id FROM cdp.profile p WHERE p.profile_id = ANY (leaves) GROUP BY 1 HAVING count(*) > 1);
 
 	FOR c IN
@@ -274,7 +278,7 @@ BEGIN
 		SELECT tag, id, w.ends
 		FROM (SELECT t.key COLLATE "C" AS tag, w.id, t.value::timestamptz AS ends
 			  FROM unnest(now.roots, now.tags) AS w(id, tags), jsonb_each_text(w.tags) t WHERE t.value IS NOT NULL) w
-		FULL JOIN (SELECT e.tag, e.profile_id AS id, e.expires_at FROM cdp.tag_expiry e WHERE e.profile_id = ANY (now.roots || was)) p
+		FULL JOIN (SELECT e.tag, e.profile_id AS id, e.expires_at FROM cdp.tag_expiry e WHERE e.tag = ANY (known) AND e.profile_id = ANY (now.roots || was)) p
 			USING (tag, id)
 		WHERE w.ends IS DISTINCT FROM p.expires_at
 		ORDER BY tag, id

@@ -103,6 +103,7 @@ CREATE FUNCTION pg_temp.world() RETURNS text[] LANGUAGE sql SET search_path = pu
 		UNION ALL SELECT format('merge %s: %s %s %s %s %s %s %s', at, survivor, merged, cause, members, tags, leaf_a, leaf_b) FROM profile_merge WHERE undone_at IS NULL
 		UNION ALL SELECT format('tags of %s: %s', profile_id, ARRAY(SELECT replace(t, chr(1), '*') FROM _all_tags_of(profile_id) t WHERE NOT starts_with(t, 'rfm:') ORDER BY t COLLATE "C")) FROM profile
 		UNION ALL SELECT format('tag %s of %s ends %s', tag, profile_id, expires_at) FROM tag_expiry
+		UNION ALL SELECT format('no tag %s of %s ends', tag, profile_id) FROM tag_expiry WHERE NOT _has_tag(profile_id, tag)
 		UNION ALL SELECT format('trait of %s: %s %s %s', profile_id, name, value, at) FROM trait_value
 		UNION ALL SELECT format('trait of %s was: %s %s %s', profile_id, name, value, at) FROM trait_change
 		UNION ALL SELECT format('event of %s: %s %s', profile_id, event, at) FROM event
