@@ -9,9 +9,9 @@
 CREATE TABLE cdp.timeline_part (
 	profile_id	bigint NOT NULL,
 	part		int NOT NULL,
-	timeline	cdp.timeline NOT NULL,
+	sole		boolean NOT NULL DEFAULT true,		-- before the timeline: a scan need not look behind it
 	sealed		boolean NOT NULL DEFAULT false,
-	sole		boolean NOT NULL DEFAULT true,
+	timeline	cdp.timeline NOT NULL,
 	PRIMARY KEY (profile_id, part)
 );
 COMMENT ON TABLE cdp.timeline_part IS 'folded history of leaf profiles, in parts of about 8,192 events';

@@ -43,9 +43,9 @@
 
 #define BATCH	1000			/* histories put together at a time */
 
-/* timeline_part (profile_id, part, timeline, sealed, sole): positions */
-#define PART_TIMELINE	3
-#define PART_SOLE		5
+/* timeline_part (profile_id, part, sole, sealed, timeline): positions */
+#define PART_SOLE		3
+#define PART_TIMELINE	5
 
 /* ---- rows by the first columns of a primary key ---- */
 

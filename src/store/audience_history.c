@@ -167,18 +167,18 @@ mcdp_audience_histories(AudienceRun *run, Rbuf *result, Rbuf *seen)
 
 		/*
 		 * One scan of all is cheaper than looking up many; it needs to know
-		 * whom to skip.
+		 * whom to skip.  Of those who are left there are sole parts only.
 		 */
 		if (mcdp_rbuf_cardinality(sole) > mcdp_source_histories(run->universe) * AUDIENCE_SCAN_SHARE)
 		{
 			run->sets[0] = sole;
 			probe.values[2] = sets_array(run);
-			run_probe(&probe, PROBE "cdp.timeline_part p WHERE p.sole", NULL);
+			run_probe(&probe, PROBE "cdp.timeline_part p", NULL);
 			run->sets[0] = split;
 			probe.values[2] = sets_array(run);
 		}
 		else if (!mcdp_rbuf_is_empty(sole))
-			run_probe(&probe, PROBE "cdp.timeline_part p WHERE p.sole AND $5 OPERATOR(cdp.@>) p.profile_id", sole);
+			run_probe(&probe, PROBE "cdp.timeline_part p WHERE $5 OPERATOR(cdp.@>) p.profile_id", sole);
 		if (!mcdp_rbuf_is_empty(split))
 			run_probe(&probe, PROBE "cdp._timelines_of($5) p", split);
 		run->sets[0] = candidates;

@@ -167,7 +167,10 @@ mcdp__audience_probe(PG_FUNCTION_ARGS)
 	PlanAnswer	answer;
 
 	if (!mcdp_rbuf_contains(probe->run.sets[0], id))
+	{
+		mcdp_timeline_prefetch_next((const Timeline *) PG_GETARG_POINTER(5));	/* the next row may be wanted */
 		PG_RETURN_NULL();
+	}
 	old = MemoryContextSwitchTo(probe->row_cx);
 	mcdp_timeline_open(&view, PG_GETARG_TIMELINE_P(5));
 	probe->run.env.timeline = &view;

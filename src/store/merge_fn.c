@@ -60,7 +60,7 @@
 /* timeline_part, segment_dirty, tag_own, profile_merge: positions */
 enum
 {
-	PART_PROFILE_ID = 1, PART_PART, PART_TIMELINE, PART_SEALED, PART_SOLE, PART_COLUMNS = PART_SOLE
+	PART_PROFILE_ID = 1, PART_PART, PART_SOLE, PART_SEALED, PART_TIMELINE, PART_COLUMNS = PART_TIMELINE
 };
 enum
 {
