@@ -207,7 +207,7 @@ END;
 COMMENT ON FUNCTION cdp._holds_identities() IS 'is this transaction the one that takes many messages and changes identities?';
 
 CREATE FUNCTION cdp._lock_profiles(leaves bigint[]) RETURNS bigint[]
-LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	roots	bigint[];
 	root	bigint;

@@ -474,7 +474,7 @@ COMMENT ON FUNCTION cdp._take_steps(bigint[], timestamptz[]) IS 'does one step o
 -- so that no plan can begin with everybody.  Finds ever more when others are at
 -- all of those.
 CREATE FUNCTION cdp._claim_profiles(due timestamptz, most bigint) RETURNS bigint[]
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp
 SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
 DECLARE
 	triggered	bigint[];
@@ -497,7 +497,7 @@ BEGIN
 				SELECT p.profile_id FROM cdp.profile p
 				WHERE p.profile_id = ANY (triggered || running) AND p.canonical_id = p.profile_id
 				ORDER BY p.profile_id FOR NO KEY UPDATE SKIP LOCKED) x);
-		EXIT WHEN claimed <> '{}' OR greatest(cardinality(triggered), cardinality(running)) < most;
+		EXIT WHEN claimed <> '{}' OR greatest(cardinality(triggered), cardinality(running)) < most OR most = 0;
 		most := most * 4;
 	END LOOP;
 	RETURN claimed;

@@ -61,7 +61,8 @@ $$;
 COMMENT ON FUNCTION cdp._tend_outbox(text, timestamptz) IS 'closes parts of the outbox and moves lanes (of a channel, or of all) past what has been claimed';
 
 -- Who is gone, or may not be written to any more, since the message was decided:
--- the recipient, or the profile that a message to another is about.
+-- the recipient, or the profile that a message to another is about; and what
+-- would go to an address that has bounced.
 CREATE FUNCTION cdp._hand_out(ids bigint[], until timestamptz, at timestamptz) RETURNS SETOF cdp.outbox
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET jit = off SET enable_seqscan = off AS $$
 DECLARE
@@ -84,17 +85,22 @@ BEGIN
 				WHERE o.id = ANY (g.about_others) AND (c.suppressed OR c.erased_at IS NOT NULL));
 		END IF;
 	END LOOP;
+	refused := refused || ARRAY(
+		SELECT o.id FROM cdp.outbox o
+		CROSS JOIN LATERAL (SELECT FROM cdp.bounced_address b WHERE b.channel = o.channel AND b.address = o.address LIMIT 1) b
+		WHERE o.id = ANY (ids));
 	IF refused <> '{}' THEN
 		ids := cdp._without(ids, refused);
 		WITH closed AS (
 			UPDATE cdp.outbox o SET status = 'refused', leased_until = NULL WHERE o.id = ANY (refused)
-			RETURNING o.id, o.purpose, o.channel, o.recipient_id, o.profile_id
+			RETURNING o.id, o.purpose, o.channel, o.recipient_id, o.profile_id, o.address
 		)
 		INSERT INTO cdp.delivery (outbox_id, at, status, detail)
 		SELECT c.id, _hand_out.at, 'refused',
 			   CASE WHEN (SELECT count(*) FROM cdp.profile p JOIN cdp.profile o ON o.profile_id = p.canonical_id
 						  WHERE p.profile_id IN (c.recipient_id, c.profile_id) AND NOT o.suppressed AND o.erased_at IS NULL)
 						 < CASE WHEN c.recipient_id = c.profile_id THEN 1 ELSE 2 END THEN 'profile is suppressed or erased'
+					WHEN EXISTS (SELECT FROM cdp.bounced_address b WHERE b.channel = c.channel AND b.address = c.address) THEN 'bounced: ' || c.channel
 					ELSE format('consent: %s on %s', c.purpose, c.channel) END
 		FROM closed c ORDER BY c.id;
 	END IF;

@@ -7,7 +7,7 @@
  *
  * Locks, for reports that take consent away: advisory locks of the consent, profile rows
  * (ascending); for those that are events: event_message, event_tail; then
- * outbox rows (ascending).
+ * outbox rows (ascending), bounced_address.
  */
 
 -- Reports about what came after the sending.  "received": it did reach somebody,
@@ -93,6 +93,7 @@ DECLARE
 	usual	bigint[] := '{}';
 	dead	bigint[];
 	wrong	record;
+	bounced	bigint[];
 	changed	bigint;
 BEGIN
 	IF ack_messages.ids IS NULL OR array_position(ack_messages.ids, NULL) IS NOT NULL OR ack_messages.status IS NULL OR ack_messages.at IS NULL THEN
@@ -169,9 +170,15 @@ BEGIN
 		SELECT n.id, ack_messages.at, ack_messages.status, ack_messages.detail FROM news n ORDER BY n.id
 		RETURNING outbox_id
 	)
-	SELECT (SELECT count(*) FROM logged), (SELECT array_agg(w.id ORDER BY w.id) FROM written w WHERE w.status = 'dead') INTO changed, dead;
+	SELECT (SELECT count(*) FROM logged), (SELECT array_agg(w.id ORDER BY w.id) FROM written w WHERE w.status = 'dead'),
+		   (SELECT array_agg(n.id) FROM news n WHERE n.becomes = 'failed') INTO changed, dead, bounced;
 	IF dead IS NOT NULL THEN
 		PERFORM cdp._report_events(dead, 'dead', ack_messages.detail, ack_messages.at);
+	END IF;
+	IF kind.received THEN
+		DELETE FROM cdp.bounced_address b WHERE b.outbox_id = ANY (ack_messages.ids);
+	ELSIF ack_messages.status = 'bounced' AND bounced IS NOT NULL THEN
+		PERFORM cdp._note_bounces(bounced, ack_messages.at, ack_messages.detail);
 	END IF;
 	RETURN changed + cardinality(usual);
 END

@@ -15,10 +15,11 @@ BEGIN
 			FROM cdp.profile p
 			CROSS JOIN LATERAL (SELECT l.identifier, l.at FROM cdp.identifier_link l WHERE l.profile_id = p.profile_id OFFSET 0) l
 			WHERE p.canonical_id = of_profile AND cdp.namespace(l.identifier) = space
+			  AND NOT EXISTS (SELECT FROM cdp.bounced_address b WHERE b.channel = of_channel AND b.address = cdp.value(l.identifier))
 			ORDER BY l.at DESC, l.identifier LIMIT 1);
 END
 $$;
-COMMENT ON FUNCTION cdp._address(bigint, text) IS 'the newest identifier of a canonical profile in the namespace of a channel';
+COMMENT ON FUNCTION cdp._address(bigint, text) IS 'the newest identifier of a canonical profile in the namespace of a channel that has not bounced';
 
 -- What the consent of a recipient is held to.  A related profile is written to
 -- on behalf of the profile: it may refuse, but need not have granted anything.
@@ -51,7 +52,10 @@ BEGIN
 	FOR option IN SELECT jsonb_array_elements_text(CASE jsonb_typeof(send -> 'channel') WHEN 'array' THEN send -> 'channel'
 												   ELSE jsonb_build_array(send -> 'channel') END) LOOP
 		address := cdp._address(recipient, option);
-		IF address IS NULL AND jsonb_typeof(send -> 'channel') = 'array' THEN
+		IF address IS NULL AND cdp._has_bounced(recipient, option) THEN
+			reason := concat_ws('; ', reason, 'bounced: ' || option);
+			CONTINUE;
+		ELSIF address IS NULL AND jsonb_typeof(send -> 'channel') = 'array' THEN
 			reason := concat_ws('; ', reason, 'no address for ' || option);
 			CONTINUE;
 		END IF;
@@ -86,7 +90,7 @@ COMMENT ON TYPE cdp._choice IS 'how and when a run''s message may go out, or why
 
 -- _choose_channel for runs of different profiles.  One channel, no quiet hours,
 -- to profiles that no cap can hold back since nothing has been sent to them for
--- long enough: that is one query.  The others are asked one by one.
+-- long enough, and whose address works: that is one query.  The others are asked one by one.
 CREATE FUNCTION cdp._choose_channels(spec jsonb, send jsonb, runs bigint[]) RETURNS SETOF cdp._choice
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp SET jit = off SET enable_seqscan = off AS $$
 DECLARE
@@ -107,7 +111,6 @@ BEGIN
 	END IF;
 	IF NOT single THEN
 		slow := runs;
-		runs := '{}';
 	ELSIF reach IS NOT NULL THEN
 		slow := ARRAY(
 			SELECT s.run_id FROM cdp._runs(runs) s
@@ -115,9 +118,12 @@ BEGIN
 				   FROM cdp.profile p
 				   CROSS JOIN LATERAL (SELECT FROM cdp.outbox o WHERE o.profile_id = p.profile_id AND o.due_at > s.due_at - reach LIMIT 1) o
 				   WHERE p.canonical_id = s.profile_id LIMIT 1));
-		runs := cdp._without(runs, slow);
+	END IF;
+	IF single AND EXISTS (SELECT FROM cdp.bounced_address b WHERE b.channel = option) THEN
+		slow := slow || ARRAY(SELECT s.run_id FROM cdp._runs(runs) s WHERE s.run_id <> ALL (slow) AND cdp._has_bounced(s.profile_id, option));
 	END IF;
 	IF slow <> '{}' THEN
+		runs := cdp._without(runs, slow);
 		RETURN QUERY
 		SELECT s, c.recipient, c.channel, c.address, c.due_at, c.reason, c.free_at
 		FROM cdp._runs(slow) s CROSS JOIN LATERAL cdp._choose_channel(spec, send, s.profile_id, s.due_at) c;

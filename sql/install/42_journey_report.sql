@@ -1,9 +1,22 @@
 /* 42_journey_report: what journeys have done, and why */
 
+CREATE FUNCTION cdp._check_journey_name(name text) RETURNS void
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	IF NOT EXISTS (SELECT FROM cdp.journey j WHERE j.name = _check_journey_name.name) THEN
+		RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('journey "%s" does not exist', _check_journey_name.name);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION cdp._check_journey_name(text) IS 'refuses a journey that does not exist';
+
 CREATE FUNCTION cdp.journey_stats(name text)
 RETURNS TABLE (step text, entered bigint, waiting bigint, left_step bigint, messages bigint, goals bigint)
-LANGUAGE sql STABLE STRICT PARALLEL SAFE
-BEGIN ATOMIC
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+	PERFORM cdp._check_journey_name(journey_stats.name);
+	RETURN QUERY
 	SELECT st.step,
 		   coalesce(r.at_step, 0) + coalesce(l.left_step, 0) + coalesce(e.at_step + e.left_step, 0), coalesce(r.waiting, 0),
 		   coalesce(l.left_step, 0) + coalesce(e.left_step, 0), coalesce(l.messages, 0) + coalesce(e.messages, 0),
@@ -18,14 +31,18 @@ BEGIN ATOMIC
 			   FROM cdp.journey_log g WHERE g.journey = journey_stats.name GROUP BY g.step) AS l ON l.step = st.step
 	LEFT JOIN cdp.erased_step e ON e.journey = journey_stats.name AND e.step = st.step
 	ORDER BY st.step COLLATE "C";
-END;
+END
+$$;
 COMMENT ON FUNCTION cdp.journey_stats(text) IS 'how many runs came to each step, stand there and left it, all versions together';
 
 -- Who was messaged and who converted count once, however often they entered.
 CREATE FUNCTION cdp.journey_results(name text)
 RETURNS TABLE (variant text, profiles bigint, messaged bigint, converted bigint, value double precision)
-LANGUAGE sql STABLE STRICT PARALLEL SAFE
-BEGIN ATOMIC
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+	PERFORM cdp._check_journey_name(journey_results.name);
+	RETURN QUERY
 	WITH run AS (
 		SELECT CASE s.variant WHEN '' THEN 'all' ELSE s.variant END AS variant, p.canonical_id AS profile_id,
 			   EXISTS (SELECT FROM cdp.outbox o
@@ -43,7 +60,8 @@ BEGIN ATOMIC
 		  UNION ALL
 		  SELECT e.variant, e.profiles, e.messaged, e.converted, e.value FROM cdp.erased_run e WHERE e.journey = journey_results.name) x
 	GROUP BY x.variant ORDER BY x.variant COLLATE "C";
-END;
+END
+$$;
 COMMENT ON FUNCTION cdp.journey_results(text) IS 'profiles, messaged and converted ones, and the value of their goals, by variant; holdout and control are variants';
 
 -- z of two proportions, pooled: beyond 1.96 either way is chance in one case of twenty.
@@ -62,15 +80,26 @@ END;
 COMMENT ON FUNCTION cdp.journey_lift(text, text) IS 'how much more often each variant converts than the holdout (or another variant), and how sure that is';
 
 CREATE FUNCTION cdp.journey_path(run_id bigint) RETURNS TABLE (at timestamptz, step text, what text, detail text)
-LANGUAGE sql STABLE STRICT PARALLEL SAFE
-BEGIN ATOMIC
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+	IF NOT EXISTS (SELECT FROM cdp.journey_state s WHERE s.run_id = journey_path.run_id) THEN
+		RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('run %s does not exist', journey_path.run_id);
+	END IF;
+	RETURN QUERY
 	SELECT l.at, l.step, l.what, l.detail FROM cdp.journey_log l WHERE l.run_id = journey_path.run_id ORDER BY l.log_id;
-END;
+END
+$$;
 COMMENT ON FUNCTION cdp.journey_path(bigint) IS 'everything one run has gone through';
 
 CREATE FUNCTION cdp.why_message(id bigint) RETURNS TABLE (at timestamptz, what text, detail text)
-LANGUAGE sql STABLE STRICT PARALLEL SAFE
-BEGIN ATOMIC
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+	IF NOT EXISTS (SELECT FROM cdp.outbox o WHERE o.id = why_message.id) THEN
+		RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('message %s does not exist', why_message.id);
+	END IF;
+	RETURN QUERY
 	WITH message AS (SELECT o.* FROM cdp.outbox o WHERE o.id = why_message.id)
 	SELECT x.at, x.what, x.detail
 	FROM (SELECT 1 AS part, s.entered_at AS at, 'started by' AS what, (s.entry - 'event_id')::text AS detail, 0 AS n
@@ -88,7 +117,8 @@ BEGIN ATOMIC
 		  UNION ALL
 		  SELECT 4, d.at, d.status, d.detail, d.delivery_id FROM message m JOIN cdp.delivery d ON d.outbox_id = m.id) x
 	ORDER BY x.part, x.n;
-END;
+END
+$$;
 COMMENT ON FUNCTION cdp.why_message(bigint) IS 'what led to a message, from the entry of its run on, and what became of it';
 
 -- A type, so that both the argument and the column can be called "at".

@@ -16,6 +16,7 @@ CREATE FUNCTION cdp._personal_data() RETURNS TABLE (relation text, held text, ex
 LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 90
 BEGIN ATOMIC
 	SELECT v.* FROM (VALUES
+		('bounced_address', 'rows', true, NULL),
 		('consent_log', 'rows', true, NULL),
 		('event_tail', 'rows', false, 'events to be folded: exported with event'),
 		('identifier_link', 'rows', true, NULL),

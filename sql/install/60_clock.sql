@@ -163,10 +163,9 @@ COMMENT ON FUNCTION cdp._note_task(text, timestamptz, bigint, interval, text, te
 -- fails is rolled back by its own block and ends its task for this run, unless
 -- it only lost against another session: then it is tried again.  A task that
 -- never runs out of work gives way to the others after its slice of time.
-CREATE PROCEDURE cdp.run(now timestamptz DEFAULT now(), budget interval DEFAULT '1 min')
+CREATE PROCEDURE cdp._run_tasks(tasks text[], now timestamptz, budget interval, max_rows int)
 LANGUAGE plpgsql AS $$
 DECLARE
-	tasks pg_catalog.text[] := cdp._tasks();
 	n pg_catalog.int4 := pg_catalog.cardinality(tasks);
 	dones pg_catalog.int8[] := pg_catalog.array_fill(0::pg_catalog.int8, ARRAY[n]);
 	lags pg_catalog.interval[];
@@ -190,7 +189,7 @@ BEGIN
 				error_state := NULL;
 				BEGIN
 					SELECT t.done, t.lag INTO STRICT batch_done, batch_lag
-					FROM cdp._run_task(tasks[i], now, 1000) t;
+					FROM cdp._run_task(tasks[i], now, max_rows) t;
 				EXCEPTION WHEN OTHERS THEN
 					GET STACKED DIAGNOSTICS error_state = RETURNED_SQLSTATE, error = MESSAGE_TEXT;
 				END;
@@ -214,10 +213,21 @@ BEGIN
 		END LOOP;
 		EXIT WHEN NOT worked OR pg_catalog.clock_timestamp() OPERATOR(pg_catalog.>=) deadline;
 	END LOOP;
+	-- A crash may lose the note, not the work.
+	PERFORM pg_catalog.set_config('synchronous_commit', 'off', true);
 	PERFORM cdp._note_task(u.task, now, u.done, u.lag, NULL, NULL)
 	FROM ROWS FROM (pg_catalog.unnest(tasks), pg_catalog.unnest(dones), pg_catalog.unnest(lags), pg_catalog.unnest(failed)) u (task, done, lag, failed)
 	WHERE NOT u.failed;
 	COMMIT;
+END
+$$;
+COMMENT ON PROCEDURE cdp._run_tasks(text[], timestamptz, interval, int)
+	IS 'some tasks of run, in batches of max_rows';
+
+CREATE PROCEDURE cdp.run(now timestamptz DEFAULT now(), budget interval DEFAULT '1 min')
+LANGUAGE plpgsql AS $$
+BEGIN
+	CALL cdp._run_tasks(cdp._tasks(), now, budget, 1000);
 END
 $$;
 COMMENT ON PROCEDURE cdp.run(timestamptz, interval)
@@ -308,6 +318,10 @@ BEGIN
 	UNION ALL SELECT 'messages to claim, oldest', coalesce(now - min(due_at), '0')::text FROM outbox WHERE status = 'pending' AND due_at <= now
 	UNION ALL SELECT 'messages claimed, lease over', count(*)::text FROM outbox WHERE status = 'claimed' AND leased_until <= now
 	UNION ALL SELECT 'messages ambiguous', count(*)::text FROM outbox WHERE status = 'ambiguous'
+	UNION ALL SELECT 'addresses that bounced', count(*)::text FROM bounced_address
+	UNION ALL SELECT 'caps and quiet hours of unknown channels', count(*)::text
+		FROM (SELECT c.channel FROM frequency_cap c UNION ALL SELECT q.channel FROM quiet_hours q) r
+		WHERE r.channel <> '*' AND NOT EXISTS (SELECT FROM channel k WHERE k.name = r.channel)
 	UNION ALL SELECT 'messages in inbox', count(*)::text FROM inbox
 	UNION ALL SELECT 'messages in inbox, oldest', greatest(coalesce(now - min(received_at), '0'), '0')::text FROM inbox
 	UNION ALL SELECT 'messages rejected', count(*)::text FROM rejected

@@ -21,33 +21,57 @@ END
 $$;
 COMMENT ON FUNCTION cdp._worker_pid() IS 'process id of the worker of this database, NULL when there is none';
 
--- Looks at the head of each queue, by an index.  What has no queue (segments to
--- refresh, partitions to make) is the business of the run that comes anyway.
-CREATE FUNCTION cdp._is_due(now timestamptz) RETURNS boolean
+-- What people wait for: an event on its way to a message.  The worker does these
+-- before, and between, all others.
+CREATE FUNCTION cdp._urgent_tasks() RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT '{extend_timelines,journeys}'::text[];
+END;
+COMMENT ON FUNCTION cdp._urgent_tasks() IS 'the tasks that the worker does first';
+
+CREATE FUNCTION cdp._other_tasks() RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT array_agg(t.task ORDER BY t.n) FROM unnest(cdp._tasks()) WITH ORDINALITY t(task, n) WHERE t.task <> ALL (cdp._urgent_tasks());
+END;
+COMMENT ON FUNCTION cdp._other_tasks() IS 'the tasks that take turns, in their order';
+
+-- These two look at the head of each queue, by an index.
+CREATE FUNCTION cdp._is_urgent(now timestamptz) RETURNS boolean
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, cdp, pg_temp SET jit = off SET enable_seqscan = off AS $$
 BEGIN
 	RETURN coalesce((SELECT min(t.event_id) FROM event_tail t) IS NOT NULL
-		OR (SELECT min(t.at) FROM profile_queue t) <= now
 		OR (SELECT min(t.at) FROM journey_trigger t) <= now
 		OR _next_due_run() <= now
+		OR EXISTS (SELECT FROM journey_schedule t WHERE t.next_at IS NULL OR t.next_at <= now), false);
+END
+$$;
+COMMENT ON FUNCTION cdp._is_urgent(timestamptz) IS 'is there anything for the urgent tasks to do at "now"?';
+
+-- What has no queue (segments to refresh, partitions to make) is done anyway,
+-- once a minute.
+CREATE FUNCTION cdp._is_due(now timestamptz) RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, cdp, pg_temp SET jit = off SET enable_seqscan = off AS $$
+BEGIN
+	RETURN coalesce((SELECT min(t.at) FROM profile_queue t) <= now
 		OR (SELECT min(t.due_at) FROM lifecycle_state t) <= now
 		OR (SELECT min(t.expires_at) FROM tag_expiry t) <= now
 		OR EXISTS (SELECT FROM tag_pending)
 		OR EXISTS (SELECT FROM trait_pending)
-		OR EXISTS (SELECT FROM journey_schedule t WHERE t.next_at IS NULL OR t.next_at <= now)
 		OR EXISTS (SELECT FROM outbox t WHERE t.status = 'claimed' AND t.leased_until <= now)
 		OR EXISTS (SELECT FROM outbox t WHERE t.status = 'pending' AND t.expires_at <= now), false);
 END
 $$;
-COMMENT ON FUNCTION cdp._is_due(timestamptz) IS 'is there anything for run to do at "now"?';
+COMMENT ON FUNCTION cdp._is_due(timestamptz) IS 'is there anything for the other tasks to do at "now"?';
 
-CREATE FUNCTION cdp._last_run_worked() RETURNS boolean
+CREATE FUNCTION cdp._have_worked(tasks text[]) RETURNS boolean
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
-	RETURN EXISTS (SELECT FROM task_state t WHERE t.last_done > 0 AND NOT t.failing);
+	RETURN EXISTS (SELECT FROM task_state t WHERE t.task = ANY (tasks) AND t.last_done > 0 AND NOT t.failing);
 END
 $$;
-COMMENT ON FUNCTION cdp._last_run_worked() IS 'did the last run get anything done?';
+COMMENT ON FUNCTION cdp._have_worked(text[]) IS 'did one of these tasks get anything done when it was last called?';
 
 CREATE FUNCTION cdp._start_worker() RETURNS int
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__start_worker';

@@ -30,6 +30,7 @@ BEGIN ATOMIC
 		WHEN 'event' THEN '{via,context,message_id}'
 		WHEN 'profile_merge' THEN '{evidence,reason,undone_reason}'
 		WHEN 'outbox' THEN '{address,params}'
+		WHEN 'bounced_address' THEN '{address,detail}'
 		WHEN 'inbox' THEN '{payload}'
 		WHEN 'blocked_value' THEN '{pattern}'
 		WHEN 'blocked_value_effective' THEN '{pattern}'
@@ -41,7 +42,7 @@ BEGIN ATOMIC
 			purpose_effective,repurchase_clock_effective,rfm_model_effective,rfm_segment_effective,segment_status,tag_catalog,profile_timeline}'::text[]),
 		('campaigns', '{channel,control_group,frequency_cap,journey,journey_listener,journey_schedule,journey_version,label_set,lifecycle_policy,
 			purpose,quiet_hours,repurchase_clock,rfm_model,rfm_segment,segment,segment_version,suppression,tag_key}'),
-		('history', '{consent_log,delivery,erased_message,erased_profile,erased_run,erased_step,erasure,event,event_retraction,event_tail,inbox,lifecycle_change,lifecycle_correction,lifecycle_state,outbox,outbox_front,outbox_lane,outbox_pace,
+		('history', '{bounced_address,consent_log,delivery,erased_message,erased_profile,erased_run,erased_step,erasure,event,event_retraction,event_tail,inbox,lifecycle_change,lifecycle_correction,lifecycle_state,outbox,outbox_front,outbox_lane,outbox_pace,
 			profile,profile_merge,purchase_due,rejected,relation,repurchase_prior,repurchase_run,
 			timeline_part,trait_change,trait_index,trait_pending,trait_value}'),
 		('work', '{erasure_pending,event_retention_state,journey_duplicate,journey_log,journey_state,journey_trigger,profile_queue,rfm_run,segment_change,segment_dirty,segment_due,segment_pass,segment_work,

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * worker.c
- *	  A background worker that calls cdp.run whenever something is due.
+ *	  A background worker that does the tasks of cdp.run whenever they are due.
  *
  * One worker serves one database.  It starts with the server when the library
  * is in shared_preload_libraries and the database in
@@ -10,14 +10,18 @@
  * owner.  A session-level advisory lock makes it the only one of its database,
  * and shows which process it is (cdp._worker_pid).
  *
- * The worker asks cdp._is_due, which looks at the heads of the queues and
- * writes nothing, and calls cdp.run when there is something, or once a minute
- * for what has no queue.  Between two looks it naps: shortly after a run that
- * did something, then twice as long each time, up to
- * marketing_cdp.worker_naptime.  What cannot be done now (somebody else holds
- * the rows, a task fails) thus costs one run per longest nap.
+ * The worker asks whether something is due (cdp._is_urgent, cdp._is_due), which
+ * looks at the heads of the queues and writes nothing.  What people wait for,
+ * events that become messages, comes first; the other tasks take turns after
+ * that, as long as a turn lasts, and then it is asked again.  So an event waits
+ * for one slice of another task at most, and when there is more to do than can
+ * be done the other tasks still have a sixth of the time.  What has no queue
+ * gets its turn once a minute.
  *
- * Its runs are short, because "now" stands still during one.
+ * Between two looks the worker naps: shortly after something was done, then
+ * twice as long each time, up to marketing_cdp.worker_naptime.  What cannot be
+ * done now (somebody else holds the rows, a task fails) thus costs one try per
+ * longest nap.  Every call is short, because "now" stands still during one.
  *
  * Errors inside a task are caught and noted by run.  Any other error ends the
  * process, and the postmaster starts it anew: that is its whole recovery.
@@ -63,7 +67,11 @@
 /* naps, in milliseconds */
 #define SHORTEST_NAP 10
 #define NAP_WITHOUT_WORK 5000	/* no extension here, or another worker */
-#define LONGEST_TIME_BETWEEN_RUNS 60000
+
+/* of the other tasks, in milliseconds */
+#define SHORTEST_TURN 20
+#define SHORTEST_TIME_BETWEEN_ROUNDS 200
+#define LONGEST_TIME_BETWEEN_ROUNDS 60000
 
 /* How a worker was started; travels in bgw_extra. */
 typedef struct WorkerStart
@@ -305,15 +313,34 @@ call(const char *statement)
 	debug_query_string = NULL;
 }
 
+/*
+ * Calls some tasks, given as an SQL expression; true if they did something.
+ */
+static bool
+run_tasks(const char *tasks, const char *budget, int max_rows)
+{
+	char		query[200];
+
+	snprintf(query, sizeof(query), "CALL cdp._run_tasks(%s, pg_catalog.now(), '%s', %d)", tasks, budget, max_rows);
+	call(query);
+	snprintf(query, sizeof(query), "SELECT cdp._have_worked(%s)", tasks);
+	return ask(query);
+}
+
 static pg_noreturn void
 work(bool dynamic)
 {
 	bool		alone = false;
 	long		pause = SHORTEST_NAP;
-	TimestampTz last_run = 0;
+	int			turn = 0;		/* which of the other tasks is next; 0: no round is under way */
+	TimestampTz last_round = 0;
 
 	for (;;)
 	{
+		bool		worked = false;
+		long		share = SHORTEST_TURN;
+		TimestampTz start;
+
 		if (!is_installed(!dynamic))
 		{
 			if (dynamic)
@@ -332,16 +359,38 @@ work(bool dynamic)
 			continue;
 		}
 
-		if (ask("SELECT cdp._is_due(pg_catalog.now())") ||
-			TimestampDifferenceExceeds(last_run, GetCurrentTimestamp(), LONGEST_TIME_BETWEEN_RUNS))
+		start = GetCurrentTimestamp();
+		if (ask("SELECT cdp._is_urgent(pg_catalog.now())"))
 		{
-			call("CALL cdp.run(pg_catalog.now(), '200 ms')");
-			last_run = GetCurrentTimestamp();
-			if (ask("SELECT cdp._last_run_worked()"))
-				pause = SHORTEST_NAP;
+			worked = run_tasks("cdp._urgent_tasks()", "0", 2000);
+			share = Max(share, TimestampDifferenceMilliseconds(start, GetCurrentTimestamp()) / 5);
 		}
-		nap(pause);
-		pause = Min(pause * 2, worker_naptime);
+
+		start = GetCurrentTimestamp();
+		if (turn == 0 && TimestampDifferenceExceeds(last_round, start, SHORTEST_TIME_BETWEEN_ROUNDS) &&
+			(ask("SELECT cdp._is_due(pg_catalog.now())") ||
+			 TimestampDifferenceExceeds(last_round, start, LONGEST_TIME_BETWEEN_ROUNDS)))
+		{
+			turn = 1;
+			last_round = start;
+		}
+		while (turn > 0)
+		{
+			char		sql[100];
+
+			snprintf(sql, sizeof(sql), "(cdp._other_tasks())[%d:%d]", turn, turn);
+			worked |= run_tasks(sql, "50 ms", 500);
+			snprintf(sql, sizeof(sql), "SELECT %d < pg_catalog.cardinality(cdp._other_tasks())", turn);
+			turn = ask(sql) ? turn + 1 : 0;
+			if (TimestampDifferenceExceeds(start, GetCurrentTimestamp(), share))
+				break;
+		}
+
+		if (worked)
+			pause = SHORTEST_NAP;
+		nap(turn > 0 ? 0 : pause);
+		if (turn == 0)
+			pause = Min(pause * 2, worker_naptime);
 	}
 }
 

@@ -34,7 +34,13 @@ FROM journey_results('cart') r FULL JOIN (
 	GROUP BY 1) x USING (variant) ORDER BY 1;
 SELECT variant, round(baseline_rate::numeric, 3) = (SELECT round(converted::numeric / profiles, 3) FROM journey_results('cart') WHERE variant = 'holdout') AS baseline, lift = rate / baseline_rate - 1 AS lift, abs(z) < 4 AS z FROM journey_lift('cart') ORDER BY 1;
 SELECT * FROM journey_lift('cart', 'nobody');
+-- unknown names and ids
 SELECT * FROM journey_results('nowhere');
+SELECT * FROM journey_stats('nowhere');
+SELECT * FROM journey_lift('nowhere');
+SELECT journey_diagram('nowhere');
+SELECT * FROM journey_path(99999);
+SELECT count(*) FROM journey_results(NULL), journey_stats(NULL), journey_path(NULL), why_message(NULL);
 
 -- why, why not
 CREATE TEMP TABLE one AS SELECT min(o.id) AS id, min(o.profile_id) AS profile_id FROM outbox o WHERE channel = 'push' AND profile_id NOT IN (SELECT w.id FROM who w WHERE w.g % 3 = 1);
@@ -49,7 +55,7 @@ SELECT pause_journey('cart');
 SELECT what, detail FROM why_no_message(resolve('user_id:stranger'), 'cart', '2026-02-10Z');
 SELECT why_no_message(1, 'nowhere', '2026-02-10Z');
 SELECT why_no_message(99999, 'cart', '2026-02-10Z');
-SELECT count(*) FROM why_message(99999);
+SELECT * FROM why_message(99999);
 SELECT step, what, detail FROM journey_path((SELECT run_id FROM outbox JOIN one USING (id)));
 SELECT simulate_journey('nowhere', '2026-01-01Z');
 SELECT simulate_journey('cart', '2026-01-01Z', '-1 day');
