@@ -7,7 +7,30 @@
 -- schema would land in (or comment on) the system's own objects.
 SET LOCAL search_path TO pg_catalog, pg_temp;
 
-COMMENT ON SCHEMA cdp IS 'customer data platform: types, functions and tables of extension marketing_cdp';
+-- Schema cdp is the extension's own and goes with it.  (The control file says
+-- pg_catalog because a schema named there stays when the extension is dropped.)
+-- One that was there before is used, and stays.  Our functions look names up in
+-- it, so whoever may create objects there is trusted with all of them.
+DO $$
+DECLARE
+	others text;
+BEGIN
+	IF to_regnamespace('cdp') IS NULL THEN
+		CREATE SCHEMA cdp;
+		COMMENT ON SCHEMA cdp IS 'customer data platform: types, functions and tables of extension marketing_cdp';
+		RETURN;
+	END IF;
+	SELECT string_agg(DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END, ', ') INTO others
+	FROM pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
+	WHERE n.nspname = 'cdp' AND a.privilege_type = 'CREATE'
+	  AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = a.grantee AND r.rolsuper);
+	IF others IS NOT NULL THEN
+		RAISE WARNING USING MESSAGE = 'schema "cdp" was there before, and others may create objects in it',
+			DETAIL = format('These can make functions that the extension''s functions call instead of their own: %s.', others),
+			HINT = 'Revoke CREATE on schema cdp from whom you do not trust, or alter its owner.';
+	END IF;
+END
+$$;
 
 -- The library may be newer than the script (until ALTER EXTENSION UPDATE), not
 -- older.  Scripts of updates begin with the same call.
@@ -27,3 +50,11 @@ END
 $$;
 COMMENT ON FUNCTION cdp._check_library(text) IS 'an error unless the loaded library is of this version or a later one';
 DO $$ BEGIN PERFORM cdp._check_library('@VERSION@'); END $$;
+
+-- Users may have objects of their own in schema cdp.
+CREATE FUNCTION cdp._is_member(catalog regclass, object oid) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN EXISTS (SELECT FROM pg_depend d
+			   WHERE d.classid = catalog AND d.objid = object AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+				 AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'marketing_cdp'));
+COMMENT ON FUNCTION cdp._is_member(regclass, oid) IS 'is an object of a catalog the extension''s own?';

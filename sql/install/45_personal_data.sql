@@ -116,7 +116,7 @@ BEGIN ATOMIC
 	FROM pg_class c
 		JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'profile_id' AND NOT a.attisdropped
 		LEFT JOIN cdp._personal_data() d ON d.relation = c.relname
-	WHERE c.relnamespace = 'cdp'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+	WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND cdp._is_member('pg_class', c.oid)
 	  AND coalesce(d.held, 'rows') = 'rows'
 	ORDER BY c.relname COLLATE "C";
 END;

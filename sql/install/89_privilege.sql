@@ -103,6 +103,18 @@ COMMENT ON POLICY personal_traits ON cdp.trait_change IS 'traits marked pii are 
 ALTER TABLE cdp.trait_value ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdp.trait_change ENABLE ROW LEVEL SECURITY;
 
+-- Names of roles are kept, so that a dump can be restored elsewhere.  A role that
+-- was dropped leaves its rows, and they must not go to another of that name:
+-- whoever has a level may read table profile.
+CREATE FUNCTION cdp._forget_roles() RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+	DELETE FROM cdp.role_level l
+	WHERE NOT EXISTS (SELECT FROM pg_roles r JOIN pg_class c ON c.oid = 'cdp.profile'::regclass CROSS JOIN LATERAL aclexplode(c.relacl) a
+					  WHERE r.rolname = l.role AND a.grantee = r.oid);
+END;
+COMMENT ON FUNCTION cdp._forget_roles() IS 'removes from role_level those who hold nothing any more';
+
 CREATE FUNCTION cdp._apply_level(role name, level text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
@@ -120,16 +132,20 @@ BEGIN
 			LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
 			LEFT JOIN _table_classes() t ON t.name = (SELECT k.relname FROM pg_class k WHERE k.oid = coalesce(i.inhparent, c.oid))
 			LEFT JOIN _class_privileges() p ON p.class = t.class
-		WHERE c.relnamespace = 'cdp'::regnamespace AND c.relkind IN ('r', 'p', 'v')
+		WHERE c.relkind IN ('r', 'p', 'v') AND _is_member('pg_class', coalesce(i.inhparent, c.oid))
 		  AND (i.inhrelid IS NULL OR level NOT IN ('analyst', 'marketer'))		-- they read through the parent
 		ORDER BY c.oid
 	LOOP
 		CONTINUE WHEN o.privileges IS NULL;
 		EXECUTE format('GRANT %s ON %s TO %I', o.privileges, o.name, role);
 	END LOOP;
-	IF level IN ('writer', 'marketer', 'admin') THEN
-		EXECUTE format('GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA cdp TO %I', role);
-	END IF;
+	FOR o IN
+		SELECT c.oid::regclass AS name FROM pg_class c
+		WHERE c.relkind = 'S' AND _is_member('pg_class', c.oid) AND level IN ('writer', 'marketer', 'admin')
+		ORDER BY c.oid
+	LOOP
+		EXECUTE format('GRANT USAGE, SELECT ON SEQUENCE %s TO %I', o.name, role);
+	END LOOP;
 	IF level = 'marketer' THEN
 		-- to lock rows of profiles, which needs a column that may be written
 		EXECUTE format('GRANT UPDATE (first_at) ON cdp.profile TO %I', role);
@@ -137,7 +153,7 @@ BEGIN
 	FOR o IN
 		SELECT p.oid::regprocedure AS name
 		FROM pg_proc p LEFT JOIN _function_levels() f ON f.name = p.proname
-		WHERE p.pronamespace = 'cdp'::regnamespace AND (p.provolatile <> 'i' OR p.prokind = 'p')
+		WHERE _is_member('pg_proc', p.oid) AND (p.provolatile <> 'i' OR p.prokind = 'p')
 		  AND (level = 'admin' OR level = ANY (f.levels)
 			   OR f.name IS NULL AND starts_with(p.proname, '_') AND (p.provolatile <> 'v' OR level NOT IN ('analyst', 'reader')))
 		ORDER BY p.oid
@@ -173,11 +189,12 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'level must not be null';
 	END IF;
 	PERFORM _check_grant(role, level);
+	PERFORM _forget_roles();
 	INSERT INTO role_level (role, level) VALUES (grant_role.role, grant_role.level) ON CONFLICT DO NOTHING;
 	PERFORM _apply_level(role, level);
 END
 $$;
-COMMENT ON FUNCTION cdp.grant_role(name, text) IS 'grants a role what a level may do: reader, analyst, writer, marketer or admin; again after an upgrade';
+COMMENT ON FUNCTION cdp.grant_role(name, text) IS 'grants a role what a level may do: reader, analyst, writer, marketer or admin';
 
 CREATE FUNCTION cdp.revoke_role(role name, level text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
@@ -185,6 +202,7 @@ DECLARE
 	kind text;
 BEGIN
 	PERFORM _check_grant(role, level);
+	PERFORM _forget_roles();
 	DELETE FROM role_level r WHERE r.role = revoke_role.role AND (revoke_role.level IS NULL OR r.level = revoke_role.level);
 	FOREACH kind IN ARRAY '{TABLES,SEQUENCES,ROUTINES}'::text[] LOOP
 		EXECUTE format('REVOKE ALL ON ALL %s IN SCHEMA cdp FROM %I', kind, role);
@@ -193,3 +211,19 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION cdp.revoke_role(name, text) IS 'takes a level from a role, or all; what else was granted to it in schema cdp goes too';
+
+-- Not in the scripts of updates: a GRANT there counts as the extension's own, and
+-- pg_dump leaves it out.
+CREATE FUNCTION cdp._grant_again() RETURNS event_trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	IF EXISTS (SELECT FROM pg_event_trigger_ddl_commands() c
+			   WHERE c.command_tag = 'ALTER EXTENSION' AND c.object_identity = 'marketing_cdp') THEN
+		PERFORM _forget_roles();
+		PERFORM _apply_level(l.role, l.level) FROM role_level l ORDER BY l.role, l.level;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION cdp._grant_again() IS 'gives the roles that have a level what an update brought';
+CREATE EVENT TRIGGER marketing_cdp_grant_again ON ddl_command_end WHEN TAG IN ('ALTER EXTENSION') EXECUTE FUNCTION cdp._grant_again();
+COMMENT ON EVENT TRIGGER marketing_cdp_grant_again IS 'gives the roles that have a level what an update brought';

@@ -20,10 +20,13 @@ WHERE d.held = 'none' AND d.note NOT IN ('receipts', 'settings', 'definitions', 
 ORDER BY 1, 2;
 SELECT d.relation FROM _personal_data() d WHERE d.held = 'rows'
   AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = ('cdp.' || d.relation)::regclass AND a.attname = 'profile_id');
--- a table that nobody has put into the list yet
-CREATE TABLE cdp.forgotten (profile_id bigint, secret text);
+-- a table that nobody has put into the list yet, and one of a user's own
+CREATE TABLE cdp.forgotten (profile_id bigint, secret text); CREATE TABLE cdp.mine (profile_id text);
+ALTER EXTENSION marketing_cdp ADD TABLE cdp.forgotten;
 SELECT * FROM _profile_tables() WHERE relation = 'forgotten';
-DROP TABLE cdp.forgotten;
+SELECT * FROM _profile_tables() WHERE relation = 'mine';
+ALTER EXTENSION marketing_cdp DROP TABLE cdp.forgotten;
+DROP TABLE cdp.forgotten, cdp.mine;
 
 -- Ada and all that can be known about her; Bob, who has to do with her.
 CREATE FUNCTION make_them() RETURNS void LANGUAGE plpgsql SET search_path = public, cdp, pg_temp AS $$
@@ -259,3 +262,24 @@ DROP FUNCTION make_them, find_strings, find_ids;
 
 -- suppressing somebody who has no active run
 SELECT erase_profile(identify(ARRAY['email:quiet@example.com']), 'suppress') ->> 'mode' AS mode;
+
+-- To every call an erased id is one that never was; only the exports tell.
+SELECT identify('{email:erin@example.org}', at => '2026-03-02Z') AS erin \gset
+SELECT erase_profile(:erin, at => '2026-03-03Z') ->> 'mode' AS mode;
+CREATE FUNCTION answer(call text, profile bigint) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	said text;
+BEGIN
+	EXECUTE format(replace(call, '$', '%1$s'), profile) INTO said;
+	RETURN coalesce(said, 'nothing');
+EXCEPTION WHEN OTHERS THEN
+	RETURN SQLSTATE || ' ' || replace(SQLERRM, profile::text, '$');
+END
+$$;
+SELECT call, answer(call, :erin) AS erased, nullif(answer(call, 999999), answer(call, :erin)) AS never
+FROM unnest('{canonical_id($),timeline_of($),tags_of($),"has_tag($, ''x'')","trait($, ''size'')","matches($, ''all'')","explain_match($, ''all'')","lifecycle_at($, ''2026-03-03Z'')",
+	"consented($, ''marketing'', ''email'', ''2026-03-03Z'')","related($, ''friend'', ''2026-03-03Z'')",identity_graph($),"why_no_message($, ''hello'', ''2026-03-03Z'')","simulate_merge($, 1)",export_profile($),export_records($),
+	"tag($, ''x'')","untag($, ''x'')","tag(''{$}''::bitmap, ''x'')","set_trait($, ''size'', ''3'')","merge($, 1)","relate($, 1, ''friend'')","unrelate($, 1, ''friend'')","consent($, ''marketing'', ''email'', true)",
+	suppress($),unsuppress($),"enter_journey(''hello'', $)","enter_journey(''hello'', ''{$}''::bitmap)","audience_identifiers(''{$}'', ''email'', ''marketing'')","define_static_segment(''s'', ''{$}'')",
+	"set_traits(''SELECT $::bigint AS profile_id, 3 AS size'', ''test'')"}'::text[]) WITH ORDINALITY c (name, n), LATERAL (SELECT 'SELECT ' || name) s (call) ORDER BY n;
+DROP FUNCTION answer;

@@ -125,12 +125,22 @@ SELECT track('{user_id:1}', 'view', '{}', '2031-05-05Z', 'm5') > 0 AS tracked;
 SELECT r, has_table_privilege(r, 'cdp.event_2031_05', 'SELECT') AS "select", has_table_privilege(r, 'cdp.event_2031_05', 'DELETE') AS "delete"
 FROM unnest('{regress_nobody,regress_analyst,regress_reader,regress_writer,regress_marketer,regress_admin}'::text[]) r;
 SET ROLE regress_analyst; SELECT event, properties FROM event WHERE at > '2031-01-01Z'; RESET ROLE;
--- What an upgrade brings is granted by calling grant_role again.
+-- Objects of the user's own in schema cdp are nobody's business; what an upgrade
+-- brings is granted with it.
 CREATE TABLE cdp.later (); CREATE FUNCTION cdp.later() RETURNS int STABLE RETURN 1; REVOKE ALL ON FUNCTION cdp.later() FROM PUBLIC;
-SELECT has_table_privilege('regress_admin', 'cdp.later', 'SELECT') AS before, grant_role('regress_admin', 'admin'), grant_role('regress_reader', 'reader'),
-	has_table_privilege('regress_admin', 'cdp.later', 'SELECT') AS after, has_function_privilege('regress_admin', 'cdp.later()', 'EXECUTE') AS function,
-	has_table_privilege('regress_reader', 'cdp.later', 'SELECT') OR has_function_privilege('regress_reader', 'cdp.later()', 'EXECUTE') AS reader;
-DROP TABLE cdp.later; DROP FUNCTION cdp.later();
+CREATE VIEW later AS SELECT r AS role, has_table_privilege(r, 'cdp.later', 'SELECT') AS "table", has_function_privilege(r, 'cdp.later()', 'EXECUTE') AS function
+FROM unnest('{regress_admin,regress_reader}'::text[]) r;
+SELECT grant_role('regress_admin', 'admin'), grant_role('regress_reader', 'reader');
+TABLE later;
+ALTER EXTENSION marketing_cdp ADD TABLE cdp.later; ALTER EXTENSION marketing_cdp ADD FUNCTION cdp.later();
+TABLE later;
+ALTER EXTENSION marketing_cdp DROP TABLE cdp.later; ALTER EXTENSION marketing_cdp DROP FUNCTION cdp.later();
+DROP VIEW later; DROP TABLE cdp.later; DROP FUNCTION cdp.later();
+-- A role that was dropped leaves its levels to nobody of the same name.
+CREATE ROLE regress_dropped; SELECT grant_role('regress_dropped', 'admin'); DROP OWNED BY regress_dropped; DROP ROLE regress_dropped;
+CREATE ROLE regress_dropped; SELECT grant_role('regress_dropped', 'analyst'), grant_role('regress_dropped', 'writer'), revoke_role('regress_dropped', 'writer');
+SELECT level, has_table_privilege('regress_dropped', 'cdp.identifier_link', 'SELECT') AS identifiers FROM role_level WHERE role = 'regress_dropped';
+DROP OWNED BY regress_dropped; DROP ROLE regress_dropped;
 
 -- Levels add up; one can be taken alone; then nothing is left.
 SELECT grant_role('regress_analyst', 'writer'), has_table_privilege('regress_analyst', 'cdp.identifier_link', 'SELECT');

@@ -159,6 +159,35 @@ $node->safe_psql('postgres', 'CREATE DATABASE restored');
 command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('restored'), '-f', $dump ], 'and its restore');
 is($node->safe_psql('restored', 'SELECT count(*) FROM cdp.event'), $node->safe_psql('upgraded', 'SELECT count(*) FROM cdp.event'), 'with its events');
 
+# --- privileges: whoever has a level gets what is new, and a dump keeps all of it --
+# (a GRANT in a script of an extension counts as its own: pg_dump leaves it out)
+my $privileges = q{
+	SELECT o.name, coalesce(r.rolname, 'PUBLIC'), a.privilege_type
+	FROM (SELECT c.oid::regclass::text, c.relacl FROM pg_class c WHERE c.relnamespace = 'cdp'::regnamespace
+		  UNION ALL SELECT p.oid::regprocedure::text, p.proacl FROM pg_proc p WHERE p.pronamespace = 'cdp'::regnamespace
+		  UNION ALL SELECT n.nspname, n.nspacl FROM pg_namespace n WHERE n.nspname = 'cdp') o (name, acl),
+		aclexplode(o.acl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
+	WHERE r.rolname IS NULL OR r.rolname LIKE 'regress%' ORDER BY 1, 2, 3};
+$node->safe_psql('upgraded', q{CREATE ROLE regress_analyst; CREATE ROLE regress_admin; CREATE ROLE regress_user;
+	SELECT grant_role('regress_analyst', 'analyst'), grant_role('regress_admin', 'admin');
+	GRANT EXECUTE ON FUNCTION cdp.tick TO regress_user; GRANT SELECT ON cdp.profile TO regress_user; GRANT CREATE ON SCHEMA cdp TO regress_user; REVOKE SELECT ON cdp.journey FROM regress_analyst});
+my %had = map { $_ => 1 } split /\n/, $node->safe_psql('upgraded', $privileges);
+my ($grants) = $new =~ m{(/\* 90_grants.*)}s;
+my $script = "marketing_cdp--$version--$version.1.sql";
+$file{$script} = "CREATE TABLE cdp.later (a int); CREATE FUNCTION cdp._later() RETURNS int LANGUAGE sql STABLE PARALLEL SAFE RETURN 1;\n$grants";
+append_to_file("$dir/$script", $file{$script});
+$node->safe_psql('upgraded', qq{ALTER EXTENSION marketing_cdp UPDATE TO '$version.1'});
+my $after = $node->safe_psql('upgraded', $privileges);
+my %has = map { $_ => 1 } split /\n/, $after;
+is(join(' ', grep { !$has{$_} } sort keys %had), '', 'what was granted stays');
+is(join(' ', grep { !$had{$_} } sort keys %has), join(' ', '_later()|regress_admin|EXECUTE', '_later()|regress_analyst|EXECUTE', 'journey|regress_analyst|SELECT',
+	map { "later|regress_admin|$_" } qw(DELETE INSERT REFERENCES SELECT TRIGGER TRUNCATE UPDATE)), 'what is new is granted by levels');
+command_ok([ 'pg_dump', '-d', $node->connstr('upgraded'), '-f', "$dump.granted" ], 'a dump');
+$node->safe_psql('postgres', 'CREATE DATABASE granted');
+$node->safe_psql('granted', qq{ALTER DATABASE granted SET search_path = public, cdp; CREATE EXTENSION marketing_cdp VERSION '$version.1'});
+command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('granted'), '-f', "$dump.granted" ], 'and its restore');
+is($node->safe_psql('granted', $privileges), $after, 'has the same privileges');
+
 # --- a library that is older than the script --------------------------------------
 my ($ret, $out, $err) = $node->psql('postgres', q{CREATE EXTENSION marketing_cdp VERSION '99.0'});
 like($err, qr/library marketing_cdp is of version \Q$version\E, but the script is of version 99\.0.*HINT:.*connect anew/s, 'a library that is too old says so');
