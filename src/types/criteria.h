@@ -216,14 +216,12 @@ extern CriteriaNode *mcdp_criteria_open(const Criteria *stored);
 
 extern bool mcdp_criteria_needs_timeline(const CriteriaNode *node);
 extern bool mcdp_criteria_needs_tags(const CriteriaNode *node);
-extern bool mcdp_criteria_needs_traits(const CriteriaNode *node);
 
 /* Some [$] that no any() binds: evaluation needs env->label. */
 extern bool mcdp_criteria_has_free_label(const CriteriaNode *node);
 
-/* Conditions on properties; label sets. */
+/* Conditions on properties. */
 extern bool mcdp_criteria_needs_properties(const CriteriaNode *node);
-extern bool mcdp_criteria_needs_label_sets(const CriteriaNode *node);
 
 /* Call visit for each TAG node, or each COMPARE of a TRAIT, from left to right. */
 typedef void (*CriteriaVisit) (const CriteriaNode *node, void *arg);

@@ -3,8 +3,8 @@
  * criteria_letter.c
  *	  Which characters a name in a rule may have without quotes.
  *
- * Letters of any script with their marks, digits and "_"; inside a name also
- * "-", "." and "/".  The table does not follow the server's locale, so that a
+ * Letters of any script with their marks, emoji, digits and "_"; inside a name
+ * also "-", "." and "/".  The table does not follow the server's locale, so that a
  * rule reads the same everywhere.  It decides about quotes only: what is
  * stored does not depend on it.
  *
@@ -142,6 +142,14 @@ code_point(const char *str, int len, int *n)
 	return c;
 }
 
+/* Symbols and pictures, and what joins letters or emoji to one (U+200C, U+200D). */
+static bool
+is_emoji(uint32 c)
+{
+	return (c >= 0x1F000 && c <= 0x1FAFF) || (c >= 0x2600 && c <= 0x27BF) || (c >= 0x2B00 && c <= 0x2BFF) ||
+		(c >= 0x2300 && c <= 0x23FF) || c == 0x200C || c == 0x200D;
+}
+
 static bool
 is_letter(uint32 c)
 {
@@ -153,6 +161,8 @@ is_letter(uint32 c)
 	if (c < 0x80)
 		return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
 			(c >= '0' && c <= '9') || c == '_';
+	if (is_emoji(c))
+		return true;
 	while (low <= high)
 	{
 		int			mid = (low + high) / 2;

@@ -62,12 +62,6 @@ mcdp_criteria_needs_tags(const CriteriaNode *node)
 	return some_node(node, is_tag);
 }
 
-bool
-mcdp_criteria_needs_traits(const CriteriaNode *node)
-{
-	return some_node(node, is_trait);
-}
-
 static void
 visit_nodes(const CriteriaNode *node, bool (*property) (const CriteriaNode *),
 			CriteriaVisit visit, void *arg)
@@ -139,20 +133,5 @@ mcdp_criteria_needs_properties(const CriteriaNode *node)
 	bool		result = false;
 
 	mcdp_criteria_visit_events(node, note_conditions, &result);
-	return result;
-}
-
-static void
-note_label_set(const CriteriaEvent *event, const CriteriaNode *node, void *arg)
-{
-	*(bool *) arg |= event->label_type == CRITERIA_LABEL_SET;
-}
-
-bool
-mcdp_criteria_needs_label_sets(const CriteriaNode *node)
-{
-	bool		result = false;
-
-	mcdp_criteria_visit_events(node, note_label_set, &result);
 	return result;
 }

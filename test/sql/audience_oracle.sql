@@ -94,10 +94,41 @@ BEGIN
 	UPDATE profile SET suppressed = true WHERE profile_id IN (9, 47);
 END
 $$;
+-- tags with a history, changed in the order of time: who had them when
+INSERT INTO tag_key (key, keep_history) VALUES ('past', true), ('say "hi" 🎉', true);
+CREATE TEMP TABLE changed (id bigint, tag text, at timestamptz, present boolean);
+DO $$
+DECLARE
+	at timestamptz;
+	p bigint;
+	name text;
+BEGIN
+	FOR step IN 1 .. 250 LOOP
+		at := '2026-01-03'::timestamptz + step * interval '10 hours';
+		p := canonical_id(1 + pg_temp.r(step, 'had', 58));
+		name := pg_temp.pick(step, 'past', 'past:x', 'past:y', 'say "hi" 🎉');
+		IF pg_temp.r(step, 'change', 3) > 0 THEN
+			PERFORM tag(p, name, at => at);
+		ELSE
+			PERFORM untag(p, name, at => at);
+		END IF;
+		INSERT INTO changed VALUES (p, name, at, pg_temp.r(step, 'change', 3) > 0);
+		IF step = 120 THEN
+			PERFORM _fold_tags(now(), 60);
+		END IF;
+	END LOOP;
+END
+$$;
+-- segments: what their rules said at their last refresh
+CREATE TEMP TABLE inner_rule AS
+SELECT * FROM (VALUES ('sets', 'a | city:x & !b'), ('acts', 'count(purchase, 30d) >= 1 | last(view) < 20d'), ('of both', 'segment:acts & !segment:sets')) r(name, rule);
+SELECT count(define_segment(name, rule::criteria, at => '2026-01-01')) FROM inner_rule;
+SELECT count(*) FROM refresh_segments(at => '2026-03-20');
 
 -- ---- the same world as rows
 CREATE TEMP TABLE person AS
 SELECT c.profile_id AS id, c.kind, (SELECT min(l.first_at) FROM profile l WHERE l.canonical_id = c.profile_id) AS first_at, tags_of(c.profile_id) AS tags,
+	(SELECT array_agg(r.name) FROM inner_rule r WHERE matches(c.profile_id, CASE r.name WHEN 'of both' THEN '(count(purchase, 30d) >= 1 | last(view) < 20d) & !(a | city:x & !b)' ELSE r.rule END::criteria, '2026-03-20')) AS segments,
 	(SELECT jsonb_object_agg(t.name, t.value) FROM (
 		SELECT DISTINCT ON (v.name) v.name, v.value FROM said v JOIN profile l USING (profile_id)
 		WHERE l.canonical_id = c.profile_id ORDER BY v.name, v.at DESC, v.value DESC) t) AS traits
@@ -210,13 +241,15 @@ DECLARE
 	since date := '2026-01-01'::date + pg_temp.r(seed, what || 'since', 60);
 	until date := since + pg_temp.r(seed, what || 'until', 40);
 BEGIN
-	RETURN CASE pg_temp.r(seed, what || 'win', 6)
+	RETURN CASE pg_temp.r(seed, what || 'win', 7)
 		WHEN 0 THEN ARRAY[format(', %sd', older), format('%1$s.at > NOW - interval ''%2$s h'' AND %1$s.at <= NOW', alias, older * 24)]
 		WHEN 1 THEN ARRAY[format(', %sh', older * 9), format('%1$s.at > NOW - interval ''%2$s h'' AND %1$s.at <= NOW', alias, older * 9)]
 		WHEN 2 THEN ARRAY[format(', %sd..%sd', older, newer),
 						  format('%1$s.at >= NOW - interval ''%2$s h'' AND %1$s.at < NOW - interval ''%3$s h''', alias, older * 24, newer * 24)]
 		WHEN 3 THEN ARRAY[format(', %s..%s', since, until),
 						  format('%1$s.at >= %2$L::timestamptz AND %1$s.at < %3$L::timestamptz AND %1$s.at <= NOW', alias, since, until)]
+		WHEN 4 THEN ARRAY[', ' || (ARRAY['1w', '3w', '1mo', '2mo', '1y'])[1 + older % 5],
+						  format('%1$s.at > NOW - interval ''%2$s h'' AND %1$s.at <= NOW', alias, 24 * (ARRAY[7, 21, 30, 60, 365])[1 + older % 5])]
 		ELSE ARRAY['', format('%s.at <= NOW', alias)] END;
 END
 $$;
@@ -330,7 +363,14 @@ DECLARE
 	name text;
 BEGIN
 	CASE
-		WHEN kind <= 2 THEN
+		WHEN kind = 2 AND pg_temp.r(seed, 'which', 2) = 0 THEN
+			name := pg_temp.pick(seed, 'segment', 'sets', 'acts', 'of both');
+			RETURN ARRAY[format('segment:"%s"', name), format('coalesce(p.kind = ''person'' AND %L = ANY (p.segments), false)', name)];
+		WHEN kind = 2 THEN
+			name := pg_temp.pick(seed, 'past', 'past:x', 'past:y', 'say "hi" 🎉');
+			RETURN ARRAY[format('"%s"', replace(name, '"', '""')),
+				format('coalesce((SELECT c.present FROM changed c WHERE c.id = p.id AND c.tag = %L AND c.at <= NOW ORDER BY c.at DESC LIMIT 1), false)', name)];
+		WHEN kind <= 1 THEN
 			name := pg_temp.pick(seed, 'tag', 'a', 'b', '会员', 'city:x', 'city:y', 'nobody', 'all', 'none');
 			RETURN ARRAY[name, CASE name WHEN 'all' THEN 'true' WHEN 'none' THEN 'false' ELSE format('%L = ANY (p.tags)', name) END];
 		WHEN kind <= 4 THEN
@@ -365,7 +405,11 @@ SELECT x.n, x.kind, x.at, x.r[1] AS rule, x.r[2] AS sql
 FROM (SELECT n, pg_temp.pick(n, 'who', 'person', 'person', 'person', 'store') AS kind, pg_temp.rule(3, n * 1000) AS r,
 		'2025-12-30'::timestamptz + pg_temp.r(n, 'asked', 110 * 8) * interval '3 hours' AS at
 	  FROM generate_series(1, :rules) n) x;
-SELECT n, rule FROM rule WHERE n <= 6 ORDER BY n;
+-- among many, every construct is there
+SELECT DISTINCT construct AS missing
+FROM unnest('{count,sum,avg,min,max,days,labels,first,last,due,first_label,last_label,top_label,seq,any}'::text[]) word,
+	LATERAL (SELECT '\m' || word || '\(' AS construct UNION ALL SELECT x FROM unnest(ARRAY['\[\$\]', '\[@', '\{', '\d[dh]\.\.', '-\d\d\.\.', ', \d(w|mo|y)', 'segment:', 'past:', '🎉', '->\(', '!\(', '\min \(', 'between', '\*']) x) c
+WHERE :rules >= 1000 AND NOT EXISTS (SELECT FROM rule r WHERE r.rule ~ construct);
 
 -- ---- all three ways
 CREATE FUNCTION pg_temp.plain(kind text, condition text, at timestamptz) RETURNS bitmap LANGUAGE plpgsql STABLE AS $$

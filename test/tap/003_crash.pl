@@ -86,8 +86,8 @@ for my $name (sort keys %script)
 	push @files, '-f', "$dir/$name.sql" . ($name eq 'track' ? '@4' : '@1');
 }
 my $crashes = 0;
-my @victims = qw(ingest_inbox extend_timelines lifecycle journeys deliver);
-for (my $round = 1; @victims && $round <= 15; $round++)
+my @victims = qw(_fold_tags ingest_inbox extend_timelines lifecycle journeys deliver);
+for (my $round = 1; @victims && $round <= 18; $round++)
 {
 	my $log = '';
 	my $storm = IPC::Run::start(
