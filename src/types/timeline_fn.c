@@ -397,26 +397,6 @@ mcdp_top_label(PG_FUNCTION_ARGS)
 
 /* ----------------------------------------------------------------- parts */
 
-/* slice(timeline, since, until): [since, until), NULL = unbounded */
-PG_FUNCTION_INFO_V1(mcdp_slice);
-Datum
-mcdp_slice(PG_FUNCTION_ARGS)
-{
-	TimelineView v;
-	TimelineBuilder *b;
-	uint32		first,
-				last;
-
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	mcdp_timeline_open(&v, PG_GETARG_TIMELINE_P(0));
-	first = PG_ARGISNULL(1) ? 0 : mcdp_timeline_first_from(&v, PG_GETARG_TIMESTAMPTZ(1));
-	last = PG_ARGISNULL(2) ? v.nevents : mcdp_timeline_first_from(&v, PG_GETARG_TIMESTAMPTZ(2));
-	b = mcdp_timeline_builder_create(CurrentMemoryContext);
-	mcdp_timeline_builder_add_view(b, &v, first, last, NULL);
-	PG_RETURN_TIMELINE_P(mcdp_timeline_builder_finish(b));
-}
-
 /* only_events(timeline, VARIADIC events) */
 PG_FUNCTION_INFO_V1(mcdp_only_events);
 Datum

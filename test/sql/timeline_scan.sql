@@ -37,6 +37,17 @@ SELECT store, count(*), count(*) FILTER (WHERE num_events(s.t) <> n) AS num_even
 FROM (SELECT 'plain' AS store, * FROM plain UNION ALL SELECT 'outside', * FROM outside UNION ALL SELECT 'compressed', * FROM compressed UNION ALL SELECT 'kept', * FROM kept) s JOIN built b USING (h)
 	JOIN (SELECT h, count(*) AS n, min(at) AS first, max(at) AS last, count(*) FILTER (WHERE event = 'b') AS nb, count(*) FILTER (WHERE event = 'b' AND label = 'x') AS nbx, max(at) FILTER (WHERE event = 'b') AS last_b,
 		coalesce(sum(value) FILTER (WHERE event = 'b'), 0) AS sum FROM ev GROUP BY h) r USING (h) GROUP BY store ORDER BY store;
+-- a slice of a long history out of line reads what it needs; the same answers as in memory
+CREATE TABLE long(h int, t timeline);
+INSERT INTO long SELECT h, timeline_agg(timestamptz '2026-01-01' + pg_temp.dice(i, 81 + h, spread) * unit, 'e' || pg_temp.dice(i, 91, names), CASE WHEN h % 2 = 0 THEN 'l' || pg_temp.dice(i, 92, 3000) END, CASE WHEN h % 3 = 0 THEN pg_temp.dice(i, 93, 100000) / 7.0 END)
+FROM (VALUES (1, interval '1 us', 3600000000000, 5), (2, '1 s', 1000000, 300), (3, '1 min', 60000, 3), (4, '1 day', 200, 70000), (6, '1 ms', 1000000000000, 1)) v(h, unit, spread, names), generate_series(1, 30000) i GROUP BY h;
+INSERT INTO long SELECT h + 10, t FROM long; ALTER TABLE long ALTER COLUMN t SET STORAGE EXTENDED; INSERT INTO long SELECT h + 20, timeline_merge(t, '{}') FROM long WHERE h < 10;
+SELECT min(pg_column_size(l.t)) > 131072 AS all_are_long, count(*) FILTER (WHERE slice(l.t, since, until) <> (SELECT coalesce(timeline_agg(at, event, label, value), '{}') FROM timeline_events(whole) WHERE at >= since AND at < until)) AS wrong,
+	count(*) FILTER (WHERE slice(l.t, since, NULL) || slice(l.t, NULL, since) <> whole) AS open, count(*) FILTER (WHERE num_events(slice(l.t, since, until)) BETWEEN 1 AND 29999) > 8 AS some, count(*)
+FROM long l, LATERAL (SELECT timeline_merge(l.t, '{}') AS whole, first_at(l.t) AS a, last_at(l.t) AS b OFFSET 0) w, (VALUES (1)) k(k),
+	LATERAL (SELECT a + pg_temp.dice(l.h * 10 + k, 83, 500) / 1000.0 * (b - a) AS since, a + (pg_temp.dice(l.h * 10 + k, 84, 900) + 100) / 1000.0 * (b - a) AS until) r;
+SELECT count(*) FILTER (WHERE slice(t, '-infinity', 'infinity') = t AND slice(t, first_at(t), NULL) = t AND slice(t, '-infinity', last_at(t)) || slice(t, last_at(t), 'infinity') = t AND slice(t, last_at(t) + interval '1 us', NULL) = '{}' AND slice(t, NULL, first_at(t)) = '{}') AS same FROM long;
+DROP TABLE long;
 -- values in every width of signed and unsigned integers, with and without NULL, at the edges
 SELECT low, high, length(t::bytea) - length(bare::bytea) AS more_bytes, back = given AS same, t = t::text::timeline AS text, t = t::bytea::timeline AS binary, total(t, 'e') = sum AS total
 FROM (SELECT low, high, timeline_agg(at, 'e', v) AS t, timeline_agg(at, 'e') AS bare, array_agg(v ORDER BY at) AS given, sum(v) AS sum
