@@ -127,7 +127,7 @@ BEGIN
 	END LOOP;
 
 	DELETE FROM journey_trigger j
-	WHERE j.event_id = m.event_id AND j.profile_id IN (SELECT p.canonical_id FROM profile p WHERE p.profile_id = ANY (leaves));
+	WHERE j.event_id = m.event_id AND j.profile_id = ANY (leaves);
 	-- "backfill": what follows is corrected, and starts no journey.
 	INSERT INTO profile_queue (profile_id, at, cause)
 	SELECT DISTINCT p.canonical_id, m.at, 'backfill' FROM profile p WHERE p.profile_id = ANY (leaves);

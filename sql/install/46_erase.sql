@@ -409,6 +409,8 @@ BEGIN
 		PERFORM FROM trait_index i WHERE i.trait IN (SELECT v.name FROM trait_value v WHERE v.profile_id = ANY (locked.leaves)) ORDER BY i.trait FOR UPDATE;
 		SELECT l.ids, l.waiting INTO events FROM _lock_events(locked.leaves) l;
 		PERFORM _count_erased_runs(locked.leaves);
+		PERFORM _erase_begun_runs(locked.leaves, events.ids);
+		PERFORM _erase_addresses(locked.leaves, locked.ids);
 		IF erase_profile.mode = 'anonymise' THEN
 			kept := _anonymise(locked.leaves, locked.ids, root, events.ids, events.waiting, erase_profile.at);
 		END IF;
@@ -460,6 +462,7 @@ BEGIN
 	LOOP
 		leaves := ARRAY(SELECT g.profile_id FROM erased_profile g WHERE g.erasure_id = e.erasure_id ORDER BY 1);
 		SELECT l.ids, l.waiting INTO events FROM _lock_events(leaves) l;
+		PERFORM _erase_begun_runs(leaves, events.ids);
 		late := _erase_messages(leaves, e.erasure_id, _erase_rows(leaves, events.ids, events.waiting, '{}'));
 		IF late <> '{}' THEN
 			UPDATE erasure r SET receipt = r.receipt || jsonb_build_object('removed_later', (

@@ -95,6 +95,15 @@ SELECT split(ARRAY['device_id:d'], 'a kiosk', '2026-07-02') AS kiosk;
 SELECT count(*) > 0 AS ticked FROM tick('2026-07-03');
 SELECT * FROM who WHERE label = 'g';
 
+-- One that is taken back before begins none.
+SELECT identify('{user_id:i1}', at => '2026-07-10') AS i1, identify('{user_id:i2}', at => '2026-07-10') AS i2 \gset
+SELECT merge(:i1, :i2, at => '2026-07-11') > 0 AS merged;
+SELECT track('{user_id:i2}', 'view', '{"sku": "i"}', at => '2026-07-12', message_id => 'mistake') = :i1 AS merged;
+SELECT sum(done) FROM tick('2026-07-11T12:00') WHERE task = 'extend_timelines';
+SELECT retract('mistake', 'a test', '2026-07-12');
+SELECT count(*) > 0 AS ticked FROM tick('2026-07-13');
+SELECT count(*) AS runs FROM journey_state WHERE label = 'i';
+
 -- Who was held out is so after merges, too.
 SELECT identify(ARRAY['user_id:h' || n], at => '2026-08-01') FROM generate_series(1, 3) n;
 SELECT resolve('user_id:h1') AS h1, resolve('user_id:h2') AS h2, resolve('user_id:h3') AS h3 \gset
