@@ -348,7 +348,7 @@ BEGIN
 		SELECT e.message_id, e.event_id, e.profile_id, e.at
 		FROM unnest(events) e
 		WHERE e.message_id IS NOT NULL
-		ORDER BY e.message_id
+		ORDER BY e.message_id COLLATE "C"		-- as mcdp_record_events
 		ON CONFLICT DO NOTHING
 		RETURNING m.message_id, m.event_id
 	), stored AS (

@@ -544,6 +544,11 @@ END
 $$;
 COMMENT ON FUNCTION cdp.ingest(jsonb, timestamptz) IS 'takes one Segment message or an array of them and returns how many were accepted; the others are in table rejected';
 
+CREATE FUNCTION cdp._take_inbox(after bigint, max_rows bigint, OUT payloads jsonb[], OUT received timestamptz[], OUT last_id bigint)
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__take_inbox';
+COMMENT ON FUNCTION cdp._take_inbox(bigint, bigint)
+	IS 'takes the oldest rows of table inbox behind this one that nobody holds out of it; no payloads and a last_id: it has to be done by a query';
+
 CREATE FUNCTION cdp.ingest_inbox(max_rows bigint DEFAULT 10000, backfill boolean DEFAULT false) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
@@ -564,14 +569,17 @@ BEGIN
 	WHILE left_over > 0 LOOP
 		-- Rows that this transaction has deleted are still in the index: go on
 		-- behind them.  What others hold before them is theirs.
-		WITH taken AS (
-			DELETE FROM cdp.inbox i
-			WHERE i.ctid = ANY (ARRAY(SELECT o.ctid FROM cdp.inbox o WHERE o.inbox_id > last_id ORDER BY o.inbox_id
-									  LIMIT least(left_over, 10000) FOR UPDATE SKIP LOCKED))
-			RETURNING i.inbox_id, i.payload, i.received_at
-		)
-		SELECT array_agg(t.payload ORDER BY t.inbox_id), array_agg(t.received_at ORDER BY t.inbox_id), max(t.inbox_id)
-		INTO payloads, received, last_id FROM taken t;
+		SELECT t.payloads, t.received, t.last_id INTO payloads, received, last_id FROM cdp._take_inbox(last_id, least(left_over, 10000)) t;
+		IF payloads IS NULL AND last_id IS NOT NULL THEN
+			WITH taken AS (
+				DELETE FROM cdp.inbox i
+				WHERE i.ctid = ANY (ARRAY(SELECT o.ctid FROM cdp.inbox o WHERE o.inbox_id > last_id ORDER BY o.inbox_id
+										  LIMIT least(left_over, 10000) FOR UPDATE SKIP LOCKED))
+				RETURNING i.inbox_id, i.payload, i.received_at
+			)
+			SELECT array_agg(t.payload ORDER BY t.inbox_id), array_agg(t.received_at ORDER BY t.inbox_id), max(t.inbox_id)
+			INTO payloads, received, last_id FROM taken t;
+		END IF;
 		EXIT WHEN payloads IS NULL;
 		left_over := left_over - array_length(payloads, 1);
 		accepted := accepted + cdp._ingest(payloads, received, coalesce(ingest_inbox.backfill, false), true);

@@ -3,9 +3,9 @@
  * event_insert.c
  *	  Events and their message ids into the tables, without a query.
  *
- * The same rows in the same order as _record_events (22_event.sql) writes
- * them: message ids by their order, then the events into their partitions,
- * then the work rows.
+ * The same rows as _record_events (22_event.sql) writes: message ids in the
+ * order of their bytes, then the events into their partitions and the work
+ * rows.  These two go by their owner, for all their keys begin with it.
  *
  * Copyright (c) 2026, marketing_cdp contributors
  *
@@ -18,18 +18,24 @@
 
 #include <math.h>
 
+#include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
-#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
+#include "utils/typcache.h"
 
+#include "core/compat.h"
 #include "store/event_insert.h"
 #include "store/row_insert.h"
+#include "store/text_order.h"
 
 /* event, event_message, event_tail: positions */
 enum
@@ -54,115 +60,110 @@ typedef struct Month
 	Target		target;
 } Month;
 
-Oid
-mcdp_event_partition(Oid schema, TimestampTz at, int *month)
+int
+mcdp_event_month(TimestampTz at)
 {
-	char		name[NAMEDATALEN];
 	int			y,
-				mo,
+				m,
 				d;
 
-	j2date(POSTGRES_EPOCH_JDATE + (int) floor((double) at / USECS_PER_DAY), &y, &mo, &d);
-	*month = y * 12 + mo;
-	snprintf(name, sizeof(name), "event_%04d_%02d", y, mo);
+	j2date(POSTGRES_EPOCH_JDATE + (int) floor((double) at / USECS_PER_DAY), &y, &m, &d);
+	return y * 12 + m - 1;
+}
+
+Oid
+mcdp_event_partition(Oid schema, int month)
+{
+	char		name[NAMEDATALEN];
+
+	snprintf(name, sizeof(name), "event_%04d_%02d", month / 12, month % 12 + 1);
 	return get_relname_relid(name, schema);
 }
 
 static int
-compare_message_ids(const void *x, const void *y, void *collation)
+compare_owners(const void *x, const void *y)
 {
 	const NewEvent *a = *(NewEvent *const *) x;
 	const NewEvent *b = *(NewEvent *const *) y;
 
-	return DatumGetInt32(DirectFunctionCall2Coll(bttextcmp, *(Oid *) collation, PointerGetDatum(a->message_id), PointerGetDatum(b->message_id)));
+	if (a->leaf != b->leaf)
+		return a->leaf < b->leaf ? -1 : 1;
+	return (a->event_id > b->event_id) - (a->event_id < b->event_id);
 }
 
-/* Partitions of all events; false if one is missing or not for us. */
-static bool
-open_months(Oid schema, NewEvent *events, int num, Month *months, int *num_months, int *month_of)
+static int
+compare_message_ids(const void *x, const void *y)
 {
+	text	   *a = (*(NewEvent *const *) x)->message_id;
+	text	   *b = (*(NewEvent *const *) y)->message_id;
+
+	return mcdp_compare_texts(a, b);
+}
+
+/* Open the partitions of all events and note which is whose; false if one is missing or not for us. */
+static bool
+open_months(Oid schema, NewEvent *events, int num, Month *months, int *num_months)
+{
+	int			m = 0;			/* most events are of the same month as the one before */
+
 	for (int i = 0; i < num; i++)
 	{
 		int			month;
-		int			m = *num_months - 1;
-		Oid			relid;
 
 		if (events[i].event == NULL)
 			continue;
-		relid = mcdp_event_partition(schema, events[i].at, &month);
-		for (; m >= 0 && months[m].month != month; m--)
-			;
-		if (m < 0)
+		month = mcdp_event_month(events[i].at);
+		if (m >= *num_months || months[m].month != month)
 		{
-			m = *num_months;
-			if (m == MAX_MONTHS || !mcdp_target_open_id(&months[m].target, relid, EVENT_COLUMNS))
+			for (m = 0; m < *num_months && months[m].month != month; m++)
+				;
+			if (m == MAX_MONTHS ||
+				(m == *num_months && !mcdp_target_open_id(&months[m].target, mcdp_event_partition(schema, month), EVENT_COLUMNS)))
 				return false;
-			months[m].month = month;
-			(*num_months)++;
+			if (m == *num_months)
+				months[(*num_months)++].month = month;
 		}
-		month_of[i] = m;
+		events[i].partition = m;
 	}
 	return true;
 }
 
-static void
-claim_messages(Target *t, NewEvent *events, int num)
+static pg_noinline void
+claim_messages(Target *t, NewEvent **order, int num)
 {
-	NewEvent  **order = palloc(Max(num, 1) * sizeof(NewEvent *));
-	Oid			collation = TupleDescAttr(RelationGetDescr(t->rel), MESSAGE_MESSAGE_ID - 1)->attcollation;
-	int			n = 0;
 	bool		ok = true;
 
-	for (int i = 0; i < num; i++)
-		if (events[i].message_id)
-			order[n++] = &events[i];
-	qsort_arg(order, n, sizeof(NewEvent *), compare_message_ids, &collation);
-	for (int i = 0; i < n && ok; i++)
+	qsort(order, num, sizeof(NewEvent *), compare_message_ids);
+	for (int i = 0; i < num && ok; i++)
 	{
+		NewEvent   *e = order[i];
+
 		CHECK_FOR_INTERRUPTS();
 		mcdp_target_clear(t);
-		mcdp_target_set_text(t, MESSAGE_MESSAGE_ID, order[i]->message_id);
-		if (order[i]->event)
-			mcdp_target_set(t, MESSAGE_EVENT_ID, Int64GetDatum(order[i]->event_id));
-		mcdp_target_set(t, MESSAGE_PROFILE_ID, Int64GetDatum(order[i]->leaf));
-		mcdp_target_set(t, MESSAGE_AT, TimestampTzGetDatum(order[i]->at));
+		mcdp_target_set_text(t, MESSAGE_MESSAGE_ID, e->message_id);
+		if (e->event)
+			mcdp_target_set(t, MESSAGE_EVENT_ID, Int64GetDatum(e->event_id));
+		mcdp_target_set(t, MESSAGE_PROFILE_ID, Int64GetDatum(e->leaf));
+		mcdp_target_set(t, MESSAGE_AT, TimestampTzGetDatum(e->at));
 		ok = mcdp_target_gather(t, true);
 	}
 	if (!ok || !mcdp_target_flush(t, true))
 		ereport(ERROR,
 				(errcode(MAKE_SQLSTATE('C', 'D', 'P', '0', '2')),
 				 errmsg("message was taken by another session")));
-	pfree(order);
 }
 
-bool
-mcdp_insert_events(Oid schema, NewEvent *events, int num, bool backfill)
+static pg_noinline void
+store_events(Month *months, int num_months, NewEvent **order, int num, bool backfill)
 {
-	Target		parent = {NULL};
-	Target		message = {NULL};
-	Target		tail = {NULL};
-	Month		months[MAX_MONTHS];
-	int			num_months = 0;
-	int		   *month_of = palloc(Max(num, 1) * sizeof(int));
 	Datum		none = PointerGetDatum(construct_empty_array(INT8OID));
-	bool		ok;
 
-	/* the parent for its triggers and against DETACH PARTITION */
-	ok = mcdp_target_open_id(&parent, get_relname_relid("event", schema), EVENT_COLUMNS) &&
-		mcdp_target_open_id(&message, get_relname_relid("event_message", schema), MESSAGE_COLUMNS) &&
-		mcdp_target_open_id(&tail, get_relname_relid("event_tail", schema), TAIL_COLUMNS) &&
-		open_months(schema, events, num, months, &num_months, month_of);
-	if (ok)
-		claim_messages(&message, events, num);
-	for (int i = 0; i < num && ok; i++)
+	for (int i = 0; i < num; i++)
 	{
-		NewEvent   *e = &events[i];
-		Target	   *t;
+		NewEvent   *e = order[i];
+		Target	   *t = &months[e->partition].target;
 
-		if (e->event == NULL)
-			continue;
 		CHECK_FOR_INTERRUPTS();
-		t = &months[month_of[i]].target;
 		mcdp_target_clear(t);
 		mcdp_target_set(t, EVENT_EVENT_ID, Int64GetDatum(e->event_id));
 		mcdp_target_set(t, EVENT_AT, TimestampTzGetDatum(e->at));
@@ -177,25 +178,145 @@ mcdp_insert_events(Oid schema, NewEvent *events, int num, bool backfill)
 		mcdp_target_set_text(t, EVENT_MESSAGE_ID, e->message_id);
 		mcdp_target_set(t, EVENT_BACKFILL, BoolGetDatum(backfill));
 		(void) mcdp_target_gather(t, false);
-
-		mcdp_target_clear(&tail);
-		mcdp_target_set(&tail, TAIL_PROFILE_ID, Int64GetDatum(e->leaf));
-		mcdp_target_set(&tail, TAIL_EVENT_ID, Int64GetDatum(e->event_id));
-		mcdp_target_set(&tail, TAIL_OWNER_ID, Int64GetDatum(e->leaf));
-		mcdp_target_set(&tail, TAIL_AT, TimestampTzGetDatum(e->at));
-		(void) mcdp_target_gather(&tail, false);
 	}
 	for (int m = 0; m < num_months; m++)
+		(void) mcdp_target_flush(&months[m].target, false);
+}
+
+static pg_noinline void
+store_tail(Target *t, NewEvent **order, int num)
+{
+	for (int i = 0; i < num; i++)
 	{
-		if (ok)
-			(void) mcdp_target_flush(&months[m].target, false);
-		mcdp_target_close(&months[m].target);
+		NewEvent   *e = order[i];
+
+		CHECK_FOR_INTERRUPTS();
+		mcdp_target_clear(t);
+		mcdp_target_set(t, TAIL_PROFILE_ID, Int64GetDatum(e->leaf));
+		mcdp_target_set(t, TAIL_EVENT_ID, Int64GetDatum(e->event_id));
+		mcdp_target_set(t, TAIL_OWNER_ID, Int64GetDatum(e->leaf));
+		mcdp_target_set(t, TAIL_AT, TimestampTzGetDatum(e->at));
+		(void) mcdp_target_gather(t, false);
 	}
+	(void) mcdp_target_flush(t, false);
+}
+
+/* What _record_events does, or false if that has to. */
+static bool
+insert_events(Oid schema, NewEvent *events, int num, bool backfill)
+{
+	Target		parent = {NULL};
+	Target		message = {NULL};
+	Target		tail = {NULL};
+	Month		months[MAX_MONTHS];
+	int			num_months = 0;
+	bool		ok;
+
+	/* the parent for its triggers and against DETACH PARTITION */
+	ok = mcdp_target_open_id(&parent, get_relname_relid("event", schema), EVENT_COLUMNS) &&
+		mcdp_target_open_id(&message, get_relname_relid("event_message", schema), MESSAGE_COLUMNS) &&
+		mcdp_target_open_id(&tail, get_relname_relid("event_tail", schema), TAIL_COLUMNS) &&
+		open_months(schema, events, num, months, &num_months);
 	if (ok)
-		(void) mcdp_target_flush(&tail, false);
+	{
+		NewEvent  **order = MemoryContextAllocHuge(CurrentMemoryContext, Max(num, 1) * sizeof(NewEvent *));
+		int			n = 0;
+
+		for (int i = 0; i < num; i++)
+			if (events[i].message_id)
+				order[n++] = &events[i];
+		claim_messages(&message, order, n);
+		n = 0;
+		for (int i = 0; i < num; i++)
+			if (events[i].event)
+				order[n++] = &events[i];
+		qsort(order, n, sizeof(NewEvent *), compare_owners);
+		store_events(months, num_months, order, n, backfill);
+		store_tail(&tail, order, n);
+		pfree(order);
+	}
+	for (int m = 0; m < num_months; m++)
+		mcdp_target_close(&months[m].target);
 	mcdp_target_close(&tail);
 	mcdp_target_close(&message);
 	mcdp_target_close(&parent);
-	pfree(month_of);
 	return ok;
+}
+
+/* Hand events to _record_events. */
+static void
+record_by_query(Oid schema, NewEvent *events, int num, bool backfill)
+{
+	static SPIPlanPtr plan = NULL;
+	static Oid	plan_type = InvalidOid;
+	Oid			event_type = get_rel_type_id(get_relname_relid("event", schema));
+	Oid			array_type = get_array_type(event_type);
+	TupleDesc	desc = lookup_rowtype_tupdesc(event_type, -1);
+	Datum	   *rows = MemoryContextAllocHuge(CurrentMemoryContext, Max(num, 1) * sizeof(Datum));
+	Datum		none = PointerGetDatum(construct_empty_array(INT8OID));
+	Datum		values[1];
+	bool		isnull;
+
+	if (desc->natts != EVENT_COLUMNS)
+		elog(ERROR, "table event has %d columns", desc->natts);
+	for (int i = 0; i < num; i++)
+	{
+		NewEvent   *e = &events[i];
+		Datum		v[EVENT_COLUMNS] = {0};
+		bool		nulls[EVENT_COLUMNS];
+
+		memset(nulls, true, sizeof(nulls));
+#define SET(column, value) (v[(column) - 1] = (value), nulls[(column) - 1] = false)
+		SET(EVENT_AT, TimestampTzGetDatum(e->at));
+		SET(EVENT_RECEIVED_AT, TimestampTzGetDatum(e->received_at));
+		SET(EVENT_PROFILE_ID, Int64GetDatum(e->leaf));
+		if (e->source)
+			SET(EVENT_SOURCE, PointerGetDatum(e->source));
+		if (e->message_id)
+			SET(EVENT_MESSAGE_ID, PointerGetDatum(e->message_id));
+		if (e->event)
+		{
+			SET(EVENT_EVENT_ID, Int64GetDatum(e->event_id));
+			SET(EVENT_VIA, e->via);
+			SET(EVENT_PARTICIPANTS, none);
+			SET(EVENT_EVENT, PointerGetDatum(e->event));
+			SET(EVENT_PROPERTIES, e->properties);
+			SET(EVENT_CONTEXT, e->context);
+			SET(EVENT_BACKFILL, BoolGetDatum(backfill));
+		}
+#undef SET
+		rows[i] = heap_copy_tuple_as_datum(heap_form_tuple(desc, v, nulls), desc);
+	}
+	values[0] = PointerGetDatum(construct_array(rows, num, event_type, -1, false, TYPALIGN_DOUBLE));
+	SPI_connect();
+	/* another type when the extension was made anew */
+	if (plan != NULL && plan_type != array_type)
+	{
+		SPI_freeplan(plan);
+		plan = NULL;
+	}
+	if (plan == NULL)
+	{
+		SPIPlanPtr	made = SPI_prepare("SELECT cdp._record_events($1)", 1, &array_type);
+
+		if (made == NULL || SPI_keepplan(made) != 0)
+			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+		plan = made;
+		plan_type = array_type;
+	}
+	if (SPI_execute_plan(plan, values, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "SPI_execute_plan failed");
+	if (DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)) != num)
+		ereport(ERROR,
+				(errcode(MAKE_SQLSTATE('C', 'D', 'P', '0', '2')),
+				 errmsg("message was taken by another session")));
+	SPI_finish();
+	ReleaseTupleDesc(desc);
+}
+
+void
+mcdp_record_events(Oid schema, NewEvent *events, int num, bool backfill)
+{
+	if (num > 0 && (IsolationUsesXactSnapshot() || !insert_events(schema, events, num, backfill)))
+		record_by_query(schema, events, num, backfill);
 }

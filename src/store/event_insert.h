@@ -28,15 +28,17 @@ typedef struct NewEvent
 	Datum		context;
 	text	   *source;			/* may be NULL, and message_id */
 	text	   *message_id;
+	int			partition;		/* set by mcdp_record_events */
 } NewEvent;
 
 /*
- * What _record_events does, or false if that has to.  Error CDP02 when a
- * message id was recorded by another session, which has been waited for.
+ * What _record_events does.  Error CDP02 when a message id was recorded by
+ * another session, which has been waited for.
  */
-extern bool mcdp_insert_events(Oid schema, NewEvent *events, int num, bool backfill);
+extern void mcdp_record_events(Oid schema, NewEvent *events, int num, bool backfill);
 
-/* The table for events of this instant, or InvalidOid if it is missing. */
-extern Oid	mcdp_event_partition(Oid schema, TimestampTz at, int *month);
+/* The month of an instant, by number, and the table for its events, or InvalidOid if that is missing. */
+extern int	mcdp_event_month(TimestampTz at);
+extern Oid	mcdp_event_partition(Oid schema, int month);
 
 #endif							/* MCDP_EVENT_INSERT_H */

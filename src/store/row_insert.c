@@ -12,9 +12,11 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/index.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -78,6 +80,16 @@ mcdp_target_open_with(Target *t, Relation rel, int columns, EState *estate)
 	t->gathered = NULL;
 	t->num_gathered = 0;
 	t->bytes_gathered = 0;
+	for (int i = 0; i < t->info->ri_NumIndices; i++)
+	{
+		Form_pg_index index = t->info->ri_IndexRelationDescs[i]->rd_index;
+
+		if (index->indisexclusion || !index->indimmediate)
+		{
+			mcdp_target_close(t);
+			return false;
+		}
+	}
 	return true;
 }
 
@@ -161,34 +173,70 @@ mcdp_target_insert_alone(Target *t)
 	return !conflict;
 }
 
+/*
+ * Index entries of all gathered rows, one index after the other, so that its
+ * upper pages stay in the processor's cache.  Returns the number of a row
+ * that is there already, or may be, or -1.
+ */
+static int
+insert_index_entries(Target *t, int num, bool unsure)
+{
+	ExprContext *econtext = GetPerTupleExprContext(t->estate);
+
+	for (int i = 0; i < t->info->ri_NumIndices; i++)
+	{
+		Relation	index = t->info->ri_IndexRelationDescs[i];
+		IndexInfo  *info = t->info->ri_IndexRelationInfo[i];
+		IndexUniqueCheck unique = !index->rd_index->indisunique ? UNIQUE_CHECK_NO : unsure ? UNIQUE_CHECK_PARTIAL : UNIQUE_CHECK_YES;
+
+		if (!info->ii_ReadyForInserts)
+			continue;
+		if (info->ii_Predicate != NIL && info->ii_PredicateState == NULL)
+			info->ii_PredicateState = ExecPrepareQual(info->ii_Predicate, t->estate);
+		for (int r = 0; r < num; r++)
+		{
+			TupleTableSlot *slot = t->gathered[r];
+			Datum		values[INDEX_MAX_KEYS];
+			bool		isnull[INDEX_MAX_KEYS];
+			bool		ok;
+
+			CHECK_FOR_INTERRUPTS();
+			econtext->ecxt_scantuple = slot;
+			if (info->ii_Predicate != NIL && !ExecQual(info->ii_PredicateState, econtext))
+				continue;
+			FormIndexDatum(info, slot, t->estate, values, isnull);
+			ok = index_insert(index, values, isnull, &slot->tts_tid, t->rel, unique, false, info);
+			ResetPerTupleExprContext(t->estate);
+			if (unique == UNIQUE_CHECK_PARTIAL && !ok)
+				return r;
+		}
+	}
+	return -1;
+}
+
 bool
 mcdp_target_flush(Target *t, bool unsure)
 {
 	int			num = t->num_gathered;
+	int			conflict;
 
 	t->num_gathered = 0;
 	t->bytes_gathered = 0;
 	if (num == 0)
 		return true;
 	table_multi_insert(t->rel, t->gathered, num, GetCurrentCommandId(true), 0, NULL);
-	for (int i = 0; i < num; i++)
+	conflict = insert_index_entries(t, num, unsure);
+	if (conflict >= 0)
 	{
-		bool		conflict = false;
-
-		CHECK_FOR_INTERRUPTS();
-		mcdp_insert_index_tuples(t->info, t->gathered[i], t->estate, unsure, &conflict);
-		ResetPerTupleExprContext(t->estate);
-		if (conflict)
-		{
-			/* our own row would be the one that is found */
-			CommandCounterIncrement();
-			simple_table_tuple_delete(t->rel, &t->gathered[i]->tts_tid, InvalidSnapshot);
-			ExecCopySlot(t->slot, t->gathered[i]);
-			(void) mcdp_target_wait(t);
-			return false;
-		}
-		ExecClearTuple(t->gathered[i]);
+		/* our own row would be the one that is found */
+		CommandCounterIncrement();
+		simple_table_tuple_delete(t->rel, &t->gathered[conflict]->tts_tid, InvalidSnapshot);
+		ExecCopySlot(t->slot, t->gathered[conflict]);
+		(void) mcdp_target_wait(t);
+		return false;
 	}
+	for (int r = 0; r < num; r++)
+		ExecClearTuple(t->gathered[r]);
 	return true;
 }
 
