@@ -49,6 +49,7 @@
 
 #include "core/compat.h"
 #include "store/stitch.h"
+#include "store/text_order.h"
 #include "store/tombstone.h"
 #include "types/identifier.h"
 
@@ -62,7 +63,7 @@ typedef struct ManyName
 	bool		quarantined;
 	int8		blocked;		/* -1: not looked at */
 	int64		leaf;
-	int64		root;
+	int64		root;			/* 0: linked before, and not looked up yet */
 	TimestampTz at;
 	text	   *kind;			/* of the profile or else the namespace, or NULL */
 	text	   *source;
@@ -108,19 +109,9 @@ typedef struct Place
 } Place;
 
 static int
-compare_bytes(struct varlena *a, struct varlena *b)
-{
-	Size		a_len = VARSIZE_ANY_EXHDR(a);
-	Size		b_len = VARSIZE_ANY_EXHDR(b);
-	int			c = memcmp(VARDATA_ANY(a), VARDATA_ANY(b), Min(a_len, b_len));
-
-	return c != 0 ? c : (a_len > b_len) - (a_len < b_len);
-}
-
-static int
 compare_places(const void *a, const void *b)
 {
-	return compare_bytes(((const Place *) a)->id, ((const Place *) b)->id);
+	return mcdp_compare_texts(((const Place *) a)->id, ((const Place *) b)->id);
 }
 
 static int
@@ -184,7 +175,7 @@ collect_names(Many *m, int num)
 	m->name = MemoryContextAllocHuge(CurrentMemoryContext, Max(n, 1) * sizeof(ManyName));
 	for (Size i = 0; i < n; i++)
 	{
-		if (i == 0 || compare_bytes(place[i - 1].id, place[i].id) != 0)
+		if (i == 0 || mcdp_compare_texts(place[i - 1].id, place[i].id) != 0)
 		{
 			ManyName   *name = &m->name[m->num_names++];
 
@@ -198,17 +189,14 @@ collect_names(Many *m, int num)
 	pfree(place);
 }
 
-/* What is known about them: one pass over each index, in its order where that is ours. */
-static void
+/* Who has them: one pass over the index, in its order. */
+static pg_noinline void
 look_up_names(Many *m)
 {
 	Lookup	   *lk = m->lk;
 	Relation	link_index = index_open(lk->link.index, AccessShareLock);
-	Relation	profile_index = index_open(lk->profile.index, AccessShareLock);
 	IndexScanDesc link_scan = mcdp_index_beginscan(lk->link.rel, link_index, lk->snapshot, 1);
-	IndexScanDesc profile_scan = mcdp_index_beginscan(lk->profile.rel, profile_index, lk->snapshot, 1);
 	TupleTableSlot *link = table_slot_create(lk->link.rel, NULL);
-	TupleTableSlot *profile = table_slot_create(lk->profile.rel, NULL);
 	ScanKeyData key;
 	bool		isnull;
 
@@ -237,39 +225,46 @@ look_up_names(Many *m)
 		name->peer = slot_getattr(link, LINK_PEER, &isnull);
 		if (!isnull)
 			name->peer = datumCopy(name->peer, false, -1);
-
-		ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(name->leaf));
-		index_rescan(profile_scan, &key, 1, NULL, 0);
-		if (!index_getnext_slot(profile_scan, ForwardScanDirection, profile))
-			ereport(ERROR,
-					(errcode(ERRCODE_DATA_CORRUPTED),
-					 errmsg("profile %lld of an identifier does not exist", (long long) name->leaf)));
-		name->root = DatumGetInt64(slot_getattr(profile, PROFILE_CANONICAL_ID, &isnull));
-		name->kind = DatumGetTextPCopy(slot_getattr(profile, PROFILE_KIND, &isnull));
 	}
 	ExecDropSingleTupleTableSlot(link);
-	ExecDropSingleTupleTableSlot(profile);
 	index_endscan(link_scan);
-	index_endscan(profile_scan);
 	index_close(link_index, AccessShareLock);
-	index_close(profile_index, AccessShareLock);
+}
+
+/* The profile of one that was linked before. */
+static void
+look_up_profile(Many *m, ManyName *name)
+{
+	TupleTableSlot *slot = mcdp_find_profile(m->lk, name->leaf, m->lk->snapshot);
+	bool		isnull;
+
+	if (slot == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("profile %lld of an identifier does not exist", (long long) name->leaf)));
+	name->root = DatumGetInt64(slot_getattr(slot, PROFILE_CANONICAL_ID, &isnull));
+	name->kind = DatumGetTextPCopy(slot_getattr(slot, PROFILE_KIND, &isnull));
 }
 
 /* Mark those that are, or were, in quarantine: normally none. */
 static void
 look_up_quarantine(Many *m)
 {
-	Known	  **known = palloc(Max(m->num_names, 1) * sizeof(Known *));
+	Known	   *known = MemoryContextAllocHuge(CurrentMemoryContext, Max(m->num_names, 1) * sizeof(Known));
+	Known	  **of = MemoryContextAllocHuge(CurrentMemoryContext, Max(m->num_names, 1) * sizeof(Known *));
 
 	for (int i = 0; i < m->num_names; i++)
 	{
-		known[i] = palloc(sizeof(Known));
-		known[i]->identifier = m->name[i].id;
+		known[i].identifier = m->name[i].id;
+		of[i] = &known[i];
 	}
-	if (!mcdp_any_quarantined(m->lk, known, m->num_names))
-		return;
-	for (int i = 0; i < m->num_names; i++)
-		m->name[i].quarantined = mcdp_any_quarantined(m->lk, &known[i], 1);
+	if (mcdp_any_quarantined(m->lk, of, m->num_names))
+	{
+		for (int i = 0; i < m->num_names; i++)
+			m->name[i].quarantined = mcdp_any_quarantined(m->lk, &of[i], 1);
+	}
+	pfree(of);
+	pfree(known);
 }
 
 /* New names of those who were erased: their calls are left to _stitch, which refuses them. */
@@ -331,6 +326,45 @@ is_blocked(Many *m, ManyName *name)
 	return name->blocked;
 }
 
+/* Is there evidence for the first identifier of the call and each other one? */
+static bool
+is_evident(Many *m, int c)
+{
+	int		   *of = m->names_of[c];
+	ManyName   *via = &m->name[of[0]];
+	bool		holds = true;
+
+	for (int i = 1; i < m->num_of[c] && holds; i++)
+	{
+		ManyName   *n = &m->name[of[i]];
+
+		if (!mcdp_are_peers(via->id, via->peer, n->id, n->peer))
+			(void) mcdp_find_edge(m->lk, m->lk->snapshot, via->id, n->id, m->calls[c].call.at, &holds);
+	}
+	return holds;
+}
+
+/* Is it the usual case: all are identifiers of one leaf, and that is evident?  Then no profile need be looked up. */
+static bool
+nothing_new(Many *m, int c)
+{
+	ManyCall   *call = &m->calls[c];
+	text	   *kind = call->call.kind;
+	int		   *of = m->names_of[c];
+
+	/* nobody has to say "person" */
+	if (kind != NULL && !(VARSIZE_ANY_EXHDR(kind) == 6 && memcmp(VARDATA_ANY(kind), "person", 6) == 0))
+		return false;
+	for (int i = 0; i < m->num_of[c]; i++)
+	{
+		ManyName   *n = &m->name[of[i]];
+
+		if (!n->linked || n->at > call->call.at || n->leaf != m->name[of[0]].leaf)
+			return false;
+	}
+	return is_evident(m, c);
+}
+
 /* Can the call be done here?  If so, what does it change? */
 static bool
 plan_call(Many *m, int c)
@@ -348,10 +382,14 @@ plan_call(Many *m, int c)
 	text	   *kind;
 	bool		some_without = false;
 
+	if (nothing_new(m, c))
+		return true;
 	for (int i = 0; i < num; i++)
 	{
 		ManyName   *n = &m->name[of[i]];
 
+		if (n->linked && n->root == 0)
+			look_up_profile(m, n);
 		if (n->hangs || (n->linked && n->at > at))
 			return false;
 		if (n->linked || n->claimed)
@@ -369,28 +407,16 @@ plan_call(Many *m, int c)
 			some_without = true;
 		else if (first == NULL)
 			first = n->kind;
-		else if (compare_bytes(first, n->kind) != 0)
+		else if (mcdp_compare_texts(first, n->kind) != 0)
 			return false;
 	}
 	kind = mcdp_kind_of_call(call->call.kind, first, some_without);
 	if (kind == NULL)
 		return false;
 
-	/* the usual case: nothing new */
-	if (before)
-	{
-		bool		holds = true;
-
-		for (int i = 1; i < num && holds; i++)
-		{
-			ManyName   *n = &m->name[of[i]];
-
-			if (!mcdp_are_peers(via->id, via->peer, n->id, n->peer))
-				(void) mcdp_find_edge(m->lk, m->lk->snapshot, via->id, n->id, at, &holds);
-		}
-		if (holds)
-			return true;
-	}
+	/* leaves of one profile */
+	if (before && is_evident(m, c))
+		return true;
 
 	if (!m->may_write || (fresh && call->only_known))
 		return false;
@@ -460,7 +486,7 @@ put_in_link(const Evidence *e, const StitchCall *call, ManyName *name, const Man
 	if (!name->claimed || name->peer != 0 || name->leaf != peer->leaf || name->at != e->at)
 		return false;
 	if (name->source != call->source &&
-		(name->source == NULL || call->source == NULL || compare_bytes(name->source, call->source) != 0))
+		(name->source == NULL || call->source == NULL || mcdp_compare_texts(name->source, call->source) != 0))
 		return false;
 	name->peer = peer->id;
 	name->message_id = call->message_id;
