@@ -50,7 +50,25 @@ my $acl = q{SELECT c.relname, c.relacl, (SELECT array_agg(a.attname || '=' || a.
 	(SELECT array_agg(polname || pg_get_expr(polqual, polrelid)) FROM pg_policy WHERE polrelid = c.oid)
 	FROM pg_class c WHERE relnamespace = 'cdp'::regnamespace AND relkind IN ('r', 'p', 'v', 'S') AND relname NOT LIKE 'trait_pending%' ORDER BY 1};
 is($new->safe_psql('postgres', $acl), $old->safe_psql('postgres', $acl), 'so are privileges and policies');
-is($new->safe_psql('postgres', World::next_day()), $old->safe_psql('postgres', World::next_day()), 'and what happens next');
+
+# An owner who is no superuser, but was for CREATE EXTENSION, can do all of it.
+$new->safe_psql('postgres', 'CREATE ROLE regress_owner LOGIN SUPERUSER');
+$new->safe_psql('postgres', 'CREATE DATABASE owned OWNER regress_owner');
+$new->safe_psql('owned', 'SET SESSION AUTHORIZATION regress_owner; CREATE EXTENSION marketing_cdp; ALTER DATABASE owned SET search_path = public, cdp');
+$new->safe_psql('postgres', 'ALTER ROLE regress_owner NOSUPERUSER');
+my $as_owner = $new->connstr('owned') . ' user=regress_owner';
+command_ok([ 'pg_dump', '-O', '-d', $old->connstr('postgres'), '-f', "$dump.owned" ], 'dump without owners');
+command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $as_owner, '-f', "$dump.owned" ], 'restore as no superuser');
+is($new->safe_psql('owned', "SET SESSION AUTHORIZATION regress_owner; $question{$_}"), $old->safe_psql('postgres', $question{$_}), "$_: the same for that owner") for sort keys %question;
+command_ok([ 'pg_dump', '-d', $as_owner, '-f', "$dump.again" ], 'whose dump is complete');
+$new->safe_psql('postgres', q{CREATE ROLE regress_admin LOGIN});
+$new->safe_psql('owned', q{SELECT grant_role('regress_admin', 'admin')});
+command_fails_like([ 'pg_dump', '-d', $new->connstr('owned') . ' user=regress_admin', '-f', "$dump.admin" ], qr/row-level security policy/, 'an admin who is not the owner gets no dump');
+
+
+my $next_day = $old->safe_psql('postgres', World::next_day());
+is($new->safe_psql('postgres', World::next_day()), $next_day, 'and what happens next');
+is($new->safe_psql('owned', 'SET SESSION AUTHORIZATION regress_owner; ' . World::next_day()), $next_day, 'for that owner too');
 
 # One kind of data, as docs/operations.md says: the rows that say who is who.
 $new->safe_psql('postgres', 'CREATE DATABASE graph');
