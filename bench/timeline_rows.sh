@@ -111,15 +111,22 @@ ask() {	# question processes, or 0: one statement for all the processes there ar
 	i=0
 	while [ $i -lt $parts ]; do sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p' "$dir/part.$i"; i=$((i + 1)); done | sort -n | tail -1
 }
-best() {	# question processes: milliseconds of the fastest of RUNS, after one that is not counted
-	ask "$1" "$2" >/dev/null
+# The sides take turns, so that all meet the same load; the first turn does not count.
+measure() {	# processes questions…: milliseconds of the fastest of RUNS into ms.question.processes
+	p=$1
+	shift
 	run=0
-	while [ $run -lt "$RUNS" ]; do
-		ask "$1" "$2"
+	while [ $run -le "$RUNS" ]; do
+		for question; do
+			ms=$(ask "$question" "$p")
+			[ $run -eq 0 ] || echo "$ms" >>"$dir/runs.$question.$p"
+			cp "$dir/sum" "$dir/answer.$question.$p"
+		done
 		run=$((run + 1))
-	done | sort -n | head -1 | awk '{ printf "%.0f\n", $1 }'
-	cp "$dir/sum" "$dir/answer.$1.$2"
+	done
+	for question; do sort -n "$dir/runs.$question.$p" | head -1 | awk '{ printf "%.0f\n", $1 }' >"$dir/ms.$question.$p"; done
 }
+ms() { cat "$dir/ms.$1.$2"; }
 
 same() { cmp "$dir/answer.$1" "$dir/answer.$2" >&2 || exit 1; }
 
@@ -129,7 +136,7 @@ cat <<REPORT
 # Aggregates over rows and hand-written SQL, $(date -u +%Y-%m-%d)
 
 $EVENTS events, $PROFILES profiles, 12 event names, 90 days; covering index (profile_id, at) INCLUDE (event), read in its order by both.
-PostgreSQL $pg, ${cpu:-processor not known}, $(nproc) processors; shared_buffers $SHARED_BUFFERS, work_mem $WORK_MEM, jit off. Warm cache, best of $RUNS; load average at the start $(cut -d' ' -f1 /proc/loadavg 2>/dev/null || echo '?').
+PostgreSQL $pg, ${cpu:-processor not known}, $(nproc) processors; shared_buffers $SHARED_BUFFERS, work_mem $WORK_MEM, jit off. Warm cache, best of $RUNS, the sides in turns; load average at the start $(cut -d' ' -f1 /proc/loadavg 2>/dev/null || echo '?').
 
 "Names" takes (at, event), "conditions" takes event = 'view' and so on (and reads only rows with one of the steps, as the plain SQL does). Plain SQL has the meaning of the aggregates; with a frame of ROWS
 it is faster, but wrong when two steps are at one time. The floor is the same scan, filter and grouping as conditions and plain SQL have, with count(*) as the only aggregate; for names it is that of all rows.
@@ -138,31 +145,35 @@ it is faster, but wrong when two steps are at one time. The floor is the same sc
 |---|---:|---:|---:|---:|---:|---:|---:|
 REPORT
 ratio() { awk "BEGIN { printf \"%.1f\", $1 / $2 }"; }
-once() {	# as best, but every question only once
-	[ -e "$dir/ms.$1.$2" ] || best "$1" "$2" >"$dir/ms.$1.$2"
-	cat "$dir/ms.$1.$2"
-}
 for q in $QUESTIONS; do
+	sides=
+	for side in name row sql frame floor; do
+		eval "sql=\${${side}_$q:-}"
+		[ -z "$sql" ] || sides="$sides ${side}_$q"
+	done
+	[ "${sides#* name_}" = "$sides" ] || sides="$sides floor_all"
+	# shellcheck disable=SC2086	# a list of words
+	for p in 1 "$WORKERS"; do measure "$p" $sides; done
 	for form in name row; do
 		eval "sql=\${${form}_$q:-} frame=\${frame_$q:-}"
 		[ -n "$sql" ] || continue
 		floor=floor_$q
 		if [ $form = name ]; then floor=floor_all; fi
 		for p in 1 "$WORKERS"; do
-			mine=$(once "${form}_$q" "$p")
-			theirs=$(once "sql_$q" "$p")
+			mine=$(ms "${form}_$q" "$p")
+			theirs=$(ms "sql_$q" "$p")
 			say "$q, $form, $p: $mine, $theirs ms"
 			same "${form}_$q.$p" "sql_$q.$p"
 			same "${form}_$q.1" "${form}_$q.$p"
 			printf '| %s, %s | %s | %s ms | %s ms | %s |' "$q" "$([ $form = name ] && echo names || echo conditions)" "$p" "$mine" "$theirs" "$(ratio "$theirs" "$mine")"
 			if [ -n "$frame" ]; then
-				theirs=$(once "frame_$q" "$p")
+				theirs=$(ms "frame_$q" "$p")
 				same "${form}_$q.$p" "frame_$q.$p"
 				printf ' %s ms | %s |' "$theirs" "$(ratio "$theirs" "$mine")"
 			else
 				printf ' | |'
 			fi
-			printf ' %s ms |\n' "$(once "$floor" "$p")"
+			printf ' %s ms |\n' "$(ms "$floor" "$p")"
 		done
 	done
 done
@@ -176,8 +187,9 @@ REPORT
 for q in $QUESTIONS; do
 	eval "sql=\${name_$q:-}"
 	[ -n "$sql" ] || continue
-	mine=$(once "name_$q" 0)
-	theirs=$(once "sql_$q" 0)
+	measure 0 "name_$q" "sql_$q"
+	mine=$(ms "name_$q" 0)
+	theirs=$(ms "sql_$q" 0)
 	same "name_$q.0" "sql_$q.0"
 	same "name_$q.0" "name_$q.1"
 	printf '| %s, names | %s ms | %s ms | %s |\n' "$q" "$mine" "$theirs" "$(ratio "$theirs" "$mine")"
