@@ -84,8 +84,8 @@ SELECT count(*) FILTER (WHERE num_sessions(t, gap) <> n) AS wrong, max(n) > 100 
 
 -- and over rows
 SELECT count(*) > 30000 AS many, count(*) FILTER (WHERE session <> expected) AS wrong FROM (
-	SELECT sessionize(at, gap) OVER (PARTITION BY h ORDER BY at) AS session, sum(fresh) OVER (PARTITION BY h ORDER BY at RANGE UNBOUNDED PRECEDING) AS expected FROM (
-		SELECT h, at, gap, (NOT EXISTS (SELECT FROM ev b WHERE b.h = ev.h AND b.id <> ev.id AND (b.at < ev.at OR b.at = ev.at AND b.id < ev.id) AND ev.at - b.at <= gap))::int AS fresh FROM ev JOIN question USING (h)) f) s;
+	SELECT sessionize(at, gap) OVER (PARTITION BY h ORDER BY at) AS session, count(*) FILTER (WHERE before IS NULL OR at - before > gap) OVER (PARTITION BY h ORDER BY at) AS expected
+	FROM (SELECT h, at, gap, lag(at) OVER (PARTITION BY h ORDER BY at) AS before FROM ev JOIN question USING (h)) b) s;
 
 -- paths from the definition
 CREATE TEMP TABLE place AS SELECT h, at, event, row_number() OVER (PARTITION BY h ORDER BY at, event COLLATE "C") AS place FROM ev;
