@@ -57,6 +57,8 @@ BEGIN
 			PERFORM identify(ids, c -> 'traits', at);
 			-- the call has named them all the same
 			IF without IS NOT NULL THEN
+				PERFORM _move_edges_out(ARRAY(SELECT l.identifier FROM identifier_link l
+					WHERE l.identifier::text IN (SELECT jsonb_array_elements_text(c -> 'ids')) AND l.at > (c ->> 'at')::timestamptz));
 				UPDATE identifier_link l SET at = least(l.at, (c ->> 'at')::timestamptz) WHERE l.identifier::text IN (SELECT jsonb_array_elements_text(c -> 'ids'));
 				UPDATE profile l SET first_at = least(l.first_at, (c ->> 'at')::timestamptz)
 				WHERE l.profile_id IN (SELECT k.profile_id FROM identifier_link k WHERE k.identifier::text IN (SELECT jsonb_array_elements_text(c -> 'accepted')));
