@@ -356,6 +356,8 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'at must not be null';
 	ELSIF NOT isfinite(_stitch_new.at) THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at must be finite';
+	ELSIF kind = '' THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'kind must not be empty';
 	END IF;
 
 	LOOP

@@ -195,6 +195,10 @@ mcdp_import_identities(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("at must be finite")));
+	if (VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(2)) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("kind must not be empty")));
 	initStringInfo(&query);
 	appendStringInfo(&query, "SELECT q.a::pg_catalog.text, q.b::pg_catalog.text FROM (%s\n) AS q (a, b)",
 					 text_to_cstring(PG_GETARG_TEXT_PP(0)));

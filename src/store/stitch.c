@@ -485,6 +485,8 @@ stitch_here(NullableDatum *args, Stitched *who)
 		return false;			/* an error */
 	array = DatumGetArrayTypeP(args[0].value);
 	call.kind = args[1].isnull ? NULL : DatumGetTextPP(args[1].value);
+	if (call.kind && VARSIZE_ANY_EXHDR(call.kind) == 0)
+		return false;			/* as well */
 	call.at = DatumGetTimestampTz(args[2].value);
 	call.source = args[3].isnull ? NULL : DatumGetTextPP(args[3].value);
 	call.message_id = args[4].isnull ? NULL : DatumGetTextPP(args[4].value);

@@ -174,6 +174,9 @@ SELECT a = :p AS a, b = :r AS b, since, until FROM relation WHERE relation = 'ad
 SELECT relate(:q, :s, 'adviser', '2026-09-01'), unrelate(:q, :s, 'adviser', '2026-09-01') AS never_was;
 SELECT count(*) FROM relation WHERE since = '2026-09-01';
 \set VERBOSITY sqlstate
+SELECT identify('{user_id:nobody}', kind => '');
+SELECT identify('{user_id:nobody,user_id:else}', kind => '');
+SELECT import_identities('SELECT 1, 2', kind => '');
 SELECT relate(:p, :q, 'self');
 SELECT relate(:p, 99999, 'x');
 SELECT merge(:p, :r, at => 'infinity');
