@@ -175,6 +175,10 @@ COMMENT ON FUNCTION cdp._unmerge_journeys(bigint[], timestamptz) IS 'gives runs 
 CREATE FUNCTION cdp._part_messages(leaves bigint[]) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
+	-- in the order of ids, as ack_messages does
+	PERFORM FROM cdp.outbox o
+	WHERE o.profile_id = ANY (leaves) OR o.recipient_id = ANY (leaves) AND o.recipient_id <> o.profile_id
+	ORDER BY o.id FOR UPDATE;
 	UPDATE cdp.outbox o SET profile_id = r.canonical_id, recipient_id = CASE o.recipient_id WHEN o.profile_id THEN r.canonical_id ELSE o.recipient_id END
 	FROM cdp.journey_state s, cdp.profile r, cdp.profile p
 	WHERE o.profile_id = ANY (leaves) AND s.run_id = o.run_id AND r.profile_id = coalesce(s.owner_id, s.profile_id)

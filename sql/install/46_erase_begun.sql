@@ -42,6 +42,7 @@ BEGIN
 	UPDATE journey_state s SET entry = s.entry - '{label,value,event_id}'::text[], label = NULL, key = ''
 	WHERE s.run_id = ANY (runs);
 	UPDATE journey_log l SET detail = NULL WHERE l.run_id = ANY (runs) AND l.what = 'entered';
+	PERFORM FROM outbox o WHERE o.profile_id = ANY (others) AND o.run_id = ANY (runs) ORDER BY o.id FOR UPDATE;
 	WITH emptied AS (
 		UPDATE outbox o SET params = '{}', status = CASE o.status WHEN 'pending' THEN 'expired' ELSE o.status END
 		WHERE o.profile_id = ANY (others) AND o.run_id = ANY (runs)
@@ -65,6 +66,7 @@ DECLARE
 		SELECT x FROM identifier_split s CROSS JOIN LATERAL unnest(ARRAY[s.from_profile, s.to_profile]) x
 		WHERE s.from_profile = ANY (leaves) OR s.to_profile = ANY (leaves));
 BEGIN
+	PERFORM FROM outbox o WHERE o.profile_id = ANY (others) AND o.profile_id <> ALL (leaves) ORDER BY o.id FOR UPDATE;
 	UPDATE outbox o SET address = NULL
 	WHERE o.profile_id = ANY (others) AND o.profile_id <> ALL (leaves) AND lower(o.address) = ANY (_identifier_values(ids)) AND o.status <> 'pending';
 END

@@ -255,6 +255,14 @@ BEGIN
 		wrong := wrong + pg_temp.wrong_components();
 		PERFORM tick(now + interval '1 day');
 		here := pg_temp.world();
+		-- the same evidence again links nobody who is to be kept apart
+		FOR c IN SELECT x FROM jsonb_array_elements(calls) x WHERE x ->> 'op' = 'identify' LOOP
+			BEGIN
+				PERFORM pg_temp.do_call(c, NULL);
+			EXCEPTION WHEN object_not_in_prerequisite_state THEN	-- of somebody who was erased
+			END;
+		END LOOP;
+		wrong := wrong + pg_temp.wrong_components() + (SELECT count(*) FROM never_merge n WHERE canonical_id(n.profile_a) = canonical_id(n.profile_b));
 		without := ARRAY(SELECT x.merge_id FROM profile_merge x WHERE x.undone_at IS NOT NULL UNION SELECT unnest(without));
 		merges := (SELECT count(*) FROM profile_merge);
 		undone := cardinality(without);
