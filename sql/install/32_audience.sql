@@ -55,6 +55,10 @@ COMMENT ON FUNCTION cdp._criteria_due(bigint, cdp.criteria, timestamptz, text) I
 
 -- histories
 
+CREATE FUNCTION cdp._is_candidate(candidates cdp.bitmap, profile bigint, history cdp.timeline) RETURNS boolean
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'mcdp__is_candidate';
+COMMENT ON FUNCTION cdp._is_candidate(cdp.bitmap, bigint, cdp.timeline) IS 'a step of audience(): is the profile among them? For a scan of all histories, most of which are not wanted';
+
 CREATE FUNCTION cdp._audience_probe(rule cdp.criteria, at timestamptz, sets cdp.bitmap[], lookups jsonb, profile bigint, history cdp.timeline) RETURNS bigint
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'mcdp__audience_probe';
 COMMENT ON FUNCTION cdp._audience_probe(cdp.criteria, timestamptz, cdp.bitmap[], jsonb, bigint, cdp.timeline) IS 'a step of audience(): 4 * profile + 0 no, 1 yes, 2 depends on properties; NULL when the profile is not in sets[1]';

@@ -108,13 +108,11 @@ static void
 run_probe(Probe *probe, const char *query, Rbuf *among)
 {
 	SPIPlanPtr	plan;
-	int			nparams = among == NULL ? NPARAMS - 1 : NPARAMS;
 	Datum		answers;
 	bool		isnull;
 
-	if (among != NULL)
-		probe->values[4] = mcdp_rbuf_to_bitmap(among);
-	plan = SPI_prepare_cursor(query, nparams, probe->types,
+	probe->values[4] = mcdp_rbuf_to_bitmap(among);
+	plan = SPI_prepare_cursor(query, NPARAMS, probe->types,
 							  CURSOR_OPT_GENERIC_PLAN | CURSOR_OPT_PARALLEL_OK);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
@@ -173,7 +171,7 @@ mcdp_audience_histories(AudienceRun *run, Rbuf *result, Rbuf *seen)
 		{
 			run->sets[0] = sole;
 			probe.values[2] = sets_array(run);
-			run_probe(&probe, PROBE "cdp.timeline_part p", NULL);
+			run_probe(&probe, PROBE "cdp.timeline_part p WHERE cdp._is_candidate($5, p.profile_id, p.timeline)", sole);
 			run->sets[0] = split;
 			probe.values[2] = sets_array(run);
 		}

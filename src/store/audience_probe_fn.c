@@ -1,10 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * audience_probe_fn.c
- *	  SQL function _audience_probe: a rule and one history, in any process.
+ *	  SQL functions _is_candidate and _audience_probe: a rule and one history, in
+ *	  any process.
  *
- * It reads no table.  All arguments but the last two are parameters of the
- * query it stands in; they are opened once.
+ * They read no table.  All arguments but the last two are parameters of the
+ * query they stand in; they are opened once.
  *
  * Copyright (c) 2026, marketing_cdp contributors
  *
@@ -28,6 +29,7 @@
 #include "types/criteria_datum.h"
 #include "types/timeline_datum.h"
 
+PG_FUNCTION_INFO_V1(mcdp__is_candidate);
 PG_FUNCTION_INFO_V1(mcdp__audience_probe);
 
 /* ---- lookups ---- */
@@ -92,7 +94,22 @@ mcdp_lookups_prior(const AudienceLookups *l, const char *event, const char *labe
 	}
 }
 
-/* ---- the function ---- */
+/* ---- the functions ---- */
+
+/* _is_candidate(candidates, profile, timeline): the timeline is not read. */
+Datum
+mcdp__is_candidate(PG_FUNCTION_ARGS)
+{
+	Rbuf	   *candidates = fcinfo->flinfo->fn_extra;
+
+	if (candidates == NULL)
+		candidates = fcinfo->flinfo->fn_extra = mcdp_bitmap_to_rbuf(fcinfo->flinfo->fn_mcxt, PG_GETARG_DATUM(0));
+	if (mcdp_rbuf_contains(candidates, (uint64) PG_GETARG_INT64(1)))
+		PG_RETURN_BOOL(true);
+	/* The next row of the page is asked about next. */
+	mcdp_timeline_prefetch_next((const Timeline *) PG_GETARG_POINTER(2));
+	PG_RETURN_BOOL(false);
+}
 
 typedef struct ProbeRun
 {
@@ -167,10 +184,7 @@ mcdp__audience_probe(PG_FUNCTION_ARGS)
 	PlanAnswer	answer;
 
 	if (!mcdp_rbuf_contains(probe->run.sets[0], id))
-	{
-		mcdp_timeline_prefetch_next((const Timeline *) PG_GETARG_POINTER(5));	/* the next row may be wanted */
 		PG_RETURN_NULL();
-	}
 	old = MemoryContextSwitchTo(probe->row_cx);
 	mcdp_timeline_open(&view, PG_GETARG_TIMELINE_P(5));
 	probe->run.env.timeline = &view;
