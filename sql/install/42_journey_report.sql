@@ -100,7 +100,8 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('message %s does not exist', why_message.id);
 	END IF;
 	RETURN QUERY
-	WITH message AS (SELECT o.* FROM cdp.outbox o WHERE o.id = why_message.id)
+	WITH message AS (	-- without what analysts may not read
+		SELECT o.id, o.run_id, o.step, o.due_at, o.channel, o.purpose, o.priority, o.expires_at FROM cdp.outbox o WHERE o.id = why_message.id)
 	SELECT x.at, x.what, x.detail
 	FROM (SELECT 1 AS part, s.entered_at AS at, 'started by' AS what, (s.entry - 'event_id')::text AS detail, 0 AS n
 		  FROM message m JOIN cdp.journey_state s USING (run_id)

@@ -33,12 +33,11 @@ BEGIN ATOMIC
 		WHEN 'bounced_address' THEN '{address,detail}'
 		WHEN 'inbox' THEN '{payload}'
 		WHEN 'blocked_value' THEN '{pattern}'
-		WHEN 'blocked_value_effective' THEN '{pattern}'
 		WHEN 'rejected' THEN '{payload,reason}'
 	END::text[]
 	FROM (VALUES
 		('settings', '{blocked_value,event_retention,event_role,namespace_rule,outbox_retention,trait_rule,never_merge,role_level,task_state,
-			blocked_value_effective,channel_effective,event_role_effective,lifecycle_policy_effective,namespace_rule_effective,
+			channel_effective,event_role_effective,lifecycle_policy_effective,namespace_rule_effective,
 			purpose_effective,repurchase_clock_effective,rfm_model_effective,rfm_segment_effective,segment_status,tag_catalog,profile_timeline}'::text[]),
 		('campaigns', '{channel,control_group,frequency_cap,journey,journey_listener,journey_schedule,journey_version,label_set,lifecycle_policy,
 			purpose,quiet_hours,repurchase_clock,rfm_model,rfm_segment,segment,segment_version,suppression,tag_key}'),
@@ -47,7 +46,7 @@ BEGIN ATOMIC
 			timeline_part,trait_change,trait_index,trait_pending,trait_value}'),
 		('work', '{erasure_pending,event_retention_state,journey_duplicate,journey_log,journey_state,journey_trigger,profile_queue,rfm_run,segment_change,segment_dirty,segment_due,segment_pass,segment_work,
 			tag_chunk,tag_clock,tag_expiry,tag_history,tag_own,tag_pending,tag_size}'),
-		('identity', '{event_message,extra_edge,identifier_link,identifier_split,identity_edge,identity_refusal,quarantined_identifier,tombstone,trait_slice}'),
+		('identity', '{blocked_value_effective,event_message,extra_edge,identifier_link,identifier_split,identity_edge,identity_refusal,quarantined_identifier,tombstone,trait_slice}'),
 		('secret', '{tombstone_salt}')
 	) c (class, names), unnest(c.names) t (name);
 END;

@@ -115,6 +115,38 @@ SELECT left(regexp_replace(c.call, '\s+', ' ', 'g'), 110) AS call, try('regress_
 	try('regress_writer', call) AS writer, try('regress_marketer', call) AS marketer, try('regress_admin', call) AS admin
 FROM call c ORDER BY n;
 
+-- Whatever column of whatever relation a level was given can be read, and an analyst's questions are answered, also about messages.
+CREATE FUNCTION unreadable(role text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+	c record;
+BEGIN
+	FOR c IN
+		SELECT a.attrelid::regclass AS relation, a.attname AS name FROM pg_class r JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
+		WHERE r.relnamespace = 'cdp'::regnamespace AND r.relkind IN ('r', 'p', 'v') AND has_column_privilege(role, r.oid, a.attnum, 'SELECT') ORDER BY 1, 2
+	LOOP
+		IF try(role, format('SELECT %I FROM %s LIMIT 1', c.name, c.relation)) <> 'yes' THEN
+			RETURN NEXT c.relation || '.' || c.name;
+		END IF;
+	END LOOP;
+END
+$$;
+SELECT r, u FROM unnest('{regress_nobody,regress_analyst,regress_reader,regress_writer,regress_marketer,regress_admin}'::text[]) r, unreadable(r) u;
+SELECT create_journey('told', '{"entry": {"manual": true}, "purpose": "transactional", "start": "s", "steps": {"s": {"send": {"channel": "email", "template": "t"}, "next": "end"}}}'), activate_journey('told'),
+	enter_journey('told', 1, at => '2026-01-03Z') > 0 AS entered;
+SELECT advance_journeys('2026-01-03Z') > 0 AS advanced;
+SELECT r.name AS role, c.call, t.said
+FROM unnest('{analyst,marketer}'::text[]) r (name), unnest(ARRAY[$$aarrr(timeline_of(1), '2026-01-03Z')$$, $$audience_explain('vip & age > 30')$$, $$audience_with_suppressed('vip')$$, $$matches_with_suppressed(1, 'vip')$$,
+	'canonical_id(1)', $$consented(1, 'marketing', 'email', '2026-01-03Z')$$, $$journey_lift('told')$$, $$journey_path((SELECT run_id FROM journey_state))$$, $$lifecycle(timeline_of(1), '2026-01-03Z')$$,
+	$$lifecycle_due(timeline_of(1), '2026-01-03Z')$$, $$lifecycle_explain(1, '2026-01-03Z')$$, $$matching_labels(1, 'any(purchase: count(purchase[$]) > 0)')$$, $$related(1, 'friend', '2026-01-03Z')$$,
+	$$rfm('SELECT profile_id, timeline FROM profile_timeline', '2026-01-03Z')$$, $$rfm_segment_of('555')$$, $$role_events('purchase')$$, $$segment_members('rich')$$, $$component_sizes('SELECT ''a'', ''b''')$$,
+	$$trait_avg('age')$$, $$trait_count('age')$$, $$trait_max('age')$$, $$trait_min('age')$$, $$trait_quantile('age', 0.5)$$, $$trait_range('age', 1, 99)$$, $$trait_top('age', 1)$$,
+	$$trait_first_date('age')$$, $$trait_last_date('age')$$, 'why_message((SELECT id FROM outbox))', $$why_no_message(1, 'told', '2026-01-03Z')$$,
+	$$sequence_match('{}', 'a'), sequence_count('{}', 'a'), window_funnel('{}', '{a}', '1 day', '')$$]) c (call), try('regress_' || r.name, 'SELECT ' || c.call) t (said)
+WHERE t.said <> 'yes' ORDER BY 1, 2;
+-- no question was forgotten
+\set this_test `cat test/sql/privilege.sql`
+SELECT f.name FROM _function_levels() f WHERE 'analyst' = ANY (f.levels) AND strpos(:'this_test', f.name || '(') = 0;
+
 -- Only admins run the clock, which commits.
 SET ROLE regress_marketer; CALL run('2026-01-04Z'); SET ROLE regress_admin; CALL run('2026-01-04Z'); RESET ROLE;
 -- Whose traits are personal is hidden from queries too; \d of a table shows why.
