@@ -549,6 +549,25 @@ LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__take_inb
 COMMENT ON FUNCTION cdp._take_inbox(bigint, bigint)
 	IS 'takes the oldest rows of table inbox behind this one that nobody holds out of it; no payloads and a last_id: it has to be done by a query';
 
+-- Among calls that take one message each it is the one to let go: of all that it
+-- holds, and not only of what a half of it holds (_take_or_split).
+CREATE FUNCTION cdp._ingest_patiently(payloads jsonb[], received timestamptz[], backfill boolean) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	FOR attempt IN 1 .. 10 LOOP
+		BEGIN
+			RETURN cdp._ingest(payloads, received, backfill, true);
+		EXCEPTION WHEN deadlock_detected THEN
+			IF attempt = 10 THEN
+				RAISE;
+			END IF;
+			PERFORM pg_sleep(0.1);		-- asking again at once would win
+		END;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp._ingest_patiently(jsonb[], timestamptz[], boolean) IS '_ingest of a batch, again when it meets others in a circle';
+
 CREATE FUNCTION cdp.ingest_inbox(max_rows bigint DEFAULT 10000, backfill boolean DEFAULT false) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
@@ -582,7 +601,7 @@ BEGIN
 		END IF;
 		EXIT WHEN payloads IS NULL;
 		left_over := left_over - array_length(payloads, 1);
-		accepted := accepted + cdp._ingest(payloads, received, coalesce(ingest_inbox.backfill, false), true);
+		accepted := accepted + cdp._ingest_patiently(payloads, received, coalesce(ingest_inbox.backfill, false));
 	END LOOP;
 	RETURN accepted;
 END

@@ -306,6 +306,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_
 DECLARE
 	own		bigint[];
 	others	bigint[];
+	retries	int := 10;
 BEGIN
 	LOOP
 		own := ARRAY(SELECT o.profile_id FROM profile p JOIN profile o ON o.canonical_id = p.canonical_id WHERE p.profile_id = profile ORDER BY 1);
@@ -323,8 +324,16 @@ BEGIN
 				RETURN;
 			END IF;
 			RAISE SQLSTATE 'CDP01';			-- caught here, always
-		EXCEPTION WHEN SQLSTATE 'CDP01' THEN
-			leaves := NULL;
+		EXCEPTION
+			WHEN SQLSTATE 'CDP01' THEN
+				leaves := NULL;
+			WHEN deadlock_detected THEN		-- with a bulk load, which takes people in the order of its messages
+				retries := retries - 1;
+				IF retries = 0 THEN
+					RAISE;
+				END IF;
+				leaves := NULL;
+				PERFORM pg_sleep(0.1);
 		END;
 	END LOOP;
 END
