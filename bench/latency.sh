@@ -8,12 +8,14 @@
 # CLAIMERS sessions claim and acknowledge meanwhile.  The latency of a message
 # is the time from its event (the clock just before `track` was called, at which
 # the message is due) to the moment its claimer has it.  Everything must have arrived, once.
+# Then the worker is stopped, BACKLOG events come in, and it is measured how long
+# the worker needs for their messages and for all the rest.
 # Prints Markdown.
 #
-#	RATE=2000 SECONDS_LONG=30 EVERY="10 1" sh bench/latency.sh
+#	RATE=2000 SECONDS_LONG=30 EVERY="10 1" BACKLOG="25000 100000" sh bench/latency.sh
 set -eu
 
-: "${PROFILES:=200000}" "${JOURNEYS:=20}" "${RATE:=2000}" "${CLIENTS:=4}" "${CLAIMERS:=2}" "${EVERY:=10 1}" "${NAPTIME:=500ms}"
+: "${PROFILES:=200000}" "${JOURNEYS:=20}" "${RATE:=2000}" "${CLIENTS:=16}" "${CLAIMERS:=2}" "${EVERY=10 1}" "${NAPTIME:=500ms}" "${BACKLOG=25000 100000}"
 SECONDS_LONG=${SECONDS_LONG:-30}
 top=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=bench/server
@@ -63,5 +65,31 @@ for every in $EVERY; do
 		round((1000 * percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds))::numeric), round((1000 * percentile_cont(0.9) WITHIN GROUP (ORDER BY seconds))::numeric),
 		round((1000 * percentile_cont(0.99) WITHIN GROUP (ORDER BY seconds))::numeric), round((1000 * max(seconds))::numeric)) FROM got"
 	[ "$(psql -c "SELECT count(*) = $asked AND count(DISTINCT run_id) = $asked FROM got")" = t ] || { say "not every message came once: $asked events"; exit 1; }
+done
+
+# seconds until a question is answered with t
+wait_for() {
+	t0=$(now_ms)
+	until [ "$(psql -c "SELECT $1")" = t ]; do sleep 0.1; done
+	awk "BEGIN { printf \"%.1f\", ($(now_ms) - $t0) / 1000 }"
+}
+if [ -n "$BACKLOG" ]; then
+	echo
+	echo 'A worker that begins with a backlog, one event in ten starts a journey:'
+	echo
+	echo '| events | folded and all messages written, seconds | all queues empty, seconds |'
+	echo '|---:|---:|---:|'
+fi
+for n in $BACKLOG; do
+	psql -c "SELECT stop_worker()" >/dev/null
+	psql -c 'CHECKPOINT' >/dev/null
+	before=$(psql -c "SELECT count(*) FROM cdp.outbox")
+	psql -c "SELECT format('%s accepted, %s rejected', i.accepted, i.rejected) FROM import_events(\$q\$
+		SELECT 'u' || (1 + n * 7919 % $PROFILES) AS user_id, CASE n % 10 WHEN 0 THEN 'cart' ELSE 'view' END || (1 + n / 10 % $JOURNEYS) AS event,
+			   now() - make_interval(secs => ($n - n) / 1000.0) AS at, 1 AS value FROM generate_series(1, $n) n \$q\$, 'bench', false) i" >&2
+	psql -c 'SELECT start_worker()' >/dev/null
+	messages=$(wait_for "(SELECT count(*) FROM event_tail) = 0 AND (SELECT count(*) FROM cdp.outbox) = $before + $n / 10")
+	rest=$(wait_for 'NOT _is_due(now()) AND NOT _is_urgent(now())')
+	echo "| $n | $messages | $(awk "BEGIN { print $messages + $rest }") |"
 done
 psql -c "SELECT * FROM cdp.status() WHERE item LIKE '%failing' AND value = 'yes' OR item LIKE '%error'" >&2

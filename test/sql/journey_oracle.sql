@@ -3,7 +3,7 @@
 -- docs/reference/journey.md: same entries, messages, times and reasons.
 -- ORACLE_WORLDS=300 ORACLE_SEED=7 in the environment make it long and different.  A world has five
 -- journeys and five people; a third of the worlds has a punctual clock (and everything that can
--- happen from outside: tags, traits, moves to another zone, events that arrive late, entries by hand, pauses, versions, suppression, schedules), a third one that
+-- happen from outside: tags, traits, moves to another zone, events that arrive late or are loaded as history, entries by hand, pauses, versions, suppression, schedules), a third one that
 -- ticks now and then in small bites, a third a single late tick.  Chance itself (splits, holdouts) is taken from _draw.
 SET client_min_messages = warning; DROP EXTENSION IF EXISTS marketing_cdp CASCADE; CREATE EXTENSION marketing_cdp; RESET client_min_messages; SET search_path = public, cdp; SET timezone = 'UTC'; SET datestyle = 'ISO'; SET intervalstyle = 'postgres';
 \set VERBOSITY terse
@@ -121,6 +121,10 @@ FROM (
 	SELECT w, format('w%sp%s', w, p) AS who, pg_temp.base() + slot * interval '2 h' AS at, 'event' AS kind, e.event || w AS name, nullif(e.label, '') AS label, pg_temp.pick(format('%s/%s/%s value', w, p, slot), NULL, '5', '7.5') AS value
 	FROM generate_series(1, :worlds) w, generate_series(1, 5) p, generate_series(0, 107) slot, (VALUES ('a', 'x'), ('a', 'y'), ('a', ''), ('b', 'x'), ('b', 'y'), ('c', 'x'), ('c', '')) e(event, label)
 	WHERE pg_temp.rnd(concat_ws('/', w, p, slot, e.event, e.label), 12 + 12 * p) = 0
+	UNION ALL	-- what is loaded afterwards
+	SELECT w, format('w%sp%s', w, p), pg_temp.base() + slot * interval '2 h', 'history', e.event || w, nullif(e.label, ''), NULL
+	FROM generate_series(1, :worlds) w, generate_series(1, 5) p, generate_series(0, 107) slot, (VALUES ('a', 'x'), ('b', ''), ('c', 'x')) e(event, label)
+	WHERE pg_temp.rnd(concat_ws('/', w, p, slot, e.event, e.label, 'history'), 60) = 0
 	UNION ALL	-- from here on for punctual clocks only
 	SELECT w, format('w%sp%s', w, p), pg_temp.base() + slot * interval '2 h', k.kind, CASE k.kind WHEN 'manual' THEN format('w%sj%s', w, 1 + pg_temp.rnd(format('%s/%s/%s j', w, p, slot), 5)) WHEN 'trait' THEN pg_temp.pick(format('%s/%s/%s tr', w, p, slot), 'day', 'day', 'tier') WHEN 'moves' THEN 'timezone' ELSE 'gold' || w END,
 		   pg_temp.pick(format('%s/%s/%s ml', w, p, slot), NULL, 'x', 'y'), CASE k.kind WHEN 'moves' THEN pg_temp.pick(format('%s/%s/%s zone', w, p, slot), 'Europe/Berlin', 'Australia/Sydney', 'America/New_York', 'Mars/Base') ELSE pg_temp.pick(format('%s/%s/%s tv', w, p, slot), '2026-03-30', '2026-04-03', '2026-03-31T08:00:00Z', '2026-04-01', 'one', 'two') END
@@ -130,8 +134,8 @@ FROM (
 	SELECT w, NULL, pg_temp.base() + k.day * interval '24 h' + pg_temp.rnd(format('%s %s hour', w, k.kind), 12) * interval '2 h', k.kind, format('w%sj%s', w, k.j), NULL, NULL
 	FROM generate_series(3, :worlds, 3) w, (VALUES ('pause', 1, 2), ('activate', 1, 3), ('version', 2, 3), ('pause', 3, 1), ('version', 3, 2), ('pause', 4, 2), ('archive', 4, 4), ('archive', 5, 6)) k(kind, j, day)
 	WHERE pg_temp.rnd(format('%s acts', w), 4) > 0) x
-CROSS JOIN LATERAL (SELECT at + CASE WHEN w % 3 = 0 AND kind = 'event' AND pg_temp.rnd(x::text || 'late', 7) = 0 THEN 2 + 2 * pg_temp.rnd(x::text || 'how', 12) ELSE 0 END * interval '1 h' AS arrives) l
-WHERE w % 3 = 0 OR kind = 'event';
+CROSS JOIN LATERAL (SELECT at + CASE WHEN w % 3 = 0 AND kind IN ('event', 'history') AND pg_temp.rnd(x::text || 'late', 7) = 0 THEN 2 + 2 * pg_temp.rnd(x::text || 'how', 12) ELSE 0 END * interval '1 h' AS arrives) l
+WHERE w % 3 = 0 OR kind IN ('event', 'history');
 CREATE INDEX ON act (who, arrives);
 CREATE TEMP TABLE decision AS
 SELECT w, p, u.purpose, c.channel || w AS channel, g > 0 AS granted, pg_temp.base() + (CASE turn WHEN 1 THEN -24 ELSE 2 * pg_temp.rnd(concat_ws('/', w, p, u, c, turn, 'at'), 100) END) * interval '1 h' AS at
@@ -635,6 +639,7 @@ BEGIN
 				WHEN 'event' THEN
 					INSERT INTO o_event VALUES (me.name, a.name, a.at, a.label);
 					INSERT INTO o_trigger (source, name, at, label, value) VALUES ('event', a.name, a.at, a.label, a.value::float8);
+				WHEN 'history' THEN INSERT INTO o_event VALUES (me.name, a.name, a.at, a.label);
 				WHEN 'tag', 'untag' THEN PERFORM pg_temp.set_tag(me.name, a.name, a.kind = 'tag', a.at);
 				WHEN 'trait', 'moves' THEN PERFORM pg_temp.put_trait(me.name, a.name, to_jsonb(a.value), a.at);
 				WHEN 'suppress' THEN INSERT INTO o_tag VALUES (me.name, 'suppressed');
@@ -691,6 +696,7 @@ BEGIN
 				 ORDER BY CASE of_mode WHEN 'punctual' THEN x.n ELSE pg_temp.rnd(x.n || 'order', 1000000) END LOOP
 			CASE a.kind
 				WHEN 'event' THEN PERFORM cdp.track(ARRAY[('user_id:' || a.who)::cdp.identifier], a.name, jsonb_strip_nulls(jsonb_build_object('product_id', a.label, 'value', a.value::float8)), a.at);
+				WHEN 'history' THEN PERFORM cdp.track(ARRAY[('user_id:' || a.who)::cdp.identifier], a.name, jsonb_strip_nulls(jsonb_build_object('product_id', a.label)), a.at, backfill => true);
 				WHEN 'tag' THEN PERFORM cdp.tag(a.id, a.name, NULL, a.at);
 				WHEN 'untag' THEN PERFORM cdp.untag(a.id, a.name, a.at);
 				WHEN 'trait', 'moves' THEN PERFORM cdp.set_trait(a.id, a.name, to_jsonb(a.value), a.at);
