@@ -86,7 +86,7 @@ for n in $BACKLOG; do
 	before=$(psql -c "SELECT count(*) FROM cdp.outbox")
 	psql -c "SELECT format('%s accepted, %s rejected', i.accepted, i.rejected) FROM import_events(\$q\$
 		SELECT 'u' || (1 + n * 7919 % $PROFILES) AS user_id, CASE n % 10 WHEN 0 THEN 'cart' ELSE 'view' END || (1 + n / 10 % $JOURNEYS) AS event,
-			   now() - make_interval(secs => ($n - n) / 1000.0) AS at, 1 AS value FROM generate_series(1, $n) n \$q\$, 'bench', false) i" >&2
+			   now() - make_interval(secs => ($n - n) / 1000000.0) AS at, 1 AS value FROM generate_series(1, $n) n \$q\$, 'bench', false) i" >&2
 	psql -c 'SELECT start_worker()' >/dev/null
 	messages=$(wait_for "(SELECT count(*) FROM event_tail) = 0 AND (SELECT count(*) FROM cdp.outbox) = $before + $n / 10")
 	rest=$(wait_for 'NOT _is_due(now()) AND NOT _is_urgent(now())')

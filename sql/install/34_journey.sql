@@ -126,7 +126,8 @@ DECLARE
 BEGIN
 	IF create_journey.name IS NULL OR create_journey.spec IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'name and spec of a journey must not be null';
-	ELSIF create_journey.name !~ '^[[:alnum:]_]([[:alnum:]_./-]*[[:alnum:]_])?$' OR length(create_journey.name) > 100 THEN
+	-- of any script: to the server only ASCII has letters if its locale is "C"
+	ELSIF create_journey.name !~ '^([[:alnum:]_]|[^\u0001-\u007f])(([[:alnum:]_./-]|[^\u0001-\u007f])*([[:alnum:]_]|[^\u0001-\u007f]))?$' OR length(create_journey.name) > 100 THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
 			MESSAGE = format('invalid journey name: "%s"', create_journey.name),
 			DETAIL = 'A name has 1 to 100 letters, digits or "_", and "-", "." or "/" between them.';

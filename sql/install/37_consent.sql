@@ -212,7 +212,7 @@ BEGIN
 	END IF;
 	PERFORM cdp._check_tag_time(NULL, at);
 	FOR what, name IN VALUES ('purpose', purpose), ('channel', channel) LOOP
-		IF name !~ '^[[:alnum:]_]([[:alnum:]_-]*[[:alnum:]_])?$' OR octet_length(name) > 100 THEN
+		IF name !~ '^([[:alnum:]_]|[^\u0001-\u007f])(([[:alnum:]_-]|[^\u0001-\u007f])*([[:alnum:]_]|[^\u0001-\u007f]))?$' OR octet_length(name) > 100 THEN	-- letters of any script, in any locale
 			RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('invalid name of a %s: "%s"', what, name),
 				DETAIL = 'A name has letters, digits or "_", and "-" between them, and at most 100 bytes.';
 		END IF;

@@ -70,7 +70,7 @@
 
 /* of the other tasks, in milliseconds */
 #define SHORTEST_TURN 20
-#define SHORTEST_TIME_BETWEEN_ROUNDS 200
+#define SHORTEST_TIME_BETWEEN_ROUNDS 200	/* while something is urgent */
 #define LONGEST_TIME_BETWEEN_ROUNDS 60000
 
 /* How a worker was started; travels in bgw_extra. */
@@ -337,6 +337,7 @@ work(bool dynamic)
 
 	for (;;)
 	{
+		bool		urgent;
 		bool		worked = false;
 		long		share = SHORTEST_TURN;
 		TimestampTz start;
@@ -360,14 +361,16 @@ work(bool dynamic)
 		}
 
 		start = GetCurrentTimestamp();
-		if (ask("SELECT cdp._is_urgent(pg_catalog.now())"))
+		urgent = ask("SELECT cdp._is_urgent(pg_catalog.now())");
+		if (urgent)
 		{
 			worked = run_tasks("cdp._urgent_tasks()", "0", 2000);
 			share = Max(share, TimestampDifferenceMilliseconds(start, GetCurrentTimestamp()) / 5);
 		}
 
 		start = GetCurrentTimestamp();
-		if (turn == 0 && TimestampDifferenceExceeds(last_round, start, SHORTEST_TIME_BETWEEN_ROUNDS) &&
+		if (turn == 0 &&
+			(!urgent || TimestampDifferenceExceeds(last_round, start, SHORTEST_TIME_BETWEEN_ROUNDS)) &&
 			(ask("SELECT cdp._is_due(pg_catalog.now())") ||
 			 TimestampDifferenceExceeds(last_round, start, LONGEST_TIME_BETWEEN_ROUNDS)))
 		{

@@ -45,3 +45,11 @@ SELECT advance_journeys('2026-01-03Z') BETWEEN 1 AND 20 AS stops, advance_journe
 SELECT journey, what, detail FROM journey_log WHERE what IN ('entered', 'refused') ORDER BY log_id;
 -- also when it is an entry into a past that later entries have followed
 SELECT enter_journey('ping', resolve('user_id:u'), '{}', '2026-01-01 12:00Z') > 0 AS entered, advance_journeys('2026-01-03Z') BETWEEN 1 AND 20 AS stops;
+-- names: letters of any script, whatever the locale of the database
+CREATE FUNCTION pg_temp.named(name text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM cdp.create_journey(name, '{"entry": {"manual": true}, "start": "a", "steps": {"a": {"wait": "1h", "next": "end"}}}');
+	RETURN 'accepted';
+EXCEPTION WHEN OTHERS THEN RETURN SQLSTATE;
+END $$;
+SELECT left(x, 20) AS name, pg_temp.named(x) FROM unnest(ARRAY['有名', 'Ünï.1', 'x/y.z-1', repeat('a', 100), repeat('a', 101), '', 'a b', '-a', 'a-', 'a:b', 'a"b', E'a\nb']) x;
