@@ -3,7 +3,7 @@
 -- docs/reference/journey.md: same entries, messages, times and reasons.
 -- ORACLE_WORLDS=300 ORACLE_SEED=7 in the environment make it long and different.  A world has five
 -- journeys and five people; a third of the worlds has a punctual clock (and everything that can
--- happen from outside: tags, traits, moves to another zone, events that arrive late or are loaded as history, entries by hand, pauses, versions, suppression, schedules), a third one that
+-- happen from outside: reports of what became of messages, tags, traits, moves to another zone, events that arrive late or are loaded as history, entries by hand, pauses, versions, suppression, schedules), a third one that
 -- ticks now and then in small bites, a third a single late tick.  Chance itself (splits, holdouts) is taken from _draw.
 SET client_min_messages = warning; DROP EXTENSION IF EXISTS marketing_cdp CASCADE; CREATE EXTENSION marketing_cdp; RESET client_min_messages; SET search_path = public, cdp; SET timezone = 'UTC'; SET datestyle = 'ISO'; SET intervalstyle = 'postgres';
 \set VERBOSITY terse
@@ -20,7 +20,7 @@ CREATE FUNCTION pg_temp.mode(w int) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SE
 -- random worlds: rules, specs, people, what happens
 
 CREATE FUNCTION pg_temp.some_event(s text, w int, labelled boolean) RETURNS text LANGUAGE sql IMMUTABLE AS $$
-	SELECT pg_temp.pick(s || 'ev', 'a', 'b', 'c') || w || CASE WHEN labelled THEN pg_temp.pick(s || 'la', '', '', '[$]', '[x]') ELSE pg_temp.pick(s || 'la', '', '[x]') END
+	SELECT CASE pg_temp.rnd(s || 'opened', 9) WHEN 0 THEN 'message_opened' ELSE pg_temp.pick(s || 'ev', 'a', 'b', 'c') || w END || CASE WHEN labelled THEN pg_temp.pick(s || 'la', '', '', '[$]', '[x]') ELSE pg_temp.pick(s || 'la', '', '[x]') END
 $$;
 CREATE FUNCTION pg_temp.some_term(s text, w int, labelled boolean) RETURNS text LANGUAGE sql IMMUTABLE AS $$
 	SELECT CASE pg_temp.rnd(s || 'term', 9)
@@ -162,7 +162,8 @@ WHERE pg_temp.rnd(concat_ws('/', c, w, x.since), CASE x.until WHEN '00:00' THEN 
 CREATE TEMP TABLE o_journey (journey text, status text, version int);
 CREATE TEMP TABLE o_run (run serial, who text, journey text, version int, key text, label text, entry jsonb, context jsonb, entered timestamptz, arrived timestamptz, step text, due timestamptz, status text DEFAULT 'active', outcome text, ended timestamptz, variant text);
 CREATE TEMP TABLE o_log (n serial, who text, journey text, version int, run int, step text, at timestamptz, what text, detail text);
-CREATE TEMP TABLE o_message (who text, run int, step text, channel text, purpose text, declared boolean, self boolean, counts boolean, params jsonb, at timestamptz, due timestamptz, expires timestamptz, variant text);
+CREATE TEMP TABLE o_message (who text, run int, step text, channel text, purpose text, declared boolean, self boolean, counts boolean, params jsonb, at timestamptz, due timestamptz, expires timestamptz, variant text, status text DEFAULT 'pending');
+CREATE TEMP TABLE o_bounced (who text, channel text);
 CREATE TEMP TABLE o_event (who text, name text, at timestamptz, label text);
 CREATE TEMP TABLE o_tag (who text, tag text);
 CREATE TEMP TABLE o_trait (who text, name text, value jsonb, at timestamptz);
@@ -452,7 +453,10 @@ BEGIN
 		RETURN true;
 	END IF;
 	FOR c IN SELECT x FROM jsonb_array_elements_text(CASE WHEN listed THEN send -> 'channel' ELSE jsonb_build_array(send -> 'channel') END) x LOOP
-		IF listed AND NOT (self AND CASE WHEN c LIKE 'mail%' THEN me.mail ELSE me.text END) THEN		-- representatives have no addresses
+		IF self AND EXISTS (SELECT FROM o_bounced b WHERE b.who = me.name AND b.channel = c) THEN
+			why := why || ('bounced: ' || c);
+			CONTINUE;
+		ELSIF listed AND NOT (self AND CASE WHEN c LIKE 'mail%' THEN me.mail ELSE me.text END) THEN		-- representatives have no addresses
 			why := why || ('no address for ' || c);
 			CONTINUE;
 		ELSIF self AND NOT pg_temp.allowed(me.name, spec, c, t) THEN
@@ -492,6 +496,36 @@ CREATE FUNCTION pg_temp.seen(me text, reference jsonb, since timestamptz, t time
 BEGIN
 	RETURN CASE jsonb_typeof(reference) WHEN 'array' THEN (SELECT bool_or(pg_temp.happened(me, r, since, t, bound) > 0) FROM jsonb_array_elements_text(reference) r)
 			ELSE pg_temp.happened(me, reference #>> '{}', since, t, bound) > 0 END;
+END
+$$;
+
+-- what a channel says about a message; punctual clocks hear it at once
+CREATE FUNCTION pg_temp.outcome(who text, journey text, key text, entered timestamptz, step text, due timestamptz) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+	SELECT pg_temp.pick(concat_ws('/', who, journey, key, extract(epoch FROM entered), step, extract(epoch FROM due), 'outcome'), 'sent', 'sent', 'sent', 'opened', 'opened', 'bounced')
+$$;
+CREATE FUNCTION pg_temp.report(me person, c timestamptz) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	m		record;
+	latest	boolean;
+	said	text;
+BEGIN
+	FOR m IN SELECT x.*, x.ctid AS id, r.journey, r.key, r.entered, x.self AND CASE WHEN x.channel LIKE 'mail%' THEN me.mail ELSE me.text END AS addressed FROM o_message x JOIN o_run r USING (run)
+			 WHERE x.who = me.name AND x.status = 'pending' AND x.due <= c AND (x.expires > c) IS NOT FALSE LOOP
+		SELECT d.granted INTO latest FROM decision d WHERE format('w%sp%s', d.w, d.p) = me.name AND d.purpose = m.purpose AND d.channel = m.channel AND d.at <= c ORDER BY d.at DESC, d.granted LIMIT 1;
+		said := CASE
+			WHEN EXISTS (SELECT FROM o_tag x WHERE x.who = me.name AND x.tag = 'suppressed') THEN 'refused'
+			WHEN m.self AND NOT CASE WHEN m.declared THEN m.purpose = 'transactional' OR coalesce(latest, false) ELSE coalesce(latest, true) END THEN 'refused'
+			WHEN m.addressed AND EXISTS (SELECT FROM o_bounced b WHERE b.who = me.name AND b.channel = m.channel) THEN 'refused'
+			ELSE pg_temp.outcome(me.name, m.journey, m.key, m.entered, m.step, m.due) END;
+		UPDATE o_message x SET status = said, counts = x.counts AND said NOT IN ('refused', 'bounced') WHERE x.ctid = m.id;
+		IF said = 'opened' THEN
+			INSERT INTO o_event VALUES (me.name, 'message_opened', c, m.journey);
+			INSERT INTO o_trigger (source, name, at, label) VALUES ('event', 'message_opened', c, m.journey);
+		END IF;
+	END LOOP;
+	INSERT INTO o_bounced SELECT DISTINCT x.who, x.channel FROM o_message x
+	WHERE x.who = me.name AND x.status = 'bounced' AND x.self AND CASE WHEN x.channel LIKE 'mail%' THEN me.mail ELSE me.text END
+	  AND NOT EXISTS (SELECT FROM o_bounced b WHERE b.who = x.who AND b.channel = x.channel);
 END
 $$;
 
@@ -670,6 +704,9 @@ BEGIN
 				PERFORM pg_temp.do_step(me, g.spec, g.step, g.runs, t);
 			END LOOP;
 		END LOOP;
+		IF my_mode = 'punctual' THEN
+			PERFORM pg_temp.report(me, c);
+		END IF;
 		before := c;
 	END LOOP;
 END
@@ -717,6 +754,10 @@ BEGIN
 			WHILE cdp.advance_journeys(c) > 0 LOOP
 			END LOOP;
 		END IF;
+		IF of_mode = 'punctual' THEN
+			PERFORM cdp.ack_message(m.id, pg_temp.outcome(x.name, m.journey, s.key, s.entered_at, m.step, m.due_at), NULL, c)
+			FROM (SELECT DISTINCT o.channel FROM cdp.outbox o WHERE o.status = 'pending') h, cdp.claim_messages(h.channel, 10000, at => c) m JOIN cdp.journey_state s USING (run_id) JOIN pg_temp.person x ON x.id = m.profile_id;
+		END IF;
 		INSERT INTO cdp.task_state (task, last_at) VALUES ('journeys', c) ON CONFLICT (task) DO UPDATE SET last_at = excluded.last_at;
 		before := c;
 	END LOOP;
@@ -750,16 +791,16 @@ FROM said s GROUP BY s.w, s.who, s.journey, s.version, s.key, s.entered, s.step,
 HAVING count(*) FILTER (WHERE s.by = 'engine') <> count(*) FILTER (WHERE s.by = 'oracle');
 -- messages
 CREATE TEMP TABLE wrote AS
-SELECT 'engine' AS by, x.w, x.name AS who, o.journey, o.version, s.key, s.entered_at AS entered, o.step, o.channel, o.purpose, o.declared, o.recipient_id = o.profile_id AS self, o.address, o.template, o.params, o.campaign, o.due_at AS due, o.expires_at AS expires, o.variant, o.priority
+SELECT 'engine' AS by, CASE o.status WHEN 'failed' THEN 'bounced' ELSE o.status END AS status, x.w, x.name AS who, o.journey, o.version, s.key, s.entered_at AS entered, o.step, o.channel, o.purpose, o.declared, o.recipient_id = o.profile_id AS self, o.address, o.template, o.params, o.campaign, o.due_at AS due, o.expires_at AS expires, o.variant, o.priority
 FROM outbox o JOIN person x ON x.id = o.profile_id JOIN journey_state s USING (run_id)
 UNION ALL
-SELECT 'oracle', x.w, m.who, r.journey, r.version, r.key, r.entered, m.step, m.channel, m.purpose, m.declared, m.self,
+SELECT 'oracle', CASE m.status WHEN 'opened' THEN 'sent' ELSE m.status END, x.w, m.who, r.journey, r.version, r.key, r.entered, m.step, m.channel, m.purpose, m.declared, m.self,
 	   CASE WHEN NOT m.self THEN NULL WHEN m.channel LIKE 'mail%' AND x.mail THEN x.name || '@example.com' WHEN m.channel LIKE 'text%' AND x.text THEN format('+86138%s%s', lpad(x.w::text, 6, '0'), lpad(x.p::text, 2, '0')) END,
 	   m.step, m.params, s.spec ->> 'campaign', m.due, m.expires, m.variant, s.priority
 FROM o_message m JOIN person x ON x.name = m.who JOIN o_run r USING (run) JOIN spec s ON s.journey = r.journey AND s.version = r.version;
 CREATE TEMP TABLE wrote_differs AS
-SELECT min(by) AS by, w, who, journey, version, key, entered, step, channel, purpose, declared, self, address, template, params, campaign, due, expires, variant, priority
-FROM wrote GROUP BY w, who, journey, version, key, entered, step, channel, purpose, declared, self, address, template, params, campaign, due, expires, variant, priority
+SELECT min(by) AS by, status, w, who, journey, version, key, entered, step, channel, purpose, declared, self, address, template, params, campaign, due, expires, variant, priority
+FROM wrote GROUP BY status, w, who, journey, version, key, entered, step, channel, purpose, declared, self, address, template, params, campaign, due, expires, variant, priority
 HAVING count(*) FILTER (WHERE by = 'engine') <> count(*) FILTER (WHERE by = 'oracle');
 
 SELECT count(*) AS runs FROM run_differs;
@@ -772,6 +813,7 @@ SELECT * FROM wrote_differs ORDER BY w, who, due LIMIT 5;
 SELECT count(*) AS tags FROM person x WHERE has_tag(x.id, 'gold' || x.w) <> EXISTS (SELECT FROM o_tag t WHERE t.who = x.name AND t.tag = 'gold' || x.w);
 SELECT count(*) AS traits FROM person x, unnest('{day,tier}'::text[]) n WHERE trait(x.id, n) #>> '{}' IS DISTINCT FROM pg_temp.trait_of(x.name, n);
 -- all of it has come up
+SELECT k AS status, (SELECT count(*) FROM o_message m WHERE m.status = k) > :worlds / 2 AS plenty FROM unnest('{bounced,opened,pending,sent}'::text[]) k;
 SELECT what, count(*) > 2 * :worlds AS plenty FROM o_log GROUP BY what ORDER BY what;
 SELECT count(DISTINCT regexp_replace(regexp_replace(detail, ';.*', ''), '^(consent|capped|no address|journey is|journey).*', '\1')) > 9 AS reasons FROM o_log WHERE what IN ('refused', 'waiting');
 SELECT count(*) = 25 * :worlds AS cases FROM person x JOIN spec s USING (w) WHERE s.version = 1;
