@@ -397,6 +397,9 @@ BEGIN
 			WHERE t.a OPERATOR(cdp.=) CASE WHEN previous OPERATOR(cdp.<) owner.via THEN previous ELSE owner.via END
 			  AND t.b OPERATOR(cdp.=) CASE WHEN previous OPERATOR(cdp.<) owner.via THEN owner.via ELSE previous END
 			  AND t.at = m.at AND t.cause <> 'alias';
+			UPDATE cdp.profile_merge x SET cause = 'alias'
+			WHERE x.leaf_a = owner.leaf_id AND x.at = m.at AND x.cause = 'identifiers' AND x.undone_at IS NULL
+			  AND cardinality(x.evidence) = 2 AND x.evidence OPERATOR(pg_catalog.@>) ARRAY[previous, owner.via];
 		END IF;
 		IF e.event IS NULL AND e.message_id IS NOT NULL THEN
 			e.profile_id := owner.leaf_id;

@@ -133,3 +133,7 @@ SELECT ingest_inbox(backfill => true);
 SELECT ingest_inbox();
 SELECT event, at = received_at AS at_receipt, backfill FROM event WHERE event LIKE 'inbox%' ORDER BY event_id;
 SELECT payload, reason FROM rejected;
+
+-- what an alias merged says so
+SELECT ingest('[{"type": "identify", "userId": "older"}, {"type": "identify", "userId": "newer"}, {"type": "alias", "previousId": "older", "userId": "newer"}]', '2026-09-04Z');
+SELECT cause, evidence FROM cdp.profile_merge ORDER BY merge_id DESC LIMIT 1;
