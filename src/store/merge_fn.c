@@ -149,20 +149,20 @@ insert_by_query(Relation rel, int columns, Row *row)
 
 /* A new row; false if "unsure" and there is one with this key, or may be. */
 static bool
-insert_row(Oid schema, const char *table, int columns, Row *row, bool unsure)
+insert_row(Oid schema, EState *estate, const char *table, int columns, Row *row, bool unsure)
 {
 	Relation	rel = open_table(schema, table, AccessShareLock);
 	Target		t;
 	bool		done = true;
 
-	if (mcdp_target_open(&t, rel, columns))
+	if (mcdp_target_open_with(&t, rel, columns, estate))
 	{
 		mcdp_target_clear(&t);
 		for (int i = 0; i < columns; i++)
 			if (!row->null[i])
 				mcdp_target_set(&t, i + 1, row->value[i]);
 		if (unsure)
-			done = mcdp_target_insert(&t);
+			done = mcdp_target_insert_alone(&t);
 		else
 			mcdp_target_insert_new(&t);
 		mcdp_target_close(&t);
@@ -294,7 +294,7 @@ update_profile(Relation rel, HeapTuple tuple, int64 survivor, EState *estate, Re
 
 /* The leaves of the merged profile go over to the survivor; returns them, ascending. */
 static Datum *
-move_profiles(Oid schema, int64 survivor, int64 merged, int *num)
+move_profiles(Oid schema, EState *estate, int64 survivor, int64 merged, int *num)
 {
 	Relation	rel = open_table(schema, "profile", RowExclusiveLock);
 	Oid			index = get_relname_relid("profile_canonical_id_idx", schema);
@@ -319,7 +319,6 @@ move_profiles(Oid schema, int64 survivor, int64 merged, int *num)
 
 	if (updatable(rel))
 	{
-		EState	   *estate = CreateExecutorState();
 		ResultRelInfo *info = makeNode(ResultRelInfo);
 		TupleTableSlot *slot = table_slot_create(rel, NULL);
 
@@ -329,7 +328,6 @@ move_profiles(Oid schema, int64 survivor, int64 merged, int *num)
 			update_profile(rel, lfirst(lc), survivor, estate, info, slot);
 		ExecDropSingleTupleTableSlot(slot);
 		ExecCloseIndices(info);
-		FreeExecutorState(estate);
 		CommandCounterIncrement();
 	}
 	else
@@ -364,7 +362,7 @@ is_grouped(int64 leaf, bool *there)
 
 /* What _merge_timelines does, or false.  Only an unmerge makes a part the whole of it again. */
 static bool
-group_timelines(Oid schema, int64 survivor, int64 merged)
+group_timelines(Oid schema, EState *estate, int64 survivor, int64 merged)
 {
 	int64		leaf[2] = {Min(survivor, merged), Max(survivor, merged)};
 
@@ -391,7 +389,7 @@ group_timelines(Oid schema, int64 survivor, int64 merged)
 		table_close(rel, AccessShareLock);
 		row_set(&row, PART_SEALED, BoolGetDatum(false));
 		row_set(&row, PART_SOLE, BoolGetDatum(false));
-		if (!insert_row(schema, "timeline_part", PART_COLUMNS, &row, true))
+		if (!insert_row(schema, estate, "timeline_part", PART_COLUMNS, &row, true))
 			return false;
 	}
 	return true;
@@ -413,29 +411,37 @@ is_pending(Datum tag, int64 id)
 	return result;
 }
 
-/* The tags of a canonical profile, those of the system too: see _all_tags_of. */
-static List *
-all_tags_of(int64 id)
+/* The tags of some canonical profiles, those of the system too: see _all_tags_of. */
+static void
+all_tags_of(const int64 *ids, int num, List **tags)
 {
-	ScanKeyData key;
-	Probe	   *probe;
-	List	   *tags = NIL;
-	ListCell   *lc;
-
-	mcdp_probe_id_key(&key, 2, id >> CHUNK_ID_BITS);
-	probe = mcdp_probe_begin("tag_chunk", "tag_chunk_chunk_idx", GetActiveSnapshot(), &key, 1);
-	while (mcdp_probe_next(probe))
+	mcdp_pending_tags(ids, num, NULL, NULL, GetActiveSnapshot(), tags);
+	for (int i = 0; i < num; i++)
 	{
-		Datum		tag = mcdp_probe_value(probe, 1);
+		ListCell   *lc;
 
-		CHECK_FOR_INTERRUPTS();
-		if (mcdp_chunk_has(DatumGetByteaPP(mcdp_probe_value(probe, 3)), id) && !is_pending(tag, id))
-			tags = lappend(tags, TextDatumGetCString(tag));
+		foreach(lc, tags[i])
+			lfirst(lc) = text_to_cstring(lfirst(lc));
 	}
-	mcdp_probe_end(probe);
-	foreach(lc, mcdp_pending_tags(id, NULL, NULL, GetActiveSnapshot()))
-		tags = lappend(tags, text_to_cstring(lfirst(lc)));
-	return tags;
+	if (mcdp_table_is_blank("tag_chunk"))
+		return;
+	for (int i = 0; i < num; i++)
+	{
+		ScanKeyData key;
+		Probe	   *probe;
+
+		mcdp_probe_id_key(&key, 2, ids[i] >> CHUNK_ID_BITS);
+		probe = mcdp_probe_begin("tag_chunk", "tag_chunk_chunk_idx", GetActiveSnapshot(), &key, 1);
+		while (mcdp_probe_next(probe))
+		{
+			Datum		tag = mcdp_probe_value(probe, 1);
+
+			CHECK_FOR_INTERRUPTS();
+			if (mcdp_chunk_has(DatumGetByteaPP(mcdp_probe_value(probe, 3)), ids[i]) && !is_pending(tag, ids[i]))
+				tags[i] = lappend(tags[i], TextDatumGetCString(tag));
+		}
+		mcdp_probe_end(probe);
+	}
 }
 
 static int
@@ -461,7 +467,7 @@ are_maintained(List *tags)
  * none any more, the survivor is a merged one.
  */
 static void
-move_maintained_tags(Oid schema, int64 survivor, int64 merged, int64 merge_id, List *own, List *theirs)
+move_maintained_tags(Oid schema, EState *estate, int64 survivor, int64 merged, int64 merge_id, List *own, List *theirs)
 {
 	bool		is_merged = false;
 	bool		was_merged = false;
@@ -473,7 +479,7 @@ move_maintained_tags(Oid schema, int64 survivor, int64 merged, int64 merge_id, L
 	row_set(&row, OWN_AFTER_MERGE, Int64GetDatum(merge_id));
 	row_set(&row, OWN_TAG, CStringGetTextDatum("\001"));
 	row_set(&row, OWN_PRESENT, BoolGetDatum(true));
-	(void) insert_row(schema, "tag_own", OWN_COLUMNS, &row, false);
+	(void) insert_row(schema, estate, "tag_own", OWN_COLUMNS, &row, false);
 
 	foreach(lc, own)
 		is_merged |= strcmp(lfirst(lc), MERGED_TAG) == 0;
@@ -503,11 +509,16 @@ move_maintained_tags(Oid schema, int64 survivor, int64 merged, int64 merge_id, L
 static bool
 tags_expired_to(Oid schema, Datum *at)
 {
-	Relation	rel = mcdp_open_to_read(get_relname_relid("tag_clock", schema), AccessShareLock, ACL_SELECT);
-	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
-	HeapTuple	tuple = systable_getnext(scan);
+	Relation	rel;
+	SysScanDesc scan;
+	HeapTuple	tuple;
 	bool		isnull = true;
 
+	if (mcdp_table_is_blank("tag_clock"))
+		return false;
+	rel = mcdp_open_to_read(get_relname_relid("tag_clock", schema), AccessShareLock, ACL_SELECT);
+	scan = systable_beginscan(rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
+	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 		*at = heap_getattr(tuple, 1, RelationGetDescr(rel), &isnull);
 	systable_endscan(scan);
@@ -524,14 +535,15 @@ mcdp_merge_profiles(const MergeCall *call)
 	int64		merged = call->merged;
 	Datum		both[2] = {Int64GetDatum(Min(survivor, merged)), Int64GetDatum(Max(survivor, merged))};
 	Datum		args[3] = {Int64GetDatum(survivor), Int64GetDatum(merged), TimestampTzGetDatum(call->at)};
+	int64		ids[2] = {survivor, merged};
+	EState	   *estate = CreateExecutorState();
 	Datum	   *member;
 	int			num;
 	Datum		members;
 	Datum		tags;
 	Datum		expired_to = 0;
 	Rbuf	   *set;
-	List	   *own;
-	List	   *theirs;
+	List	   *tag[2];			/* the survivor's, theirs */
 	Row			row;
 	bool		entered = false;
 	bool		decided = false;
@@ -540,7 +552,7 @@ mcdp_merge_profiles(const MergeCall *call)
 	LockRelationOid(get_relname_relid("profile_merge", schema), RowExclusiveLock);
 	PushCopiedSnapshot(GetTransactionSnapshot());
 	UpdateActiveSnapshotCommandId();
-	member = move_profiles(schema, survivor, merged, &num);
+	member = move_profiles(schema, estate, survivor, merged, &num);
 	members = PointerGetDatum(construct_array(member, num, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 	look_again();
 
@@ -557,13 +569,13 @@ mcdp_merge_profiles(const MergeCall *call)
 		row_set(&row, QUEUE_PROFILE_ID, Int64GetDatum(survivor));
 		row_set(&row, QUEUE_AT, TimestampTzGetDatum(call->at));
 		row_set(&row, QUEUE_CAUSE, CStringGetTextDatum("merge"));
-		(void) insert_row(schema, "profile_queue", QUEUE_COLUMNS, &row, false);
+		(void) insert_row(schema, estate, "profile_queue", QUEUE_COLUMNS, &row, false);
 	}
 	if (has_row("purchase_due", "purchase_due_pkey", 1, merged))
 		run_part(&merge_purchase_due, args + 1);
 	if (!mcdp_table_is_blank("rfm_run"))
 		run_part(&merge_rfm, args);
-	if (!group_timelines(schema, survivor, merged))
+	if (!group_timelines(schema, estate, survivor, merged))
 		run_part(&merge_timelines, args);
 	if (!mcdp_table_is_blank("segment"))
 		run_part(&merge_segments, args);
@@ -576,17 +588,16 @@ mcdp_merge_profiles(const MergeCall *call)
 		row_set(&row, DIRTY_INPUT, CStringGetTextDatum(""));
 		row_set(&row, DIRTY_MEMBERS, mcdp_rbuf_to_bitmap(set));
 		row_set(&row, DIRTY_CAUSE, CStringGetTextDatum("merge"));
-		(void) insert_row(schema, "segment_dirty", DIRTY_COLUMNS, &row, false);
+		(void) insert_row(schema, estate, "segment_dirty", DIRTY_COLUMNS, &row, false);
 		mcdp_rbuf_free(set);
 	}
 
 	DirectFunctionCall1(mcdp__lock_tags, PointerGetDatum(construct_array(both, 2, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)));
 	look_again();
-	own = all_tags_of(survivor);
-	theirs = all_tags_of(merged);
-	if (are_maintained(own) && are_maintained(theirs))
+	all_tags_of(ids, 2, tag);
+	if (are_maintained(tag[0]) && are_maintained(tag[1]))
 	{
-		move_maintained_tags(schema, survivor, merged, id, own, theirs);
+		move_maintained_tags(schema, estate, survivor, merged, id, tag[0], tag[1]);
 		tags = PointerGetDatum(construct_empty_array(TEXTOID));
 	}
 	else
@@ -622,7 +633,7 @@ mcdp_merge_profiles(const MergeCall *call)
 	row_set(&row, MERGE_LEAF_B, Int64GetDatum(call->leaf_b));
 	if (tags_expired_to(schema, &expired_to))
 		row_set(&row, MERGE_EXPIRED_TO, expired_to);
-	(void) insert_row(schema, "profile_merge", MERGE_COLUMNS, &row, false);
+	(void) insert_row(schema, estate, "profile_merge", MERGE_COLUMNS, &row, false);
 
 	for (int i = 0; i < num && !decided; i++)
 		decided = has_row("consent_log", "consent_log_decision_idx", 2, DatumGetInt64(member[i]));
@@ -633,6 +644,7 @@ mcdp_merge_profiles(const MergeCall *call)
 		run_part(&merge_consent, consent_args);
 	}
 	PopActiveSnapshot();
+	FreeExecutorState(estate);
 	return id;
 }
 

@@ -75,7 +75,7 @@ mcdp_target_open_with(Target *t, Relation rel, int columns, EState *estate)
 	t->estate = estate ? estate : CreateExecutorState();
 	t->info = makeNode(ResultRelInfo);
 	InitResultRelInfo(t->info, t->rel, 1, NULL, 0);
-	ExecOpenIndices(t->info, true);
+	ExecOpenIndices(t->info, false);
 	t->slot = table_slot_create(t->rel, NULL);
 	t->gathered = NULL;
 	t->num_gathered = 0;
@@ -271,7 +271,17 @@ bool
 mcdp_target_wait(Target *t)
 {
 	ItemPointerData tid;
+	MemoryContext caller = MemoryContextSwitchTo(GetMemoryChunkContext(t->info));
 
+	/* what ExecOpenIndices would do for rows that nobody waits for, too */
+	for (int i = 0; i < t->info->ri_NumIndices; i++)
+	{
+		IndexInfo  *index = t->info->ri_IndexRelationInfo[i];
+
+		if (index->ii_Unique && index->ii_UniqueOps == NULL)
+			BuildSpeculativeIndexInfo(t->info->ri_IndexRelationDescs[i], index);
+	}
+	MemoryContextSwitchTo(caller);
 	mcdp_target_store(t);
 	return !mcdp_check_index_constraints(t->info, t->slot, t->estate, &tid);
 }

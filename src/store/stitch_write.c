@@ -561,7 +561,8 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 			if (by_bytes[i]->linked)
 				continue;
 			mcdp_set_link(&link, by_bytes[i]->identifier, leaf, call->at, call->source, by_bytes[i]->peer, call->message_id);
-			ok = mcdp_target_insert(&link);
+			/* if somebody else does so right now, one of us finds out */
+			ok = mcdp_target_insert_alone(&link);
 			if (ok)
 				claimed[num_claimed++] = link.slot->tts_tid;
 		}

@@ -189,8 +189,8 @@ next_tag(IndexScanDesc scan, ScanKey key, text *from, StrategyNumber strategy, R
 	return DatumGetTextPCopy(index_getattr(scan->xs_itup, PENDING_KEY_TAG, scan->xs_itupdesc, &isnull));
 }
 
-List *
-mcdp_pending_tags(int64 id, text *since, text *until, Snapshot snapshot)
+void
+mcdp_pending_tags(const int64 *ids, int num, text *since, text *until, Snapshot snapshot, List **result)
 {
 	Oid			schema = get_namespace_oid("cdp", false);
 	Oid			relid = get_relname_relid("tag_pending", schema);
@@ -203,8 +203,9 @@ mcdp_pending_tags(int64 id, text *since, text *until, Snapshot snapshot)
 				row_keys[2];
 	TupleTableSlot *slot;
 	text	   *tag;
-	List	   *result = NIL;
 
+	for (int i = 0; i < num; i++)
+		result[i] = NIL;
 	if (!OidIsValid(relid) || !OidIsValid(index_id))
 		elog(ERROR, "table \"tag_pending\" or its primary key does not exist");
 	rel = mcdp_open_to_read(relid, AccessShareLock, ACL_SELECT);
@@ -222,18 +223,20 @@ mcdp_pending_tags(int64 id, text *since, text *until, Snapshot snapshot)
 		CHECK_FOR_INTERRUPTS();
 		ScanKeyEntryInitialize(&row_keys[0], 0, PENDING_KEY_TAG, BTEqualStrategyNumber, InvalidOid,
 							   C_COLLATION_OID, F_TEXTEQ, PointerGetDatum(tag));
-		ScanKeyInit(&row_keys[1], PENDING_KEY_PROFILE_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
-		index_rescan(rows, row_keys, 2, NULL, 0);
-		if (index_getnext_slot(rows, ForwardScanDirection, slot) &&
-			DatumGetBool(slot_getattr(slot, PENDING_PRESENT, &isnull)))
-			result = lappend(result, tag);
+		for (int i = 0; i < num; i++)
+		{
+			ScanKeyInit(&row_keys[1], PENDING_KEY_PROFILE_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(ids[i]));
+			index_rescan(rows, row_keys, 2, NULL, 0);
+			if (index_getnext_slot(rows, ForwardScanDirection, slot) &&
+				DatumGetBool(slot_getattr(slot, PENDING_PRESENT, &isnull)))
+				result[i] = lappend(result[i], tag);
+		}
 	}
 	index_endscan(rows);
 	index_endscan(tags);
 	ExecDropSingleTupleTableSlot(slot);
 	index_close(index, AccessShareLock);
 	table_close(rel, AccessShareLock);
-	return result;
 }
 
 /* _pending_tags(id, since text, until text) */
@@ -241,13 +244,15 @@ Datum
 mcdp__pending_tags(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	int64		id = PG_ARGISNULL(0) ? -1 : PG_GETARG_INT64(0);
+	List	   *tags;
 	ListCell   *lc;
 	bool		no = false;
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	foreach(lc, mcdp_pending_tags(PG_ARGISNULL(0) ? -1 : PG_GETARG_INT64(0),
-								  PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1),
-								  PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2), GetActiveSnapshot()))
+	mcdp_pending_tags(&id, 1, PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1),
+					  PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2), GetActiveSnapshot(), &tags);
+	foreach(lc, tags)
 	{
 		Datum		value = PointerGetDatum(lfirst(lc));
 

@@ -76,9 +76,9 @@ extern bool mcdp_pending_set(Datum tag, int64 id, bool present);
 
 /*
  * The tags in [since, until), NULL = unbounded, that a waiting change gives to
- * a profile, as texts.  Skips from tag to tag, and looks each up.
+ * each of some profiles, as texts.  Skips from tag to tag, and looks each up.
  */
-extern List *mcdp_pending_tags(int64 id, text *since, text *until, Snapshot snapshot);
+extern void mcdp_pending_tags(const int64 *ids, int num, text *since, text *until, Snapshot snapshot, List **result);
 
 /*
  * ---- tag_lock.c ----

@@ -33,6 +33,7 @@
 #include "utils/snapmgr.h"
 
 #include "store/stitch.h"
+#include "store/tag_point.h"
 #include "store/tombstone.h"
 #include "types/identifier.h"
 
@@ -111,10 +112,15 @@ mcdp_find_tombstones(Oid schema, Snapshot snapshot, const Datum *identifiers, in
 bool
 mcdp_claimed_tombstone(Oid schema, const Datum *identifiers, int num)
 {
-	Snapshot	now = RegisterSnapshot(GetLatestSnapshot());
-	bool	   *found = palloc(Max(num, 1) * sizeof(bool));
-	bool		any = mcdp_find_tombstones(schema, now, identifiers, num, found);
+	Snapshot	now;
+	bool	   *found;
+	bool		any;
 
+	if (mcdp_table_is_blank("tombstone"))
+		return false;
+	now = RegisterSnapshot(GetLatestSnapshot());
+	found = palloc(Max(num, 1) * sizeof(bool));
+	any = mcdp_find_tombstones(schema, now, identifiers, num, found);
 	pfree(found);
 	UnregisterSnapshot(now);
 	return any;
