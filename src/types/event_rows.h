@@ -26,8 +26,9 @@ typedef struct ExpandedEventState
 	EventStateData d;
 	size_t		capacity;
 	bool		sorted;
-	int64		first;			/* EVENT_STATE_RETURNS: of the first event of the
-								 * cohort, or later; DT_NOEND when not known */
+	int64		first;			/* EVENT_STATE_RETURNS: of the first event of
+								 * the cohort, or later; DT_NOEND when not
+								 * known */
 	int64		end;			/* of the last bucket then */
 	const void *site;			/* the call site whose question it is known to
 								 * be; NULL when not known */

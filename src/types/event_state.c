@@ -196,7 +196,8 @@ mcdp_event_state_check(const char *bytes, size_t len, McdpBadInput *bad)
 	uint64		conditions;
 	const char *masks;
 	MatchEvent	before = {0};
-	int64		begin = DT_NOEND,	/* of a cohort, and the end of its last bucket */
+	int64		begin = DT_NOEND,	/* of a cohort, and the end of its last
+									 * bucket */
 				end = DT_NOEND;
 	size_t		pattern_len;
 
