@@ -135,6 +135,9 @@ DECLARE
 	members	bigint[];
 	kept	int;
 BEGIN
+	IF why_no_message.profile IS NULL OR why_no_message.journey IS NULL OR why_no_message.at IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'arguments of why_no_message must not be null';
+	END IF;
 	SELECT x.* INTO j FROM cdp.journey x WHERE x.name = why_no_message.journey;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('journey "%s" does not exist', why_no_message.journey);

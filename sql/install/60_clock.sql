@@ -289,6 +289,7 @@ COMMENT ON FUNCTION cdp.rebuild(text, timestamptz) IS 'derive timelines, lifecyc
 CREATE FUNCTION cdp.status(now timestamptz DEFAULT now()) RETURNS TABLE (item text, value text)
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
+	PERFORM _check_clock(now, '0');
 	RETURN QUERY
 	SELECT 'extension'::text, e.extversion || CASE WHEN e.extversion <> _library_version() THEN ', library ' || _library_version() ELSE '' END
 	FROM pg_extension e WHERE e.extname = 'marketing_cdp'

@@ -76,6 +76,7 @@ SELECT count(*), bool_or(failing) FROM task_state WHERE last_at = '2027-02-04';
 -- what is refused
 SELECT tick(NULL);
 SELECT tick('infinity');
+SELECT status(NULL);
 SELECT tick('2027-02-04', '-1 s');
 CALL run(NULL);
 CALL run('2027-02-04', NULL);

@@ -55,6 +55,8 @@ SELECT pause_journey('cart');
 SELECT what, detail FROM why_no_message(resolve('user_id:stranger'), 'cart', '2026-02-10Z');
 SELECT why_no_message(1, 'nowhere', '2026-02-10Z');
 SELECT why_no_message(99999, 'cart', '2026-02-10Z');
+SELECT why_no_message(NULL, 'cart');
+SELECT why_no_message(1, NULL);
 SELECT * FROM why_message(99999);
 SELECT step, what, detail FROM journey_path((SELECT run_id FROM outbox JOIN one USING (id)));
 SELECT simulate_journey('nowhere', '2026-01-01Z');
