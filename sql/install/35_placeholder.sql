@@ -79,36 +79,19 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION cdp._pieces(jsonb) IS 'the parameters that have placeholders, in pieces, by key';
 
-CREATE FUNCTION cdp._render(params jsonb, pieces cdp._piece[], run cdp.journey_state) RETURNS jsonb
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
-DECLARE
-	p		cdp._piece;
-	key		text;
-	value	text;
-	result	text := '';
+CREATE FUNCTION cdp._looked_up(source text, name text, run cdp.journey_state) RETURNS text
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
-	FOREACH p IN ARRAY pieces LOOP
-		IF p.key <> key THEN
-			params := params || jsonb_build_object(key, result);
-			result := '';
-		END IF;
-		key := p.key;
-		IF p.literal IS NOT NULL THEN
-			result := result || p.literal;
-			CONTINUE;
-		END IF;
-		value := CASE p.source
-			WHEN 'profile_id' THEN run.profile_id::text
-			WHEN 'entry.properties' THEN cdp._entry_property(run.entry, run.profile_id, p.name)
-			WHEN 'context' THEN run.context ->> p.name
-			WHEN 'trait' THEN cdp.trait(run.profile_id, p.name) #>> '{}'
-			WHEN 'tag' THEN (SELECT substr(t, length(p.name) + 2) FROM cdp._key_tags_of(run.profile_id, p.name) t ORDER BY t COLLATE "C" LIMIT 1)
-			ELSE run.entry ->> substr(p.source, 7) END;
-		result := result || coalesce(nullif(value, ''), p.otherwise, '');
-	END LOOP;
-	RETURN CASE WHEN key IS NULL THEN params ELSE params || jsonb_build_object(key, result) END;
+	RETURN CASE source
+		WHEN 'entry.properties' THEN cdp._entry_property(run.entry, run.profile_id, name)
+		WHEN 'trait' THEN cdp.trait(run.profile_id, name) #>> '{}'
+		WHEN 'tag' THEN (SELECT substr(t, length(name) + 2) FROM cdp._key_tags_of(run.profile_id, name) t ORDER BY t COLLATE "C" LIMIT 1) END;
 END
 $$;
+COMMENT ON FUNCTION cdp._looked_up(text, text, cdp.journey_state) IS 'the value of a placeholder that does not stand in the run itself';
+
+CREATE FUNCTION cdp._render(params jsonb, pieces cdp._piece[], run cdp.journey_state) RETURNS jsonb
+LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__render';
 COMMENT ON FUNCTION cdp._render(jsonb, cdp._piece[], cdp.journey_state) IS 'fills the placeholders of parameters; one without a value becomes its default, or empty';
 
 CREATE FUNCTION cdp._render_params(params jsonb, run cdp.journey_state) RETURNS jsonb

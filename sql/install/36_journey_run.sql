@@ -452,8 +452,9 @@ DECLARE
 	done	bigint := 0;
 BEGIN
 	FOR g IN
-		SELECT w.journey, w.version, w.step, array_agg(w.run_id ORDER BY w.profile_id, w.run_id) AS runs
-		FROM (SELECT s.*, v.priority, max(v.priority) OVER (PARTITION BY s.profile_id) AS first
+		SELECT w.journey, w.version, w.step, array_agg(w.run_id ORDER BY w.profile_id, w.run_id) AS runs,
+			   array_agg(w.run_id ORDER BY w.profile_id) FILTER (WHERE w.num = 1) AS alone
+		FROM (SELECT s.*, v.priority, max(v.priority) OVER (PARTITION BY s.profile_id) AS first, count(*) OVER (PARTITION BY s.profile_id) AS num
 			  FROM unnest(profiles, instants) AS w(profile_id, at)
 			  CROSS JOIN LATERAL (SELECT o.run_id, o.profile_id, o.journey, o.version, o.step FROM cdp.journey_state o
 								  WHERE o.profile_id = w.profile_id AND o.status = 'active' AND o.due_at + interval '0' = w.at OFFSET 0) s
@@ -462,43 +463,50 @@ BEGIN
 		WHERE w.priority = w.first
 		GROUP BY w.journey, w.version, w.step ORDER BY w.journey, w.version, w.step
 	LOOP
-		PERFORM cdp._do_step_each(g.journey, g.version, g.step, g.runs);
-		done := done + cardinality(g.runs);
+		done := done + cdp._do_step_each(g.journey, g.version, g.step, g.runs, g.alone);
 	END LOOP;
 	RETURN done;
 END
 $$;
-COMMENT ON FUNCTION cdp._take_steps(bigint[], timestamptz[]) IS 'does one step of each of the most important runs that a profile (locked by the caller) has due at its instant';
+COMMENT ON FUNCTION cdp._take_steps(bigint[], timestamptz[]) IS 'does one step of each of the most important runs that a profile (locked by the caller) has due at its instant; a message after a wait at once, if there is nothing else';
 
 -- From the oldest work on, by the indexes on time: first who, then their locks,
--- so that no plan can begin with everybody.  Finds ever more when others are at
--- all of those.
+-- so that no plan can begin with everybody.  Several clocks find the same oldest
+-- work: one that finds others at all of it looks further, and begins at a place
+-- of its own, because a row that somebody holds costs more than one that is free.
 CREATE FUNCTION cdp._claim_profiles(due timestamptz, most bigint) RETURNS bigint[]
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp
-SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
+SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET enable_mergejoin = off SET enable_hashjoin = off AS $$
 DECLARE
+	reach		bigint := most;
 	triggered	bigint[];
 	running		bigint[];
+	candidates	bigint[];
+	turn		int;
 	claimed		bigint[];
 BEGIN
 	LOOP
 		triggered := ARRAY(
 			SELECT p.canonical_id
-			FROM (SELECT t.profile_id FROM cdp.journey_trigger t WHERE t.at <= due ORDER BY t.at LIMIT most) t
+			FROM (SELECT t.profile_id FROM cdp.journey_trigger t WHERE t.at <= due ORDER BY t.at LIMIT reach) t
 			CROSS JOIN LATERAL (SELECT p.canonical_id FROM cdp.profile p WHERE p.profile_id = t.profile_id OFFSET 0) p);
 		running := ARRAY(
 			SELECT s.profile_id
 			FROM cdp.journey j
 			CROSS JOIN LATERAL (SELECT s.profile_id, s.due_at FROM cdp.journey_state s
-								WHERE s.journey = j.name AND s.status = 'active' AND s.due_at > '-infinity' AND s.due_at <= due ORDER BY s.due_at LIMIT most) s
-			WHERE j.status = 'active' ORDER BY s.due_at LIMIT most);
+								WHERE s.journey = j.name AND s.status = 'active' AND s.due_at > '-infinity' AND s.due_at <= due ORDER BY s.due_at LIMIT reach) s
+			WHERE j.status = 'active' ORDER BY s.due_at LIMIT reach);
+		candidates := ARRAY(SELECT DISTINCT c FROM unnest(triggered || running) c ORDER BY c);
+		IF reach > most THEN
+			turn := pg_backend_pid() % greatest(cardinality(candidates), 1);
+			candidates := candidates[turn + 1:] || candidates[:turn];
+		END IF;
 		claimed := ARRAY(
 			SELECT x.profile_id FROM (
-				SELECT p.profile_id FROM cdp.profile p
-				WHERE p.profile_id = ANY (triggered || running) AND p.canonical_id = p.profile_id
-				ORDER BY p.profile_id FOR NO KEY UPDATE SKIP LOCKED) x);
-		EXIT WHEN claimed <> '{}' OR greatest(cardinality(triggered), cardinality(running)) < most OR most = 0;
-		most := most * 4;
+				SELECT p.profile_id FROM unnest(candidates) c JOIN cdp.profile p ON p.profile_id = c
+				WHERE p.canonical_id = c LIMIT most FOR NO KEY UPDATE OF p SKIP LOCKED) x);
+		EXIT WHEN claimed <> '{}' OR greatest(cardinality(triggered), cardinality(running)) < reach OR most = 0;
+		reach := reach * 4;
 	END LOOP;
 	RETURN claimed;
 END

@@ -42,8 +42,28 @@ RETURN CASE WHEN delay IS NOT NULL THEN at + delay
 			ELSE cdp._wait_until(spec #> ARRAY['steps', of_step, 'wait_until'], profile, at, spec ->> 'timezone') END;
 COMMENT ON FUNCTION cdp._due_at(jsonb, text, interval, bigint, timestamptz) IS 'when a profile that comes to a step at this instant is to leave it';
 
--- Puts runs of one step on their way to the next; "end" is the end.
-CREATE FUNCTION cdp._go_on(spec jsonb, runs bigint[], next text, with_detail text) RETURNS void
+-- A function of its own keeps the planner from asking an expensive question
+-- about every run there is before it looks at the run's id.
+CREATE FUNCTION cdp._runs(runs bigint[]) RETURNS SETOF cdp.journey_state
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	RETURN QUERY SELECT s.* FROM cdp.journey_state s WHERE s.run_id = ANY (runs) ORDER BY s.profile_id, s.run_id;
+END
+$$;
+COMMENT ON FUNCTION cdp._runs(bigint[]) IS 'these runs';
+
+-- A message right after a wait is written before its run has been moved to it:
+-- then the run is at of_step, whatever its row says.
+CREATE FUNCTION cdp._arrive(runs bigint[], of_step text) RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	UPDATE cdp.journey_state s SET step = of_step, visit = s.visit + 1, arrived_at = s.due_at WHERE s.run_id = ANY (runs) AND s.step <> of_step;
+END
+$$;
+COMMENT ON FUNCTION cdp._arrive(bigint[], text) IS 'makes the rows of runs that went on to a step without a stop say so';
+
+-- Puts runs that have done a step on their way to the next; "end" is the end.
+CREATE FUNCTION cdp._go_on(spec jsonb, runs bigint[], of_step text, next text, with_detail text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	delay	interval := cdp._step_delay(spec #> ARRAY['steps', next]);
@@ -51,27 +71,27 @@ BEGIN
 	IF cardinality(runs) = 0 THEN
 		RETURN;
 	END IF;
-	INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
-	SELECT s.due_at, coalesce(s.owner_id, s.profile_id), s.journey, s.version, s.run_id, s.step, 'step', with_detail
-	FROM cdp.journey_state s WHERE s.run_id = ANY (runs) ORDER BY s.profile_id, s.run_id;
 	IF next = 'end' THEN
+		PERFORM cdp._arrive(runs, of_step);
+		INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
+		SELECT s.due_at, coalesce(s.owner_id, s.profile_id), s.journey, s.version, s.run_id, s.step, 'step', with_detail
+		FROM cdp._runs(runs) s;
 		PERFORM cdp._end_runs(array_agg(s.run_id), array_agg(s.due_at), 'completed', NULL)
 		FROM cdp.journey_state s WHERE s.run_id = ANY (runs) HAVING count(*) > 0;
 	ELSE
-		UPDATE cdp.journey_state s SET step = next, visit = s.visit + 1, arrived_at = s.due_at,
-			due_at = cdp._due_at(spec, next, delay, s.profile_id, s.due_at)
-		WHERE s.run_id = ANY (runs);
+		WITH moved AS (
+			UPDATE cdp.journey_state s SET step = next, visit = s.visit + CASE WHEN s.step = of_step THEN 1 ELSE 2 END, arrived_at = s.due_at,
+				due_at = cdp._due_at(spec, next, delay, s.profile_id, s.due_at)
+			WHERE s.run_id = ANY (runs)
+			RETURNING s.arrived_at, s.profile_id, s.owner_id, s.journey, s.version, s.run_id
+		)
+		INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
+		SELECT m.arrived_at, coalesce(m.owner_id, m.profile_id), m.journey, m.version, m.run_id, of_step, 'step', with_detail
+		FROM moved m ORDER BY m.profile_id, m.run_id;
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION cdp._go_on(jsonb, bigint[], text, text) IS 'logs a step and moves its runs on; a wait begins at once, from the run''s own clock';
-
-CREATE FUNCTION cdp._idempotency_key(run cdp.journey_state) RETURNS text
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-BEGIN ATOMIC
-	SELECT concat_ws('/', (run).journey, (run).version, (run).run_id, (run).step, (run).visit);
-END;
-COMMENT ON FUNCTION cdp._idempotency_key(cdp.journey_state) IS 'what names the message of a run at its present step and visit';
+COMMENT ON FUNCTION cdp._go_on(jsonb, bigint[], text, text, text) IS 'logs a step and moves its runs on; a wait begins at once, from the run''s own clock';
 
 -- Triggers end runs, and waits, at the instant of the event; this also sees
 -- events that no trigger has brought yet.
@@ -89,37 +109,28 @@ END
 $$;
 COMMENT ON FUNCTION cdp._event_seen(cdp.journey_state, jsonb, timestamptz) IS 'whether one of these events lies after an instant and not after the present step of a run';
 
--- A function of its own keeps the planner from asking an expensive question
--- about every run there is before it looks at the run's id.
-CREATE FUNCTION cdp._runs(runs bigint[]) RETURNS SETOF cdp.journey_state
-LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
-BEGIN
-	RETURN QUERY SELECT s.* FROM cdp.journey_state s WHERE s.run_id = ANY (runs) ORDER BY s.profile_id, s.run_id;
-END
-$$;
-COMMENT ON FUNCTION cdp._runs(bigint[]) IS 'these runs';
-
 CREATE FUNCTION cdp._without(runs bigint[], gone bigint[]) RETURNS bigint[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT coalesce(array_agg(r ORDER BY n), '{}') FROM unnest(runs) WITH ORDINALITY u(r, n) WHERE r <> ALL (coalesce(gone, '{}'));
+	SELECT CASE WHEN coalesce(cardinality(gone), 0) = 0 THEN runs ELSE
+		ARRAY(SELECT r FROM unnest(runs) WITH ORDINALITY u(r, n) WHERE r NOT IN (SELECT unnest(gone)) ORDER BY n) END;
 END;
 COMMENT ON FUNCTION cdp._without(bigint[], bigint[]) IS 'the runs that are not gone';
 
-CREATE FUNCTION cdp._branch(spec jsonb, runs bigint[], when_ text, next text, with_detail text) RETURNS bigint[]
+CREATE FUNCTION cdp._branch(spec jsonb, runs bigint[], of_step text, when_ text, next text, with_detail text) RETURNS bigint[]
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	rule	cdp.criteria := when_::cdp.criteria;
 	taken	bigint[] := ARRAY(SELECT s.run_id FROM cdp._runs(runs) s WHERE cdp._matches(s.profile_id, rule, s.due_at, s.label));
 BEGIN
-	PERFORM cdp._go_on(spec, taken, next, with_detail);
+	PERFORM cdp._go_on(spec, taken, of_step, next, with_detail);
 	RETURN cdp._without(runs, taken);
 END
 $$;
-COMMENT ON FUNCTION cdp._branch(jsonb, bigint[], text, text, text) IS 'puts the runs for which a rule holds on their way; returns the others';
+COMMENT ON FUNCTION cdp._branch(jsonb, bigint[], text, text, text, text) IS 'puts the runs for which a rule holds on their way; returns the others';
 
 -- A profile that comes to the same split again goes the same way.
-CREATE FUNCTION cdp._split(spec jsonb, branches jsonb, runs bigint[]) RETURNS void
+CREATE FUNCTION cdp._split(spec jsonb, branches jsonb, runs bigint[], of_step text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	b		record;
@@ -139,12 +150,12 @@ BEGIN
 			RETURNING s.run_id)
 		SELECT array_agg(t.run_id) INTO taken FROM taking t;
 		CONTINUE WHEN taken IS NULL;
-		PERFORM cdp._go_on(spec, taken, b.next, b.name);
+		PERFORM cdp._go_on(spec, taken, of_step, b.next, b.name);
 		runs := cdp._without(runs, taken);
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION cdp._split(jsonb, jsonb, bigint[]) IS 'deals runs out to the branches of a split, by the shares and by who it is';
+COMMENT ON FUNCTION cdp._split(jsonb, jsonb, bigint[], text) IS 'deals runs out to the branches of a split, by the shares and by who it is';
 
 -- Runs of one profile (under different keys) enter one after the other.
 CREATE FUNCTION cdp._start_journey(other text, runs bigint[]) RETURNS void
@@ -176,12 +187,20 @@ END
 $$;
 COMMENT ON FUNCTION cdp._start_journey(text, bigint[]) IS 'does a journey step: enters the profiles into another journey';
 
-CREATE FUNCTION cdp._do_step(of_journey text, of_version int, of_step text, runs bigint[]) RETURNS void
+CREATE FUNCTION cdp._step_detail(step jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN coalesce(step ->> 'wait', step ->> 'tag', step ->> 'untag', step #>> '{send,template}', step ->> 'journey',
+	step #>> '{wait_until,time}', step #>> '{wait_until}');
+COMMENT ON FUNCTION cdp._step_detail(jsonb) IS 'what the log says about a step that everybody leaves the same way';
+
+CREATE FUNCTION cdp._do_step(of_journey text, of_version int, of_step text, runs bigint[], alone bigint[]) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	spec	jsonb := (SELECT v.spec FROM cdp.journey_version v WHERE v.journey = of_journey AND v.version = of_version);
 	todo	jsonb := spec #> ARRAY['steps', of_step];
 	rule	cdp.criteria;
+	ahead	jsonb := spec #> ARRAY['steps', todo ->> 'next'];
+	done	bigint := cardinality(runs);
 	gone	bigint[];
 	x		record;
 BEGIN
@@ -207,29 +226,42 @@ BEGIN
 							  coalesce(x.on_event, x.when_))
 		FROM cdp.journey_state s WHERE s.run_id = ANY (gone);
 		runs := cdp._without(runs, gone);
+		alone := cdp._without(alone, gone);
 	END LOOP;
 
 	IF cardinality(runs) = 0 THEN
-		RETURN;
+		RETURN done;
+	END IF;
+
+	-- Nothing can come between the end of a wait and a message at the same
+	-- instant when the profile has nothing else to do: one move for both.
+	IF alone <> '{}' AND todo ?| '{wait,wait_until}' AND todo #> '{wait_until,trait}' IS NULL AND ahead ? 'send' THEN
+		PERFORM cdp._go_on(spec, cdp._without(runs, alone), of_step, todo ->> 'next', cdp._step_detail(todo));
+		runs := alone;
+		INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
+		SELECT s.due_at, coalesce(s.owner_id, s.profile_id), s.journey, s.version, s.run_id, s.step, 'step', cdp._step_detail(todo) FROM cdp._runs(runs) s;
+		of_step := todo ->> 'next';
+		todo := ahead;
+		done := done + cardinality(runs);
 	END IF;
 
 	-- Which way?
 	CASE
 		WHEN todo ? 'if' THEN
-			runs := cdp._branch(spec, runs, todo ->> 'if', todo ->> 'then', 'then');
-			PERFORM cdp._go_on(spec, runs, todo ->> 'else', 'else');
+			runs := cdp._branch(spec, runs, of_step, todo ->> 'if', todo ->> 'then', 'then');
+			PERFORM cdp._go_on(spec, runs, of_step, todo ->> 'else', 'else');
 		WHEN todo ? 'switch' THEN
 			FOR x IN SELECT e.value ->> 'when' AS when_, e.value ->> 'next' AS next FROM jsonb_array_elements(todo -> 'switch') WITH ORDINALITY e
 					 ORDER BY e.ordinality LOOP
-				runs := cdp._branch(spec, runs, x.when_, x.next, x.when_);
+				runs := cdp._branch(spec, runs, of_step, x.when_, x.next, x.when_);
 			END LOOP;
-			PERFORM cdp._go_on(spec, runs, todo ->> 'else', 'else');
+			PERFORM cdp._go_on(spec, runs, of_step, todo ->> 'else', 'else');
 		WHEN todo ? 'split' THEN
-			PERFORM cdp._split(spec, todo -> 'split', runs);
+			PERFORM cdp._split(spec, todo -> 'split', runs, of_step);
 		WHEN todo ? 'wait_for' THEN
 			gone := ARRAY(SELECT s.run_id FROM cdp._runs(runs) s WHERE cdp._event_seen(s, todo #> '{wait_for,on}', s.arrived_at));
-			PERFORM cdp._go_on(spec, gone, todo ->> 'next', 'next');
-			PERFORM cdp._go_on(spec, cdp._without(runs, gone), todo ->> 'else', 'timeout');
+			PERFORM cdp._go_on(spec, gone, of_step, todo ->> 'next', 'next');
+			PERFORM cdp._go_on(spec, cdp._without(runs, gone), of_step, todo ->> 'else', 'timeout');
 		WHEN todo #> '{wait_until,trait}' IS NOT NULL THEN
 			-- The date may have moved away in the meantime.
 			WITH moved AS (
@@ -239,7 +271,7 @@ BEGIN
 				WHERE s.run_id = w.run_id AND w.at > s.due_at
 				RETURNING s.run_id)
 			SELECT array_agg(m.run_id) INTO gone FROM moved m;
-			PERFORM cdp._go_on(spec, cdp._without(runs, gone), todo ->> 'next', todo #>> '{wait_until,trait}');
+			PERFORM cdp._go_on(spec, cdp._without(runs, gone), of_step, todo ->> 'next', todo #>> '{wait_until,trait}');
 		ELSE
 			CASE
 				WHEN todo ? 'send' THEN
@@ -253,35 +285,36 @@ BEGIN
 					PERFORM cdp._start_journey(todo ->> 'journey', runs);
 				ELSE NULL;
 			END CASE;
-			PERFORM cdp._go_on(spec, runs, todo ->> 'next', coalesce(todo ->> 'wait', todo ->> 'tag', todo ->> 'untag',
-				todo #>> '{send,template}', todo ->> 'journey', todo #>> '{wait_until,time}', todo #>> '{wait_until}'));
+			PERFORM cdp._go_on(spec, runs, of_step, todo ->> 'next', cdp._step_detail(todo));
 	END CASE;
+	RETURN done;
 END
 $$;
-COMMENT ON FUNCTION cdp._do_step(text, int, text, bigint[]) IS 'does one step for runs that are due at it, each at its own instant';
+COMMENT ON FUNCTION cdp._do_step(text, int, text, bigint[], bigint[]) IS 'does one step for runs that are due at it, each at its own instant; alone: those whose profiles have nothing else due then; returns how many steps';
 
 -- An error in one run fails that one alone; see _enter_each.
-CREATE FUNCTION cdp._do_step_each(of_journey text, of_version int, of_step text, runs bigint[]) RETURNS void
+CREATE FUNCTION cdp._do_step_each(of_journey text, of_version int, of_step text, runs bigint[], alone bigint[]) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	half	int := cardinality(runs) / 2;
 	reason	text;
 BEGIN
 	BEGIN
-		PERFORM cdp._do_step(of_journey, of_version, of_step, runs);
-		RETURN;
+		RETURN cdp._do_step(of_journey, of_version, of_step, runs, alone);
 	EXCEPTION WHEN OTHERS THEN
 		IF NOT cdp._concerns_one_run(SQLSTATE) THEN
 			RAISE;
 		END IF;
 		reason := SQLERRM;
 	END;
-	IF half = 0 THEN
+	IF alone <> '{}' THEN	-- the culprit fails at its own step
+		RETURN cdp._do_step_each(of_journey, of_version, of_step, runs, NULL);
+	ELSIF half = 0 THEN
 		PERFORM cdp._end_runs(runs, ARRAY[s.due_at], 'failed', reason) FROM cdp.journey_state s WHERE s.run_id = runs[1];
-	ELSE
-		PERFORM cdp._do_step_each(of_journey, of_version, of_step, runs[:half]);
-		PERFORM cdp._do_step_each(of_journey, of_version, of_step, runs[half + 1:]);
+		RETURN 1;
 	END IF;
+	RETURN cdp._do_step_each(of_journey, of_version, of_step, runs[:half], NULL)
+		 + cdp._do_step_each(of_journey, of_version, of_step, runs[half + 1:], NULL);
 END
 $$;
-COMMENT ON FUNCTION cdp._do_step_each(text, int, text, bigint[]) IS 'does one step so that an error in one run fails that one alone';
+COMMENT ON FUNCTION cdp._do_step_each(text, int, text, bigint[], bigint[]) IS 'does one step so that an error in one run fails that one alone; returns how many steps';

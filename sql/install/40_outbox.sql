@@ -61,7 +61,7 @@ COMMENT ON COLUMN cdp.outbox.declared IS 'consent to the purpose must have been 
 COMMENT ON COLUMN cdp.outbox.idempotency_key IS 'journey run, step and visit: a channel that sees it twice drops the second';
 CREATE INDEX outbox_claim_idx ON cdp.outbox (channel, (id >> 13), priority DESC, due_at, id) WHERE status = 'pending' AND attempts = 0;
 CREATE INDEX outbox_retry_idx ON cdp.outbox (channel, priority DESC, leased_until, id) WHERE status = 'pending' AND attempts > 0;
-CREATE INDEX outbox_expires_at_idx ON cdp.outbox (expires_at) WHERE status = 'pending';
+CREATE INDEX outbox_expires_at_idx ON cdp.outbox (expires_at) WHERE status = 'pending' AND expires_at IS NOT NULL;
 CREATE INDEX outbox_leased_until_idx ON cdp.outbox (leased_until) WHERE status = 'claimed';
 CREATE INDEX outbox_profile_id_idx ON cdp.outbox (profile_id, due_at);
 CREATE INDEX outbox_recipient_id_idx ON cdp.outbox (recipient_id) WHERE recipient_id <> profile_id;

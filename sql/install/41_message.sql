@@ -149,6 +149,18 @@ END
 $$;
 COMMENT ON FUNCTION cdp._choose_channels(jsonb, jsonb, bigint[]) IS 'how and when the messages of runs may go out';
 
+-- One row for each message, in the order of the choices: its idempotency key (journey,
+-- version, run, step and visit) and parameters.  The key is the same whenever the step is done.
+CREATE FUNCTION cdp._message_rows(choices cdp._choice[], of_step text, params jsonb, pieces cdp._piece[])
+RETURNS TABLE (idempotency_key text, profile_id bigint, recipient_id bigint, address text, channel text, params_ jsonb,
+	journey text, version int, run_id bigint, variant text, goes_at timestamptz, due_at timestamptz)
+LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__message_rows';
+COMMENT ON FUNCTION cdp._message_rows(cdp._choice[], text, jsonb, cdp._piece[]) IS 'the messages that a send step writes, without what they all share';
+
+CREATE FUNCTION cdp._message_events(choices cdp._choice[], of_step text, campaign text, template text) RETURNS cdp.event[]
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__message_events';
+COMMENT ON FUNCTION cdp._message_events(cdp._choice[], text, text, text) IS 'stores messages as events message_sent; returns the events if that is left to _record_events';
+
 -- Two runs of one profile send one after the other: the second counts the
 -- message of the first.  Event and log name the leaf whose run it is.
 CREATE FUNCTION cdp._send(spec jsonb, of_step text, runs bigint[]) RETURNS bigint[]
@@ -157,7 +169,14 @@ DECLARE
 	send		jsonb := spec #> ARRAY['steps', of_step, 'send'];
 	if_capped	text := coalesce(send ->> 'if_capped', 'skip');
 	expires		interval := cdp._journey_duration(send ->> 'expires');
+	with_purpose text := coalesce(spec ->> 'purpose', 'marketing');
+	named		boolean := spec ? 'purpose';
+	campaign	text := spec ->> 'campaign';
+	template	text := send ->> 'template';
+	priority	int := coalesce((spec ->> 'priority')::int, 50);
 	batch		bigint[];
+	choices		cdp._choice[];
+	events		cdp.event[];
 	held		bigint[];
 	stay		bigint[];
 	until		timestamptz[];
@@ -170,45 +189,40 @@ BEGIN
 	LOOP
 		-- The runs come as values: a join with their table would be planned for
 		-- as many rows as the planner believes any set has.
+		choices := ARRAY(SELECT c FROM cdp._choose_channels(spec, send, batch) c ORDER BY (c.run).profile_id);
+		INSERT INTO cdp.outbox (idempotency_key, profile_id, recipient_id, address, channel, purpose, declared, template, params,
+								campaign, journey, version, run_id, step, variant, priority, due_at, expires_at)
+		SELECT m.idempotency_key, m.profile_id, m.recipient_id, m.address, m.channel, with_purpose,
+			   named AND (m.profile_id = m.recipient_id OR cdp._declared(spec, m.profile_id, m.recipient_id)), template, m.params_,
+			   campaign, m.journey, m.version, m.run_id, of_step, m.variant, priority, m.goes_at, m.due_at + expires
+		FROM cdp._message_rows(choices, of_step, params, pieces) m;
+		events := cdp._message_events(choices, of_step, campaign, template);
+		IF events IS NOT NULL THEN
+			PERFORM cdp._record_events(events);
+		END IF;
 		WITH choice AS MATERIALIZED (
-			SELECT c.run, coalesce((c.run).owner_id, (c.run).profile_id) AS owner_id, c.recipient, c.channel, c.address, c.goes_at, c.reason, c.free_at,
+			SELECT (c.run).due_at, coalesce((c.run).owner_id, (c.run).profile_id) AS owner_id, (c.run).journey, (c.run).version, (c.run).run_id, c.channel, c.reason, c.free_at,
 				   CASE WHEN c.channel IS NULL AND c.free_at IS NOT NULL THEN if_capped END AS capped
-			FROM cdp._choose_channels(spec, send, batch) c
-		), message AS (
-			INSERT INTO cdp.outbox (idempotency_key, profile_id, recipient_id, address, channel, purpose, declared, template, params,
-									campaign, journey, version, run_id, step, variant, priority, due_at, expires_at)
-			SELECT cdp._idempotency_key(c.run), (c.run).profile_id, c.recipient, c.address, c.channel, coalesce(spec ->> 'purpose', 'marketing'),
-				   cdp._declared(spec, (c.run).profile_id, c.recipient), send ->> 'template', cdp._render(params, pieces, c.run), spec ->> 'campaign',
-				   (c.run).journey, (c.run).version, (c.run).run_id, (c.run).step,
-				   nullif((c.run).variant, ''), coalesce((spec ->> 'priority')::int, 50), c.goes_at, (c.run).due_at + expires
-			FROM choice c
-			WHERE c.channel IS NOT NULL ORDER BY (c.run).profile_id
-		), event AS (
-			SELECT cdp._record_events(array_agg(
-				ROW(nextval('cdp.event_id_seq'), (c.run).due_at, (c.run).due_at, c.owner_id, NULL, '{}', 'message_sent',
-					jsonb_strip_nulls(jsonb_build_object('journey', (c.run).journey, 'campaign', spec ->> 'campaign', 'channel', c.channel,
-						'template', send ->> 'template', 'step', (c.run).step, 'run_id', (c.run).run_id, 'variant', nullif((c.run).variant, ''))),
-					'{}', 'journey', 'message:' || cdp._idempotency_key(c.run), false)::cdp.event ORDER BY (c.run).profile_id))
-			FROM choice c
-			WHERE c.channel IS NOT NULL HAVING count(*) > 0
+			FROM unnest(choices) c
 		), logged AS (
 			INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
-			SELECT (c.run).due_at, c.owner_id, (c.run).journey, (c.run).version, (c.run).run_id, (c.run).step,
+			SELECT c.due_at, c.owner_id, c.journey, c.version, c.run_id, of_step,
 				   CASE WHEN c.channel IS NOT NULL THEN 'sent' WHEN c.capped = 'wait' AND c.free_at < 'infinity' THEN 'waiting' ELSE 'refused' END,
 				   coalesce(c.channel, c.reason)
-			FROM choice c, (SELECT count(*) FROM event) e
-			ORDER BY (c.run).profile_id
+			FROM choice c
 		)
-		SELECT array_agg((c.run).run_id) FILTER (WHERE c.capped = 'wait' AND c.free_at < 'infinity'),
+		SELECT array_agg(c.run_id) FILTER (WHERE c.capped = 'wait' AND c.free_at < 'infinity'),
 			   array_agg(c.free_at) FILTER (WHERE c.capped = 'wait' AND c.free_at < 'infinity'),
-			   array_agg((c.run).run_id) FILTER (WHERE c.capped = 'exit')
+			   array_agg(c.run_id) FILTER (WHERE c.capped = 'exit')
 		INTO stay, until, held
 		FROM choice c;
 		IF stay IS NOT NULL THEN
+			PERFORM cdp._arrive(stay, of_step);
 			UPDATE cdp.journey_state s SET due_at = w.free_at
 			FROM unnest(stay, until) AS w(run_id, free_at) WHERE s.run_id = w.run_id;
 		END IF;
 		IF held IS NOT NULL THEN
+			PERFORM cdp._arrive(held, of_step);
 			PERFORM cdp._end_runs(array_agg(s.run_id), array_agg(s.due_at), 'capped', NULL) FROM cdp.journey_state s WHERE s.run_id = ANY (held);
 		END IF;
 		runs := cdp._without(cdp._without(runs, stay), held);

@@ -169,7 +169,8 @@ store_events(Month *months, int num_months, NewEvent **order, int num, bool back
 		mcdp_target_set(t, EVENT_AT, TimestampTzGetDatum(e->at));
 		mcdp_target_set(t, EVENT_RECEIVED_AT, TimestampTzGetDatum(e->received_at));
 		mcdp_target_set(t, EVENT_PROFILE_ID, Int64GetDatum(e->leaf));
-		mcdp_target_set(t, EVENT_VIA, e->via);
+		if (e->via)
+			mcdp_target_set(t, EVENT_VIA, e->via);
 		mcdp_target_set(t, EVENT_PARTICIPANTS, none);
 		mcdp_target_set_text(t, EVENT_EVENT, e->event);
 		mcdp_target_set(t, EVENT_PROPERTIES, e->properties);

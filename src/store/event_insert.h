@@ -22,7 +22,7 @@ typedef struct NewEvent
 	TimestampTz at;
 	TimestampTz received_at;
 	int64		leaf;
-	Datum		via;
+	Datum		via;			/* 0: none */
 	text	   *event;
 	Datum		properties;
 	Datum		context;
