@@ -157,9 +157,9 @@ RETURNS TABLE (idempotency_key text, profile_id bigint, recipient_id bigint, add
 LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__message_rows';
 COMMENT ON FUNCTION cdp._message_rows(cdp._choice[], text, jsonb, cdp._piece[]) IS 'the messages that a send step writes, without what they all share';
 
-CREATE FUNCTION cdp._message_events(choices cdp._choice[], of_step text, campaign text, template text) RETURNS cdp.event[]
+CREATE FUNCTION cdp._message_events(choices cdp._choice[], of_step text, campaign text, template text) RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__message_events';
-COMMENT ON FUNCTION cdp._message_events(cdp._choice[], text, text, text) IS 'stores messages as events message_sent; returns the events if that is left to _record_events';
+COMMENT ON FUNCTION cdp._message_events(cdp._choice[], text, text, text) IS 'stores messages as events message_sent';
 
 -- Two runs of one profile send one after the other: the second counts the
 -- message of the first.  Event and log name the leaf whose run it is.
@@ -176,7 +176,6 @@ DECLARE
 	priority	int := coalesce((spec ->> 'priority')::int, 50);
 	batch		bigint[];
 	choices		cdp._choice[];
-	events		cdp.event[];
 	held		bigint[];
 	stay		bigint[];
 	until		timestamptz[];
@@ -196,10 +195,7 @@ BEGIN
 			   named AND (m.profile_id = m.recipient_id OR cdp._declared(spec, m.profile_id, m.recipient_id)), template, m.params_,
 			   campaign, m.journey, m.version, m.run_id, of_step, m.variant, priority, m.goes_at, m.due_at + expires
 		FROM cdp._message_rows(choices, of_step, params, pieces) m;
-		events := cdp._message_events(choices, of_step, campaign, template);
-		IF events IS NOT NULL THEN
-			PERFORM cdp._record_events(events);
-		END IF;
+		PERFORM cdp._message_events(choices, of_step, campaign, template);
 		WITH choice AS MATERIALIZED (
 			SELECT (c.run).due_at, coalesce((c.run).owner_id, (c.run).profile_id) AS owner_id, (c.run).journey, (c.run).version, (c.run).run_id, c.channel, c.reason, c.free_at,
 				   CASE WHEN c.channel IS NULL AND c.free_at IS NOT NULL THEN if_capped END AS capped

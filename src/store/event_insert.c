@@ -278,7 +278,8 @@ record_by_query(Oid schema, NewEvent *events, int num, bool backfill)
 		if (e->event)
 		{
 			SET(EVENT_EVENT_ID, Int64GetDatum(e->event_id));
-			SET(EVENT_VIA, e->via);
+			if (e->via)
+				SET(EVENT_VIA, e->via);
 			SET(EVENT_PARTICIPANTS, none);
 			SET(EVENT_EVENT, PointerGetDatum(e->event));
 			SET(EVENT_PROPERTIES, e->properties);

@@ -19,7 +19,6 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
@@ -41,7 +40,7 @@
 #include "store/event_insert.h"
 #include "store/statement.h"
 
-/* journey_state, _choice, _piece, event: positions */
+/* journey_state, _choice, _piece: positions */
 enum
 {
 	RUN_RUN_ID, RUN_PROFILE_ID, RUN_JOURNEY, RUN_VERSION, RUN_KEY, RUN_STEP, RUN_VISIT, RUN_STATUS, RUN_ENTERED_AT, RUN_DUE_AT,
@@ -55,12 +54,6 @@ enum
 {
 	PIECE_KEY, PIECE_NO, PIECE_LITERAL, PIECE_SOURCE, PIECE_NAME, PIECE_OTHERWISE, PIECE_COLUMNS
 };
-enum
-{
-	EVENT_EVENT_ID, EVENT_AT, EVENT_RECEIVED_AT, EVENT_PROFILE_ID, EVENT_VIA, EVENT_PARTICIPANTS, EVENT_EVENT,
-	EVENT_PROPERTIES, EVENT_CONTEXT, EVENT_SOURCE, EVENT_MESSAGE_ID, EVENT_BACKFILL, EVENT_COLUMNS
-};
-
 typedef struct Columns
 {
 	TupleDesc	desc;
@@ -406,51 +399,30 @@ taken(NewEvent *events, int num)
 	static Statement ask = {"SELECT FROM cdp.event_message m WHERE m.message_id OPERATOR(pg_catalog.=) ANY ($1) LIMIT 1", 1, {TEXTARRAYOID}};
 	Datum	   *ids = palloc(num * sizeof(Datum));
 	Datum		args[1];
-	bool		found;
 
 	for (int i = 0; i < num; i++)
 		ids[i] = PointerGetDatum(events[i].message_id);
 	args[0] = PointerGetDatum(construct_array(ids, num, TEXTOID, -1, false, TYPALIGN_INT));
-	mcdp_spi_connect();
-	found = mcdp_statement_ask(&ask, args) > 0;
-	mcdp_spi_finish();
-	return found;
+	return mcdp_statement_ask(&ask, args) > 0;
 }
 
-static Datum
-events_array(NewEvent *events, int num, Oid type)
+/* Leaves out those whose message id is taken; returns how many are left. */
+static int
+not_taken(NewEvent *events, int num)
 {
-	Columns		c;
-	Datum	   *rows = palloc(num * sizeof(Datum));
+	int			left = 0;
 
-	open_columns(&c, type, EVENT_COLUMNS);
-	for (int i = 0; i < num; i++)
-	{
-		NewEvent   *e = &events[i];
-
-		memset(c.nulls, false, EVENT_COLUMNS * sizeof(bool));
-		c.values[EVENT_EVENT_ID] = Int64GetDatum(e->event_id);
-		c.values[EVENT_AT] = TimestampTzGetDatum(e->at);
-		c.values[EVENT_RECEIVED_AT] = TimestampTzGetDatum(e->received_at);
-		c.values[EVENT_PROFILE_ID] = Int64GetDatum(e->leaf);
-		c.nulls[EVENT_VIA] = true;
-		c.values[EVENT_PARTICIPANTS] = PointerGetDatum(construct_empty_array(INT8OID));
-		c.values[EVENT_EVENT] = PointerGetDatum(e->event);
-		c.values[EVENT_PROPERTIES] = e->properties;
-		c.values[EVENT_CONTEXT] = e->context;
-		c.values[EVENT_SOURCE] = PointerGetDatum(e->source);
-		c.values[EVENT_MESSAGE_ID] = PointerGetDatum(e->message_id);
-		c.values[EVENT_BACKFILL] = BoolGetDatum(false);
-		rows[i] = heap_copy_tuple_as_datum(heap_form_tuple(c.desc, c.values, c.nulls), c.desc);
-	}
-	return PointerGetDatum(construct_array(rows, num, type, -1, false, TYPALIGN_DOUBLE));
+	mcdp_spi_connect();
+	if (num == 0 || !taken(events, num))
+		left = num;
+	else
+		for (int i = 0; i < num; i++)
+			if (!taken(&events[i], 1))
+				events[left++] = events[i];
+	mcdp_spi_finish();
+	return left;
 }
 
-/*
- * Stores the events of messages; those that only _record_events can store are
- * returned instead: no partition yet, triggers on our tables, a message id that
- * is taken …
- */
 Datum
 mcdp__message_events(PG_FUNCTION_ARGS)
 {
@@ -466,7 +438,7 @@ mcdp__message_events(PG_FUNCTION_ARGS)
 	int			num = 0;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
-		PG_RETURN_NULL();
+		PG_RETURN_VOID();
 	open_messages(&m, PG_GETARG_ARRAYTYPE_P(0), PG_GETARG_TEXT_PP(1));
 	events = palloc0(Max(m.choices.num, 1) * sizeof(NewEvent));
 	for (int i = 0; i < m.choices.num; i++)
@@ -486,7 +458,6 @@ mcdp__message_events(PG_FUNCTION_ARGS)
 		e->source = source;
 		e->message_id = idempotency_key(&m, "message:");
 	}
-	if (num == 0 || (!IsolationUsesXactSnapshot() && !taken(events, num) && mcdp_insert_events(schema, events, num, false)))
-		PG_RETURN_NULL();
-	PG_RETURN_DATUM(events_array(events, num, get_element_type(get_func_rettype(fcinfo->flinfo->fn_oid))));
+	mcdp_record_events(schema, events, not_taken(events, num), false);
+	PG_RETURN_VOID();
 }
