@@ -266,6 +266,7 @@ wal_of() {	# from to: bytes, and those of them that are images of whole pages
 percentiles() {	# files of pgbench: p50, p99 and greatest, in ms
 	cat "$@" | awk '{ print $3 }' | sort -n | awk '{ t[NR] = $1 } END { printf "%.2f / %.2f / %.1f", t[int(NR * 0.5) + 1] / 1000, t[int(NR * 0.99) + 1] / 1000, t[NR] / 1000 }'
 }
+vacuum_wal() { tail -c "+$1" "$dir/server.log" | sed -n 's/.*WAL usage:.* \([0-9]*\) bytes.*/\1/p' | awk '{ s += $1 } END { print s + 0 }'; }	# autovacuum's, since that place in the log
 size_of() { psql -c "SELECT sum(pg_total_relation_size(t)) FROM unnest('{$1}'::regclass[]) t"; }
 
 # toggle NAME TABLES READER SCRIPT: prints changes a second, ms, WAL, reader's ms, growth
@@ -275,6 +276,7 @@ toggle() {
 	psql -c CHECKPOINT
 	before=$(size_of "$2")
 	from=$(lsn)
+	logged=$(($(wc -c <"$dir/server.log") + 1))
 	rm -f "$dir"/log.* "$dir"/reader.log.*
 	"$bindir/pgbench" -n -h "$dir/socket" -U cdp -c 1 -T "$SECONDS_EACH" -M prepared -l --log-prefix="$dir/reader.log" -f "$dir/reader.sql" bench >/dev/null 2>"$dir/reader.err" &
 	"$bindir/pgbench" -n -h "$dir/socket" -U cdp -c "$CLIENTS" -j "$CLIENTS" -T "$SECONDS_EACH" -M prepared -l --log-prefix="$dir/log" -f "$dir/toggle.sql" bench >"$dir/pgbench.out" 2>&1 ||
@@ -286,12 +288,13 @@ toggle() {
 	wal_of "$from" "$until" >"$dir/wal"
 	wal=$(($(sed -n 1p "$dir/wal") / changes))
 	images=$(($(sed -n 2p "$dir/wal") / changes))
+	vacuum=$(($(vacuum_wal "$logged") / changes))
 	growth=$((($(size_of "$2") - before) / 1048576))
 	echo "| $1 | $tps | $(percentiles "$dir"/log.*) | $wal ($images) | $(percentiles "$dir"/reader.log.*) | $growth MB |" | tee -a "$dir/churn" >&2
 }
 churn() {
 	: >"$dir/churn"
-	psql -c 'ALTER SYSTEM SET fsync = on' -c 'SELECT pg_reload_conf()' >/dev/null
+	psql -c 'ALTER SYSTEM SET fsync = on' -c 'ALTER SYSTEM SET log_autovacuum_min_duration = 0' -c 'SELECT pg_reload_conf()' >/dev/null
 	pick="\\set p random(1, $((PROFILES - 1)))
 \\set t random(0, 199)"
 	ours="SELECT CASE WHEN cdp.has_tag(:p::bigint, 't' || :t::text) THEN cdp.untag(:p::bigint, 't' || :t::text) ELSE cdp.tag(:p::bigint, 't' || :t::text) END;"
@@ -299,6 +302,7 @@ churn() {
 $ours"
 	waiting=$(psql -c 'SELECT count(*) FROM cdp.tag_pending')
 	changed=$changes
+	wide_vacuum=$vacuum
 	fold
 	echo "Folding the $waiting changes that waited ($per_chunk to a chunk): $fold_wal bytes of WAL a change ($fold_images of them images of pages), $fold_ms ms." >>"$dir/churn.notes"
 	# fewer chunks: at least 20 changes to each of those of 200 tags
@@ -311,7 +315,8 @@ $ours"
 	changed=$changes
 	waiting=$(psql -c 'SELECT count(*) FROM cdp.tag_pending')
 	fold
-	echo "Among $narrow profiles ($changed changes, $per_chunk waiting to a chunk) folding took $fold_wal bytes of WAL a change ($fold_images images), together **$((narrow_wal + fold_wal))**; $fold_ms ms." >>"$dir/churn.notes"
+	echo "Among $narrow profiles ($changed changes, $per_chunk waiting to a chunk) folding took $fold_wal bytes of WAL a change ($fold_images images), together **$((narrow_wal + fold_wal))**; $fold_ms ms.
+All of the server's WAL counts; autovacuum wrote $wide_vacuum and $vacuum bytes a change of it in the two runs." >>"$dir/churn.notes"
 	if [ "$rival" != 0 ]; then
 		toggle 'a bitmap of 65,536 profiles to a row' tag_rival_chunk "$(question rival q1)" "$pick
 INSERT INTO tag_rival_chunk AS s VALUES (:t, :p::int >> 16, rival.rb_build(ARRAY[:p::int])) ON CONFLICT (tag, chunk) DO UPDATE SET bm = rival.rb_xor(s.bm, excluded.bm);"
