@@ -3,8 +3,9 @@
  * The identifiers get a new leaf, and the events that came by them (via) go
  * with them: the one case in which event.profile_id is rewritten, as long as
  * the raw events are there.  In sealed parts of a timeline they cannot be told
- * from others, so these stay.  Tags, traits, runs, consent and relations name
- * no identifier: they stay, too.
+ * from others, so these stay.  Runs that these events have begun go with them,
+ * and so do the events of their messages.  Tags, traits, other runs, consent
+ * and relations name no identifier: they stay, too.
  *
  * Locks: the identifiers and those whose link says that they were named
  * together with one of them (FOR UPDATE, by bytes), their profile, event_tail,
@@ -66,11 +67,15 @@ CREATE FUNCTION cdp._move_events(leaf bigint, to_leaf bigint, by cdp.identifier[
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	ids		bigint[];
+	runs	bigint[];
 	folded	timeline;
 	pieces	timeline[];
 BEGIN
+	runs := _split_runs(leaf, to_leaf, ARRAY(SELECT e.event_id FROM event e WHERE e.profile_id = leaf AND e.via = ANY (by)));
 	WITH moved AS (
-		UPDATE event e SET profile_id = to_leaf WHERE e.profile_id = leaf AND e.via = ANY (by) RETURNING e.event_id, e.message_id
+		UPDATE event e SET profile_id = to_leaf
+		WHERE e.profile_id = leaf AND (e.via = ANY (by) OR runs <> '{}' AND e.source = 'journey' AND (e.properties ->> 'run_id')::bigint = ANY (runs))
+		RETURNING e.event_id, e.message_id
 	), known AS (
 		UPDATE event_message m SET profile_id = to_leaf FROM moved v WHERE m.message_id = v.message_id
 	)
@@ -205,9 +210,10 @@ BEGIN
 	FOR leaf IN SELECT DISTINCT s FROM unnest(sources) s ORDER BY s LOOP
 		PERFORM _move_events(leaf, id, ids);
 	END LOOP;
+	PERFORM _unmerge_journeys(leaves || id, split.at, format('split from profile %s', was[1]));
 	PERFORM _unmerge_lifecycle(was[1], ARRAY[was[1], id], split.at);
 	PERFORM _unmerge_segments(was[1], ARRAY[was[1], id]);
-	PERFORM _part_messages(leaves);
+	PERFORM _part_messages(leaves || id);
 	RETURN id;
 END
 $$;

@@ -97,7 +97,7 @@ $$;
 COMMENT ON FUNCTION cdp._merge_journeys(bigint, bigint, timestamptz) IS 'moves the active runs of a merged profile to the survivor';
 
 -- Called by unmerge, with the profile locked that the leaves were until now.
-CREATE FUNCTION cdp._unmerge_journeys(leaves bigint[], at timestamptz) RETURNS void
+CREATE FUNCTION cdp._unmerge_journeys(leaves bigint[], at timestamptz, detail text DEFAULT 'a merge was undone') RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	ended		bigint[];
@@ -148,7 +148,7 @@ BEGIN
 	DELETE FROM cdp.journey_duplicate d WHERE d.run_id = ANY (resumed);
 	INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
 	SELECT _unmerge_journeys.at, s.profile_id, s.journey, s.version, s.run_id, s.step,
-		   CASE WHEN s.run_id = ANY (resumed) THEN 'resumed' ELSE 'moved' END, 'a merge was undone'
+		   CASE WHEN s.run_id = ANY (resumed) THEN 'resumed' ELSE 'moved' END, _unmerge_journeys.detail
 	FROM cdp.journey_state s
 	WHERE s.run_id = ANY (resumed) OR s.run_id = ANY (moved) AND s.status = 'active'
 	ORDER BY s.run_id;
@@ -169,7 +169,27 @@ BEGIN
 	PERFORM cdp._mark_held_out(leaves);
 END
 $$;
-COMMENT ON FUNCTION cdp._unmerge_journeys(bigint[], timestamptz) IS 'gives runs back to the profiles that entered; those that a merge had ended go on';
+COMMENT ON FUNCTION cdp._unmerge_journeys(bigint[], timestamptz, text) IS 'gives runs back to the profiles that entered; those that a merge had ended go on';
+
+-- Called by split: runs that events have begun go with these.  _unmerge_journeys
+-- does the rest.
+CREATE FUNCTION cdp._split_runs(leaf bigint, to_leaf bigint, events bigint[]) RETURNS bigint[]
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	members	bigint[] := ARRAY(SELECT m.profile_id FROM cdp.profile p JOIN cdp.profile m ON m.canonical_id = p.canonical_id WHERE p.profile_id = leaf);
+	runs	bigint[];
+BEGIN
+	runs := ARRAY(SELECT s.run_id FROM cdp.journey_state s JOIN unnest(events) e ON e = (s.entry ->> 'event_id')::bigint
+				  WHERE s.profile_id = ANY (members) AND coalesce(s.owner_id, s.profile_id) = leaf ORDER BY s.run_id);
+	IF runs <> '{}' THEN
+		PERFORM FROM cdp.journey_state s WHERE s.run_id = ANY (runs) ORDER BY s.run_id FOR UPDATE;
+		UPDATE cdp.journey_state s SET owner_id = to_leaf WHERE s.run_id = ANY (runs);
+		UPDATE cdp.journey_log l SET profile_id = to_leaf WHERE l.run_id = ANY (runs) AND l.profile_id = leaf;
+	END IF;
+	RETURN runs;
+END
+$$;
+COMMENT ON FUNCTION cdp._split_runs(bigint, bigint, bigint[]) IS 'gives the runs that these events of a leaf have begun to another leaf; returns them';
 
 -- Called when identifiers, and runs, have left their profile: by unmerge and split.
 CREATE FUNCTION cdp._part_messages(leaves bigint[]) RETURNS void

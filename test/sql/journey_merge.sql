@@ -95,6 +95,22 @@ SELECT split(ARRAY['device_id:d'], 'a kiosk', '2026-07-02') AS kiosk;
 SELECT count(*) > 0 AS ticked FROM tick('2026-07-03');
 SELECT * FROM who WHERE label = 'g';
 
+-- A run that has begun goes with its event, in sets as well; what the other one kept from going on does, too.
+SELECT identify('{user_id:k,device_id:k,email:k@example.com}', at => '2026-07-20') AS k, identify('{user_id:l}', at => '2026-07-20') AS l \gset
+SELECT track('{user_id:l}', 'view', '{"sku": "k"}', at => '2026-07-21') = :l AS l, track('{device_id:k}', 'view', '{"sku": "k"}', at => '2026-07-20') = :k AS k;
+SELECT count(*) > 0 AS ticked FROM tick('2026-07-22');
+SELECT merge(:l, :k, at => '2026-07-23') AS merge \gset
+SELECT split('{device_id:k}', 'a kiosk', '2026-07-24') AS kiosk \gset
+SELECT journey, profile_id = :kiosk AS kiosk, profile_id = :l AS l, owner_id, status, outcome FROM journey_state WHERE label = 'k' ORDER BY journey, run_id;
+SELECT profile_id = :kiosk AS kiosk, address FROM sent WHERE label = 'k' ORDER BY 1;
+SELECT timeline_of(:kiosk), timeline_of(:k);
+CREATE TEMP TABLE was AS SELECT profile_id, timeline_of(profile_id) AS timeline FROM profile;
+SELECT count(*) > 0 AS rebuilt FROM rebuild('timelines', '2026-07-24');
+SELECT count(*) FROM was WHERE timeline IS DISTINCT FROM timeline_of(profile_id);
+SELECT unmerge(:merge, at => '2026-07-25');
+SELECT journey, profile_id = :kiosk AS kiosk, profile_id = :l AS l, owner_id, status, outcome FROM journey_state WHERE label = 'k' ORDER BY journey, run_id;
+SELECT what, detail, profile_id = :kiosk AS kiosk, profile_id = :l AS l FROM journey_log WHERE run_id IN (SELECT run_id FROM journey_state WHERE label = 'k' AND journey = 'by_event') ORDER BY log_id;
+
 -- One that is taken back before begins none.
 SELECT identify('{user_id:i1}', at => '2026-07-10') AS i1, identify('{user_id:i2}', at => '2026-07-10') AS i2 \gset
 SELECT merge(:i1, :i2, at => '2026-07-11') > 0 AS merged;
