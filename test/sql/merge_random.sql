@@ -101,7 +101,7 @@ CREATE FUNCTION pg_temp.world() RETURNS text[] LANGUAGE sql SET search_path = pu
 	SELECT array_agg(line ORDER BY line COLLATE "C") FROM (
 		SELECT format('profile %s: %s, %s, %s', profile_id, canonical_id, first_at, suppressed) FROM profile
 		UNION ALL SELECT format('link %s: %s, %s', identifier, profile_id, at) FROM identifier_link
-		UNION ALL SELECT format('edge %s %s: %s', a, b, at) FROM identity_edge WHERE inactive_at IS NULL AND NOT EXISTS (SELECT FROM identifier_split)
+		UNION ALL SELECT format('edge %s %s: %s', a, b, at) FROM identity_edge WHERE inactive_at IS NULL AND cause <> 'split' AND NOT EXISTS (SELECT FROM identifier_split)
 		UNION ALL SELECT format('merge %s: %s %s %s %s %s %s %s', at, survivor, merged, cause, members, tags, leaf_a, leaf_b) FROM profile_merge WHERE undone_at IS NULL
 		UNION ALL SELECT format('tags of %s: %s', profile_id, ARRAY(SELECT replace(t, chr(1), '*') FROM _all_tags_of(profile_id) t WHERE NOT starts_with(t, 'rfm:') ORDER BY t COLLATE "C")) FROM profile
 		UNION ALL SELECT format('tag %s of %s ends %s', tag, profile_id, expires_at) FROM tag_expiry
