@@ -74,7 +74,7 @@ BEGIN
 	runs := _split_runs(leaf, to_leaf, ARRAY(SELECT e.event_id FROM event e WHERE e.profile_id = leaf AND e.via = ANY (by)));
 	WITH moved AS (
 		UPDATE event e SET profile_id = to_leaf
-		WHERE e.profile_id = leaf AND (e.via = ANY (by) OR runs <> '{}' AND e.source = 'journey' AND (e.properties ->> 'run_id')::bigint = ANY (runs))
+		WHERE e.profile_id = leaf AND (e.via = ANY (by) OR runs <> '{}' AND e.source = 'journey' AND e.properties ->> 'run_id' = ANY (runs::text[]))
 		RETURNING e.event_id, e.message_id
 	), known AS (
 		UPDATE event_message m SET profile_id = to_leaf FROM moved v WHERE m.message_id = v.message_id

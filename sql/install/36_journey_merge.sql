@@ -3,9 +3,9 @@
  * A run is of the leaf that entered: the one that its trigger names (that of an
  * event the leaf of the event; that of a tag or a schedule the canonical profile
  * of then), for a due date the leaf that did it last, for enter_journey the
- * canonical profile, for a journey step the leaf of the run that does it.  profile_id is the canonical
- * profile, as it is of messages, and owner_id the leaf if that is another; events
- * of messages and log rows name the leaf.
+ * canonical profile, for a journey step the leaf of the run that does it.
+ * profile_id is the canonical profile, as it is of messages, and owner_id the leaf
+ * if that is another; events of messages and log rows name the leaf.
  *
  * Of two runs in the same journey with the same key only one can go on: the one
  * that entered first.  The other one ends as "merged", and journey_duplicate
