@@ -418,7 +418,7 @@ BEGIN
 				SELECT r.entered, r.exited INTO entered, exited FROM cdp._refresh_segment(s, batch, _refresh_segments.at) r;
 			EXCEPTION WHEN OTHERS THEN
 				GET STACKED DIAGNOSTICS problem_state = RETURNED_SQLSTATE, problem = MESSAGE_TEXT;
-				IF problem_state ~ '^(40|53|57|58)' THEN
+				IF problem_state ~ '^(40|531|533|57|58)' THEN
 					RAISE;				-- not the segment's fault
 				END IF;
 			END;
@@ -483,12 +483,16 @@ COMMENT ON FUNCTION cdp.refresh_segments(text, timestamptz) IS 'brings all segme
 CREATE FUNCTION cdp._advance_segments(now timestamptz, max_rows int, OUT done bigint, OUT lag interval)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
-	-- One that has to look at everybody to a batch.
-	SELECT coalesce(sum(r.entered + r.exited + r.waiting::int), 0) INTO done FROM cdp._refresh_segments(NULL, now, 1) r;
+	done := 0;
+	-- Whoever refreshes by hand may keep the lock for long: other tasks are not to wait for that.
+	IF pg_try_advisory_xact_lock(cdp._segment_lock('pass')) THEN
+		-- One that has to look at everybody to a batch.
+		SELECT coalesce(sum(r.entered + r.exited + r.waiting::int), 0) INTO done FROM cdp._refresh_segments(NULL, now, 1) r;
+	END IF;
 	SELECT max(now - s.computed_at - coalesce(s.refresh_every, '0')) INTO lag FROM cdp.segment s;
 END
 $$;
-COMMENT ON FUNCTION cdp._advance_segments(timestamptz, int) IS 'task: refreshes the segments whose time has come; done counts who entered or left';
+COMMENT ON FUNCTION cdp._advance_segments(timestamptz, int) IS 'task: refreshes the segments whose time has come, unless another session is refreshing; done counts who entered or left';
 
 CREATE FUNCTION cdp._rebuild_segments(now timestamptz) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
