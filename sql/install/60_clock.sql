@@ -206,6 +206,11 @@ BEGIN
 					failed[i] := true;
 					PERFORM cdp._note_task(tasks[i], now, NULL, NULL, error_state, error);
 				END IF;
+				-- Folding moves what is stored already: if a crash loses it, it is
+				-- done again, with the same result.  No need to wait for the disk.
+				IF pg_catalog.starts_with(tasks[i], 'fold_') OR tasks[i] OPERATOR(pg_catalog.=) 'extend_timelines' THEN
+					PERFORM pg_catalog.set_config('synchronous_commit', 'off', true);
+				END IF;
 				COMMIT;
 				EXIT WHEN batch_done OPERATOR(pg_catalog.=) 0
 					OR pg_catalog.clock_timestamp() OPERATOR(pg_catalog.>=) until;

@@ -26,7 +26,7 @@ SELECT stage, count(*) FROM lifecycle_state GROUP BY stage ORDER BY stage;
 -- run does the same with a commit after each batch
 SELECT count(track(ARRAY['user_id:' || n]::identifier[], 'purchase', '{}', '2027-01-01Z')) FROM generate_series(1, 2500) n;
 CALL run('2027-01-01 12:00');
-SELECT task, last_at, last_done, lag, failing, last_error FROM task_state ORDER BY array_position(_tasks(), task);
+SELECT task, last_at, CASE task WHEN 'tag_sizes' THEN sign(last_done) ELSE last_done END AS last_done, lag, failing, last_error FROM task_state ORDER BY array_position(_tasks(), task);	-- how many tags there are so far depends on how fast the others are
 SELECT count(DISTINCT xmin::text) > 2 AS several_transactions FROM lifecycle_state;
 SELECT stage, count(*) FROM lifecycle_state GROUP BY stage ORDER BY stage;
 CALL run('2027-01-01 12:00');

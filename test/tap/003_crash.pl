@@ -41,7 +41,7 @@ SQL
 my $finish = <<'SQL';
 SELECT count(deliver(n)) FROM generate_series(1, 1500) n;
 SELECT cdp.ingest_inbox();
-SELECT cdp.tick('2026-03-01Z');
+SELECT cdp.tick('2026-03-01Z', '1 hour');
 SQL
 my %script = (
 	track => "\\set n random(1, 1500)\nSELECT deliver(:n);\n",
