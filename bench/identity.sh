@@ -266,37 +266,97 @@ import() {
 }
 if has import; then import; fi
 
-message() {	# condition for a new visitor, name of the batch
+message() {	# number of messages, name of the batch, condition for a new visitor, fields of the context
 	echo "INSERT INTO cdp.inbox (payload) SELECT jsonb_build_object('type', 'track', 'messageId', '$2-' || i, 'event', (ARRAY['Product Viewed', 'Product Added', 'Order Completed', 'Email Opened'])[1 + i % 4],
-		'anonymousId', CASE WHEN $1 THEN '$2-' || md5((i / 3)::text) ELSE 'anon-' || md5((1 + (hashint8extended(i, 3) & 1073741823) % $PROFILES)::text) END,
+		'anonymousId', CASE WHEN $3 THEN '$2-' || md5((i / 3)::text) ELSE 'anon-' || md5(u::text) END,
 		'timestamp', to_char(timestamptz '2026-03-01Z' + make_interval(secs => i), 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
 		'properties', jsonb_build_object('product_id', 'p' || i % 1000, 'value', i % 500, 'category', 'shoes', 'url', 'https://shop.example.com/p/' || i % 1000),
-		'context', jsonb_build_object('ip', '10.1.2.3', 'locale', 'en-US', 'userAgent', 'Mozilla/5.0 (X11; Linux x86_64)', 'page', jsonb_build_object('path', '/p/' || i % 1000, 'referrer', 'https://www.example.com/')))
-	FROM generate_series(1, $MESSAGES) i"
+		'context', jsonb_build_object('ip', '10.1.2.3', 'locale', 'en-US', 'userAgent', 'Mozilla/5.0 (X11; Linux x86_64)', 'page', jsonb_build_object('path', '/p/' || i % 1000, 'referrer', 'https://www.example.com/'))
+			|| $4)
+	FROM (SELECT i, 1 + (hashint8extended(i, 3) & 1073741823) % $PROFILES AS u, 1 + (hashint8extended(i, 4) & 1073741823) % $PROFILES AS v FROM generate_series(1, $1) i) n"
 }
-drain() {
-	while [ "$(psql -c 'SET synchronous_commit = off' -c 'SELECT cdp.ingest_inbox(10000)')" != 0 ]; do :; done
+known=false
+tenth='i % 30 < 3'
+most='i % 9 < 6'
+nothing="'{}'::jsonb"
+external="jsonb_build_object('externalIds', jsonb_build_array(jsonb_build_object('id', 'user' || u || '@example.com', 'type', 'email', 'collection', 'users', 'encoding', 'none')))"
+merging="CASE WHEN i % 10 = 0 THEN jsonb_build_object('traits', jsonb_build_object('email', 'user' || v || '@example.com')) ELSE '{}'::jsonb END"
+drain() {	# one session: calls of 10,000 messages, enough for all of them
+	awk -v n="$((waiting / 10000 + 1))" 'BEGIN { print "SET synchronous_commit = off;"; while (n-- > 0) print "SELECT cdp.ingest_inbox(10000);" }' | psql
+}
+fill() {	# number of messages …
+	waiting=$1
+	sent=$((sent + waiting))
+	psql -c "$(message "$@")" -c 'VACUUM ANALYZE cdp.inbox'
+}
+ingest_row() {	# title, number of messages, name, condition, context
+	title=$1
+	shift
+	fill "$1" "one$2" "$3" "$4"
+	one=$(per_second "$1" "$(took drain)")
+	fill "$1" "four$2" "$3" "$4"
+	all=$(per_second "$1" "$(side_by_side drain)")
+	say "$title: $one/s, $CLIENTS sessions $all/s"
+	echo "| $title | $one messages/s | $all messages/s | $(load) |"
+}
+
+# What each session does, seen from outside: samples of its wait events, and of
+# its stack by perf.  A sample belongs to the innermost of these functions.
+stages='mcdp__take_inbox=the inbox: rows found and deleted;read_messages=reading of the JSON, identifiers;find_repeated=message ids looked up;collect_names=identifiers sorted;look_up_names=identifiers looked up;plan_call=evidence, profiles looked up;write_claims=new identifiers;mcdp_make_profiles=new profiles;stitch_rest=merges;claim_messages=message ids stored;store_events=events stored;store_tail=work rows stored;record_events=numbers for events;CommitTransaction=commit;mcdp__take_plain=other;plpgsql_exec_function=other;PostgresMain=other'
+working="FROM pg_stat_activity WHERE query LIKE '%ingest_inbox%' AND state = 'active' AND pid <> pg_backend_pid()"
+watch() {
+	i=0
+	while [ $i -lt 500 ]; do
+		echo "SELECT coalesce(wait_event_type || ' ' || wait_event, 'at work') $working; SELECT pg_sleep(0.01);"
+		i=$((i + 1))
+	done | psql | grep . >"$dir/waits" || :
+}
+watch_stacks() {
+	sleep 0.2
+	perf record -q -F 997 -g -o "$dir/perf.data" -p "$(psql -c "SELECT string_agg(pid::text, ',') $working")" -- sleep 20 >/dev/null 2>&1 || :
+}
+break_down() {
+	if ! command -v perf >/dev/null; then
+		say 'no perf: no break-down'
+		return 0
+	fi
+	fill "$MESSAGES" parts "$known" "$nothing"
+	watch &
+	watch_stacks &
+	side_by_side drain >/dev/null
+	wait
+	perf script -i "$dir/perf.data" -F ip,sym 2>/dev/null | awk -v stages="$stages" '
+		function count() { if (n > 0) { all++; if (stage == "") stage = "other"; t[stage]++; x[stage] += index_entry; w[stage] += wal } stage = ""; n = index_entry = wal = 0 }
+		BEGIN { k = split(stages, a, ";"); for (i = 1; i <= k; i++) { split(a[i], b, "="); title[b[1]] = b[2]; if (!(b[2] in rank)) { rank[b[2]] = ++titles; by_rank[titles] = b[2] } } }
+		NF == 0 { count(); next }
+		{ n++; if (stage == "" && ($2 in title)) stage = title[$2]; if ($2 == "insert_index_entries") index_entry = 1; if ($2 == "XLogInsert") wal = 1 }
+		END { count(); print "| processor time | % | of it index entries | of it WAL records |"; print "|---|---:|---:|---:|"
+			for (i = 1; i <= titles; i++) if (t[by_rank[i]] >= all / 1000) printf "| %s | %.1f | %.1f | %.1f |\n", by_rank[i], 100 * t[by_rank[i]] / all, 100 * x[by_rank[i]] / all, 100 * w[by_rank[i]] / all }'
+	echo
+	sort "$dir/waits" | uniq -c | sort -rn | awk 'BEGIN { print "| what a session is doing | % of samples |"; print "|---|---:|" }
+		{ n[NR] = $1; $1 = ""; what[NR] = $0; all += n[NR] } END { for (i = 1; i <= NR; i++) if (n[i] >= all / 100) printf "|%s | %.1f |\n", what[i], 100 * n[i] / all }'
 }
 ingest() {
 	people
+	sent=0
 	cat <<-MD
 
 	## Whole messages: ingest_inbox
 
-	$MESSAGES track messages of some 400 bytes, 10,000 a call; new visitors: two messages in three are of somebody who was not there, three messages each.
+	$MESSAGES track messages of some 400 bytes, 10,000 a call; new visitors: two messages in three are of somebody who was not there, three messages each;
+	externalIds: a known second identifier there; merges: one message in ten names two people ($((MESSAGES / 4)) messages).
 
 	| | one session | $CLIENTS drain one inbox | load |
 	|---|---:|---:|---:|
 	MD
-	for kind in 'known people:false' 'one in ten of a new visitor:i % 30 < 3' 'two in three of a new visitor:i % 9 < 6'; do
-		psql -c "$(message "${kind#*:}" "one${kind%%[ :]*}")" -c 'VACUUM ANALYZE cdp.inbox'
-		one=$(per_second "$MESSAGES" "$(took drain)")
-		psql -c "$(message "${kind#*:}" "four${kind%%[ :]*}")" -c 'VACUUM ANALYZE cdp.inbox'
-		all=$(per_second "$MESSAGES" "$(side_by_side drain)")
-		say "${kind%:*}: $one/s, $CLIENTS sessions $all/s"
-		echo "| ${kind%:*} | $one messages/s | $all messages/s | $(load) |"
-	done
+	ingest_row 'known people' "$MESSAGES" known "$known" "$nothing"
+	ingest_row 'known people, with context.externalIds' "$MESSAGES" external "$known" "$external"
+	ingest_row 'one in ten of a new visitor' "$MESSAGES" tenth "$tenth" "$nothing"
+	ingest_row 'two in three of a new visitor' "$MESSAGES" most "$most" "$nothing"
+	ingest_row 'one in ten merges two people' $((MESSAGES / 4)) merging "$known" "$merging"
+	printf '\nWhere it goes, %s sessions, known people:\n\n' "$CLIENTS"
+	break_down
 	[ "$(psql -c 'SELECT count(*) FROM cdp.rejected')" = 0 ] || { say 'messages were rejected'; exit 1; }
-	[ "$(psql -c 'SELECT count(*) FROM cdp.event')" = $((MESSAGES * 6)) ] || { say 'messages were lost'; exit 1; }
+	[ "$(psql -c 'SELECT count(*) FROM cdp.event')" = "$sent" ] || { say 'messages were lost'; exit 1; }
 }
 if has ingest; then ingest; fi

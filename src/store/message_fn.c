@@ -33,6 +33,7 @@
 #include "storage/bufmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
@@ -119,6 +120,37 @@ find_repeated(Message *message, int num, Oid schema)
 	UnregisterSnapshot(snapshot);
 	index_close(index, AccessShareLock);
 	table_close(table.rel, AccessShareLock);
+}
+
+/*
+ * Those that could not be stitched together with the others, one by one: they
+ * merge profiles, say.  From the first that is not plain on they are left.
+ */
+static pg_noinline void
+stitch_rest(Message *message, ManyCall *calls, int num, Oid identifier_type)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(caller, "stitch_rest", ALLOCSET_DEFAULT_SIZES);
+
+	for (int i = 0; i < num; i++)
+	{
+		ManyCall   *c;
+		Stitched	who;
+
+		if (message[i].kind < MESSAGE_EVENT || calls[message[i].call].done)
+			continue;
+		CHECK_FOR_INTERRUPTS();
+		c = &calls[message[i].call];
+		MemoryContextSwitchTo(context);
+		c->done = !c->only_known && mcdp_stitch_one(identifier_type, c->ids, c->num, &c->call, &who);
+		MemoryContextSwitchTo(caller);
+		if (!c->done)
+			break;
+		c->leaf = who.leaf;
+		c->via = datumCopy(who.via, false, -1);
+		MemoryContextReset(context);
+	}
+	MemoryContextDelete(context);
 }
 
 /* Store the events, and what only has a message id. */
@@ -303,6 +335,7 @@ mcdp__take_plain(PG_FUNCTION_ARGS)
 	mcdp_lookup_begin(&lk, PG_GETARG_OID(5));
 	mcdp_stitch_many(&lk, calls, num_calls, in_order, PG_GETARG_BOOL(3), others);
 	mcdp_lookup_end(&lk);
+	stitch_rest(message, calls, num, PG_GETARG_OID(5));
 
 	rest = palloc(Max(num, 1) * sizeof(Datum));
 	for (int i = 0; i < num; i++)

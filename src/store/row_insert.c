@@ -178,7 +178,7 @@ mcdp_target_insert_alone(Target *t)
  * upper pages stay in the processor's cache.  Returns the number of a row
  * that is there already, or may be, or -1.
  */
-static int
+static pg_noinline int
 insert_index_entries(Target *t, int num, bool unsure)
 {
 	ExprContext *econtext = GetPerTupleExprContext(t->estate);

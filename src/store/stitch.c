@@ -506,6 +506,20 @@ stitch_here(NullableDatum *args, Stitched *who)
 	return done;
 }
 
+bool
+mcdp_stitch_one(Oid identifier_type, Datum *ids, int num, const StitchCall *call, Stitched *who)
+{
+	NullableDatum args[STITCH_ARGS] = {
+		{PointerGetDatum(construct_array(ids, num, identifier_type, -1, false, TYPALIGN_INT)), false},
+		{PointerGetDatum(call->kind), call->kind == NULL},
+		{TimestampTzGetDatum(call->at), false},
+		{PointerGetDatum(call->source), call->source == NULL},
+		{PointerGetDatum(call->message_id), call->message_id == NULL}
+	};
+
+	return stitch_here(args, who);
+}
+
 /* _stitch(identifiers, kind, at, source, message_id, OUT leaf_id, OUT canonical_id, OUT via) */
 Datum
 mcdp__stitch(PG_FUNCTION_ARGS)

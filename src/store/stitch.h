@@ -140,6 +140,8 @@ extern void mcdp_lookup_begin(Lookup *lk, Oid identifier_type);
 extern void mcdp_lookup_end(Lookup *lk);
 extern void mcdp_find_link(Lookup *lk, Known *known, Snapshot snapshot);
 extern TupleTableSlot *mcdp_find_profile(Lookup *lk, int64 id, Snapshot snapshot);
+/* What _stitch does, or false, with nothing left behind, when it is left to _stitch_new. */
+extern bool mcdp_stitch_one(Oid identifier_type, Datum *ids, int num, const StitchCall *call, Stitched *who);
 extern void mcdp_set_traits(int64 leaf, Datum traits, TimestampTz at, text *source);
 extern Keyed mcdp_open_keyed(Oid schema, const char *table, const char *index);
 extern void mcdp_identifier_key(Lookup *lk, ScanKey key, AttrNumber column, Datum identifier);

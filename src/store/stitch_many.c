@@ -16,6 +16,8 @@
  * was worked out is void: the error CDP02 says so, and the caller does it all
  * again in a new subtransaction.
  *
+ * The stages are never inlined: bench/identity.sh tells them apart in a profile.
+ *
  * Wording: a name is an identifier of these calls, each once.
  *
  * Copyright (c) 2026, marketing_cdp contributors
@@ -147,7 +149,7 @@ somebody_else(void)
 }
 
 /* The distinct identifiers of all calls, by bytes. */
-static void
+static pg_noinline void
 collect_names(Many *m, int num)
 {
 	Size		total = 0;
@@ -366,7 +368,7 @@ nothing_new(Many *m, int c)
 }
 
 /* Can the call be done here?  If so, what does it change? */
-static bool
+static pg_noinline bool
 plan_call(Many *m, int c)
 {
 	ManyCall   *call = &m->calls[c];
@@ -523,7 +525,7 @@ place_evidence(Many *m)
 	m->num_evidence = num;
 }
 
-static void
+static pg_noinline void
 write_claims(Many *m)
 {
 	Target		t;

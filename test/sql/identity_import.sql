@@ -84,7 +84,8 @@ CREATE FUNCTION message(n int, seed int) RETURNS jsonb LANGUAGE sql IMMUTABLE RE
 	'timestamp', CASE dice(n, seed + 9, 9) WHEN 0 THEN '2026-02-30T00:00:00Z' WHEN 1 THEN '2026-02-01 10:00+01' ELSE '2026-02-0' || 1 + n % 9 || 'T00:00:00.5Z' END,
 	'name', CASE WHEN dice(n, seed + 10, 2) = 0 THEN 'Home' END,
 	'properties', CASE dice(n, seed + 11, 6) WHEN 0 THEN '7' WHEN 1 THEN '{"name": "other", "value": 3}' WHEN 2 THEN '{}' ELSE '{"value": 5, "product_id": "p", "tags": [1, {"a": null}]}' END::jsonb,
-	'context', CASE dice(n, seed + 12, 7) WHEN 0 THEN '{"traits": {"email": "C@x.org"}}' WHEN 1 THEN '{"device": {"id": " d1 "}}' WHEN 2 THEN '{"externalIds": [{"type": "erp", "id": "7"}]}'
+	'context', CASE dice(n, seed + 12, 11) WHEN 7 THEN '{"externalIds": [{"type": "user_id", "id": 7}, {"type": "erp", "id": "e2", "encoding": "sha1", "collection": "users"}]}'
+		WHEN 8 THEN '{"externalIds": [{"type": "x", "id": "acme", "collection": "accounts"}]}' WHEN 9 THEN '{"externalIds": [{"type": "erp"}, 7, {"type": "erp", "id": " 7 ", "encoding": "none"}]}' WHEN 0 THEN '{"traits": {"email": "C@x.org"}}' WHEN 1 THEN '{"device": {"id": " d1 "}}' WHEN 2 THEN '{"externalIds": [{"type": "erp", "id": "7"}]}'
 		WHEN 3 THEN '{"ip": "::1", "device": {"model": "x"}}' ELSE '{}' END::jsonb,
 	'traits', CASE dice(n, seed + 13, 5) WHEN 0 THEN '{"age": 30}' WHEN 1 THEN '{"email": "t@x.org", "age": 31}' ELSE '{}' END::jsonb,
 	'participants', CASE WHEN dice(n, seed + 14, 12) = 0 THEN '["store:S1"]' END::jsonb,
