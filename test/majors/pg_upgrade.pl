@@ -5,13 +5,13 @@ use strict;
 use warnings;
 use File::Basename;
 use FindBin;
-use lib $FindBin::RealBin;
+use lib "$FindBin::RealBin/../tap";
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use World;
 
-my $old_bindir = $ENV{MCDP_OLD_BINDIR} or plan skip_all => 'no older server (MCDP_OLD_BINDIR)';
+my $old_bindir = $ENV{MCDP_OLD_BINDIR} or die "MCDP_OLD_BINDIR is not set\n";
 chomp(my $new_bindir = `pg_config --bindir`);
 
 sub make_node
