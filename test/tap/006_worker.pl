@@ -45,7 +45,7 @@ is($node->safe_psql('postgres', q(SELECT count(*) FROM pg_stat_activity WHERE ba
 is($node->safe_psql('postgres', q(SELECT count(*) FROM cdp.task_state WHERE failing)), 0, 'no task fails');
 
 # a second process sees the first and goes
-$node->safe_psql('postgres', 'SELECT cdp._start_worker()');
+$node->psql('postgres', 'SELECT cdp._start_worker()');		# an error if it ended before it was seen
 ok(Patience::until_true($node, 'postgres', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'marketing_cdp worker')),
 	'a second process ends');
 is(pid('postgres'), $first, 'the first stays');
