@@ -135,6 +135,7 @@ SELECT tagged('city:beijing'), tagged('city:xian'), tags_of(2);
 -- folding in small steps: the chunk with most rows first
 SELECT tag(p, 'x') FROM generate_series(1, 5) p \g /dev/null
 SELECT tag(p, 'y') FROM generate_series(32768, 32775) p \g /dev/null
+UPDATE tag_pending SET since = now();
 SELECT done > 0 AS done FROM _fold_tags(now(), 1);
 SELECT tag, count(*) FROM tag_pending WHERE tag IN ('x', 'y') GROUP BY 1;
 UPDATE tag_pending SET since = now() - interval '1 hour' WHERE tag = 'x';
