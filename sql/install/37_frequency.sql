@@ -51,23 +51,19 @@ COMMENT ON FUNCTION cdp._seconds(interval) IS 'a length in seconds: a month is 3
 
 -- With several quiet hours the end of one may lie in another: as many turns as
 -- there can be ends, and changes of the clock, in a day or two, then it is quiet
--- for ever.
-CREATE FUNCTION cdp._quiet_until(profile bigint, channel text, at timestamptz) RETURNS timestamptz
+-- for ever.  own: the time zone that the profile names.
+CREATE FUNCTION cdp._quiet_end(own text, channel text, at timestamptz) RETURNS timestamptz
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	q		record;
-	own		text;
-	turns	int := (SELECT 3 * count(*) + 2 FROM cdp.quiet_hours h WHERE h.channel IN (_quiet_until.channel, '*'));
+	turns	int := (SELECT 3 * count(*) + 2 FROM cdp.quiet_hours h WHERE h.channel IN (_quiet_end.channel, '*'));
 BEGIN
-	IF turns > 2 THEN
-		own := cdp.trait(profile, 'timezone') #>> '{}';
-	END IF;
 	FOR turn IN 1 .. turns LOOP
 		SELECT h.until, h.since = h.until AS always, x.zone INTO q
 		FROM cdp.quiet_hours h
-		CROSS JOIN LATERAL (SELECT cdp._zone(own, h.tz) AS zone) x
+		CROSS JOIN LATERAL (SELECT CASE WHEN own IS NULL THEN h.tz ELSE cdp._zone(own, h.tz) END AS zone) x
 		CROSS JOIN LATERAL (SELECT (at AT TIME ZONE x.zone)::time AS clock) l
-		WHERE h.channel IN (_quiet_until.channel, '*')
+		WHERE h.channel IN (_quiet_end.channel, '*')
 		  AND CASE WHEN h.since < h.until THEN l.clock >= h.since AND l.clock < h.until ELSE l.clock >= h.since OR l.clock < h.until END
 		ORDER BY h.since = h.until DESC, h.channel, h.since LIMIT 1;
 		IF NOT FOUND THEN
@@ -80,69 +76,61 @@ BEGIN
 	RETURN 'infinity';
 END
 $$;
+COMMENT ON FUNCTION cdp._quiet_end(text, text, timestamptz) IS 'the first instant from this one on that is not quiet on a channel for who lives in a time zone; infinity when there is none';
+
+CREATE FUNCTION cdp._quiet_until(profile bigint, channel text, at timestamptz) RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN cdp._quiet_end(cdp.trait(profile, 'timezone') #>> '{}', channel, at);
 COMMENT ON FUNCTION cdp._quiet_until(bigint, text, timestamptz) IS 'the first instant from this one on that is not quiet for a profile on a channel; infinity when there is none';
 
 -- Instants from which a cap could be kept: this one, and each at which a message
--- that counts is long enough ago.  Few messages lie near, so all are tried.
-CREATE FUNCTION cdp._cap_free_at(cap cdp.frequency_cap, profile bigint, at timestamptz) RETURNS timestamptz
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
-DECLARE
-	zone	text := cdp._profile_zone(profile, cap.tz);
-	length	interval := make_interval(secs => cdp._seconds(cap.per));
-	days	int := (cdp._seconds(cap.per) / 86400)::int;
-	members	bigint[] := ARRAY(SELECT p.profile_id FROM cdp.profile p WHERE p.canonical_id = _cap_free_at.profile);
-	sent	timestamptz[];
-BEGIN
-	IF cap.max = 0 THEN
-		RETURN 'infinity';
-	END IF;
-	-- a calendar day has at most 25 hours, and touches on others
-	sent := ARRAY(
-		SELECT o.due_at FROM cdp.outbox o
-		WHERE o.profile_id = ANY (members) AND o.recipient_id = o.profile_id AND o.status IN ('pending', 'claimed', 'sent', 'ambiguous')
-		  AND o.due_at > at - length - interval '48 h' AND (cap.channel = '*' OR o.channel = cap.channel)
-		  AND coalesce((SELECT u.capped FROM cdp.purpose_effective u WHERE u.name = o.purpose), true)
-		ORDER BY o.due_at);
-	IF cap.kind = 'rolling' THEN
-		RETURN (
-			SELECT min(c.at)
-			FROM (SELECT _cap_free_at.at UNION SELECT s + length FROM unnest(sent) s WHERE s + length > _cap_free_at.at) c(at)
-			WHERE NOT EXISTS (
-				SELECT FROM (SELECT c.at AS since UNION SELECT s FROM unnest(sent) s WHERE s <= c.at AND s > c.at - length) w
-				WHERE (SELECT count(*) FROM unnest(sent) s WHERE s >= w.since AND s < w.since + length) >= cap.max));
-	END IF;
-	RETURN (
-		SELECT min(c.at)
-		FROM (SELECT _cap_free_at.at, (_cap_free_at.at AT TIME ZONE zone)::date AS day
-			  UNION
-			  SELECT cdp._day_begins(d.day + days, zone), d.day + days
-			  FROM (SELECT (s AT TIME ZONE zone)::date AS day FROM unnest(sent) s) d
-			  WHERE d.day + days > (_cap_free_at.at AT TIME ZONE zone)::date) c
-		WHERE NOT EXISTS (
-			SELECT FROM (SELECT c.day AS since UNION SELECT (s AT TIME ZONE zone)::date FROM unnest(sent) s) w
-			WHERE w.since <= c.day AND w.since > c.day - days
-			  AND (SELECT count(*) FROM unnest(sent) s WHERE (s AT TIME ZONE zone)::date >= w.since AND (s AT TIME ZONE zone)::date < w.since + days) >= cap.max));
-END
-$$;
-COMMENT ON FUNCTION cdp._cap_free_at(cdp.frequency_cap, bigint, timestamptz) IS 'the first instant from this one on at which one more message to a profile would keep a cap; infinity when there is none';
+-- that counts is long enough ago.
+CREATE FUNCTION cdp._cap_free_at(sent timestamptz[], max int, seconds double precision, days int, zone text, at timestamptz) RETURNS timestamptz
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__cap_free_at';
+COMMENT ON FUNCTION cdp._cap_free_at(timestamptz[], int, double precision, int, text, timestamptz)
+	IS 'the first instant from this one on at which one more message would keep a cap, after those sent (ascending); days 0: rolling; infinity when there is none';
 
 -- What holds a message back, one after the other until nothing moves it any more.
+-- What the profile has got is read once: a calendar day has at most 25 hours, and
+-- touches on others.
 CREATE FUNCTION cdp._sendable_at(profile bigint, purpose text, channel text, at timestamptz, OUT due_at timestamptz, OUT capped_by text)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp SET intervalstyle = 'postgres' AS $$
 DECLARE
-	rule	record;
-	free	record;
+	rule		record;
+	free		record;
+	own			text;
+	reach		interval;
+	members		bigint[];
+	got			timestamptz[];	-- on any channel
+	got_here	timestamptz[];
 BEGIN
 	due_at := at;
 	SELECT coalesce(bool_and(u.quiet), true) AS quiet, coalesce(bool_and(u.capped), true) AS capped INTO rule
 	FROM cdp.purpose_effective u WHERE u.name = _sendable_at.purpose;
+	own := cdp.trait(profile, 'timezone') #>> '{}';
+	IF rule.capped THEN
+		reach := (SELECT make_interval(secs => max(cdp._seconds(c.per))) + interval '48 h' FROM cdp.frequency_cap c WHERE c.channel IN (_sendable_at.channel, '*'));
+		members := ARRAY(SELECT p.profile_id FROM cdp.profile p WHERE p.canonical_id = _sendable_at.profile);
+		SELECT coalesce(array_agg(o.due_at ORDER BY o.due_at), '{}'),
+			   coalesce(array_agg(o.due_at ORDER BY o.due_at) FILTER (WHERE o.channel = _sendable_at.channel), '{}')
+		INTO got, got_here
+		FROM cdp.outbox o
+		WHERE o.profile_id = ANY (members) AND o.recipient_id = o.profile_id AND o.status IN ('pending', 'claimed', 'sent', 'ambiguous')
+		  AND o.due_at > _sendable_at.at - reach
+		  AND coalesce((SELECT u.capped FROM cdp.purpose_effective u WHERE u.name = o.purpose), true);
+	END IF;
 	FOR turn IN 1 .. 1000 LOOP
 		IF rule.quiet THEN
-			due_at := cdp._quiet_until(profile, channel, due_at);
+			due_at := cdp._quiet_end(own, channel, due_at);
 		END IF;
-		EXIT WHEN NOT rule.capped OR due_at = 'infinity';
+		EXIT WHEN reach IS NULL OR due_at = 'infinity';
 		SELECT f.at, format('%s per %s on %s', c.max, c.per, c.channel) AS cap INTO free
-		FROM cdp.frequency_cap c CROSS JOIN LATERAL (SELECT cdp._cap_free_at(c, profile, due_at) AS at) f
+		FROM cdp.frequency_cap c
+		CROSS JOIN LATERAL (
+			SELECT CASE WHEN cardinality(s.sent) < c.max THEN due_at
+				ELSE cdp._cap_free_at(s.sent, c.max, cdp._seconds(c.per), CASE c.kind WHEN 'rolling' THEN 0 ELSE (cdp._seconds(c.per) / 86400)::int END,
+					CASE WHEN own IS NULL THEN c.tz ELSE cdp._zone(own, c.tz) END, due_at) END AS at
+			FROM (SELECT CASE c.channel WHEN '*' THEN got ELSE got_here END AS sent) s) f
 		WHERE c.channel IN (_sendable_at.channel, '*') AND f.at > due_at
 		ORDER BY f.at DESC, c.channel, c.per LIMIT 1;
 		EXIT WHEN NOT FOUND;
