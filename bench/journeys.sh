@@ -57,7 +57,7 @@ VACUUM (ANALYZE);
 -- a worker, until nothing is due or what is due is in other hands
 CREATE PROCEDURE advance(at timestamptz) LANGUAGE plpgsql AS $$
 BEGIN
-	WHILE EXISTS (SELECT FROM cdp.journey_state s WHERE s.status = 'active' AND s.due_at <= advance.at) LOOP
+	WHILE cdp._next_due_run() <= advance.at LOOP
 		PERFORM cdp.advance_journeys(advance.at, 2000);
 		COMMIT;
 	END LOOP;
