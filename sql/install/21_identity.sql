@@ -179,8 +179,15 @@ COMMENT ON FUNCTION cdp.resolve(cdp.identifier, timestamptz) IS 'the same by the
  *    so a merge can always move the leaves of those it holds.
  *
  * Whoever changes a profile row, a leaf's too, holds the lock of its
- * canonical profile.  A call with nothing new takes no lock and writes nothing.
+ * canonical profile.  A call that only adds identifiers to one leaf locks the
+ * leaf instead, in memory (src/store/link_lock.c); whoever takes some away from
+ * leaves (split, erase, apply_rules) begins with _lock_links.  A call with nothing new takes no lock and writes nothing.
  */
+
+-- Ascending, and before any other lock: see src/store/link_lock.c.
+CREATE FUNCTION cdp._lock_links(leaves bigint[]) RETURNS void
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__lock_links';
+COMMENT ON FUNCTION cdp._lock_links(bigint[]) IS 'until the end of the transaction nobody gives these leaves identifiers without locking their profile';
 
 -- Volatile: it looks at the present, under a snapshot of its own.
 CREATE FUNCTION cdp._are_roots(leaves bigint[], roots bigint[]) RETURNS boolean

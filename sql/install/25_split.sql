@@ -7,7 +7,7 @@
  * and so do the events of their messages.  Tags, traits, other runs, consent
  * and relations name no identifier: they stay, too.
  *
- * Locks: the identifiers and those whose link says that they were named
+ * Locks: the leaves (_lock_links), the identifiers and those whose link says that they were named
  * together with one of them (FOR UPDATE, by bytes), their profile, event_tail,
  * part 0 of the timelines.  _stitch_new looks again at identifiers that were
  * ever split once it holds their profile.
@@ -166,6 +166,7 @@ BEGIN
 	ELSIF NOT isfinite(split.at) THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at must be finite';
 	END IF;
+	PERFORM _lock_links(ARRAY(SELECT DISTINCT l.profile_id FROM identifier_link l WHERE l.identifier = ANY (ids) ORDER BY 1));
 	-- by themselves, or an OR would be a scan of the table
 	known := ARRAY(SELECT i FROM unnest(ids) i
 				   UNION
@@ -174,6 +175,8 @@ BEGIN
 	PERFORM FROM identifier_link l WHERE l.identifier = ANY (known) ORDER BY l.identifier FOR UPDATE;
 	SELECT array_agg(l.identifier ORDER BY l.identifier), array_agg(l.profile_id ORDER BY l.identifier), min(l.at) INTO known, sources, since
 	FROM identifier_link l WHERE l.identifier = ANY (ids);
+	-- for those that another split has just moved
+	PERFORM _lock_links(ARRAY(SELECT DISTINCT u FROM unnest(sources) u ORDER BY 1));
 	IF cardinality(known) IS DISTINCT FROM cardinality(ids) THEN
 		RAISE EXCEPTION USING ERRCODE = 'undefined_object',
 			MESSAGE = format('identifier "%s" is not known', (SELECT i FROM unnest(ids) i WHERE i = ANY (known) IS NOT TRUE ORDER BY i LIMIT 1));

@@ -414,9 +414,10 @@ BEGIN
 	)
 	SELECT d.root, format('puts %s into quarantine: %s', d.identifier, d.reason) FROM due d JOIN done USING (identifier) ORDER BY 1, d.identifier;
 
-	-- Identifiers first, then profiles, as everybody does; and look again.
+	-- Leaves and identifiers first, then profiles, as everybody does; and look again.
 	SELECT coalesce(array_agg(o.identifier), '{}') INTO outs FROM _linked_outs() o;
 	roots := ARRAY(SELECT b FROM _rule_breakers(outs) b);
+	PERFORM _lock_links(ARRAY(SELECT p.profile_id FROM profile p WHERE p.canonical_id = ANY (roots) ORDER BY 1));
 	PERFORM FROM identifier_link l
 	WHERE l.profile_id IN (SELECT p.profile_id FROM profile p WHERE p.canonical_id = ANY (roots)) ORDER BY l.identifier FOR UPDATE;
 	roots := _lock_profiles(roots);

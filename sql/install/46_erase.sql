@@ -9,7 +9,7 @@
  *
  * Who takes what is said in 45_personal_data; tombstones in 21_tombstone.
  *
- * Locks: the identifiers (FOR UPDATE, by bytes) and the canonical profiles, its
+ * Locks: the leaves (_lock_links), the identifiers (FOR UPDATE, by bytes) and the canonical profiles, its
  * own and those of participants, as split does; against tags as a merge does;
  * traits' indexes; rows of event_tail, then part 0 of the timelines (_lock_events);
  * then rows that only somebody with the profile's lock touches, tag_pending,
@@ -316,6 +316,7 @@ BEGIN
 		ids := ARRAY(SELECT l.identifier FROM identifier_link l WHERE l.profile_id = ANY (own) ORDER BY l.identifier);
 		others := ARRAY(SELECT DISTINCT u FROM event e, unnest(e.participants) u WHERE e.profile_id = ANY (own) AND u <> ALL (own));
 		BEGIN
+			PERFORM _lock_links(own);
 			PERFORM FROM identifier_link l WHERE l.identifier = ANY (ids) ORDER BY l.identifier FOR UPDATE;
 			PERFORM _lock_profiles(own || others);
 			leaves := ARRAY(SELECT o.profile_id FROM profile p JOIN profile o ON o.canonical_id = p.canonical_id WHERE p.profile_id = profile ORDER BY 1);

@@ -388,16 +388,35 @@ distinct_roots(Known **known, int num, int64 *root)
 }
 
 /*
- * Lock them, without waiting, and look again: a merge, an unmerge or a split
- * may have come between.  From here on none can.
+ * Is all that is known of one leaf, and nothing said but that the new ones
+ * belong to it?  Then nobody has to be kept away but those who take
+ * identifiers from leaves.
  */
 static bool
-lock_roots(Lookup *lk, Known **known, int num, const int64 *root, int num_roots, const bool *extra)
+only_adds(Known **known, int num, const Known *owner, bool any_extra)
+{
+	if (owner == NULL || any_extra)
+		return false;
+	for (int i = 0; i < num; i++)
+	{
+		if (known[i]->linked && known[i]->leaf != owner->leaf)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Lock the profiles, without waiting, unless the leaf is locked; and look
+ * again: a merge, an unmerge or a split may have come between.  From here on
+ * none can, or with the leaf locked none that matters.
+ */
+static bool
+lock_roots(Lookup *lk, Known **known, int num, const int64 *root, int num_roots, const bool *extra, bool leaf_locked)
 {
 	Snapshot	now;
 	bool		ok = true;
 
-	for (int i = 0; i < num_roots && ok; i++)
+	for (int i = 0; i < num_roots && ok && !leaf_locked; i++)
 		ok = mcdp_lock_root(lk, root[i], false);
 	if (num_roots == 0 || !ok)
 		return ok;
@@ -502,6 +521,7 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 	int64	   *root;
 	int			num_roots;
 	bool		merge;
+	bool		adds;
 	text	   *kind;
 	Target		link = {NULL};
 	Target		edge = {NULL};
@@ -541,6 +561,7 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 		mcdp_target_close(&link);
 		return false;
 	}
+	adds = only_adds(known, num, owner, any_extra);
 	leaf = owner ? owner->leaf : nextval_internal(get_relname_relid("profile_id_seq", lk->schema), true);
 
 	/*
@@ -556,6 +577,8 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 	}
 	PG_TRY();
 	{
+		bool		leaf_locked;
+
 		for (int i = 0; i < num && ok; i++)
 		{
 			if (by_bytes[i]->linked)
@@ -566,7 +589,8 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 			if (ok)
 				claimed[num_claimed++] = link.slot->tts_tid;
 		}
-		ok = ok && lock_roots(lk, known, num, root, num_roots, extra);
+		leaf_locked = ok && adds && mcdp_link_lock(leaf);
+		ok = ok && lock_roots(lk, known, num, root, num_roots, extra, leaf_locked);
 		if (ok && num_claimed > 0)
 		{
 			Datum	   *fresh = palloc(num * sizeof(Datum));
@@ -593,6 +617,9 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 				mcdp_target_insert_new(&edge);
 			}
 		}
+		/* who goes on to wait must not hold it */
+		if (!ok && leaf_locked)
+			mcdp_link_unlock(leaf);
 		if (!ok && num_roots <= 1)
 			delete_rows(&link, claimed, num_claimed);
 		mcdp_target_close(&edge);
