@@ -584,8 +584,11 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 			if (by_bytes[i]->linked)
 				continue;
 			mcdp_set_link(&link, by_bytes[i]->identifier, leaf, call->at, call->source, by_bytes[i]->peer, call->message_id);
-			/* if somebody else does so right now, one of us finds out */
-			ok = mcdp_target_insert_alone(&link);
+			/*
+			 * A dead row of ours, where somebody else has the live one,
+			 * would be a lock out of order: he who looks again meets it.
+			 */
+			ok = mcdp_target_insert(&link);
 			if (ok)
 				claimed[num_claimed++] = link.slot->tts_tid;
 		}

@@ -70,6 +70,18 @@ for my $name (sort keys %script)
 	push @files, '-f', "$dir/$name.sql\@$weight{$name}";
 }
 
+# Before that, twelve clients rush at identifiers that nobody has named a moment ago.
+append_to_file("$dir/rush.sql", <<'SQL');
+\set a random(1, 4)
+\set b random(1, 4)
+\set c random(1, 4)
+SELECT say_identify(ARRAY['user_id:r' || r || '-' || :a, 'email:r' || r || '-' || :b || '@example.com', 'device_id:r' || r || '-' || :c])
+FROM (SELECT floor(extract(epoch FROM clock_timestamp()) * 100)::bigint AS r) x;
+SQL
+my ($rushed, $refused) = ('', '');
+IPC::Run::run([ 'pgbench', '-n', '-c', '12', '-j', '4', '-T', '3', '-f', "$dir/rush.sql", $node->connstr('postgres') ], '>', \$rushed, '2>', \$refused);
+like($rushed, qr/failed transactions: 0 /, "identifiers that are new to everybody: $refused");
+
 srand(20260101);
 my ($terminated, $crashes, $calls, $round, $deadlocks) = (0, 0, 0, 0, 0);
 my $until = time + $seconds;
