@@ -566,7 +566,7 @@ BEGIN
 		  ORDER BY key) k
 	WHERE k.key IS NOT NULL;
 
-	PERFORM cdp._start_schedules(advance_journeys.at);
+	advance_journeys.at := cdp._start_schedules(advance_journeys.at);
 	limited := EXISTS (SELECT FROM cdp.journey j JOIN cdp.journey_version v ON v.journey = j.name AND v.version = j.active_version
 					   WHERE j.status = 'active' AND cdp._limited(v.spec));
 	LOOP

@@ -149,8 +149,10 @@ END
 $$;
 COMMENT ON FUNCTION cdp._plan_journey(text, timestamptz) IS 'makes the schedule, or the due dates after "since", of a journey what its status says';
 
--- Another session may be at one of them; it writes the same.
-CREATE FUNCTION cdp._start_schedules(at timestamptz) RETURNS void
+-- Another session may be at one of them.  Who goes on meanwhile must stop before
+-- that instant, or else less important journeys would take the slots of those
+-- that are about to enter: hence the result.
+CREATE FUNCTION cdp._start_schedules(at timestamptz) RETURNS timestamptz
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	s		record;
@@ -177,6 +179,9 @@ BEGIN
 			UPDATE cdp.journey_schedule p SET next_at = instant WHERE p.journey = s.journey;
 		END IF;
 	END LOOP;
+	RETURN coalesce((SELECT min(coalesce(p.next_at, _start_schedules.at)) - interval '1 microsecond'
+					 FROM cdp.journey_schedule p JOIN cdp.journey j ON j.name = p.journey AND j.status = 'active'
+					 WHERE p.next_at IS NULL OR p.next_at <= _start_schedules.at), _start_schedules.at);
 END
 $$;
-COMMENT ON FUNCTION cdp._start_schedules(timestamptz) IS 'writes triggers for the audiences of schedules whose time has come';
+COMMENT ON FUNCTION cdp._start_schedules(timestamptz) IS 'writes triggers for the audiences of schedules whose time has come; returns until when all are written';
