@@ -141,8 +141,7 @@ COMMENT ON FUNCTION cdp._is_blocked(cdp.identifier) IS 'does its value never lin
 -- breaks by itself is no reason: only what joining them would break.
 CREATE FUNCTION cdp._rule_against(theirs cdp.identifier[], theirs_at timestamptz[], mine cdp.identifier[], mine_at timestamptz[])
 RETURNS text
-LANGUAGE sql STABLE STRICT PARALLEL SAFE
-BEGIN ATOMIC
+LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 	WITH rule AS MATERIALIZED (
 		-- a length: 365 days to a year, and extract() takes 365.25
 		SELECT r.namespace, r.max_per_profile, r.within, r.never_merge_if_different,
@@ -177,7 +176,7 @@ BEGIN ATOMIC
 		  AND m.joining BETWEEN 1 AND m.max_per_profile
 	)
 	SELECT b.reason FROM broken b ORDER BY b.namespace, b.rank LIMIT 1;
-END;
+$$;
 COMMENT ON FUNCTION cdp._rule_against(cdp.identifier[], timestamptz[], cdp.identifier[], timestamptz[])
 	IS 'which namespace_rule forbids that these identifiers and those are of one profile; NULL if none does';
 

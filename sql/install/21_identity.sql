@@ -88,8 +88,7 @@ COMMENT ON FUNCTION cdp._has_evidence(cdp.identifier, cdp.identifier, timestampt
 
 -- The caller may lock these links: identifiers go before profiles.
 CREATE FUNCTION cdp._move_edges_out(ids cdp.identifier[]) RETURNS void
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
-BEGIN ATOMIC
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 	WITH moved AS (
 		SELECT l.identifier, l.peer, l.at, l.source, l.message_id
 		FROM cdp.identifier_link l WHERE l.identifier OPERATOR(cdp.=) ANY (ids) AND l.peer IS NOT NULL
@@ -100,7 +99,7 @@ BEGIN ATOMIC
 	INSERT INTO cdp.extra_edge (a, b, at, source, message_id)
 	SELECT least(m.identifier, m.peer), greatest(m.identifier, m.peer), m.at, m.source, m.message_id FROM moved m
 	ON CONFLICT DO NOTHING;
-END;
+$$;
 COMMENT ON FUNCTION cdp._move_edges_out(cdp.identifier[]) IS 'evidence that stands in these links gets a row of its own';
 
 CREATE SEQUENCE cdp.merge_id_seq;

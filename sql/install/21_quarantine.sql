@@ -14,8 +14,7 @@ COMMENT ON COLUMN cdp.quarantined_identifier.lifted_at IS 'since then it may lin
 -- Only pairs within one profile count: what a rule refused, or what was taken
 -- apart since, does not.
 CREATE FUNCTION cdp._degree(identifier cdp.identifier, root bigint, others cdp.identifier[]) RETURNS int
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 	SELECT count(*)::int
 	FROM (SELECT l.identifier
 		  FROM cdp.profile p JOIN cdp.identifier_link l ON l.profile_id = p.profile_id
@@ -26,7 +25,7 @@ BEGIN ATOMIC
 							WHERE e.a OPERATOR(cdp.=) least(l.identifier, _degree.identifier) AND e.b OPERATOR(cdp.=) greatest(l.identifier, _degree.identifier)))
 		  UNION
 		  SELECT o FROM unnest(others) o) n;
-END;
+$$;
 COMMENT ON FUNCTION cdp._degree(cdp.identifier, bigint, cdp.identifier[])
 	IS 'how many identifiers of its profile it was named together with, or is now to be';
 

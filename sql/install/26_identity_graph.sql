@@ -8,23 +8,21 @@
  */
 
 CREATE FUNCTION cdp._node_of_leaf(leaf bigint) RETURNS text
-LANGUAGE sql STABLE STRICT PARALLEL SAFE
-BEGIN ATOMIC
+LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 	SELECT coalesce((SELECT l.identifier::text
 					 FROM cdp.identifier_link l
 						LEFT JOIN cdp.namespace_rule_effective r ON r.namespace = cdp.namespace(l.identifier)
 					 WHERE l.profile_id = leaf
 					 ORDER BY coalesce(r.priority, 50) DESC, l.at, l.identifier LIMIT 1),
 					format('profile %s', leaf));
-END;
+$$;
 COMMENT ON FUNCTION cdp._node_of_leaf(bigint) IS 'the first identifier of a leaf profile: by priority, then the oldest';
 
 -- rank 1 is evidence; 2 says where an identifier was put, for what has lost
 -- its evidence (an edge of a call that was overruled …).
 CREATE FUNCTION cdp._identity_edges(root bigint)
 	RETURNS TABLE (a text, b text, evidence text, at timestamptz, active boolean, rank int)
-LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 100
-BEGIN ATOMIC
+LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 100 SET search_path = pg_catalog, cdp, pg_temp AS $$
 	WITH leaf AS MATERIALIZED (
 		SELECT p.profile_id FROM cdp.profile p WHERE p.canonical_id = root
 	), link AS MATERIALIZED (
@@ -59,7 +57,7 @@ BEGIN ATOMIC
 	SELECT n.id, l.identifier::text, format('linked to profile %s', l.profile_id) || coalesce(', source "' || l.source || '"', ''), l.at, true, 2
 	FROM link l JOIN node n ON n.leaf = l.profile_id
 	WHERE l.identifier::text <> n.id;
-END;
+$$;
 COMMENT ON FUNCTION cdp._identity_edges(bigint) IS 'everything that holds a canonical profile together, or did';
 
 CREATE FUNCTION cdp.identity_graph(profile bigint) RETURNS TABLE (a text, b text, evidence text, at timestamptz, active boolean)

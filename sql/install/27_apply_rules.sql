@@ -20,8 +20,7 @@
 
 -- By identifiers of namespaces with quarantine_after; grows with identity_edge.
 CREATE FUNCTION cdp._quarantine_due() RETURNS TABLE (identifier cdp.identifier, degree int, reason text)
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 	WITH rule AS MATERIALIZED (
 		SELECT r.namespace, r.quarantine_after FROM cdp.namespace_rule_effective r WHERE r.quarantine_after IS NOT NULL
 	)
@@ -33,7 +32,7 @@ BEGIN ATOMIC
 	WHERE NOT EXISTS (SELECT FROM cdp.quarantined_identifier q WHERE q.identifier OPERATOR(cdp.=) d.identifier)
 	GROUP BY d.identifier, r.quarantine_after
 	HAVING count(*) > r.quarantine_after;
-END;
+$$;
 COMMENT ON FUNCTION cdp._quarantine_due() IS 'identifiers that quarantine_after would put into quarantine today';
 
 CREATE FUNCTION cdp._linked_outs() RETURNS TABLE (identifier cdp.identifier, reason text)
@@ -262,8 +261,7 @@ COMMENT ON FUNCTION cdp._replay_rules(bigint, cdp.identifier[]) IS 'the groups i
 -- The first group is the one that keeps the profile; the others are named.
 CREATE FUNCTION cdp._rule_change(root bigint, leaves bigint[], ids cdp.identifier[], grps int[], whys text[],
 								 outs cdp.identifier[], reasons text[]) RETURNS SETOF text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-BEGIN ATOMIC
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 	SELECT format('parts %s from it: %s',
 				  coalesce(string_agg(r.identifier::text, ', ' ORDER BY r.identifier), string_agg('profile ' || r.leaf, ', ' ORDER BY r.leaf)),
 				  coalesce(min(o.reason), min(r.why)))
@@ -272,7 +270,7 @@ BEGIN ATOMIC
 	WHERE r.grp <> (SELECT h.grp FROM unnest(leaves, ids, grps) h (leaf, identifier, grp) WHERE h.leaf = root AND h.identifier IS NULL)
 	GROUP BY r.grp
 	ORDER BY r.grp;
-END;
+$$;
 COMMENT ON FUNCTION cdp._rule_change(bigint, bigint[], cdp.identifier[], int[], text[], cdp.identifier[], text[])
 	IS 'what _replay_rules parts, in words';
 
