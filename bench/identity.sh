@@ -273,7 +273,7 @@ message() {	# number of messages, name of the batch, condition for a new visitor
 		'properties', jsonb_build_object('product_id', 'p' || i % 1000, 'value', i % 500, 'category', 'shoes', 'url', 'https://shop.example.com/p/' || i % 1000),
 		'context', jsonb_build_object('ip', '10.1.2.3', 'locale', 'en-US', 'userAgent', 'Mozilla/5.0 (X11; Linux x86_64)', 'page', jsonb_build_object('path', '/p/' || i % 1000, 'referrer', 'https://www.example.com/'))
 			|| $4)
-	FROM (SELECT i, 1 + (hashint8extended(i, 3) & 1073741823) % $PROFILES AS u, 1 + (hashint8extended(i, 4) & 1073741823) % $PROFILES AS v FROM generate_series(1, $1) i) n"
+	FROM (SELECT i, 1 + (hashint8extended(i, hashtext('$2')) & 1073741823) % $PROFILES AS u, 1 + (hashint8extended(-i, hashtext('$2')) & 1073741823) % $PROFILES AS v FROM generate_series(1, $1) i) n"
 }
 known=false
 tenth='i % 30 < 3'

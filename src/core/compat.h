@@ -68,13 +68,6 @@
 	PortalRun(portal, count, top, true, dest, altdest, completion)
 #endif
 
-/* What table_tuple_update says of indexes: true or not 0 = do insert; needs access/tableam.h. */
-#if PG_VERSION_NUM >= 160000
-#define McdpUpdateIndexes TU_UpdateIndexes
-#else
-#define McdpUpdateIndexes bool
-#endif
-
 /* Whether the present user may call a function; needs utils/acl.h and catalog/pg_proc.h. */
 #if PG_VERSION_NUM >= 160000
 #define mcdp_proc_aclcheck(oid) object_aclcheck(ProcedureRelationId, oid, GetUserId(), ACL_EXECUTE)

@@ -8,6 +8,10 @@
  * that another session holds.  Here a row is deleted if that needs no
  * waiting, else passed over.
  *
+ * Sessions look one after the other, so that each gets rows that stand
+ * together: what one person did at about the same time.  They hold the lock
+ * only for that, and wait for nothing meanwhile.
+ *
  * Copyright (c) 2026, marketing_cdp contributors
  *
  * IDENTIFICATION
@@ -27,6 +31,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/fmgroids.h"
@@ -45,6 +50,9 @@
 #define INBOX_INBOX_ID 2
 #define INBOX_RECEIVED_AT 3
 #define INBOX_COLUMNS 3
+
+/* of the primary key; btrees lock no pages in this way */
+#define LOCKED_PAGE 0
 
 /* After so much nothing more is taken, whatever was asked for: all of it is in memory. */
 #define TAKE_BYTES (64 * 1024 * 1024)
@@ -95,14 +103,17 @@ mcdp__take_inbox(PG_FUNCTION_ARGS)
 	if (deletable(rel))
 	{
 		Relation	index = index_open(get_relname_relid("inbox_pkey", schema), AccessShareLock);
-		Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-		IndexScanDesc scan = mcdp_index_beginscan(rel, index, snapshot, 1);
+		Snapshot	snapshot;
+		IndexScanDesc scan;
 		TupleTableSlot *slot = table_slot_create(rel, NULL);
 		CommandId	cid = GetCurrentCommandId(true);
 		ScanKeyData key;
 
 		payloads = palloc(max_rows * sizeof(Datum));
 		received = palloc(max_rows * sizeof(Datum));
+		LockPage(index, LOCKED_PAGE, ExclusiveLock);
+		snapshot = RegisterSnapshot(GetLatestSnapshot());
+		scan = mcdp_index_beginscan(rel, index, snapshot, 1);
 		ScanKeyInit(&key, 1, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
 		index_rescan(scan, &key, 1, NULL, 0);
 		while (num < max_rows && bytes < TAKE_BYTES && index_getnext_slot(scan, ForwardScanDirection, slot))
@@ -119,6 +130,7 @@ mcdp__take_inbox(PG_FUNCTION_ARGS)
 			bytes += VARSIZE(DatumGetPointer(payloads[num]));
 			num++;
 		}
+		UnlockPage(index, LOCKED_PAGE, ExclusiveLock);
 		ExecDropSingleTupleTableSlot(slot);
 		index_endscan(scan);
 		UnregisterSnapshot(snapshot);
