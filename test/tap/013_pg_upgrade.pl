@@ -35,7 +35,8 @@ note("from $old->{_pg_version} to $new->{_pg_version}");
 my %question = World::questions($old, 'postgres');
 $question{"~privileges of $_->[0]"} = "SELECT $_->[1], replace($_->[2]::text, 'Dxtm/', 'Dxt/') FROM $_->[0] WHERE $_->[3] = 'cdp'::regnamespace AND $_->[1] !~ '^(pg_toast|trait_pending)' ORDER BY 1, 2"
 	for [ 'pg_class', 'relname', 'relacl', 'relnamespace' ], [ 'pg_proc', 'proname', 'proacl', 'pronamespace' ];
-$question{'~members'} = q{SELECT pg_describe_object(classid, objid, 0) FROM pg_depend WHERE deptype = 'e' AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'marketing_cdp') ORDER BY 1};
+$question{'~members'} = q{SELECT pg_describe_object(classid, objid, 0) FROM pg_depend WHERE deptype = 'e' AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'marketing_cdp')
+	AND classid <> 'pg_type'::regclass ORDER BY 1};		# since 17, types of arrays and rows are no members of their own
 my %before = map { $_ => $old->safe_psql('postgres', $question{$_}) } keys %question;
 # what a dump says of privileges: those that the extension brought must still count as its own
 my $grants = sub {
