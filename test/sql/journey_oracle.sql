@@ -814,6 +814,6 @@ SELECT count(*) AS tags FROM person x WHERE has_tag(x.id, 'gold' || x.w) <> EXIS
 SELECT count(*) AS traits FROM person x, unnest('{day,tier}'::text[]) n WHERE trait(x.id, n) #>> '{}' IS DISTINCT FROM pg_temp.trait_of(x.name, n);
 -- all of it has come up
 SELECT k AS status, (SELECT count(*) FROM o_message m WHERE m.status = k) > :worlds / 2 AS plenty FROM unnest('{bounced,opened,pending,sent}'::text[]) k;
-SELECT what, count(*) > 2 * :worlds AS plenty FROM o_log GROUP BY what ORDER BY what;
+SELECT what, count(*) > :worlds / 2 AS plenty FROM o_log GROUP BY what ORDER BY what;
 SELECT count(DISTINCT regexp_replace(regexp_replace(detail, ';.*', ''), '^(consent|capped|no address|journey is|journey).*', '\1')) > 9 AS reasons FROM o_log WHERE what IN ('refused', 'waiting');
 SELECT count(*) = 25 * :worlds AS cases FROM person x JOIN spec s USING (w) WHERE s.version = 1;
