@@ -526,7 +526,7 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 	Target		link = {NULL};
 	Target		edge = {NULL};
 	int64		leaf;
-	bool		ok = true;
+	volatile bool ok = true;	/* changed within PG_TRY */
 	MemoryContext caller = CurrentMemoryContext;
 	ResourceOwner resources = CurrentResourceOwner;
 
