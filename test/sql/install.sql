@@ -2,6 +2,7 @@
 -- before; users' own objects in it are left alone.
 SET client_min_messages = warning; DROP EXTENSION IF EXISTS marketing_cdp CASCADE; RESET client_min_messages;
 SET search_path = public, cdp; SET timezone = 'UTC';
+\set SHOW_CONTEXT never
 CREATE VIEW in_cdp AS SELECT pg_describe_object(classid, objid, 0) AS object FROM pg_depend WHERE refclassid = 'pg_namespace'::regclass AND refobjid = to_regnamespace('cdp');
 
 -- nothing before, nothing afterwards, with partitions made meanwhile
