@@ -167,7 +167,7 @@ my $privileges = q{
 		  UNION ALL SELECT p.oid::regprocedure::text, p.proacl FROM pg_proc p WHERE p.pronamespace = 'cdp'::regnamespace
 		  UNION ALL SELECT n.nspname, n.nspacl FROM pg_namespace n WHERE n.nspname = 'cdp') o (name, acl),
 		aclexplode(o.acl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
-	WHERE (r.rolname IS NULL OR r.rolname LIKE 'regress%') AND a.privilege_type <> 'MAINTAIN' ORDER BY 1, 2, 3};		-- since 17
+	WHERE (r.rolname IS NULL OR r.rolname LIKE 'regress%') AND a.privilege_type <> 'MAINTAIN' ORDER BY 1, 2, 3};		# since 17
 $node->safe_psql('upgraded', q{CREATE ROLE regress_analyst; CREATE ROLE regress_admin; CREATE ROLE regress_user;
 	SELECT grant_role('regress_analyst', 'analyst'), grant_role('regress_admin', 'admin');
 	GRANT EXECUTE ON FUNCTION cdp.tick TO regress_user; GRANT SELECT ON cdp.profile TO regress_user; GRANT CREATE ON SCHEMA cdp TO regress_user; REVOKE SELECT ON cdp.journey FROM regress_analyst});
