@@ -126,26 +126,46 @@ $$;
 COMMENT ON FUNCTION cdp._spec_criteria(text, jsonb, boolean) IS 'checks a criteria of a journey spec';
 
 -- "purchase", "purchase[SKU-1]", "purchase[$]"; names and labels may be "quoted".
-CREATE FUNCTION cdp._event_ref(reference text, OUT event text, OUT label text, OUT bound boolean)
+CREATE FUNCTION cdp._event_ref(reference text, OUT event text, OUT label text, OUT bound boolean, OUT label_set text, OUT conditions text)
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT coalesce(m[1], m[2]),
-		   CASE WHEN m[4] IS DISTINCT FROM '$' THEN coalesce(m[3], m[4]) END,
-		   m[4] IS NOT DISTINCT FROM '$'
-	FROM regexp_match(reference, '^\s*(?:"([^"]+)"|([^][{}"@$*\s](?:[^][{}"@$*]*[^][{}"@$*\s])?))\s*(?:\[\s*(?:"([^"]+)"|([^][{}"@$*\s](?:[^][{}"@$*]*[^][{}"@$*\s])?|\$))\s*\])?\s*$') AS m
-	WHERE m IS NOT NULL;
+		   CASE WHEN m[3] = '' AND m[5] IS DISTINCT FROM '$' THEN coalesce(m[4], m[5]) END,
+		   coalesce(m[3] = '' AND m[5] = '$', false),
+		   CASE WHEN m[3] = '@' THEN coalesce(m[4], m[5]) END,
+		   m[6]
+	FROM regexp_match(reference, '^\s*(?:"([^"]+)"|([^][{}"@$*\s](?:[^][{}"@$*]*[^][{}"@$*\s])?))\s*(?:\[\s*(@?)(?:"([^"]+)"|([^][{}"@$*\s](?:[^][{}"@$*]*[^][{}"@$*\s])?|\$))\s*\])?\s*(\{.*\})?\s*$') AS m
+	WHERE m IS NOT NULL AND (m[3] = '@' AND m[5] = '$') IS NOT TRUE;
 END;
-COMMENT ON FUNCTION cdp._event_ref(text) IS 'event and label that a journey listens to; bound: the label is that of the entry ([$]); all NULL when malformed';
+COMMENT ON FUNCTION cdp._event_ref(text)
+	IS 'event and label that a journey listens to; bound: the label is that of the entry ([$]); label_set, conditions: see _is_such; all NULL when malformed';
 
 -- None when there is none.
-CREATE FUNCTION cdp._event_refs(reference jsonb) RETURNS TABLE (event text, label text, bound boolean)
+CREATE FUNCTION cdp._event_refs(reference jsonb) RETURNS TABLE (event text, label text, bound boolean, label_set text, conditions text)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT r.event, r.label, r.bound
+	SELECT r.event, r.label, r.bound, r.label_set, r.conditions
 	FROM jsonb_array_elements(CASE jsonb_typeof(reference) WHEN 'array' THEN reference WHEN 'string' THEN jsonb_build_array(reference) END) o
 	CROSS JOIN LATERAL cdp._event_ref(o #>> '{}') r;
 END;
 COMMENT ON FUNCTION cdp._event_refs(jsonb) IS 'the same of one event or an array of events';
+
+-- Conditions are about an entry's own properties, an item's too: _event_rows
+-- brings those that may do, the name "item" would let all of them through.
+CREATE FUNCTION cdp._is_such(label_set text, conditions text, profile bigint, event text, label text, at timestamptz) RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_variable
+BEGIN
+	IF label_set IS NOT NULL AND NOT EXISTS (SELECT FROM cdp.label_set s WHERE s.name = label_set AND s.label = _is_such.label) THEN
+		RETURN false;
+	END IF;
+	RETURN conditions IS NULL OR EXISTS (
+		SELECT FROM cdp._event_rows(ARRAY[profile], ARRAY[event], at, at, format('count("%s"%s) > 0', event, conditions)) r
+		WHERE r.label IS NOT DISTINCT FROM _is_such.label AND cdp._may_satisfy(format('count(entry%s) > 0', conditions)::cdp.criteria, at, r.properties));
+END
+$$;
+COMMENT ON FUNCTION cdp._is_such(text, text, bigint, text, text, timestamptz)
+	IS 'is the label of an event of a canonical profile in this set, and do the properties of one at this instant satisfy conditions? NULL asks nothing';
 
 CREATE FUNCTION cdp._spec_event(path text, value jsonb, may_bind boolean) RETURNS void
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
@@ -154,14 +174,20 @@ DECLARE
 	ref			record;
 BEGIN
 	SELECT e.* INTO ref FROM cdp._event_ref(reference) e;
-	IF reference ~ '^\s*\*|\[\s*@|\{' AND ref.event IS NULL THEN
-		PERFORM cdp._spec_error(path, format('event "%s": only a name or name[label] is supported here', reference), 'feature_not_supported');
+	IF reference ~ '^\s*\*' THEN
+		PERFORM cdp._spec_error(path, 'journeys cannot listen to every event: their own messages are events', 'feature_not_supported');
 	ELSIF ref.event IS NULL THEN
 		PERFORM cdp._spec_error(path, format('invalid event "%s"', reference));
 	ELSIF ref.bound AND NOT may_bind THEN
 		PERFORM cdp._spec_error(path, '[$] stands for the label of the entry event and cannot be used here');
 	ELSIF ref.event = 'message_sent' THEN
 		PERFORM cdp._spec_error(path, 'journeys cannot listen to their own messages', 'feature_not_supported');
+	ELSIF ref.conditions IS NOT NULL THEN
+		BEGIN
+			PERFORM format('count(entry%s) > 0', ref.conditions)::cdp.criteria;
+		EXCEPTION WHEN syntax_error OR data_exception OR program_limit_exceeded THEN
+			PERFORM cdp._spec_error(path, format('invalid conditions "%s"', ref.conditions));
+		END;
 	END IF;
 END
 $$;

@@ -375,6 +375,7 @@ BEGIN
 			  CROSS JOIN LATERAL cdp._event_ref(x.value ->> 'on') ref
 			  WHERE t.source = 'event' AND ref.event = t.name
 				AND CASE WHEN ref.bound THEN s.label = t.label ELSE ref.label IS NULL OR ref.label = t.label END
+				AND (coalesce(ref.label_set, ref.conditions) IS NULL OR cdp._is_such(ref.label_set, ref.conditions, t.profile_id, t.name, t.label, t.at))
 			  ORDER BY s.run_id, x.ordinality) e
 		GROUP BY e.why ORDER BY e.why
 	LOOP
@@ -395,7 +396,8 @@ BEGIN
 		  WHERE CASE t.source
 				WHEN 'event' THEN o.arrived_at < t.at AND t.at < o.due_at AND EXISTS (
 										  SELECT FROM cdp._event_refs(step.wait_for) r
-										  WHERE r.event = t.name AND CASE WHEN r.bound THEN o.label = t.label ELSE r.label IS NULL OR r.label = t.label END)
+										  WHERE r.event = t.name AND CASE WHEN r.bound THEN o.label = t.label ELSE r.label IS NULL OR r.label = t.label END
+											AND (coalesce(r.label_set, r.conditions) IS NULL OR cdp._is_such(r.label_set, r.conditions, t.profile_id, t.name, t.label, t.at)))
 				WHEN 'trait' THEN o.arrived_at <= t.at AND (step.wait_until ->> 'trait' = t.name OR t.name = 'timezone' AND step.wait_until IS NOT NULL AND t.at <= o.due_at) END) w
 	WHERE s.run_id = w.run_id;
 
@@ -412,6 +414,7 @@ BEGIN
 		  CROSS JOIN LATERAL cdp._event_ref(v.spec #>> '{goal,on}') ref
 		  WHERE t.at > s.entered_at AND t.at <= s.entered_at + cdp._journey_duration(v.spec #>> '{goal,within}')
 			AND CASE WHEN ref.bound THEN s.label = t.label ELSE ref.label IS NULL OR ref.label = t.label END
+			AND (coalesce(ref.label_set, ref.conditions) IS NULL OR cdp._is_such(ref.label_set, ref.conditions, t.profile_id, t.name, t.label, t.at))
 			AND s.outcome IS DISTINCT FROM 'merged'
 		  ORDER BY s.run_id, t.at) e
 	WHERE NOT EXISTS (SELECT FROM cdp.journey_log l WHERE l.run_id = e.run_id AND l.what = 'goal')
@@ -433,7 +436,8 @@ BEGIN
 			  JOIN cdp.journey_version v ON v.journey = l.journey AND v.version = l.version
 			  WHERE t.source <> 'event' OR EXISTS (
 				SELECT FROM cdp._event_refs(v.spec #> '{entry,on}') ref
-				WHERE ref.event = t.name AND (ref.label IS NULL OR ref.label = t.label))) c
+				WHERE ref.event = t.name AND (ref.label IS NULL OR ref.label = t.label)
+				  AND (coalesce(ref.label_set, ref.conditions) IS NULL OR cdp._is_such(ref.label_set, ref.conditions, t.profile_id, t.name, t.label, t.at)))) c
 		GROUP BY c.journey, c.turn ORDER BY c.journey, c.turn
 	LOOP
 		PERFORM cdp._enter_each(j, g.profiles, g.instants, g.entries, '{}', g.owners) FROM cdp.journey j WHERE j.name = g.journey;

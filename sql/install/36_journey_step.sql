@@ -107,7 +107,11 @@ DECLARE
 BEGIN
 	RETURN EXISTS (
 		SELECT FROM cdp._event_refs(reference) r
-		WHERE CASE WHEN r.bound THEN cdp.num_events(past, r.event, run.label)
+		WHERE CASE WHEN coalesce(r.label_set, r.conditions) IS NOT NULL THEN
+						(SELECT count(*) FROM cdp.timeline_events(past) e
+						 WHERE e.event = r.event AND CASE WHEN r.bound THEN e.label = run.label ELSE r.label IS NULL OR r.label = e.label END
+						   AND cdp._is_such(r.label_set, r.conditions, run.profile_id, e.event, e.label, e.at))
+				   WHEN r.bound THEN cdp.num_events(past, r.event, run.label)
 				   WHEN r.label IS NOT NULL THEN cdp.num_events(past, r.event, r.label)
 				   ELSE cdp.num_events(past, r.event) END > 0);
 END
