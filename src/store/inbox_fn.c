@@ -56,6 +56,7 @@
 
 /* After so much nothing more is taken, whatever was asked for: all of it is in memory. */
 #define TAKE_BYTES (64 * 1024 * 1024)
+#define TAKE_ROWS 10000
 
 PG_FUNCTION_INFO_V1(mcdp__take_inbox);
 
@@ -87,7 +88,7 @@ Datum
 mcdp__take_inbox(PG_FUNCTION_ARGS)
 {
 	int64		after = PG_GETARG_INT64(0);
-	int64		max_rows = PG_GETARG_INT64(1);
+	int64		max_rows = Max(0, Min(PG_GETARG_INT64(1), TAKE_ROWS));
 	Oid			schema = get_namespace_oid("cdp", false);
 	Relation	rel = table_open(get_relname_relid("inbox", schema), RowExclusiveLock);
 	Datum	   *payloads;

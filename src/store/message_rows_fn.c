@@ -66,7 +66,6 @@ typedef struct Columns
 typedef struct Reader
 {
 	Datum	   *rows;
-	bool	   *missing;
 	int			num;
 	Columns		columns;
 } Reader;
@@ -114,8 +113,17 @@ read_columns(Columns *c, Datum row)
 static void
 open_reader(Reader *r, ArrayType *array, int num_columns)
 {
-	deconstruct_array(array, ARR_ELEMTYPE(array), -1, false, TYPALIGN_DOUBLE, &r->rows, &r->missing, &r->num);
+	deconstruct_array(array, ARR_ELEMTYPE(array), -1, false, TYPALIGN_DOUBLE, &r->rows, NULL, &r->num);
 	open_columns(&r->columns, ARR_ELEMTYPE(array), num_columns);
+}
+
+/* A column that is not NULL. */
+static Datum
+column_value(Columns *c, int column)
+{
+	if (c->nulls[column])
+		elog(ERROR, "unexpected null in column \"%s\"", NameStr(TupleDescAttr(c->desc, column)->attname));
+	return c->values[column];
 }
 
 /* A column that may be NULL; a copy only if it has to be put together. */
@@ -180,21 +188,20 @@ static text *
 placeholder_value(Renderer *r, Columns *run, Datum run_row)
 {
 	Columns    *piece = &r->pieces.columns;
-	text	   *source = column_text(piece, PIECE_SOURCE);
+	text	   *source = DatumGetTextPP(column_value(piece, PIECE_SOURCE));
 	char	   *s = VARDATA_ANY(source);
 	int			len = VARSIZE_ANY_EXHDR(source);
-	Datum		name = piece->values[PIECE_NAME];
 
 #define IS(what) (len == sizeof(what) - 1 && memcmp(s, what, sizeof(what) - 1) == 0)
 	if (IS("profile_id"))
-		return cstring_to_text(psprintf(INT64_FORMAT, DatumGetInt64(run->values[RUN_PROFILE_ID])));
+		return cstring_to_text(psprintf(INT64_FORMAT, DatumGetInt64(column_value(run, RUN_PROFILE_ID))));
 	if (IS("context"))
-		return member_text(run->values[RUN_CONTEXT], name);
+		return member_text(column_value(run, RUN_CONTEXT), column_value(piece, PIECE_NAME));
 	if (IS("entry.properties") || IS("trait") || IS("tag"))
-		return looked_up(r, piece->values[PIECE_SOURCE], name, run_row, run->desc->tdtypeid);
+		return looked_up(r, piece->values[PIECE_SOURCE], column_value(piece, PIECE_NAME), run_row, run->desc->tdtypeid);
 #undef IS
 	/* entry.label … */
-	return member_text(run->values[RUN_ENTRY], PointerGetDatum(cstring_to_text_with_len(s + 6, len - 6)));
+	return member_text(column_value(run, RUN_ENTRY), PointerGetDatum(cstring_to_text_with_len(s + 6, len - 6)));
 }
 
 static void
@@ -232,7 +239,7 @@ render(Renderer *r, Jsonb *params, Columns *run, Datum run_row)
 		text	   *of_key;
 
 		read_columns(piece, r->pieces.rows[i]);
-		of_key = column_text(piece, PIECE_KEY);
+		of_key = DatumGetTextPP(column_value(piece, PIECE_KEY));
 		if (key && (VARSIZE_ANY_EXHDR(key) != VARSIZE_ANY_EXHDR(of_key) ||
 					memcmp(VARDATA_ANY(key), VARDATA_ANY(of_key), VARSIZE_ANY_EXHDR(key)) != 0))
 		{
@@ -291,7 +298,7 @@ read_message(Messages *m, int i)
 	read_columns(&m->choices.columns, m->choices.rows[i]);
 	if (m->choices.columns.nulls[CHOICE_CHANNEL])
 		return false;
-	read_columns(&m->run, m->choices.columns.values[CHOICE_RUN]);
+	read_columns(&m->run, column_value(&m->choices.columns, CHOICE_RUN));
 	return true;
 }
 
@@ -299,14 +306,14 @@ read_message(Messages *m, int i)
 static text *
 idempotency_key(Messages *m, const char *prefix)
 {
-	Datum	   *run = m->run.values;
-	text	   *journey = DatumGetTextPP(run[RUN_JOURNEY]);
-	text	   *step = DatumGetTextPP(run[RUN_STEP]);
+	Columns    *run = &m->run;
+	text	   *journey = DatumGetTextPP(column_value(run, RUN_JOURNEY));
+	text	   *step = DatumGetTextPP(column_value(run, RUN_STEP));
 	bool		there = VARSIZE_ANY_EXHDR(step) == VARSIZE_ANY_EXHDR(m->step) &&
 		memcmp(VARDATA_ANY(step), VARDATA_ANY(m->step), VARSIZE_ANY_EXHDR(step)) == 0;
 	char	   *s = psprintf("%s%.*s/%d/" INT64_FORMAT "/%.*s/%d", prefix,
-							 (int) VARSIZE_ANY_EXHDR(journey), VARDATA_ANY(journey), DatumGetInt32(run[RUN_VERSION]), DatumGetInt64(run[RUN_RUN_ID]),
-							 (int) VARSIZE_ANY_EXHDR(m->step), VARDATA_ANY(m->step), DatumGetInt32(run[RUN_VISIT]) + (there ? 0 : 1));
+							 (int) VARSIZE_ANY_EXHDR(journey), VARDATA_ANY(journey), DatumGetInt32(column_value(run, RUN_VERSION)), DatumGetInt64(column_value(run, RUN_RUN_ID)),
+							 (int) VARSIZE_ANY_EXHDR(m->step), VARDATA_ANY(m->step), DatumGetInt32(column_value(run, RUN_VISIT)) + (there ? 0 : 1));
 
 	return cstring_to_text(s);
 }
@@ -327,8 +334,8 @@ mcdp__message_rows(PG_FUNCTION_ARGS)
 	for (int i = 0; i < m.choices.num; i++)
 	{
 		MemoryContext before = MemoryContextSwitchTo(per_row);
-		Datum	   *run = m.run.values;
-		Datum	   *choice = m.choices.columns.values;
+		Columns    *run = &m.run;
+		Columns    *choice = &m.choices.columns;
 		enum
 		{
 			KEY, PROFILE_ID, RECIPIENT_ID, ADDRESS, CHANNEL, PARAMS, JOURNEY, VERSION, RUN_ID, VARIANT, GOES_AT, DUE_AT, COLUMNS
@@ -340,19 +347,19 @@ mcdp__message_rows(PG_FUNCTION_ARGS)
 		if (read_message(&m, i))
 		{
 			values[KEY] = PointerGetDatum(idempotency_key(&m, ""));
-			values[PROFILE_ID] = run[RUN_PROFILE_ID];
-			values[RECIPIENT_ID] = choice[CHOICE_RECIPIENT];
-			values[ADDRESS] = choice[CHOICE_ADDRESS];
-			nulls[ADDRESS] = m.choices.columns.nulls[CHOICE_ADDRESS];
-			values[CHANNEL] = choice[CHOICE_CHANNEL];
-			values[PARAMS] = PointerGetDatum(render(&r, params, &m.run, choice[CHOICE_RUN]));
-			values[JOURNEY] = run[RUN_JOURNEY];
-			values[VERSION] = run[RUN_VERSION];
-			values[RUN_ID] = run[RUN_RUN_ID];
-			values[VARIANT] = run[RUN_VARIANT];
-			nulls[VARIANT] = VARSIZE_ANY_EXHDR(DatumGetPointer(run[RUN_VARIANT])) == 0;
-			values[GOES_AT] = choice[CHOICE_GOES_AT];
-			values[DUE_AT] = run[RUN_DUE_AT];
+			values[PROFILE_ID] = column_value(run, RUN_PROFILE_ID);
+			values[RECIPIENT_ID] = column_value(choice, CHOICE_RECIPIENT);
+			values[ADDRESS] = choice->values[CHOICE_ADDRESS];
+			nulls[ADDRESS] = choice->nulls[CHOICE_ADDRESS];
+			values[CHANNEL] = column_value(choice, CHOICE_CHANNEL);
+			values[PARAMS] = PointerGetDatum(render(&r, params, &m.run, column_value(choice, CHOICE_RUN)));
+			values[JOURNEY] = column_value(run, RUN_JOURNEY);
+			values[VERSION] = column_value(run, RUN_VERSION);
+			values[RUN_ID] = column_value(run, RUN_RUN_ID);
+			values[VARIANT] = column_value(run, RUN_VARIANT);
+			nulls[VARIANT] = VARSIZE_ANY_EXHDR(DatumGetPointer(column_value(run, RUN_VARIANT))) == 0;
+			values[GOES_AT] = column_value(choice, CHOICE_GOES_AT);
+			values[DUE_AT] = column_value(run, RUN_DUE_AT);
 			tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 		}
 		MemoryContextSwitchTo(before);
@@ -386,7 +393,7 @@ event_properties(Messages *m, text *campaign, text *template)
 	push_pair(&state, "step", m->step);
 	push_text(&state, WJB_KEY, "run_id", 6);
 	run_id.type = jbvNumeric;
-	run_id.val.numeric = int64_to_numeric(DatumGetInt64(m->run.values[RUN_RUN_ID]));
+	run_id.val.numeric = int64_to_numeric(DatumGetInt64(column_value(&m->run, RUN_RUN_ID)));
 	(void) pushJsonbValue(&state, WJB_VALUE, &run_id);
 	push_pair(&state, "variant", column_text(&m->run, RUN_VARIANT));
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
@@ -450,8 +457,8 @@ mcdp__message_events(PG_FUNCTION_ARGS)
 			continue;
 		num++;
 		e->event_id = nextval_internal(sequence, true);
-		e->at = e->received_at = DatumGetTimestampTz(m.run.values[RUN_DUE_AT]);
-		e->leaf = DatumGetInt64(m.run.values[m.run.nulls[RUN_OWNER_ID] ? RUN_PROFILE_ID : RUN_OWNER_ID]);
+		e->at = e->received_at = DatumGetTimestampTz(column_value(&m.run, RUN_DUE_AT));
+		e->leaf = DatumGetInt64(column_value(&m.run, m.run.nulls[RUN_OWNER_ID] ? RUN_PROFILE_ID : RUN_OWNER_ID));
 		e->event = event;
 		e->properties = PointerGetDatum(event_properties(&m, campaign, template));
 		e->context = context;

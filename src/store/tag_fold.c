@@ -122,15 +122,14 @@ mcdp__take_pending(PG_FUNCTION_ARGS)
 	Taken		taken;
 	Datum	   *tags;
 	Datum	   *chunks;
-	bool	   *nulls;
 	int			n;
 	int			num_chunks;
 
 	if (!OidIsValid(relid) || !OidIsValid(index_id))
 		elog(ERROR, "table \"tag_pending\" or its primary key does not exist");
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &tags, &nulls, &n);
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &tags, NULL, &n);
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
-					  &chunks, &nulls, &num_chunks);
+					  &chunks, NULL, &num_chunks);
 	if (n != num_chunks)
 		elog(ERROR, "arrays of different length");
 
