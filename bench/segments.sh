@@ -323,6 +323,8 @@ INSERT INTO tag_rival_chunk AS s VALUES (:t, :p::int >> 16, rival.rb_build(ARRAY
 		toggle 'a bitmap of a tag to a row' tag_rival "$(question rival q1)" "$pick
 UPDATE tag_rival SET bm = CASE WHEN rival.rb_contains(bm, :p::int) THEN rival.rb_remove(bm, :p::int) ELSE rival.rb_add(bm, :p::int) END WHERE tag = :t;"
 	fi
+	# what the disk allows: a commit with next to no WAL
+	toggle 'nothing but a commit' cdp.tag_pending "$(question cdp q1)" "SELECT pg_logical_emit_message(true, '', '');"
 	# What the tags say is what the changes say: every tag read anew.
 	psql -c "SELECT count(*) FROM cdp.tag_catalog c WHERE c.members <> cdp.rb_cardinality(cdp.tagged(c.tag))" | grep -qx 0
 }
