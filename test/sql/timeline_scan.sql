@@ -37,6 +37,16 @@ SELECT store, count(*), count(*) FILTER (WHERE num_events(s.t) <> n) AS num_even
 FROM (SELECT 'plain' AS store, * FROM plain UNION ALL SELECT 'outside', * FROM outside UNION ALL SELECT 'compressed', * FROM compressed UNION ALL SELECT 'kept', * FROM kept) s JOIN built b USING (h)
 	JOIN (SELECT h, count(*) AS n, min(at) AS first, max(at) AS last, count(*) FILTER (WHERE event = 'b') AS nb, count(*) FILTER (WHERE event = 'b' AND label = 'x') AS nbx, max(at) FILTER (WHERE event = 'b') AS last_b,
 		coalesce(sum(value) FILTER (WHERE event = 'b'), 0) AS sum FROM ev GROUP BY h) r USING (h) GROUP BY store ORDER BY store;
+-- every width of times and of names: events of other names change the widths, and no answer
+CREATE TEMP TABLE narrow AS
+SELECT h, timeline_agg(timestamptz '2026-01-01' + pg_temp.dice(h * 100 + i, 21, 200) * interval '1 s', chr(97 + pg_temp.dice(h * 100 + i, 22, 4)::int)) AS t FROM generate_series(1, 20) h, generate_series(1, 16) i GROUP BY h;
+SELECT names, span, count(*) FILTER (WHERE window_funnel(n.t, '{a,b,c,d}', '60 s') <> window_funnel(w.t, '{a,b,c,d}', '60 s')) AS funnel,
+	count(*) FILTER (WHERE window_funnel(n.t, '{a,b,a}', '20 s') <> window_funnel(w.t, '{a,b,a}', '20 s')) AS repeated, count(*) FILTER (WHERE retention(n.t, 'a', 'b', 30, '7 s') <> retention(w.t, 'a', 'b', 30, '7 s')) AS retention,
+	count(DISTINCT window_funnel(n.t, '{a,b,c,d}', '60 s')) > 1 AND count(DISTINCT retention(n.t, 'a', 'b', 30, '7 s')) > 5 AS differ, round(avg(pg_column_size(w.t)) / avg(num_events(w.t))) AS bytes
+FROM (VALUES (200), (300), (70000)) x(names), (VALUES (200), (60000), (100000000), (2000000000000000)) y(span), LATERAL (
+	SELECT timeline_agg(timestamptz '2026-01-01' + (i % 200) * (span / 200) * CASE WHEN span > 1000000000 THEN interval '1 us' ELSE interval '1 s' END + CASE WHEN span > 1000000000 THEN i * interval '1 us' ELSE '0' END, 'name ' || i) AS t
+	FROM generate_series(1, names) i) noise, narrow n, LATERAL (SELECT n.t || noise.t AS t OFFSET 0) w GROUP BY names, span ORDER BY names, span;
+DROP TABLE narrow;
 -- a slice of a long history out of line reads what it needs; the same answers as in memory
 CREATE TABLE long(h int, t timeline);
 INSERT INTO long SELECT h, timeline_agg(timestamptz '2026-01-01' + pg_temp.dice(i, 81 + h, spread) * unit, 'e' || pg_temp.dice(i, 91, names), CASE WHEN h % 2 = 0 THEN 'l' || pg_temp.dice(i, 92, 3000) END, CASE WHEN h % 3 = 0 THEN pg_temp.dice(i, 93, 100000) / 7.0 END)
