@@ -278,7 +278,7 @@ join(McdpGraph *g, uint32 a, uint32 b)
 		return;
 	x = node_at(g, a);
 	y = node_at(g, b);
-	if (compare_texts(text_of(x), text_of(y)) < 0)
+	if (mcdp_compare_texts(text_of(x), text_of(y)) < 0)
 	{
 		x->up += y->up & ~ROOT;
 		y->up = a;

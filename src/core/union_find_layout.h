@@ -14,6 +14,7 @@
 #ifndef MCDP_UNION_FIND_LAYOUT_H
 #define MCDP_UNION_FIND_LAYOUT_H
 
+#include "core/text_order.h"
 #include "core/union_find.h"
 
 #define ROOT			((uint32) 1 << 31)
@@ -178,17 +179,6 @@ find_root(const McdpGraph *g, uint32 number)
 			return n->up;
 		number = n->up = above;
 	}
-}
-
-/* Order of two texts by bytes. */
-static inline int
-compare_texts(struct varlena *a, struct varlena *b)
-{
-	Size		a_len = VARSIZE_ANY_EXHDR(a);
-	Size		b_len = VARSIZE_ANY_EXHDR(b);
-	int			c = memcmp(VARDATA_ANY(a), VARDATA_ANY(b), Min(a_len, b_len));
-
-	return c != 0 ? c : (a_len > b_len) - (a_len < b_len);
 }
 
 #endif							/* MCDP_UNION_FIND_LAYOUT_H */

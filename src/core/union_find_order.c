@@ -32,7 +32,7 @@
 
 #define ST_SORT sort_by_text
 #define ST_ELEMENT_TYPE SortRoot
-#define ST_COMPARE(a, b, g) compare_texts(text_of(node_at(g, (a)->node)), text_of(node_at(g, (b)->node)))
+#define ST_COMPARE(a, b, g) mcdp_compare_texts(text_of(node_at(g, (a)->node)), text_of(node_at(g, (b)->node)))
 #define ST_COMPARE_ARG_TYPE const McdpGraph
 #define ST_SCOPE static
 #define ST_DEFINE

@@ -33,9 +33,9 @@
 #include "utils/typcache.h"
 
 #include "core/compat.h"
+#include "core/text_order.h"
 #include "store/event_insert.h"
 #include "store/row_insert.h"
-#include "store/text_order.h"
 
 /* event, event_message, event_tail: positions */
 enum

@@ -44,10 +44,10 @@
 #include "utils/timestamp.h"
 
 #include "core/compat.h"
+#include "core/text_order.h"
 #include "store/event_insert.h"
 #include "store/message_read.h"
 #include "store/stitch.h"
-#include "store/text_order.h"
 
 PG_FUNCTION_INFO_V1(mcdp__take_plain);
 

@@ -50,8 +50,8 @@
 #include "utils/timestamp.h"
 
 #include "core/compat.h"
+#include "core/text_order.h"
 #include "store/stitch.h"
-#include "store/text_order.h"
 #include "store/tombstone.h"
 #include "types/identifier.h"
 

@@ -9,7 +9,7 @@
  * Copyright (c) 2026, marketing_cdp contributors
  *
  * IDENTIFICATION
- *	  src/store/text_order.h
+ *	  src/core/text_order.h
  *
  *-------------------------------------------------------------------------
  */
