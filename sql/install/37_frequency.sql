@@ -90,53 +90,78 @@ LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__cap_free_
 COMMENT ON FUNCTION cdp._cap_free_at(timestamptz[], int, double precision, int, text, timestamptz)
 	IS 'the first instant from this one on at which one more message would keep a cap, after those sent (ascending); days 0: rolling; infinity when there is none';
 
--- What holds a message back, one after the other until nothing moves it any more.
--- What the profile has got is read once: a calendar day has at most 25 hours, and
+CREATE TYPE cdp._cap AS (max int, seconds double precision, days int, zone text, everywhere boolean, name text);
+COMMENT ON TYPE cdp._cap IS 'a frequency cap; days 0: rolling; zone: of profiles that name none; everywhere: counts messages on all channels';
+CREATE TYPE cdp._quiet AS (since time, until time, zone text);
+COMMENT ON TYPE cdp._quiet IS 'quiet hours; zone: of profiles that name none';
+
+CREATE FUNCTION cdp._sendable(profiles bigint[], instants timestamptz[], lapses timestamptz[], zones text[], caps cdp._cap[], quiet cdp._quiet[],
+	got_by bigint[], got_at timestamptz[], got_here boolean[]) RETURNS TABLE (n bigint, due_at timestamptz, capped_by text)
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__sendable';
+COMMENT ON FUNCTION cdp._sendable(bigint[], timestamptz[], timestamptz[], text[], cdp._cap[], cdp._quiet[], bigint[], timestamptz[], boolean[])
+	IS 'what _sendable_many says, from all that it depends on; profiles and got_by ascend, got_at does for each';
+
+-- What holds messages back, one after the other until nothing moves them any more:
+-- quiet hours, then caps.  The messages are asked about in the order in which they
+-- are decided, those of one profile (ascending) after each other; each that
+-- neither a cap nor its end (lapses) holds back counts for the next.  What the
+-- profiles have got is read once: a calendar day has at most 25 hours, and
 -- touches on others.
-CREATE FUNCTION cdp._sendable_at(profile bigint, purpose text, channel text, at timestamptz, OUT due_at timestamptz, OUT capped_by text)
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp SET intervalstyle = 'postgres' AS $$
+CREATE FUNCTION cdp._sendable_many(profiles bigint[], instants timestamptz[], lapses timestamptz[], purpose text, channel text)
+RETURNS TABLE (n bigint, due_at timestamptz, capped_by text)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp SET intervalstyle = 'postgres' SET jit = off SET enable_seqscan = off AS $$
+#variable_conflict use_column
 DECLARE
-	rule		record;
-	free		record;
-	own			text;
+	caps		cdp._cap[] := '{}';
+	quiet		cdp._quiet[] := '{}';
+	uncapped	text[];
 	reach		interval;
-	members		bigint[];
-	got			timestamptz[];	-- on any channel
-	got_here	timestamptz[];
+	zones		text[];
+	got_by		bigint[];
+	got_at		timestamptz[];
+	got_here	boolean[];
 BEGIN
-	due_at := at;
-	SELECT coalesce(bool_and(u.quiet), true) AS quiet, coalesce(bool_and(u.capped), true) AS capped INTO rule
-	FROM cdp.purpose_effective u WHERE u.name = _sendable_at.purpose;
-	own := cdp.trait(profile, 'timezone') #>> '{}';
-	IF rule.capped THEN
-		reach := (SELECT make_interval(secs => max(cdp._seconds(c.per))) + interval '48 h' FROM cdp.frequency_cap c WHERE c.channel IN (_sendable_at.channel, '*'));
-		members := ARRAY(SELECT p.profile_id FROM cdp.profile p WHERE p.canonical_id = _sendable_at.profile);
-		SELECT coalesce(array_agg(o.due_at ORDER BY o.due_at), '{}'),
-			   coalesce(array_agg(o.due_at ORDER BY o.due_at) FILTER (WHERE o.channel = _sendable_at.channel), '{}')
-		INTO got, got_here
-		FROM cdp.outbox o
-		WHERE o.profile_id = ANY (members) AND o.recipient_id = o.profile_id AND o.status IN ('pending', 'claimed', 'sent', 'ambiguous')
-		  AND o.due_at > _sendable_at.at - reach
-		  AND coalesce((SELECT u.capped FROM cdp.purpose_effective u WHERE u.name = o.purpose), true);
+	IF coalesce((SELECT u.quiet FROM cdp.purpose_effective u WHERE u.name = _sendable_many.purpose), true) THEN
+		quiet := ARRAY(SELECT (h.since, h.until, h.tz)::cdp._quiet FROM cdp.quiet_hours h WHERE h.channel IN (_sendable_many.channel, '*') ORDER BY h.channel, h.since);
 	END IF;
-	FOR turn IN 1 .. 1000 LOOP
-		IF rule.quiet THEN
-			due_at := cdp._quiet_end(own, channel, due_at);
-		END IF;
-		EXIT WHEN reach IS NULL OR due_at = 'infinity';
-		SELECT f.at, format('%s per %s on %s', c.max, c.per, c.channel) AS cap INTO free
-		FROM cdp.frequency_cap c
-		CROSS JOIN LATERAL (
-			SELECT CASE WHEN cardinality(s.sent) < c.max THEN due_at
-				ELSE cdp._cap_free_at(s.sent, c.max, cdp._seconds(c.per), CASE c.kind WHEN 'rolling' THEN 0 ELSE (cdp._seconds(c.per) / 86400)::int END,
-					CASE WHEN own IS NULL THEN c.tz ELSE cdp._zone(own, c.tz) END, due_at) END AS at
-			FROM (SELECT CASE c.channel WHEN '*' THEN got ELSE got_here END AS sent) s) f
-		WHERE c.channel IN (_sendable_at.channel, '*') AND f.at > due_at
-		ORDER BY f.at DESC, c.channel, c.per LIMIT 1;
-		EXIT WHEN NOT FOUND;
-		due_at := free.at;
-		capped_by := coalesce(capped_by, free.cap);
-	END LOOP;
+	IF coalesce((SELECT u.capped FROM cdp.purpose_effective u WHERE u.name = _sendable_many.purpose), true) THEN
+		SELECT coalesce(array_agg((c.max, cdp._seconds(c.per), CASE c.kind WHEN 'rolling' THEN 0 ELSE (cdp._seconds(c.per) / 86400)::int END, c.tz, c.channel = '*',
+								   format('%s per %s on %s', c.max, c.per, c.channel))::cdp._cap ORDER BY c.channel, c.per, c.kind), '{}'),
+			   make_interval(secs => max(cdp._seconds(c.per))) + interval '48 h'
+		INTO caps, reach
+		FROM cdp.frequency_cap c WHERE c.channel IN (_sendable_many.channel, '*');
+	END IF;
+	IF reach IS NOT NULL THEN
+		uncapped := ARRAY(SELECT u.name FROM cdp.purpose_effective u WHERE NOT u.capped);
+		SELECT array_agg(g.profile_id ORDER BY g.profile_id, g.due_at), array_agg(g.due_at ORDER BY g.profile_id, g.due_at), array_agg(g.here ORDER BY g.profile_id, g.due_at)
+		INTO got_by, got_at, got_here
+		FROM (SELECT u.id AS profile_id, o.due_at, o.channel = _sendable_many.channel AS here
+			  FROM (SELECT a.id, min(a.at) AS at FROM unnest(profiles, instants) AS a(id, at) GROUP BY a.id) u
+			  CROSS JOIN LATERAL (SELECT p.profile_id FROM cdp.profile p WHERE p.canonical_id = u.id OFFSET 0) m
+			  CROSS JOIN LATERAL (SELECT o.due_at, o.channel, o.purpose FROM cdp.outbox o
+								  WHERE o.profile_id = m.profile_id AND o.due_at > u.at - reach AND o.recipient_id = o.profile_id
+									AND o.status IN ('pending', 'claimed', 'sent', 'ambiguous') OFFSET 0) o
+			  WHERE o.purpose <> ALL (uncapped)) g;
+	END IF;
+	IF caps <> '{}' OR quiet <> '{}' THEN
+		zones := ARRAY(
+			SELECT CASE WHEN EXISTS (SELECT FROM cdp.profile p CROSS JOIN LATERAL (SELECT FROM cdp.trait_value v WHERE v.profile_id = p.profile_id AND v.name = 'timezone' OFFSET 0) v
+									 WHERE p.canonical_id = a.id)
+						THEN cdp._zone(cdp.trait(a.id, 'timezone') #>> '{}', NULL) END
+			FROM unnest(profiles) WITH ORDINALITY AS a(id, n) ORDER BY a.n);
+	END IF;
+	RETURN QUERY
+	SELECT s.n, s.due_at, s.capped_by
+	FROM cdp._sendable(profiles, instants, lapses, coalesce(zones, array_fill(NULL::text, ARRAY[cardinality(profiles)])), caps, quiet,
+					   coalesce(got_by, '{}'), coalesce(got_at, '{}'), coalesce(got_here, '{}')) s;
 END
 $$;
+COMMENT ON FUNCTION cdp._sendable_many(bigint[], timestamptz[], timestamptz[], text, text)
+	IS 'for each message the first instant from its own on at which it may go out, and the first cap that moved it, if one did';
+
+CREATE FUNCTION cdp._sendable_at(profile bigint, purpose text, channel text, at timestamptz, OUT due_at timestamptz, OUT capped_by text)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT s.due_at, s.capped_by FROM cdp._sendable_many(ARRAY[profile], ARRAY[at], ARRAY[NULL::timestamptz], purpose, channel) s;
+END;
 COMMENT ON FUNCTION cdp._sendable_at(bigint, text, text, timestamptz) IS 'the first instant from this one on at which a message to a profile may go out, and the first cap that moved it, if one did';

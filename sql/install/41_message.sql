@@ -88,63 +88,68 @@ COMMENT ON FUNCTION cdp._choose_channel(jsonb, jsonb, bigint, timestamptz) IS 'h
 CREATE TYPE cdp._choice AS (run cdp.journey_state, recipient bigint, channel text, address text, goes_at timestamptz, reason text, free_at timestamptz);
 COMMENT ON TYPE cdp._choice IS 'how and when a run''s message may go out, or why it may not';
 
--- _choose_channel for runs of different profiles.  One channel, no quiet hours,
--- to profiles that no cap can hold back since nothing has been sent to them for
--- long enough, and whose address works: that is one query.  The others are asked one by one.
+-- _choose_channel for runs that come in the order in which they send, those of one
+-- profile after each other.  One channel and the profile itself: a few queries for
+-- all of them, and the message of one run counts for the next.  Lists and related
+-- profiles are asked about one by one: then the runs are of different profiles.
 CREATE FUNCTION cdp._choose_channels(spec jsonb, send jsonb, runs bigint[]) RETURNS SETOF cdp._choice
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp SET jit = off SET enable_seqscan = off AS $$
 DECLARE
 	purpose		text := coalesce(spec ->> 'purpose', 'marketing');
 	option		text := CASE jsonb_typeof(send -> 'channel') WHEN 'string' THEN send ->> 'channel' END;
 	space		text := (SELECT c.namespace FROM cdp.channel_effective c WHERE c.name = option);
-	single		boolean := option IS NOT NULL AND jsonb_typeof(send -> 'to') IS DISTINCT FROM 'object';
-	reach		interval;	-- what the caps look back on
-	slow		bigint[] := '{}';
-	refused		bigint[];
+	expires		interval := cdp._journey_duration(send ->> 'expires');
+	free		boolean := (SELECT NOT u.quiet AND NOT u.capped FROM cdp.purpose_effective u WHERE u.name = purpose);
+	some_bounced boolean := EXISTS (SELECT FROM cdp.bounced_address b WHERE b.channel = option);
+	bounced		bigint[] := '{}';	-- profiles
+	refused		bigint[];			-- profiles
+	asked		bigint[];
+	profiles	bigint[];
+	instants	timestamptz[];
 BEGIN
-	IF single AND coalesce((SELECT u.quiet FROM cdp.purpose_effective u WHERE u.name = purpose), true) THEN
-		single := NOT EXISTS (SELECT FROM cdp.quiet_hours h WHERE h.channel IN (option, '*'));
-	END IF;
-	IF single AND coalesce((SELECT u.capped FROM cdp.purpose_effective u WHERE u.name = purpose), true) THEN
-		SELECT min(f.max) > 0 IS NOT FALSE, make_interval(secs => max(cdp._seconds(f.per))) + interval '48 h' INTO single, reach
-		FROM cdp.frequency_cap f WHERE f.channel IN (option, '*');
-	END IF;
-	IF NOT single THEN
-		slow := runs;
-	ELSIF reach IS NOT NULL THEN
-		slow := ARRAY(
-			SELECT s.run_id FROM cdp._runs(runs) s
-			WHERE (SELECT true
-				   FROM cdp.profile p
-				   CROSS JOIN LATERAL (SELECT FROM cdp.outbox o WHERE o.profile_id = p.profile_id AND o.due_at > s.due_at - reach LIMIT 1) o
-				   WHERE p.canonical_id = s.profile_id LIMIT 1));
-	END IF;
-	IF single AND EXISTS (SELECT FROM cdp.bounced_address b WHERE b.channel = option) THEN
-		slow := slow || ARRAY(SELECT s.run_id FROM cdp._runs(runs) s WHERE s.run_id <> ALL (slow) AND cdp._has_bounced(s.profile_id, option));
-	END IF;
-	IF slow <> '{}' THEN
-		runs := cdp._without(runs, slow);
+	IF option IS NULL OR jsonb_typeof(send -> 'to') = 'object' THEN
 		RETURN QUERY
 		SELECT s, c.recipient, c.channel, c.address, c.due_at, c.reason, c.free_at
-		FROM cdp._runs(slow) s CROSS JOIN LATERAL cdp._choose_channel(spec, send, s.profile_id, s.due_at) c;
-	END IF;
-	IF runs = '{}' THEN
+		FROM cdp._runs(runs) s CROSS JOIN LATERAL cdp._choose_channel(spec, send, s.profile_id, s.due_at) c;
 		RETURN;
 	END IF;
-
+	IF some_bounced THEN
+		bounced := ARRAY(SELECT DISTINCT s.profile_id FROM cdp._runs(runs) s
+						 WHERE cdp._has_bounced(s.profile_id, option) AND cdp._address(s.profile_id, option) IS NULL);
+	END IF;
 	SELECT cdp._not_consented(array_agg(s.profile_id), purpose, option, spec ? 'purpose', array_agg(s.due_at))
 	INTO refused FROM cdp._runs(runs) s;
+	SELECT array_agg(s.run_id ORDER BY s.profile_id, s.run_id), array_agg(s.profile_id ORDER BY s.profile_id, s.run_id), array_agg(s.due_at ORDER BY s.profile_id, s.run_id)
+	INTO asked, profiles, instants
+	FROM cdp._runs(runs) s WHERE s.profile_id <> ALL (refused) AND s.profile_id <> ALL (bounced);
+	asked := coalesce(asked, '{}');
+
 	RETURN QUERY
-	SELECT s, s.profile_id, g.channel, CASE WHEN g.channel IS NOT NULL THEN (
+	WITH slot AS MATERIALIZED (
+		SELECT a.run_id, f.due_at, f.capped_by
+		FROM unnest(asked) WITH ORDINALITY AS a(run_id, n)
+		JOIN cdp._sendable_many(coalesce(profiles, '{}'), coalesce(instants, '{}'), ARRAY(SELECT i.at + expires FROM unnest(instants) WITH ORDINALITY AS i(at, n) ORDER BY i.n), purpose, option) f USING (n)
+		WHERE free IS NOT TRUE
+		UNION ALL
+		SELECT a.run_id, a.at, NULL FROM unnest(asked, instants) AS a(run_id, at) WHERE free
+	), verdict AS MATERIALIZED (
+		SELECT s AS run, s.profile_id, f.due_at, f.capped_by, CASE
+			WHEN s.profile_id = ANY (bounced) THEN 'bounced: ' || option
+			WHEN f.run_id IS NULL THEN format('consent: %s on %s', purpose, option)
+			WHEN f.capped_by IS NOT NULL THEN 'capped: ' || f.capped_by
+			WHEN f.due_at = 'infinity' THEN 'quiet at all hours'
+			WHEN f.due_at >= s.due_at + expires THEN 'quiet until it has expired' END AS reason
+		FROM cdp._runs(runs) s LEFT JOIN slot f ON f.run_id = s.run_id
+	)
+	SELECT v.run, v.profile_id, CASE WHEN v.reason IS NULL THEN option END, CASE WHEN v.reason IS NULL THEN (
 			SELECT cdp.value(l.identifier)
 			FROM cdp.profile p
 			CROSS JOIN LATERAL (SELECT l.identifier, l.at FROM cdp.identifier_link l WHERE l.profile_id = p.profile_id OFFSET 0) l
-			WHERE p.canonical_id = s.profile_id AND cdp.namespace(l.identifier) = space
+			WHERE p.canonical_id = v.profile_id AND cdp.namespace(l.identifier) = space
+			  AND NOT (some_bounced AND EXISTS (SELECT FROM cdp.bounced_address b WHERE b.channel = option AND b.address = cdp.value(l.identifier)))
 			ORDER BY l.at DESC, l.identifier LIMIT 1) END,
-		CASE WHEN g.channel IS NOT NULL THEN s.due_at END, CASE WHEN g.channel IS NULL THEN format('consent: %s on %s', purpose, option) END,
-		NULL::timestamptz
-	FROM cdp._runs(runs) s
-	CROSS JOIN LATERAL (SELECT CASE WHEN s.profile_id <> ALL (refused) THEN option END AS channel) g;
+		CASE WHEN v.reason IS NULL THEN v.due_at END, v.reason, CASE WHEN v.capped_by IS NOT NULL THEN v.due_at END
+	FROM verdict v;
 END
 $$;
 COMMENT ON FUNCTION cdp._choose_channels(jsonb, jsonb, bigint[]) IS 'how and when the messages of runs may go out';
