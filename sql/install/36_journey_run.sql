@@ -34,19 +34,22 @@ END;
 COMMENT ON FUNCTION cdp._mark_journey(text, bigint[], boolean, text) IS 'sets or takes away the tag journey:NAME, or another key''s';
 
 CREATE FUNCTION cdp._end_runs(runs bigint[], instants timestamptz[], with_outcome text, with_detail text) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off AS $$
 DECLARE
 	g	record;
 BEGIN
 	IF cardinality(runs) = 0 THEN
 		RETURN;
 	END IF;
+	-- Each by its id.  To a join, the index on active runs looks as good while there
+	-- are few of them, but it keeps all that have ended until it is vacuumed.
 	WITH gone AS (
 		UPDATE cdp.journey_state s
 		SET status = CASE with_outcome WHEN 'failed' THEN 'failed' ELSE 'ended' END,
 			outcome = with_outcome, ended_at = e.at, due_at = NULL
 		FROM unnest(runs, instants) AS e(run_id, at)
-		WHERE s.run_id = e.run_id AND s.status = 'active'
+		CROSS JOIN LATERAL (SELECT o.ctid, o.status FROM cdp.journey_state o WHERE o.run_id = e.run_id OFFSET 0) AS found
+		WHERE s.ctid = found.ctid AND found.status = 'active'
 		RETURNING s.*
 	)
 	INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
