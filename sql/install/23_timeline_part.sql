@@ -126,7 +126,10 @@ COMMENT ON FUNCTION cdp.timeline_of(bigint) IS 'the whole timeline of a profile 
 -- folding
 
 -- One statement does it all, so that what is taken and what follows from it
--- share one snapshot.  Work is by index and proportional to the rows taken,
+-- share one snapshot.  Of a leaf that has a turn all events are taken, the
+-- oldest arrival being its lock: journeys are to see them together, in the order
+-- of time, however many sessions fold.  (One with more than max_rows has several
+-- turns.)  Work is by index and proportional to the rows taken,
 -- whatever the statistics say: hence no sequential scans.
 CREATE FUNCTION cdp._fold_timelines(now timestamptz, max_rows int, OUT done bigint, OUT lag interval)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp
@@ -138,10 +141,20 @@ DECLARE
 	is_closed boolean;
 	missing cdp.event_tail[];
 BEGIN
-	WITH taken AS MATERIALIZED (
+	WITH head AS MATERIALIZED (
+		SELECT w.profile_id, min(w.event_id) AS event_id, count(*) AS num
+		FROM (SELECT o.profile_id, o.event_id FROM cdp.event_tail o ORDER BY o.event_id LIMIT 4::bigint * max_rows) w
+		GROUP BY w.profile_id
+	), leaf AS MATERIALIZED (
+		SELECT o.profile_id
+		FROM (SELECT h.profile_id, h.event_id FROM head h ORDER BY h.event_id) f
+		JOIN cdp.event_tail o ON o.profile_id = f.profile_id AND o.event_id = f.event_id
+		LIMIT (SELECT ceil(max_rows * count(*) / sum(h.num)) FROM head h) FOR UPDATE OF o SKIP LOCKED
+	), taken AS MATERIALIZED (
 		DELETE FROM cdp.event_tail t
-		WHERE t.ctid = ANY (ARRAY(SELECT o.ctid FROM cdp.event_tail o ORDER BY o.event_id
-								  LIMIT max_rows FOR UPDATE SKIP LOCKED))
+		WHERE t.ctid = ANY (ARRAY(SELECT x.ctid FROM leaf l
+								  CROSS JOIN LATERAL (SELECT o.ctid FROM cdp.event_tail o WHERE o.profile_id = l.profile_id
+													  ORDER BY o.event_id LIMIT max_rows FOR UPDATE SKIP LOCKED) x))
 		RETURNING t.profile_id, t.event_id, t.owner_id, t.at
 	), entry AS MATERIALIZED (
 		SELECT k.profile_id, k.event_id, e.backfill, n.at, n.event, n.label, n.value
@@ -217,7 +230,7 @@ BEGIN
 	lag := coalesce(lag, interval '0');
 END
 $$;
-COMMENT ON FUNCTION cdp._fold_timelines(timestamptz, int) IS 'moves at most max_rows events, oldest arrivals first, from event_tail into timelines, and queues what follows from them; lag is the age of the oldest that is left';
+COMMENT ON FUNCTION cdp._fold_timelines(timestamptz, int) IS 'moves about max_rows events, of whole profiles, oldest arrivals first, from event_tail into timelines, and queues what follows from them; lag is the age of the oldest that is left';
 
 -- The functions of a merge are PL/pgSQL, which keeps its plans.
 CREATE FUNCTION cdp._merge_timelines(survivor bigint, merged bigint) RETURNS void

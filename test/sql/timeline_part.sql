@@ -118,6 +118,7 @@ INSERT INTO journey_listener (source, name, journey, version, purpose) VALUES ('
 SELECT track('{email:b@example.com}', 'look', '{"what": "x"}', '2026-01-05Z'), track('{email:b@example.com}', 'look', '{}', '2026-01-03Z'),
 	track('{email:a@example.com}', 'look', '{}', '2026-01-04Z', backfill => true), track('{email:a@example.com}', 'buy', '{"lines": [{"sku": "z"}]}', '2026-01-02Z', backfill => true);
 SELECT track('{email:b@example.com}', 'buy', '{"shop": "S", "sum": 5, "lines": [{"sku": "k1", "amount": 2}, {"sku": "k2", "amount": 3}]}', '2026-01-06Z', participants => '{store:new}') > 0 AS bought;
+-- all of one profile at once
 SELECT done, lag FROM _fold_timelines('2026-06-01Z', 3);
 SELECT done, lag FROM _fold_timelines('2026-01-07Z', 100);
 -- one row per fold, leaf and cause, from the earliest instant
