@@ -20,23 +20,30 @@
  * (What is then left to scan looks dear: hence jit = off.)
  */
 
--- The tag journey:NAME (or held_out:NAME) of profiles of which the caller holds the rows.  Goes
--- to tag_pending, never to the chunks, so that sessions working on different
+-- The tags journey:NAME (or held_out:NAME) of profiles of which the caller holds the rows.
+-- They go to tag_pending, never to the chunks, so that sessions working on different
 -- profiles do not wait for each other.  Starts nothing: no journey may listen
 -- to it.
-CREATE FUNCTION cdp._mark_journey(of_journey text, profiles bigint[], present boolean, key text DEFAULT 'journey') RETURNS void
-LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
-BEGIN ATOMIC
+CREATE FUNCTION cdp._mark(tags text[], profiles bigint[], present boolean) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
 	INSERT INTO cdp.tag_pending AS t (tag, profile_id, present)
-	SELECT key || ':' || of_journey, p, _mark_journey.present FROM (SELECT DISTINCT unnest(profiles) AS p) AS x ORDER BY p
-	ON CONFLICT (tag, profile_id) DO UPDATE SET present = EXCLUDED.present;
-END;
+	SELECT DISTINCT m.tag COLLATE "C", m.p, _mark.present FROM unnest(tags, profiles) AS m(tag, p) ORDER BY 1, 2
+	ON CONFLICT ON CONSTRAINT tag_pending_pkey DO UPDATE SET present = EXCLUDED.present;
+END
+$$;
+COMMENT ON FUNCTION cdp._mark(text[], bigint[], boolean) IS 'sets or takes away one tag of each profile';
+
+CREATE FUNCTION cdp._mark_journey(of_journey text, profiles bigint[], present boolean, key text DEFAULT 'journey') RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	PERFORM cdp._mark(array_fill(key || ':' || of_journey, ARRAY[cardinality(profiles)]), profiles, present);
+END
+$$;
 COMMENT ON FUNCTION cdp._mark_journey(text, bigint[], boolean, text) IS 'sets or takes away the tag journey:NAME, or another key''s';
 
 CREATE FUNCTION cdp._end_runs(runs bigint[], instants timestamptz[], with_outcome text, with_detail text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off AS $$
-DECLARE
-	g	record;
 BEGIN
 	IF cardinality(runs) = 0 THEN
 		RETURN;
@@ -58,17 +65,12 @@ BEGIN
 		   coalesce(with_detail, with_outcome)
 	FROM gone x ORDER BY x.profile_id, x.journey, x.run_id;
 
-	FOR g IN
-		SELECT s.journey, array_agg(DISTINCT s.profile_id) AS profiles
-		FROM cdp.journey_state s
-		WHERE s.run_id = ANY (runs)
-		  -- for each, by its index, whatever the planner believes
-		  AND (SELECT true FROM cdp.journey_state o
-			   WHERE o.profile_id = s.profile_id AND o.journey = s.journey AND o.status = 'active' LIMIT 1) IS NULL
-		GROUP BY s.journey ORDER BY s.journey
-	LOOP
-		PERFORM cdp._mark_journey(g.journey, g.profiles, false);
-	END LOOP;
+	PERFORM cdp._mark(array_agg('journey:' || s.journey), array_agg(s.profile_id), false)
+	FROM cdp.journey_state s
+	WHERE s.run_id = ANY (runs)
+	  -- for each, by its index, whatever the planner believes
+	  AND (SELECT true FROM cdp.journey_state o
+		   WHERE o.profile_id = s.profile_id AND o.journey = s.journey AND o.status = 'active' LIMIT 1) IS NULL;
 END
 $$;
 COMMENT ON FUNCTION cdp._end_runs(bigint[], timestamptz[], text, text) IS 'ends active runs, each at its instant, with this outcome';
@@ -84,41 +86,12 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION cdp._concerns_one_run(text) IS 'whether an error with this SQLSTATE fails one run instead of the whole call';
 
--- A function of its own, so that the planner starts from the one profile
--- whatever it believes about the size of the tables.
-CREATE FUNCTION cdp._past_runs(of_profile bigint, of_journey text, of_key text, at timestamptz,
-	OUT running boolean, OUT entered boolean, OUT entered_now boolean, OUT last_end timestamptz)
-LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
-BEGIN
-	SELECT bool_or(s.status = 'active'), count(*) > 0, bool_or(s.entered_at = at), max(s.ended_at) INTO running, entered, entered_now, last_end
-	FROM cdp.profile p
-	CROSS JOIN LATERAL (SELECT s.* FROM cdp.journey_state s
-						WHERE s.profile_id = p.profile_id AND s.journey = of_journey AND s.key = of_key OFFSET 0) s
-	WHERE p.canonical_id = of_profile;
-END
-$$;
-COMMENT ON FUNCTION cdp._past_runs(bigint, text, text, timestamptz) IS 'what re-entry at an instant depends on: the runs of a canonical profile and all its leaves';
-
 -- Chance without dice: the same profile always draws the same number at the
 -- same place.
 CREATE FUNCTION cdp._draw(place text, profile bigint) RETURNS double precision
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN (hashint8extended(profile, hashtextextended(place, 0)) & 9007199254740991) / 9007199254740992.0::double precision;
 COMMENT ON FUNCTION cdp._draw(text, bigint) IS 'a number in [0, 1) that a profile draws at a named place';
-
--- The control group stays out of everything that caps hold back; a holdout out
--- of one journey.
-CREATE FUNCTION cdp._arm(of_journey text, spec jsonb, profile bigint) RETURNS text
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
-BEGIN
-	RETURN CASE
-		WHEN coalesce((SELECT p.capped FROM cdp.purpose_effective p WHERE p.name = coalesce(spec ->> 'purpose', 'marketing')), true)
-			AND EXISTS (SELECT FROM cdp.control_group g WHERE cdp._draw('control/' || g.salt, profile) < g.share) THEN 'control'
-		WHEN cdp._draw('holdout/' || of_journey, profile) < (spec ->> 'holdout')::double precision THEN 'holdout'
-		ELSE '' END;
-END
-$$;
-COMMENT ON FUNCTION cdp._arm(text, jsonb, bigint) IS 'control, holdout, or empty for a profile that takes part in a journey';
 
 -- Messages to related profiles are not the profile's to allow.
 CREATE FUNCTION cdp._own_channels(spec jsonb) RETURNS text[]
@@ -132,114 +105,159 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION cdp._own_channels(jsonb) IS 'the channels of all send steps of a journey; NULL: it has none, or it also writes to related profiles';
 
--- The caller holds the journey row FOR SHARE and the profile rows, names each
--- profile once (canonical), and gives what started the entry:
--- {"event": …, "label": …, "value": …}.  owners: the leaves that it happened to,
--- see 36_journey_merge; NULL = the profiles themselves.
-CREATE FUNCTION cdp._enter(j cdp.journey, profiles bigint[], instants timestamptz[], entries jsonb[], with_context jsonb, owners bigint[] DEFAULT NULL)
-RETURNS bigint[]
+CREATE TYPE cdp._entry_set AS (journey text, profiles bigint[], instants timestamptz[], entries jsonb[], owners bigint[]);
+COMMENT ON TYPE cdp._entry_set IS 'who is to enter a journey, when, what started the entry, and the leaf that it happened to (see 36_journey_merge; NULL = the profile)';
+
+-- Entries into several journeys are decided together: to each of them the others
+-- have not happened yet.  They only set the tags journey:NAME and held_out:NAME.
+CREATE FUNCTION cdp._depends_on_entries(sets cdp._entry_set[]) RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	RETURN EXISTS (
+		SELECT FROM (SELECT (v.spec #>> '{entry,when}')::cdp.criteria AS rule
+					 FROM unnest(sets) s
+					 CROSS JOIN LATERAL (SELECT j.active_version FROM cdp.journey j WHERE j.name = s.journey OFFSET 0) j
+					 CROSS JOIN LATERAL (SELECT v.spec FROM cdp.journey_version v WHERE v.journey = s.journey AND v.version = j.active_version OFFSET 0) v
+					 UNION ALL
+					 SELECT r.criteria FROM cdp.suppression r WHERE r.active) r
+		CROSS JOIN LATERAL unnest(cdp._criteria_tags(r.rule)) t
+		WHERE t ~ '^(journey|held_out):');
+END
+$$;
+COMMENT ON FUNCTION cdp._depends_on_entries(cdp._entry_set[]) IS 'does who enters one of these journeys depend on who has entered another one?';
+
+-- The caller holds the journey rows FOR SHARE and the profile rows, names each
+-- journey once, and in each profile (canonical) once, always at the same instant,
+-- and gives what started the entry: {"event": …, "label": …, "value": …}.
+--
+-- One statement for all journeys: a hundred campaigns that wait for the same event
+-- have few entries each, and a statement costs more than an entry.  No row is
+-- looked for among others: joins of sets whose size the planner does not know.
+-- The control group stays out of everything that caps hold back; a holdout out
+-- of one journey.
+CREATE FUNCTION cdp._enter(sets cdp._entry_set[], with_context jsonb) RETURNS bigint[]
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
-	spec	jsonb := (SELECT v.spec FROM cdp.journey_version v WHERE v.journey = j.name AND v.version = j.active_version);
-	rule	cdp.criteria := (spec #>> '{entry,when}')::cdp.criteria;
-	reentry	text := coalesce(spec #>> '{entry,reentry}', 'always');
-	rest	interval := cdp._journey_duration(spec #>> '{entry,cooldown}');
-	since	timestamptz := cdp._journey_time(spec ->> 'from');
-	until	timestamptz := cdp._journey_time(spec ->> 'to');
-	first	text := spec ->> 'start';
-	delay	interval := cdp._step_delay(spec #> ARRAY['steps', first]);
-	purpose	text := coalesce(spec ->> 'purpose', 'marketing');
-	channels text[] := cdp._own_channels(spec);
-	limited	boolean := cdp._limited(spec);
 	entered	bigint[];
-	kept	bigint[];
+	tags	text[];
+	marked	bigint[];
+	control	boolean := EXISTS (SELECT FROM cdp.control_group);
 BEGIN
-	IF limited THEN
+	IF EXISTS (SELECT FROM unnest(sets) s JOIN cdp.journey j ON j.name = s.journey
+			   JOIN cdp.journey_version v ON v.journey = j.name AND v.version = j.active_version WHERE cdp._limited(v.spec)) THEN
 		PERFORM cdp._lock_limits();
 	END IF;
-	WITH item AS (
-		SELECT i.profile_id, i.at, i.entry, nullif(i.owner_id, i.profile_id) AS owner_id, i.entry ->> 'label' AS label,
-			   CASE WHEN spec #>> '{entry,key}' = 'label' THEN coalesce(i.entry ->> 'label', '') ELSE '' END AS key
-		FROM unnest(profiles, instants, entries, owners) AS i(profile_id, at, entry, owner_id)
+	WITH plan AS MATERIALIZED (
+		SELECT s.no, s.profiles, s.instants, s.entries, s.owners, j.name AS journey, j.status, j.kind, j.active_version AS version, v.spec,
+			   (v.spec #>> '{entry,when}')::cdp.criteria AS rule, coalesce(v.spec #>> '{entry,reentry}', 'always') AS reentry,
+			   cdp._journey_duration(v.spec #>> '{entry,cooldown}') AS rest, v.spec #>> '{entry,key}' = 'label' AS keyed,
+			   cdp._journey_time(v.spec ->> 'from') AS since, cdp._journey_time(v.spec ->> 'to') AS until,
+			   v.spec ->> 'start' AS first, cdp._step_delay(v.spec #> ARRAY['steps', v.spec ->> 'start']) AS delay,
+			   u.purpose, v.spec ? 'purpose' AS declared, cdp._own_channels(v.spec) AS channels, coalesce(cdp._limited(v.spec), false) AS limited,
+			   (v.spec ->> 'holdout')::double precision AS holdout,
+			   control AND coalesce((SELECT x.capped FROM cdp.purpose_effective x WHERE x.name = u.purpose), true) AS controlled
+		FROM unnest(sets) WITH ORDINALITY AS s(journey, profiles, instants, entries, owners, no)
+		CROSS JOIN LATERAL (SELECT x.* FROM cdp.journey x WHERE x.name = s.journey OFFSET 0) j
+		LEFT JOIN LATERAL (SELECT x.spec FROM cdp.journey_version x WHERE x.journey = j.name AND x.version = j.active_version OFFSET 0) v ON true
+		CROSS JOIN LATERAL (SELECT coalesce(v.spec ->> 'purpose', 'marketing') AS purpose) u
+	), consent AS MATERIALIZED (
+		-- journeys that wait for the same often ask the same of the same people
+		SELECT a.*, (SELECT cdp.rb_and_agg(cdp.rb_build(cdp._not_consented(a.profiles, a.purpose, c, a.declared, a.instants))) FROM unnest(a.channels) c) AS refused
+		FROM (SELECT DISTINCT p.profiles, p.instants, p.purpose, p.channels, p.declared FROM plan p WHERE p.status = 'active' AND p.channels IS NOT NULL) a
 	), verdict AS MATERIALIZED (
-		SELECT i.*, CASE
-			WHEN j.status <> 'active' THEN 'journey is ' || j.status
-			WHEN p.kind <> j.kind THEN format('kind: a %s, not a %s', p.kind, j.kind)
-			WHEN p.suppressed OR p.erased_at IS NOT NULL THEN 'profile is suppressed or erased'
-			WHEN i.at < since THEN 'before the journey begins'
-			WHEN i.at >= until THEN 'after the journey has ended'
-			WHEN past.running THEN 'already in this journey'
-			WHEN reentry = 'once' AND past.entered THEN 'reentry: once'
-			WHEN reentry = 'cooldown' AND i.at < past.last_end + rest THEN 'reentry: cooldown'
-			-- Two journeys that start each other would not stop otherwise, wherever in the past.
-			WHEN past.entered_now THEN 'reentry: entered at this very instant'
-			WHEN rule IS NOT NULL AND NOT cdp._matches(i.profile_id, rule, i.at, i.label) THEN 'entry.when does not hold'
-			WHEN NOT EXISTS (SELECT FROM unnest(channels) c WHERE cdp._message_consented(i.profile_id, purpose, c, spec ? 'purpose', i.at))
-				AND channels IS NOT NULL THEN format('consent: %s on %s', purpose, array_to_string(channels, ', '))
-			END AS reason
-		FROM item i
-		JOIN cdp.profile p ON p.profile_id = i.profile_id
-		CROSS JOIN LATERAL cdp._past_runs(i.profile_id, j.name, i.key, i.at) past
-	), drawn AS MATERIALIZED (
-		SELECT v.*, cdp._arm(j.name, spec, v.profile_id) AS arm FROM verdict v WHERE v.reason IS NULL
+		SELECT p.no, p.journey, p.version, p.first, p.limited, i.profile_id, i.at, i.entry, nullif(i.owner_id, i.profile_id) AS owner_id, k.label, k.key, v.reason, v.arm,
+			   CASE WHEN v.reason IS NULL AND v.arm = '' THEN cdp._due_at(p.spec, p.first, p.delay, i.profile_id, i.at) END AS due_at
+		FROM plan p
+		LEFT JOIN consent c ON c.purpose = p.purpose AND c.declared = p.declared AND c.channels = p.channels AND c.profiles = p.profiles AND c.instants = p.instants
+		CROSS JOIN LATERAL unnest(p.profiles, p.instants, p.entries, p.owners) AS i(profile_id, at, entry, owner_id)
+		CROSS JOIN LATERAL (SELECT i.entry ->> 'label' AS label, CASE WHEN p.keyed THEN coalesce(i.entry ->> 'label', '') ELSE '' END AS key) k
+		CROSS JOIN LATERAL (SELECT w.kind, w.suppressed, w.erased_at FROM cdp.profile w WHERE w.profile_id = i.profile_id OFFSET 0) who
+		-- the runs of the profile and all its leaves
+		CROSS JOIN LATERAL (SELECT bool_or(s.status = 'active') AS running, count(*) > 0 AS entered, bool_or(s.entered_at = i.at) AS entered_now, max(s.ended_at) AS last_end
+							FROM cdp.profile m
+							CROSS JOIN LATERAL (SELECT s.status, s.entered_at, s.ended_at FROM cdp.journey_state s
+												WHERE s.profile_id = m.profile_id AND s.journey = p.journey AND s.key = k.key OFFSET 0) s
+							WHERE m.canonical_id = i.profile_id) past
+		CROSS JOIN LATERAL (SELECT CASE
+				WHEN p.status <> 'active' THEN 'journey is ' || p.status
+				WHEN who.kind <> p.kind THEN format('kind: a %s, not a %s', who.kind, p.kind)
+				WHEN who.suppressed OR who.erased_at IS NOT NULL THEN 'profile is suppressed or erased'
+				WHEN i.at < p.since THEN 'before the journey begins'
+				WHEN i.at >= p.until THEN 'after the journey has ended'
+				WHEN past.running THEN 'already in this journey'
+				WHEN p.reentry = 'once' AND past.entered THEN 'reentry: once'
+				WHEN p.reentry = 'cooldown' AND i.at < past.last_end + p.rest THEN 'reentry: cooldown'
+				-- Two journeys that start each other would not stop otherwise, wherever in the past.
+				WHEN past.entered_now THEN 'reentry: entered at this very instant'
+				WHEN p.rule IS NOT NULL AND NOT cdp._matches(i.profile_id, p.rule, i.at, k.label) THEN 'entry.when does not hold'
+				WHEN cdp.rb_contains(c.refused, i.profile_id) THEN format('consent: %s on %s', p.purpose, array_to_string(p.channels, ', '))
+				END AS reason,
+				CASE WHEN p.controlled AND EXISTS (SELECT FROM cdp.control_group g WHERE cdp._draw('control/' || g.salt, i.profile_id) < g.share) THEN 'control'
+					 WHEN cdp._draw('holdout/' || p.journey, i.profile_id) < p.holdout THEN 'holdout'
+					 ELSE '' END AS arm OFFSET 0) v
 	), too_many AS MATERIALIZED (
-		SELECT o.profile_id, o.reason
-		FROM (SELECT array_agg(d.profile_id) AS profiles, array_agg(d.at) AS instants, array_agg(d.arm = '') AS stays FROM drawn d) a
-		CROSS JOIN LATERAL cdp._over_limit(j.name, spec, a.profiles, a.instants, a.stays) o
-		WHERE limited
+		SELECT a.no, o.profile_id, o.reason
+		FROM (SELECT v.no, array_agg(v.profile_id) AS profiles, array_agg(v.at) AS instants, array_agg(v.arm = '') AS stays
+			  FROM verdict v WHERE v.reason IS NULL AND v.limited GROUP BY v.no) a
+		JOIN plan p USING (no)
+		CROSS JOIN LATERAL cdp._over_limit(p.journey, p.spec, a.profiles, a.instants, a.stays) o
+	), decided AS MATERIALIZED (
+		SELECT o.*, CASE WHEN o.why IS NULL THEN nextval('cdp.run_id_seq') END AS run_id
+		FROM (SELECT v.*, coalesce(v.reason, t.reason) AS why FROM verdict v LEFT JOIN too_many t USING (no, profile_id) ORDER BY v.no, v.profile_id OFFSET 0) o
 	), made AS (
-		INSERT INTO cdp.journey_state (profile_id, owner_id, journey, version, key, step, entered_at, arrived_at, due_at, label, entry, context,
+		INSERT INTO cdp.journey_state (run_id, profile_id, owner_id, journey, version, key, step, entered_at, arrived_at, due_at, label, entry, context,
 									   variant, counted, status, outcome, ended_at)
-		SELECT d.profile_id, d.owner_id, j.name, j.active_version, d.key, first, d.at, d.at,
-			   CASE WHEN d.arm = '' THEN cdp._due_at(spec, first, delay, d.profile_id, d.at) END, d.label, d.entry, with_context,
-			   d.arm, limited, CASE WHEN d.arm = '' THEN 'active' ELSE 'ended' END, CASE WHEN d.arm <> '' THEN 'held_out' END,
+		SELECT d.run_id, d.profile_id, d.owner_id, d.journey, d.version, d.key, d.first, d.at, d.at, d.due_at, d.label, d.entry, with_context,
+			   d.arm, d.limited, CASE WHEN d.arm = '' THEN 'active' ELSE 'ended' END, CASE WHEN d.arm <> '' THEN 'held_out' END,
 			   CASE WHEN d.arm <> '' THEN d.at END
-		FROM drawn d WHERE NOT EXISTS (SELECT FROM too_many t WHERE t.profile_id = d.profile_id) ORDER BY d.profile_id
-		RETURNING run_id, profile_id, variant
+		FROM decided d WHERE d.run_id IS NOT NULL
 	), logged AS (
 		INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
-		SELECT v.at, coalesce(v.owner_id, v.profile_id), j.name, j.active_version, m.run_id, CASE WHEN m.variant = '' THEN first END,
-			   CASE WHEN m.run_id IS NULL THEN 'refused' WHEN m.variant = '' THEN 'entered' ELSE 'held_out' END,
-			   coalesce(v.reason, t.reason, nullif(m.variant, ''), v.label)
-		FROM verdict v LEFT JOIN too_many t USING (profile_id) LEFT JOIN made m USING (profile_id) ORDER BY v.profile_id
+		SELECT d.at, coalesce(d.owner_id, d.profile_id), d.journey, d.version, d.run_id, CASE WHEN d.run_id IS NOT NULL AND d.arm = '' THEN d.first END,
+			   CASE WHEN d.run_id IS NULL THEN 'refused' WHEN d.arm = '' THEN 'entered' ELSE 'held_out' END,
+			   coalesce(d.why, nullif(d.arm, ''), d.label)
+		FROM decided d
 	)
-	SELECT array_agg(m.run_id ORDER BY m.run_id), array_agg(m.profile_id) FILTER (WHERE m.variant = ''),
-		   array_agg(m.profile_id) FILTER (WHERE m.variant <> '')
-	INTO entered, profiles, kept FROM made m;
-	PERFORM cdp._mark_journey(j.name, profiles, true);
-	PERFORM cdp._mark_journey(j.name, kept, true, 'held_out');
+	SELECT array_agg(d.run_id), array_agg(CASE d.arm WHEN '' THEN 'journey:' ELSE 'held_out:' END || d.journey), array_agg(d.profile_id)
+	INTO entered, tags, marked FROM decided d WHERE d.run_id IS NOT NULL;
+	PERFORM cdp._mark(tags, marked, true);
 	RETURN coalesce(entered, '{}');
 END
 $$;
-COMMENT ON FUNCTION cdp._enter(cdp.journey, bigint[], timestamptz[], jsonb[], jsonb, bigint[]) IS 'decides about entries and makes the runs; returns their ids';
+COMMENT ON FUNCTION cdp._enter(cdp._entry_set[], jsonb) IS 'decides about entries and makes the runs; returns their ids';
 
--- As _enter, but an error in one entry refuses that one alone: the batch is
--- halved until the culprit is found, so the usual case costs one subtransaction.
-CREATE FUNCTION cdp._enter_each(j cdp.journey, profiles bigint[], instants timestamptz[], entries jsonb[], with_context jsonb, owners bigint[] DEFAULT NULL)
-RETURNS bigint
+-- As _enter, but an error in one entry refuses that one alone: the sets, and then
+-- the culprit's, are halved until it is found, so the usual case costs one subtransaction.
+CREATE FUNCTION cdp._enter_each(sets cdp._entry_set[], with_context jsonb) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
-	half	int := cardinality(profiles) / 2;
+	s		cdp._entry_set := sets[1];
+	half	int := cardinality(sets) / 2;
 	reason	text;
 BEGIN
 	BEGIN
-		RETURN cardinality(cdp._enter(j, profiles, instants, entries, with_context, owners));
+		RETURN cardinality(cdp._enter(sets, with_context));
 	EXCEPTION WHEN OTHERS THEN
 		IF NOT cdp._concerns_one_run(SQLSTATE) THEN
 			RAISE;
 		END IF;
 		reason := SQLERRM;
 	END;
+	IF half > 0 THEN
+		RETURN cdp._enter_each(sets[:half], with_context) + cdp._enter_each(sets[half + 1:], with_context);
+	END IF;
+	half := cardinality(s.profiles) / 2;
 	IF half = 0 THEN
 		INSERT INTO cdp.journey_log (at, profile_id, journey, version, what, detail)
-		VALUES (instants[1], coalesce(owners[1], profiles[1]), j.name, j.active_version, 'refused', 'error: ' || reason);
+		SELECT s.instants[1], coalesce(s.owners[1], s.profiles[1]), j.name, j.active_version, 'refused', 'error: ' || reason
+		FROM cdp.journey j WHERE j.name = s.journey;
 		RETURN 0;
 	END IF;
-	RETURN cdp._enter_each(j, profiles[:half], instants[:half], entries[:half], with_context, owners[:half])
-		 + cdp._enter_each(j, profiles[half + 1:], instants[half + 1:], entries[half + 1:], with_context, owners[half + 1:]);
+	RETURN cdp._enter_each(ARRAY[(s.journey, s.profiles[:half], s.instants[:half], s.entries[:half], s.owners[:half])::cdp._entry_set], with_context)
+		 + cdp._enter_each(ARRAY[(s.journey, s.profiles[half + 1:], s.instants[half + 1:], s.entries[half + 1:], s.owners[half + 1:])::cdp._entry_set], with_context);
 END
 $$;
-COMMENT ON FUNCTION cdp._enter_each(cdp.journey, bigint[], timestamptz[], jsonb[], jsonb, bigint[]) IS 'enters profiles so that an error in one entry refuses that one alone; returns how many entered';
+COMMENT ON FUNCTION cdp._enter_each(cdp._entry_set[], jsonb) IS 'enters profiles so that an error in one entry refuses that one alone; returns how many entered';
 
 CREATE FUNCTION cdp._share_journey(of_journey text) RETURNS cdp.journey
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
@@ -279,8 +297,8 @@ BEGIN
 		PERFORM FROM cdp.profile p WHERE p.profile_id = owner AND p.canonical_id = owner FOR NO KEY UPDATE;
 		EXIT WHEN FOUND AND owner = (SELECT p.canonical_id FROM cdp.profile p WHERE p.profile_id = enter_journey.profile);
 	END LOOP;
-	RETURN (cdp._enter(j, ARRAY[owner], ARRAY[enter_journey.at],
-					   ARRAY[jsonb_strip_nulls(jsonb_build_object('label', enter_journey.context ->> 'label'))],
+	RETURN (cdp._enter(ARRAY[(j.name, ARRAY[owner], ARRAY[enter_journey.at],
+							  ARRAY[jsonb_strip_nulls(jsonb_build_object('label', enter_journey.context ->> 'label'))], NULL)::cdp._entry_set],
 					   enter_journey.context))[1];
 END
 $$;
@@ -328,8 +346,8 @@ BEGIN
 		GROUP BY (i.no - 1) / 1000 ORDER BY (i.no - 1) / 1000
 	LOOP
 		owners := cdp._lock_owners(wanted);
-		entered := entered + cdp._enter_each(j, owners, array_fill(enter_journey.at, ARRAY[cardinality(owners)]),
-			array_fill(jsonb_strip_nulls(jsonb_build_object('label', enter_journey.context ->> 'label')), ARRAY[cardinality(owners)]),
+		entered := entered + cdp._enter_each(ARRAY[(j.name, owners, array_fill(enter_journey.at, ARRAY[cardinality(owners)]),
+			array_fill(jsonb_strip_nulls(jsonb_build_object('label', enter_journey.context ->> 'label')), ARRAY[cardinality(owners)]), NULL)::cdp._entry_set],
 			enter_journey.context);
 	END LOOP;
 	RETURN entered;
@@ -344,6 +362,9 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_
 DECLARE
 	taken	cdp.journey_trigger[];
 	owners	bigint[];		-- the leaf that each trigger names
+	sets	cdp._entry_set[];
+	turns	bigint[];
+	one		cdp._entry_set;
 	g		record;
 BEGIN
 	-- OFFSET 0 and "+ interval '0'" here and below: from each profile by the
@@ -425,26 +446,35 @@ BEGIN
 
 	-- Entries.  A profile that several triggers of one instant would enter is
 	-- looked at once for each, one after the other.
-	FOR g IN
-		SELECT c.journey, c.turn, array_agg(c.profile_id ORDER BY c.profile_id) AS profiles,
-			   array_agg(c.at ORDER BY c.profile_id) AS instants, array_agg(c.entry ORDER BY c.profile_id) AS entries,
-			   array_agg(c.owner_id ORDER BY c.profile_id) AS owners
-		FROM (SELECT l.journey, t.profile_id, t.at,
-					 CASE t.source WHEN 'due' THEN cdp._due_leaf(t.name, t.profile_id, t.label, t.at) ELSE t.owner_id END AS owner_id,
-					 jsonb_strip_nulls(jsonb_build_object(t.source, t.name, 'label', t.label, 'value', t.value, 'event_id', t.event_id,
-						'at', (to_jsonb(t.at AT TIME ZONE 'UTC') #>> '{}') || 'Z')) AS entry,
-					 row_number() OVER (PARTITION BY l.journey, t.profile_id ORDER BY t.ordinality) AS turn
-			  FROM unnest(taken, owners) WITH ORDINALITY t(trigger_id, source, name, profile_id, at, label, value, event_id, owner_id, ordinality)
-			  JOIN cdp.journey_listener l ON l.source = t.source AND l.name = t.name AND l.purpose = 'entry'
-			  JOIN cdp.journey_version v ON v.journey = l.journey AND v.version = l.version
-			  WHERE t.source <> 'event' OR EXISTS (
-				SELECT FROM cdp._event_refs(v.spec #> '{entry,on}') ref
-				WHERE ref.event = t.name AND (ref.label IS NULL OR ref.label = t.label)
-				  AND (coalesce(ref.label_set, ref.conditions) IS NULL OR cdp._is_such(ref.label_set, ref.conditions, t.profile_id, t.name, t.label, t.at)))) c
-		GROUP BY c.journey, c.turn ORDER BY c.journey, c.turn
-	LOOP
-		PERFORM cdp._enter_each(j, g.profiles, g.instants, g.entries, '{}', g.owners) FROM cdp.journey j WHERE j.name = g.journey;
-	END LOOP;
+	SELECT array_agg((w.journey, w.profiles, w.instants, w.entries, w.owners)::cdp._entry_set ORDER BY w.journey, w.turn), array_agg(w.turn ORDER BY w.journey, w.turn)
+	INTO sets, turns
+	FROM (SELECT c.journey, c.turn, array_agg(c.profile_id ORDER BY c.profile_id) AS profiles,
+				 array_agg(c.at ORDER BY c.profile_id) AS instants, array_agg(c.entry ORDER BY c.profile_id) AS entries,
+				 array_agg(c.owner_id ORDER BY c.profile_id) AS owners
+		  FROM (SELECT l.journey, t.profile_id, t.at,
+					   CASE t.source WHEN 'due' THEN cdp._due_leaf(t.name, t.profile_id, t.label, t.at) ELSE t.owner_id END AS owner_id,
+					   jsonb_strip_nulls(jsonb_build_object(t.source, t.name, 'label', t.label, 'value', t.value, 'event_id', t.event_id,
+						  'at', (to_jsonb(t.at AT TIME ZONE 'UTC') #>> '{}') || 'Z')) AS entry,
+					   row_number() OVER (PARTITION BY l.journey, t.profile_id ORDER BY t.ordinality) AS turn
+				FROM unnest(taken, owners) WITH ORDINALITY t(trigger_id, source, name, profile_id, at, label, value, event_id, owner_id, ordinality)
+				JOIN cdp.journey_listener l ON l.source = t.source AND l.name = t.name AND l.purpose = 'entry'
+				JOIN cdp.journey_version v ON v.journey = l.journey AND v.version = l.version
+				WHERE t.source <> 'event' OR EXISTS (
+				  SELECT FROM cdp._event_refs(v.spec #> '{entry,on}') ref
+				  WHERE ref.event = t.name AND (ref.label IS NULL OR ref.label = t.label)
+					AND (coalesce(ref.label_set, ref.conditions) IS NULL OR cdp._is_such(ref.label_set, ref.conditions, t.profile_id, t.name, t.label, t.at)))) c
+		  GROUP BY c.journey, c.turn) w;
+	IF sets IS NULL THEN
+		NULL;
+	ELSIF cdp._depends_on_entries(sets) THEN
+		FOREACH one IN ARRAY sets LOOP
+			PERFORM cdp._enter_each(ARRAY[one], '{}');
+		END LOOP;
+	ELSE
+		FOR n IN 1 .. (SELECT max(t) FROM unnest(turns) t) LOOP
+			PERFORM cdp._enter_each(array_agg(sets[i] ORDER BY i), '{}') FROM generate_subscripts(turns, 1) i WHERE turns[i] = n;
+		END LOOP;
+	END IF;
 	RETURN cardinality(taken);
 END
 $$;

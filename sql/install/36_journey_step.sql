@@ -190,7 +190,7 @@ BEGIN
 			  FROM cdp._runs(runs) s) x
 		GROUP BY x.turn ORDER BY x.turn
 	LOOP
-		PERFORM cdp._enter_each(j, g.profiles, g.instants, g.entries, '{}', g.owners);
+		PERFORM cdp._enter_each(ARRAY[(j.name, g.profiles, g.instants, g.entries, g.owners)::cdp._entry_set], '{}');
 	END LOOP;
 END
 $$;

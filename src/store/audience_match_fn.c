@@ -9,6 +9,9 @@
  * into it.  It counts as long as the same rule is asked at the same instant
  * under the same snapshot.
  *
+ * _matches is asked by journeys, each profile at an instant of its own.  Many
+ * journeys may have the same rule: it remembers what it said.
+ *
  * Copyright (c) 2026, marketing_cdp contributors
  *
  * IDENTIFICATION
@@ -21,6 +24,7 @@
 #include "access/xact.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
+#include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -206,6 +210,127 @@ mcdp_matches_with_suppressed(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(matches(open->rule, PG_GETARG_INT64(0), PG_GETARG_TIMESTAMPTZ(2), NULL, false));
 }
 
+/* ---- the same question from many journeys ---- */
+
+#define MEMO_RULES		64
+#define MEMO_ANSWERS	100000
+
+typedef struct AskedRule
+{
+	Criteria   *stored;
+	CriteriaNode *rule;
+	bool		free_label;		/* the answer depends on the label, too */
+} AskedRule;
+
+typedef struct Question
+{
+	int64		id;
+	TimestampTz at;
+	int64		rule;
+} Question;
+
+typedef struct Answer
+{
+	Question	question;		/* hash key: must be first */
+	bool		holds;
+} Answer;
+
+typedef struct Memo
+{
+	MemoryContext cx;			/* all that follows */
+	int			num_rules;
+	int			last;			/* asked rule */
+	AskedRule	rules[MEMO_RULES];
+	Seen		seen;
+	HTAB	   *answers;		/* from the second call on */
+} Memo;
+
+static Memo *
+open_memo(FunctionCallInfo fcinfo)
+{
+	Memo	   *memo = fcinfo->flinfo->fn_extra;
+
+	if (memo == NULL)
+	{
+		memo = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(Memo));
+		memo->cx = AllocSetContextCreate(fcinfo->flinfo->fn_mcxt, "matches memo", ALLOCSET_SMALL_SIZES);
+		fcinfo->flinfo->fn_extra = memo;
+	}
+	return memo;
+}
+
+static void
+forget(Memo *memo)
+{
+	memo->num_rules = 0;
+	memo->answers = NULL;
+	MemoryContextReset(memo->cx);
+}
+
+static bool
+is_rule(const AskedRule *asked, Criteria *stored)
+{
+	return VARSIZE_ANY_EXHDR(asked->stored) == VARSIZE_ANY_EXHDR(stored) &&
+		memcmp(VARDATA_ANY(asked->stored), VARDATA_ANY(stored), VARSIZE_ANY_EXHDR(stored)) == 0;
+}
+
+static AskedRule *
+find_rule(Memo *memo, Criteria *stored)
+{
+	AskedRule  *asked;
+	MemoryContext old;
+
+	if (memo->num_rules > 0 && is_rule(&memo->rules[memo->last], stored))
+		return &memo->rules[memo->last];
+	for (int i = 0; i < memo->num_rules; i++)
+		if (is_rule(&memo->rules[i], stored))
+		{
+			memo->last = i;
+			return &memo->rules[i];
+		}
+	if (memo->num_rules == MEMO_RULES)
+		forget(memo);
+	asked = &memo->rules[memo->num_rules];
+	old = MemoryContextSwitchTo(memo->cx);
+	asked->rule = mcdp_criteria_open(stored);
+	asked->stored = palloc(VARSIZE_ANY(stored));
+	memcpy(asked->stored, stored, VARSIZE_ANY(stored));
+	asked->free_label = mcdp_criteria_has_free_label(asked->rule);
+	MemoryContextSwitchTo(old);
+	memo->last = memo->num_rules++;
+	return asked;
+}
+
+/* What has been said under this snapshot; NULL: nothing yet, it is the first call. */
+static HTAB *
+answers(Memo *memo)
+{
+	Snapshot	snapshot = GetActiveSnapshot();
+	HASHCTL		ctl = {.keysize = sizeof(Question), .entrysize = sizeof(Answer), .hcxt = memo->cx};
+	MemoryContext old;
+
+	if (memo->seen.xids != NULL && is_seen(&memo->seen, snapshot))
+	{
+		if (memo->answers != NULL && hash_get_num_entries(memo->answers) >= MEMO_ANSWERS)
+		{
+			hash_destroy(memo->answers);
+			memo->answers = NULL;
+		}
+		if (memo->answers == NULL)
+			memo->answers = hash_create("answers of matches", 256, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		return memo->answers;
+	}
+	if (memo->answers != NULL)
+		hash_destroy(memo->answers);
+	memo->answers = NULL;
+	old = MemoryContextSwitchTo(GetMemoryChunkContext(memo));
+	if (memo->seen.xids != NULL)
+		pfree(memo->seen.xids);
+	take_snapshot(&memo->seen, snapshot);
+	MemoryContextSwitchTo(old);
+	return NULL;
+}
+
 /*
  * _matches(profile, criteria, at, label): [$] is the label.  NULL, for somebody
  * whose journey began with an event without one, is no event's label: stored
@@ -214,8 +339,28 @@ mcdp_matches_with_suppressed(PG_FUNCTION_ARGS)
 Datum
 mcdp__matches(PG_FUNCTION_ARGS)
 {
+	Memo	   *memo;
+	AskedRule  *asked;
+	HTAB	   *said;
+	Answer	   *answer = NULL;
+	Question	question;
+	bool		holds;
+
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
 		PG_RETURN_NULL();
-	PG_RETURN_BOOL(matches(open_rule(fcinfo)->rule, PG_GETARG_INT64(0), PG_GETARG_TIMESTAMPTZ(2),
-						   PG_ARGISNULL(3) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(3)), true));
+	memo = open_memo(fcinfo);
+	asked = find_rule(memo, PG_GETARG_CRITERIA_PP(1));
+	question = (Question) {PG_GETARG_INT64(0), PG_GETARG_TIMESTAMPTZ(2), asked - memo->rules};
+	said = asked->free_label ? NULL : answers(memo);
+	if (said != NULL)
+		answer = hash_search(said, &question, HASH_FIND, NULL);
+	if (answer != NULL)
+		PG_RETURN_BOOL(answer->holds);
+	holds = matches(asked->rule, question.id, question.at, PG_ARGISNULL(3) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(3)), true);
+	if (said != NULL)
+	{
+		answer = hash_search(said, &question, HASH_ENTER, NULL);
+		answer->holds = holds;
+	}
+	PG_RETURN_BOOL(holds);
 }
