@@ -334,7 +334,8 @@ BEGIN
 	UNION ALL SELECT 'erasures under way', count(*)::text FROM erasure_pending
 	UNION ALL SELECT 'months of events ready', count(*)::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 		WHERE i.inhparent = 'event'::regclass AND c.relname >= _event_partition_name(now)
-	UNION ALL SELECT 'worker', coalesce('process ' || _worker_pid(), 'none')
+	UNION ALL SELECT 'worker', CASE cardinality(w) WHEN 0 THEN 'none' WHEN 1 THEN 'process ' || w[1] ELSE 'processes ' || array_to_string(w, ', ') END
+		FROM _workers() w
 	-- what run did
 	UNION ALL
 	SELECT w.item, w.value

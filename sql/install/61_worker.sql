@@ -1,25 +1,48 @@
-/* 61_worker: a process of the server that calls run whenever something is due
+/* 61_worker: processes of the server that do what run does whenever something is due
  *
- * src/worker/worker.c says how it works.  A session-level advisory lock tells
- * that it is there; its key is that of 60_clock, with an object of its own.
+ * src/worker/worker.c says how they work.  Session-level advisory locks tell
+ * that they are there, and who goes through the tasks that are not urgent; their
+ * class is that of 60_clock's locks, their objects are the places 0, 1, ... and -1.
  */
 
-CREATE FUNCTION cdp._worker_lock(OUT class int, OUT object int) RETURNS record
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-	SELECT 'cdp.task_state'::regclass::oid::int, 0;
-END;
-COMMENT ON FUNCTION cdp._worker_lock() IS 'advisory lock that the worker of this database holds';
+CREATE FUNCTION cdp._worker_places() RETURNS int
+LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__worker_places';
+COMMENT ON FUNCTION cdp._worker_places() IS 'how many workers a database is to have: marketing_cdp.workers';
 
-CREATE FUNCTION cdp._worker_pid() RETURNS int
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, cdp, pg_temp AS $$
+CREATE FUNCTION cdp._take_place() RETURNS int
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
-	RETURN (SELECT l.pid FROM pg_locks l JOIN _worker_lock() k ON l.classid = k.class::oid AND l.objid = k.object::oid AND l.objsubid = 2
-			WHERE l.locktype = 'advisory' AND l.granted
-			  AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()));
+	FOR place IN 0 .. _worker_places() - 1 LOOP
+		IF pg_try_advisory_lock('task_state'::regclass::oid::int, place) THEN
+			RETURN place;
+		END IF;
+	END LOOP;
+	RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION cdp._worker_pid() IS 'process id of the worker of this database, NULL when there is none';
+COMMENT ON FUNCTION cdp._take_place() IS 'a place that no other worker has, from now on this session''s; NULL when there is none';
+
+-- One worker at a time goes through the other tasks.
+CREATE FUNCTION cdp._begin_round() RETURNS boolean
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+RETURN pg_try_advisory_lock('cdp.task_state'::regclass::oid::int, -1);
+COMMENT ON FUNCTION cdp._begin_round() IS 'this worker goes through the other tasks; false when another one is at it';
+
+CREATE FUNCTION cdp._end_round() RETURNS boolean
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+RETURN pg_advisory_unlock('cdp.task_state'::regclass::oid::int, -1);
+COMMENT ON FUNCTION cdp._end_round() IS 'another worker may go through the other tasks';
+
+CREATE FUNCTION cdp._workers() RETURNS int[]
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	RETURN ARRAY(SELECT l.pid FROM pg_locks l
+				 WHERE l.locktype = 'advisory' AND l.granted AND l.classid = 'task_state'::regclass AND l.objid::bigint < 32 AND l.objsubid = 2
+				   AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+				 ORDER BY l.objid);
+END
+$$;
+COMMENT ON FUNCTION cdp._workers() IS 'process ids of the workers of this database, by place';
 
 -- What people wait for: an event on its way to a message.  The worker does these
 -- before, and between, all others.
@@ -73,41 +96,48 @@ END
 $$;
 COMMENT ON FUNCTION cdp._have_worked(text[]) IS 'did one of these tasks get anything done when it was last called?';
 
-CREATE FUNCTION cdp._start_worker() RETURNS int
+CREATE FUNCTION cdp._start_worker() RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__start_worker';
-COMMENT ON FUNCTION cdp._start_worker() IS 'starts a process and returns its id; it ends at once when there is one already';
+COMMENT ON FUNCTION cdp._start_worker() IS 'starts a process; it ends at once when all places are taken';
 
 CREATE FUNCTION cdp.start_worker() RETURNS int
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
-	pid int;
+	places	int := _worker_places();
+	pids	int[] := _workers();
 BEGIN
-	IF _worker_pid() IS NULL THEN
+	FOR missing IN 1 .. places - cardinality(pids) LOOP
 		PERFORM _start_worker();
-	END IF;
-	-- It holds its lock a moment after it starts.
+	END LOOP;
+	-- One takes its place a moment after it starts.
 	FOR attempt IN 1 .. 500 LOOP
-		pid := _worker_pid();
-		EXIT WHEN pid IS NOT NULL;
+		pids := _workers();
+		EXIT WHEN cardinality(pids) >= places;
 		PERFORM pg_sleep(0.01);
 	END LOOP;
-	IF pid IS NULL THEN
+	IF cardinality(pids) < places THEN
 		RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'the worker did not begin to work',
+			DETAIL = format('%s of %s are at work.', cardinality(pids), places),
 			HINT = 'More details may be available in the server log.';
 	END IF;
-	RETURN pid;
+	RETURN pids[1];
 END
 $$;
-COMMENT ON FUNCTION cdp.start_worker() IS 'makes sure that this database has a worker until the server stops, and returns its process id';
+COMMENT ON FUNCTION cdp.start_worker() IS 'makes sure that this database has its workers until the server stops, and returns the process id of the first';
 
--- As its owner: the worker works as the extension's owner or as a superuser, and
+-- As its owner: a worker works as the extension's owner or as a superuser, and
 -- whoever may call this may end it.
 CREATE FUNCTION cdp.stop_worker() RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
-	pid int := _worker_pid();
+	pids	int[] := _workers();
+	pid		int;
+	ended	boolean := pids <> '{}';
 BEGIN
-	RETURN pid IS NOT NULL AND pg_terminate_backend(pid, 10000);
+	FOREACH pid IN ARRAY pids LOOP
+		ended := pg_terminate_backend(pid, 10000) AND ended;
+	END LOOP;
+	RETURN ended;
 END
 $$;
-COMMENT ON FUNCTION cdp.stop_worker() IS 'ends the worker of this database; false when there was none';
+COMMENT ON FUNCTION cdp.stop_worker() IS 'ends the workers of this database; false when there was none, or one did not end';

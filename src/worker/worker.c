@@ -1,22 +1,24 @@
 /*-------------------------------------------------------------------------
  *
  * worker.c
- *	  A background worker that does the tasks of cdp.run whenever they are due.
+ *	  Background workers that do the tasks of cdp.run whenever they are due.
  *
- * One worker serves one database.  It starts with the server when the library
- * is in shared_preload_libraries and the database in
- * marketing_cdp.worker_databases, or when somebody calls cdp.start_worker.  The
- * first kind works as the bootstrap superuser, the second as the extension's
- * owner.  A session-level advisory lock makes it the only one of its database,
- * and shows which process it is (cdp._worker_pid).
+ * A worker serves one database, which has marketing_cdp.workers of them.  It
+ * starts with the server when the library is in shared_preload_libraries and
+ * the database in marketing_cdp.worker_databases, or when somebody calls
+ * cdp.start_worker.  The first kind works as the bootstrap superuser, the second
+ * as the extension's owner.  A database has as many places as it is to have
+ * workers; a session-level advisory lock makes a worker the only one at its
+ * place, and shows which process it is (cdp._workers).
  *
- * The worker asks whether something is due (cdp._is_urgent, cdp._is_due), which
+ * A worker asks whether something is due (cdp._is_urgent, cdp._is_due), which
  * looks at the heads of the queues and writes nothing.  What people wait for,
  * events that become messages, comes first; the other tasks take turns after
  * that, as long as a turn lasts, and then it is asked again.  So an event waits
  * for one slice of another task at most, and when there is more to do than can
  * be done the other tasks still have a sixth of the time.  What has no queue
- * gets its turn once a minute.
+ * gets its turn once a minute.  Only one worker at a time goes through the other
+ * tasks; what is urgent they all do, each what the others have not locked.
  *
  * Between two looks the worker naps: shortly after something was done, then
  * twice as long each time, up to marketing_cdp.worker_naptime.  What cannot be
@@ -66,7 +68,7 @@
 
 /* naps, in milliseconds */
 #define SHORTEST_NAP 10
-#define NAP_WITHOUT_WORK 5000	/* no extension here, or another worker */
+#define NAP_WITHOUT_WORK 5000	/* no extension here, or no place */
 
 /* of the other tasks, in milliseconds */
 #define SHORTEST_TURN 20
@@ -86,6 +88,7 @@ StaticAssertDecl(sizeof(WorkerStart) <= BGW_EXTRALEN, "WorkerStart does not fit"
 /* settings */
 static char *worker_databases = NULL;
 static int	worker_naptime = 500;
+static int	workers = 1;
 
 PGDLLEXPORT pg_noreturn void mcdp_worker_main(Datum main_arg);
 
@@ -137,10 +140,17 @@ mcdp_worker_init(void)
 							500, SHORTEST_NAP, 60000,
 							PGC_SIGHUP, GUC_UNIT_MS,
 							NULL, NULL, NULL);
+	DefineCustomIntVariable("marketing_cdp.workers",
+							"How many workers a database has.",
+							NULL,
+							&workers,
+							1, 1, 32,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	DefineCustomStringVariable("marketing_cdp.worker_databases",
-							   "Databases that get a worker when the server starts.",
+							   "Databases that get workers when the server starts.",
 							   NULL,
 							   &worker_databases,
 							   "",
@@ -156,13 +166,24 @@ mcdp_worker_init(void)
 
 		strlcpy(start.database, lfirst(lc), NAMEDATALEN);
 		fill_worker(&worker, &start, start.database);
-		RegisterBackgroundWorker(&worker);
+		for (int i = 0; i < workers; i++)
+			RegisterBackgroundWorker(&worker);
 	}
 }
 
 /*
+ * How many workers this database is to have.
+ */
+PG_FUNCTION_INFO_V1(mcdp__worker_places);
+Datum
+mcdp__worker_places(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(workers);
+}
+
+/*
  * Starts a worker for this database, which works as the owner of this very
- * function, and returns its process id.
+ * function.  It may have ended when this returns: then all places were taken.
  */
 PG_FUNCTION_INFO_V1(mcdp__start_worker);
 Datum
@@ -172,6 +193,7 @@ mcdp__start_worker(PG_FUNCTION_ARGS)
 	BackgroundWorkerHandle *handle;
 	WorkerStart start = {0};
 	pid_t		pid;
+	BgwHandleStatus status;
 	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(fcinfo->flinfo->fn_oid));
 
 	if (!HeapTupleIsValid(tuple))
@@ -187,12 +209,13 @@ mcdp__start_worker(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("could not register background worker"),
 				 errhint("You may need to increase max_worker_processes.")));
-	if (WaitForBackgroundWorkerStartup(handle, &pid) != BGWH_STARTED)
+	status = WaitForBackgroundWorkerStartup(handle, &pid);
+	if (status != BGWH_STARTED && status != BGWH_STOPPED)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 				 errmsg("could not start background worker"),
 				 errhint("More details may be available in the server log.")));
-	PG_RETURN_INT32(pid);
+	PG_RETURN_VOID();
 }
 
 /*
@@ -227,13 +250,14 @@ nap(long milliseconds)
 }
 
 /*
- * One question with a boolean answer, in a transaction of its own.
+ * One question with a number for an answer, in a transaction of its own; NULL
+ * is -1.
  */
-static bool
-ask(const char *query)
+static int
+ask_number(const char *query)
 {
 	bool		isnull;
-	bool		answer;
+	int			answer;
 
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
@@ -242,11 +266,23 @@ ask(const char *query)
 		elog(ERROR, "SPI_connect failed");
 	if (SPI_execute(query, false, 1) != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "unexpected result of \"%s\"", query);
-	answer = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	answer = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	SPI_finish();
 	PopActiveSnapshot();
 	CommitTransactionCommand();
-	return answer && !isnull;
+	return isnull ? -1 : answer;
+}
+
+/*
+ * One question, given as an SQL expression: is it true?
+ */
+static bool
+ask(const char *question)
+{
+	char		query[400];
+
+	snprintf(query, sizeof(query), "SELECT (%s)::pg_catalog.int4", question);
+	return ask_number(query) == 1;
 }
 
 /*
@@ -323,16 +359,16 @@ run_tasks(const char *tasks, const char *budget, int max_rows)
 
 	snprintf(query, sizeof(query), "CALL cdp._run_tasks(%s, pg_catalog.now(), '%s', %d)", tasks, budget, max_rows);
 	call(query);
-	snprintf(query, sizeof(query), "SELECT cdp._have_worked(%s)", tasks);
+	snprintf(query, sizeof(query), "cdp._have_worked(%s)", tasks);
 	return ask(query);
 }
 
 static pg_noreturn void
 work(bool dynamic)
 {
-	bool		alone = false;
+	int			place = -1;
 	long		pause = SHORTEST_NAP;
-	int			turn = 0;		/* which of the other tasks is next; 0: no round is under way */
+	int			turn = 0;		/* which of the other tasks is next; 0: this worker has no round under way */
 	TimestampTz last_round = 0;
 
 	for (;;)
@@ -352,16 +388,21 @@ work(bool dynamic)
 			nap(NAP_WITHOUT_WORK);
 			continue;
 		}
-		if (!alone && !(alone = ask("SELECT pg_catalog.pg_try_advisory_lock(k.class, k.object) FROM cdp._worker_lock() k")))
+		if (place < 0 && (place = ask_number("SELECT cdp._take_place()")) < 0)
 		{
 			if (dynamic)
 				proc_exit(0);
 			nap(NAP_WITHOUT_WORK);
 			continue;
 		}
+		if (place >= workers)
+		{
+			ereport(LOG, (errmsg("background worker ends because marketing_cdp.workers is %d", workers)));
+			proc_exit(0);
+		}
 
 		start = GetCurrentTimestamp();
-		urgent = ask("SELECT cdp._is_urgent(pg_catalog.now())");
+		urgent = ask("cdp._is_urgent(pg_catalog.now())");
 		if (urgent)
 		{
 			worked = run_tasks("cdp._urgent_tasks()", "0", 2000);
@@ -371,8 +412,9 @@ work(bool dynamic)
 		start = GetCurrentTimestamp();
 		if (turn == 0 &&
 			(!urgent || TimestampDifferenceExceeds(last_round, start, SHORTEST_TIME_BETWEEN_ROUNDS)) &&
-			(ask("SELECT cdp._is_due(pg_catalog.now())") ||
-			 TimestampDifferenceExceeds(last_round, start, LONGEST_TIME_BETWEEN_ROUNDS)))
+			(ask("cdp._is_due(pg_catalog.now())") ||
+			 TimestampDifferenceExceeds(last_round, start, LONGEST_TIME_BETWEEN_ROUNDS)) &&
+			ask("cdp._begin_round()"))
 		{
 			turn = 1;
 			last_round = start;
@@ -383,7 +425,7 @@ work(bool dynamic)
 
 			snprintf(sql, sizeof(sql), "(cdp._other_tasks())[%d:%d]", turn, turn);
 			worked |= run_tasks(sql, "50 ms", 500);
-			snprintf(sql, sizeof(sql), "SELECT %d < pg_catalog.cardinality(cdp._other_tasks())", turn);
+			snprintf(sql, sizeof(sql), "%d < pg_catalog.cardinality(cdp._other_tasks()) OR NOT cdp._end_round()", turn);
 			turn = ask(sql) ? turn + 1 : 0;
 			if (TimestampDifferenceExceeds(start, GetCurrentTimestamp(), share))
 				break;
