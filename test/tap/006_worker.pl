@@ -1,5 +1,6 @@
 # The background worker: messages go out without anybody calling the clock,
-# through crashes and restarts; it is alone, and ends when it is told to.
+# through crashes and restarts; there are as many as there are to be, and they
+# end when they are told to.
 use strict;
 use warnings;
 use FindBin;
@@ -45,7 +46,7 @@ is($node->safe_psql('postgres', q(SELECT count(*) FROM pg_stat_activity WHERE ba
 is($node->safe_psql('postgres', q(SELECT count(*) FROM cdp.task_state WHERE failing)), 0, 'no task fails');
 
 # a second process sees the first and goes
-$node->psql('postgres', 'SELECT cdp._start_worker()');		# an error if it ended before it was seen
+$node->safe_psql('postgres', 'SELECT cdp._start_worker()');
 ok(Patience::until_true($node, 'postgres', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'marketing_cdp worker')),
 	'a second process ends');
 is(pid('postgres'), $first, 'the first stays');
@@ -67,6 +68,65 @@ $node->safe_psql('postgres', q(SELECT cdp.tag(1, 'vip')));
 message_comes('postgres', 'with a failing task');
 ok(Patience::until_true($node, 'postgres', q(SELECT failing FROM cdp.task_state WHERE task = 'tag_sizes')), 'the failure is noted');
 $node->safe_psql('postgres', q(ALTER TABLE cdp.gone RENAME TO tag_size));
+
+# Two of them.
+sub set_workers
+{
+	my ($num) = @_;
+	$node->append_conf('postgresql.conf', "marketing_cdp.workers = $num");
+	$node->reload;
+	return Patience::until_true($node, 'postgres', "SELECT cdp._worker_places() = $num");
+}
+sub workers { return worker('postgres') =~ /^process(?:es)? ([\d, ]+)$/ ? split(/, /, $1) : () }
+set_workers(2);
+my $started = $node->safe_psql('postgres', 'SELECT cdp.start_worker()');
+my @two = workers();
+is(scalar(@two), 2, 'status() shows both');
+is($started, $two[0], 'start_worker() returns the first');
+is($node->safe_psql('postgres', 'SELECT cdp.start_worker()'), $two[0], 'starting them again finds them');
+is_deeply([ workers() ], \@two, 'both');
+message_comes('postgres', 'two workers');
+for my $i (0, 1)
+{
+	kill('STOP', $two[$i]);
+	message_comes('postgres', "without worker $i");
+	kill('CONT', $two[$i]);
+}
+
+# Sessions that start them at the same time all find them.
+is($node->safe_psql('postgres', 'SELECT cdp.stop_worker()'), 't', 'both are stopped');
+ok(no_worker('postgres'), 'none left');
+my @starting = map { my %s = (out => '', err => '');
+	$s{run} = IPC::Run::start([ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-c', 'SELECT cdp.start_worker()' ], '<', '/dev/null', '>', \$s{out}, '2>', \$s{err}); \%s } 1 .. 4;
+$_->{run}->finish for @starting;
+is(join('', map { $_->{err} } @starting), '', 'four sessions start them at once');
+ok(Patience::until_true($node, 'postgres', q(SELECT count(*) = 2 FROM pg_stat_activity WHERE backend_type = 'marketing_cdp worker')), 'two remain');
+
+# Events of the same few people from four sessions, while a worker is thrown out:
+# every event becomes one message, and everybody is welcomed once.
+$node->safe_psql('postgres', q(SELECT cdp.create_journey('welcome', '{"entry": {"on": "visit", "reentry": "once"}, "purpose": "transactional", "start": "s",
+	"steps": {"s": {"send": {"channel": "email", "template": "welcome"}, "next": "end"}}}'), cdp.activate_journey('welcome'),
+	cdp.create_journey('visits', '{"entry": {"on": "visit"}, "purpose": "transactional", "start": "s",
+	"steps": {"s": {"send": {"channel": "email", "template": "visit"}, "next": "end"}}}'), cdp.activate_journey('visits')));
+my @visitors = map { my %s = (out => '', err => '');
+	$s{run} = IPC::Run::start([ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-c', qq(DO \$\$ BEGIN FOR i IN 1 .. 400 LOOP
+		PERFORM cdp.track(ARRAY['email:v' || (i % 40) || '\@example.com']::cdp.identifier[], 'visit', '{}', '2026-01-01Z'::timestamptz + make_interval(secs => 4 * i + $_)); COMMIT; END LOOP; END \$\$) ],
+		'<', '/dev/null', '>', \$s{out}, '2>', \$s{err}); \%s } 1 .. 4;
+Patience::until_true($node, 'postgres', q(SELECT count(*) > 100 FROM cdp.outbox WHERE journey = 'visits'));
+$node->safe_psql('postgres', 'SELECT pg_cancel_backend((cdp._workers())[1])');
+$_->{run}->finish for @visitors;
+is(join('', map { $_->{err} } @visitors), '', 'four sessions track visits');
+ok(Patience::until_true($node, 'postgres', q(SELECT count(*) >= 1600 FROM cdp.outbox WHERE journey = 'visits')), 'every visit becomes a message');
+ok(Patience::until_true($node, 'postgres', 'SELECT NOT cdp._is_urgent(now())'), 'nothing is left');
+is($node->safe_psql('postgres', q(SELECT journey, count(*), count(DISTINCT (recipient_id, due_at)), count(DISTINCT recipient_id) FROM cdp.outbox WHERE journey <> 'thanks' GROUP BY 1 ORDER BY 1)),
+	"visits|1600|1600|40\nwelcome|40|40|40", 'once');
+is($node->safe_psql('postgres', q(SELECT count(*), min(cdp.num_events(timeline, 'visit')), max(cdp.num_events(timeline, 'visit')), sum(cdp.num_events(timeline, 'message_sent'))
+	FROM cdp.profile_timeline WHERE cdp.num_events(timeline, 'visit') > 0)), '40|40|40|1640', 'and stands in the timelines, once');
+is($node->safe_psql('postgres', q(SELECT count(*) FROM cdp.task_state WHERE failing)), 0, 'no task fails');
+$n += 1640;
+set_workers(1);
+ok(Patience::until_true($node, 'postgres', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'marketing_cdp worker')), 'fewer again');
+message_comes('postgres', 'one worker again');
 
 # stopped for good, while it waits for a lock, too
 my $holder = $node->background_psql('postgres');
@@ -98,11 +158,12 @@ ok(Patience::until_true($node, 'postgres', q(SELECT count(*) = 0 FROM pg_stat_ac
 $node->safe_psql('postgres', 'CREATE DATABASE shop');
 $node->safe_psql('postgres', 'CREATE DATABASE "The Store"');
 $node->append_conf('postgresql.conf',
-	qq(shared_preload_libraries = 'marketing_cdp'\nmarketing_cdp.worker_databases = 'shop, "The Store"'\nmarketing_cdp.worker_naptime = 100));
+	qq(shared_preload_libraries = 'marketing_cdp'\nmarketing_cdp.worker_databases = 'shop, "The Store"'\nmarketing_cdp.workers = 2\nmarketing_cdp.worker_naptime = 100));
 $node->safe_psql('shop', $setup);
 $node->restart;
 $n = 0;
 message_comes('shop', 'started with the server');
+is($node->safe_psql('shop', 'SELECT cardinality(cdp._workers())'), 2, 'both of them');
 $node->restart;
 message_comes('shop', 'started anew with the server');
 $node->safe_psql('shop', q(SELECT cdp.track('{email:b@example.com}', 'purchase')));
@@ -110,7 +171,7 @@ $node->stop('immediate');
 $node->start;
 $n++;
 ok(Patience::until_true($node, 'shop', "SELECT count(*) = $n FROM cdp.outbox"), 'after a crash of the server, too');
-is($node->safe_psql('shop', 'SELECT cdp.stop_worker()'), 't', 'a worker of the server can be stopped');
+is($node->safe_psql('shop', 'SELECT cdp.stop_worker()'), 't', 'workers of the server can be stopped');
 ok(no_worker('shop'), 'none left');
 like($node->safe_psql('shop', 'SELECT cdp.start_worker()'), qr/^\d+$/, 'and started by hand');
 $node->safe_psql('postgres', 'DROP DATABASE shop WITH (FORCE)');
