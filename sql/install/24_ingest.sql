@@ -469,18 +469,20 @@ $$;
 COMMENT ON FUNCTION cdp._single_messages(jsonb) IS 'the messages of a payload: an array of them, or of batches, or one';
 
 -- The usual messages, without a query for each (src/store/message_fn.c).
-CREATE FUNCTION cdp._take_plain(payloads jsonb[], received timestamptz[], backfill boolean, many boolean, in_order boolean, identifier regtype,
-								OUT taken bigint, OUT rest int[])
+CREATE FUNCTION cdp._take_plain(payloads jsonb[], received timestamptz[], backfill boolean, many boolean, in_order boolean, may_be_later boolean,
+								identifier regtype, OUT taken bigint, OUT rest int[], OUT later int[])
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__take_plain';
-COMMENT ON FUNCTION cdp._take_plain(jsonb[], timestamptz[], boolean, boolean, boolean, regtype)
-	IS 'takes those messages that say nothing unusual and need no rule (in_order: up to the first of the others); rest: the positions of the others';
+COMMENT ON FUNCTION cdp._take_plain(jsonb[], timestamptz[], boolean, boolean, boolean, boolean, regtype)
+	IS 'takes those messages that say nothing unusual and need no rule (in_order: up to the first of the others); rest: the positions of the others; later: of those about profiles that another session holds, if they may be put off and are few';
 
-CREATE FUNCTION cdp._try_plain(payloads jsonb[], received timestamptz[], backfill boolean, many boolean, in_order boolean, OUT taken bigint, OUT rest int[])
+CREATE FUNCTION cdp._try_plain(payloads jsonb[], received timestamptz[], backfill boolean, many boolean, in_order boolean, may_be_later boolean,
+							   OUT taken bigint, OUT rest int[], OUT later int[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
 	FOR attempt IN 1 .. 10 LOOP
 		BEGIN
-			SELECT t.taken, t.rest INTO taken, rest FROM cdp._take_plain(payloads, received, backfill, many, in_order, 'cdp.identifier') t;
+			SELECT t.taken, t.rest, t.later INTO taken, rest, later
+			FROM cdp._take_plain(payloads, received, backfill, many, in_order, may_be_later, 'cdp.identifier') t;
 			RETURN;
 		EXCEPTION
 			WHEN SQLSTATE 'CDP02' OR deadlock_detected THEN
@@ -494,11 +496,13 @@ BEGIN
 	END LOOP;
 	taken := 0;
 	rest := ARRAY(SELECT generate_series(1, cardinality(payloads)));
+	later := '{}';
 END
 $$;
-COMMENT ON FUNCTION cdp._try_plain(jsonb[], timestamptz[], boolean, boolean, boolean) IS '_take_plain, again when another session came between; an error leaves all of them';
+COMMENT ON FUNCTION cdp._try_plain(jsonb[], timestamptz[], boolean, boolean, boolean, boolean) IS '_take_plain, again when another session came between; an error leaves all of them';
 
-CREATE FUNCTION cdp._ingest(payloads jsonb[], received timestamptz[], backfill boolean, many boolean, in_order boolean DEFAULT false) RETURNS bigint
+CREATE FUNCTION cdp._ingest(payloads jsonb[], received timestamptz[], backfill boolean, many boolean, in_order boolean DEFAULT false,
+							may_be_later boolean DEFAULT false, OUT accepted bigint, OUT later bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	plain record;
@@ -510,9 +514,15 @@ BEGIN
 		FROM unnest(payloads, received) WITH ORDINALITY AS p (payload, received_at, nr)
 		CROSS JOIN LATERAL cdp._single_messages(p.payload) WITH ORDINALITY AS a (message, nr);
 	END IF;
-	SELECT * INTO plain FROM cdp._try_plain(payloads, received, backfill, many, in_order);
+	SELECT * INTO plain FROM cdp._try_plain(payloads, received, backfill, many, in_order, may_be_later);
+	accepted := plain.taken;
+	later := cardinality(plain.later);
+	IF later > 0 THEN
+		INSERT INTO cdp.inbox (payload, received_at)
+		SELECT payloads[l.nr], received[l.nr] FROM unnest(plain.later) l (nr) ORDER BY l.nr;
+	END IF;
 	IF plain.rest = '{}' THEN
-		RETURN plain.taken;
+		RETURN;
 	END IF;
 	WITH done AS MATERIALIZED (
 		SELECT p.nr, cdp._read_message(p.payload, p.received_at) AS message
@@ -529,10 +539,11 @@ BEGIN
 	SELECT array_agg(d.message ORDER BY d.nr) INTO good
 	FROM done d
 	WHERE (d.message).reason IS NULL;
-	RETURN plain.taken + cdp._take_or_split(good, backfill, many);
+	accepted := accepted + cdp._take_or_split(good, backfill, many);
 END
 $$;
-COMMENT ON FUNCTION cdp._ingest(jsonb[], timestamptz[], boolean, boolean, boolean) IS 'takes messages, each an object or an array of them; returns how many were accepted';
+COMMENT ON FUNCTION cdp._ingest(jsonb[], timestamptz[], boolean, boolean, boolean, boolean)
+	IS 'takes messages, each an object or an array of them; how many were accepted; may_be_later: those about profiles that another session holds may go to the inbox, and so many did';
 
 CREATE FUNCTION cdp.ingest(message jsonb, received_at timestamptz DEFAULT now()) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
@@ -542,7 +553,7 @@ BEGIN
 			MESSAGE = 'message must not be null';
 	END IF;
 	PERFORM cdp._check_event_time(received_at);
-	RETURN cdp._ingest(ARRAY[message], ARRAY[received_at], false, jsonb_typeof(message) = 'array' OR message ? 'batch', true);
+	RETURN (cdp._ingest(ARRAY[message], ARRAY[received_at], false, jsonb_typeof(message) = 'array' OR message ? 'batch', true)).accepted;
 END
 $$;
 COMMENT ON FUNCTION cdp.ingest(jsonb, timestamptz) IS 'takes one Segment message or an array of them and returns how many were accepted; the others are in table rejected';
@@ -554,12 +565,13 @@ COMMENT ON FUNCTION cdp._take_inbox(bigint, bigint)
 
 -- Among calls that take one message each it is the one to let go: of all that it
 -- holds, and not only of what a half of it holds (_take_or_split).
-CREATE FUNCTION cdp._ingest_patiently(payloads jsonb[], received timestamptz[], backfill boolean) RETURNS bigint
+CREATE FUNCTION cdp._ingest_patiently(payloads jsonb[], received timestamptz[], backfill boolean, may_be_later boolean, OUT accepted bigint, OUT later bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
 	FOR attempt IN 1 .. 10 LOOP
 		BEGIN
-			RETURN cdp._ingest(payloads, received, backfill, true);
+			SELECT i.accepted, i.later INTO accepted, later FROM cdp._ingest(payloads, received, backfill, true, may_be_later => _ingest_patiently.may_be_later) i;
+			RETURN;
 		EXCEPTION WHEN deadlock_detected THEN
 			IF attempt = 10 THEN
 				RAISE;
@@ -569,7 +581,7 @@ BEGIN
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION cdp._ingest_patiently(jsonb[], timestamptz[], boolean) IS '_ingest of a batch, again when it meets others in a circle';
+COMMENT ON FUNCTION cdp._ingest_patiently(jsonb[], timestamptz[], boolean, boolean) IS '_ingest of a batch, again when it meets others in a circle';
 
 CREATE FUNCTION cdp.ingest_inbox(max_rows bigint DEFAULT 10000, backfill boolean DEFAULT false) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
@@ -578,7 +590,10 @@ DECLARE
 	received timestamptz[];
 	left_over bigint := max_rows;
 	last_id bigint := -9223372036854775808;
+	done record;
 	accepted bigint := 0;
+	-- back into the inbox with messages about profiles that another session holds
+	may_be_later boolean := max_rows <= 10000 AND has_table_privilege('cdp.inbox', 'INSERT');
 BEGIN
 	IF max_rows IS NULL OR max_rows < 0 THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
@@ -604,7 +619,9 @@ BEGIN
 		END IF;
 		EXIT WHEN payloads IS NULL;
 		left_over := left_over - array_length(payloads, 1);
-		accepted := accepted + cdp._ingest_patiently(payloads, received, coalesce(ingest_inbox.backfill, false));
+		SELECT * INTO done FROM cdp._ingest_patiently(payloads, received, coalesce(ingest_inbox.backfill, false), may_be_later);
+		accepted := accepted + done.accepted;
+		EXIT WHEN done.later > 0;		-- or they would come up again
 	END LOOP;
 	RETURN accepted;
 END

@@ -97,8 +97,8 @@ BEGIN
 			END IF;
 			missing := '';
 		END IF;
-		taken := cdp._ingest(ARRAY(SELECT cdp._row_message(r.fields, source, namespaces) FROM unnest(rows) WITH ORDINALITY r (fields, n) ORDER BY r.n),
-							 array_fill(received_at, ARRAY[cardinality(rows)]), backfill, true);
+		taken := (cdp._ingest(ARRAY(SELECT cdp._row_message(r.fields, source, namespaces) FROM unnest(rows) WITH ORDINALITY r (fields, n) ORDER BY r.n),
+							 array_fill(received_at, ARRAY[cardinality(rows)]), backfill, true)).accepted;
 		accepted := accepted + taken;
 		rejected := rejected + cardinality(rows) - taken;
 	END LOOP;

@@ -96,7 +96,7 @@ mcdp__stitch_pairs(PG_FUNCTION_ARGS)
 		}
 	}
 	mcdp_lookup_begin(&lk, PG_GETARG_OID(6));
-	mcdp_stitch_many(&lk, calls, num[0], false, true, others);
+	mcdp_stitch_many(&lk, calls, num[0], false, true, others, false);
 	mcdp_lookup_end(&lk);
 	for (int i = 0; i < num[0]; i++)
 	{

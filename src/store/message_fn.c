@@ -137,7 +137,7 @@ stitch_rest(Message *message, ManyCall *calls, int num, Oid identifier_type)
 		ManyCall   *c;
 		Stitched	who;
 
-		if (message[i].kind < MESSAGE_EVENT || calls[message[i].call].done)
+		if (message[i].kind < MESSAGE_EVENT || calls[message[i].call].done || calls[message[i].call].later)
 			continue;
 		CHECK_FOR_INTERRUPTS();
 		c = &calls[message[i].call];
@@ -264,10 +264,11 @@ take_traits(Jsonb **payload, Message *message, ManyCall *calls, TimestampTz *rec
 }
 
 /*
- * _take_plain(payloads jsonb[], received timestamptz[], backfill boolean, many boolean, in_order boolean,
- *			   identifier regtype, OUT taken bigint, OUT rest int[])
+ * _take_plain(payloads jsonb[], received timestamptz[], backfill boolean, many boolean, in_order boolean, may_be_later boolean,
+ *			   identifier regtype, OUT taken bigint, OUT rest int[], OUT later int[])
  *
- * Takes the plain ones; "rest" are the positions of the others, in order.
+ * Takes the plain ones; "rest" are the positions of the others, in order,
+ * "later" those about profiles that another session holds.
  */
 Datum
 mcdp__take_plain(PG_FUNCTION_ARGS)
@@ -285,12 +286,14 @@ mcdp__take_plain(PG_FUNCTION_ARGS)
 	int			taken = 0;
 	Datum	   *rest;
 	int			num_rest = 0;
+	Datum	   *later;
+	int			num_later = 0;
 	bool		in_order = PG_GETARG_BOOL(4);
 	bool		others = false;
 	bool		after_alias = false;
 	Lookup		lk;
-	Datum		values[2];
-	bool		isnull[2] = {false, false};
+	Datum		values[3];
+	bool		isnull[3] = {false, false, false};
 	TupleDesc	desc;
 	Oid			schema = get_namespace_oid("cdp", false);
 
@@ -332,19 +335,23 @@ mcdp__take_plain(PG_FUNCTION_ARGS)
 		c->only_known = after_alias;
 		m->call = num_calls++;
 	}
-	mcdp_lookup_begin(&lk, PG_GETARG_OID(5));
-	mcdp_stitch_many(&lk, calls, num_calls, in_order, PG_GETARG_BOOL(3), others);
+	mcdp_lookup_begin(&lk, PG_GETARG_OID(6));
+	mcdp_stitch_many(&lk, calls, num_calls, in_order, PG_GETARG_BOOL(3), others, PG_GETARG_BOOL(5));
 	mcdp_lookup_end(&lk);
-	stitch_rest(message, calls, num, PG_GETARG_OID(5));
+	stitch_rest(message, calls, num, PG_GETARG_OID(6));
 
 	rest = palloc(Max(num, 1) * sizeof(Datum));
+	later = palloc(Max(num, 1) * sizeof(Datum));
 	for (int i = 0; i < num; i++)
 	{
 		Message    *m = &message[i];
+		bool		is_later = m->kind >= MESSAGE_EVENT && calls[m->call].later;
 
 		if (m->kind >= MESSAGE_EVENT && !calls[m->call].done)
 			m->kind = MESSAGE_OTHER;
-		if (m->kind == MESSAGE_OTHER)
+		if (is_later)
+			later[num_later++] = Int32GetDatum(i + 1);
+		else if (m->kind == MESSAGE_OTHER)
 			rest[num_rest++] = Int32GetDatum(i + 1);
 		else
 			taken++;
@@ -354,5 +361,6 @@ mcdp__take_plain(PG_FUNCTION_ARGS)
 
 	values[0] = Int64GetDatum(taken);
 	values[1] = PointerGetDatum(construct_array(rest, num_rest, INT4OID, 4, true, TYPALIGN_INT));
+	values[2] = PointerGetDatum(construct_array(later, num_later, INT4OID, 4, true, TYPALIGN_INT));
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, isnull)));
 }

@@ -130,7 +130,8 @@ typedef struct ManyCall
 	bool		only_known;		/* may not link anything new */
 
 	/* the answer */
-	bool		done;			/* else it is left to _stitch */
+	bool		done;			/* else it is left to _stitch, or */
+	bool		later;			/* somebody else holds its profile: nothing was done */
 	int64		leaf;
 	Datum		via;
 } ManyCall;
@@ -168,6 +169,7 @@ extern bool mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCa
 extern text *mcdp_kind_of_call(text *asked, text *first, bool some_without);
 extern bool mcdp_identifier_is_blocked(const IdentityRules *rules, Datum identifier);
 extern bool mcdp_identifier_is_limited(const IdentityRules *rules, Datum identifier, bool joins);
+extern bool mcdp_merges_freely(Lookup *lk);
 extern bool mcdp_any_quarantined(Lookup *lk, Known **known, int num);
 extern bool mcdp_lock_root(Lookup *lk, int64 root, bool wait);
 extern bool mcdp_still_linked(Lookup *lk, Snapshot now, Datum identifier, int64 leaf, int64 root);
@@ -182,8 +184,10 @@ extern void mcdp_link_unlock(int64 leaf);
 extern void mcdp_lock_identities(bool alone);
 /*
  * in_order: after one that is left to _stitch all are; locking: other sessions
- * may do the same; others: the transaction goes on to calls that are not here.
+ * may do the same; others: the transaction goes on to calls that are not here;
+ * may_be_later: calls whose profiles somebody else holds may be left for another
+ * transaction, if they are few.
  */
-extern void mcdp_stitch_many(Lookup *lk, ManyCall *calls, int num, bool in_order, bool locking, bool others);
+extern void mcdp_stitch_many(Lookup *lk, ManyCall *calls, int num, bool in_order, bool locking, bool others, bool may_be_later);
 
 #endif							/* MCDP_STITCH_H */

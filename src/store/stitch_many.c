@@ -30,6 +30,8 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/heapam.h"
+#include "access/multixact.h"
 #include "access/stratnum.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -37,7 +39,10 @@
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
 #include "executor/spi.h"
+#include "lib/qunique.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/procarray.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -51,6 +56,7 @@
 
 #include "core/compat.h"
 #include "core/text_order.h"
+#include "store/merge_plan.h"
 #include "store/stitch.h"
 #include "store/tombstone.h"
 #include "types/identifier.h"
@@ -61,6 +67,8 @@ typedef struct ManyName
 	bool		linked;			/* was so before */
 	bool		claimed;		/* is to be linked now */
 	bool		hangs;			/* on a call that is left to _stitch */
+	bool		waits;			/* on a call that is left for later */
+	bool		busy;			/* linked before, and somebody else holds its profile */
 	bool		involved;		/* linked before, and its profile gets something */
 	bool		quarantined;
 	int8		blocked;		/* -1: not looked at */
@@ -96,10 +104,15 @@ typedef struct Many
 	int			num_profiles;
 	Evidence   *evidence;
 	int			num_evidence;
-	int64	   *root;			/* canonical profiles that get something */
+	int64	   *root;			/* canonical profiles that get something, or are merged */
 	int			num_roots;
 	int			num_claimed;
+	MergePlan	merges;
+	int			num_later;
+	int			num_news;		/* calls that change something */
+	bool		left;			/* some call is left to _stitch */
 	bool		may_write;
+	bool		may_merge;
 } Many;
 
 /* where a name stands in the calls, to sort by */
@@ -138,6 +151,14 @@ compare_roots(const void *a, const void *b)
 	int64		y = *(const int64 *) b;
 
 	return (x > y) - (x < y);
+}
+
+/* Ascending, each once. */
+static void
+sort_roots(Many *m)
+{
+	qsort(m->root, m->num_roots, sizeof(int64), compare_roots);
+	m->num_roots = qunique(m->root, m->num_roots, sizeof(int64), compare_roots);
 }
 
 static void
@@ -367,6 +388,34 @@ nothing_new(Many *m, int c)
 	return is_evident(m, c);
 }
 
+/* The call says that profiles are one. */
+static void
+plan_merges(Many *m, int c, ManyName *owner)
+{
+	int		   *of = m->names_of[c];
+	int			num = m->num_of[c];
+	Known	   *known = palloc0(num * sizeof(Known));
+	Known	  **order = palloc(num * sizeof(Known *));
+
+	for (int i = 0; i < num; i++)
+	{
+		ManyName   *n = &m->name[of[i]];
+
+		order[i] = &known[i];
+		known[i].identifier = n->id;
+		known[i].linked = n->linked || n->claimed;
+		if (!known[i].linked)
+			continue;
+		known[i].leaf = n->leaf;
+		known[i].root = mcdp_planned_root(&m->merges, n->root);
+		if (n->profile < 0)
+			m->root[m->num_roots++] = n->root;
+	}
+	mcdp_plan_merges(&m->merges, m->lk, order, num, mcdp_planned_root(&m->merges, owner->root), owner->leaf, &m->calls[c].call);
+	pfree(order);
+	pfree(known);
+}
+
 /* Can the call be done here?  If so, what does it change? */
 static pg_noinline bool
 plan_call(Many *m, int c)
@@ -378,6 +427,8 @@ plan_call(Many *m, int c)
 	ManyName   *via = &m->name[of[0]];
 	ManyName   *owner = NULL;
 	bool		fresh = false;
+	bool		merge = false;
+	bool		busy = false;
 	bool		before = true;	/* all were linked before */
 	bool		quarantined = false;
 	text	   *first = NULL;
@@ -392,18 +443,21 @@ plan_call(Many *m, int c)
 
 		if (n->linked && n->root == 0)
 			look_up_profile(m, n);
-		if (n->hangs || (n->linked && n->at > at))
+		if (n->waits)
+			call->later = true;
+		if (n->waits || n->hangs || (n->linked && n->at > at))
 			return false;
 		if (n->linked || n->claimed)
 		{
-			if (owner && owner->root != n->root)
-				return false;
 			if (owner == NULL)
 				owner = n;
+			else if (mcdp_planned_root(&m->merges, owner->root) != mcdp_planned_root(&m->merges, n->root))
+				merge = true;
 		}
 		else
 			fresh = true;
 		before &= n->linked;
+		busy |= n->busy;
 		quarantined |= n->quarantined;
 		if (n->kind == NULL)
 			some_without = true;
@@ -417,10 +471,10 @@ plan_call(Many *m, int c)
 		return false;
 
 	/* leaves of one profile */
-	if (before && is_evident(m, c))
+	if (before && !merge && is_evident(m, c))
 		return true;
 
-	if (!m->may_write || (fresh && call->only_known))
+	if (!m->may_write || ((fresh || merge) && call->only_known) || (merge && !m->may_merge))
 		return false;
 	if (num > 1 && quarantined)
 		return false;
@@ -431,11 +485,21 @@ plan_call(Many *m, int c)
 			return false;
 	}
 
+	if (busy)
+	{
+		call->later = true;
+		return false;
+	}
+	m->num_news++;
+	if (merge)
+		plan_merges(m, c, owner);
 	if (owner == NULL)
 	{
 		NewProfile *p = &m->profile[m->num_profiles];
 
-		p->id = nextval_internal(get_relname_relid("profile_id_seq", m->lk->schema), true);
+		/* one that was planned before has its id */
+		if (p->id == 0)
+			p->id = nextval_internal(get_relname_relid("profile_id_seq", m->lk->schema), true);
 		p->kind = kind;
 		p->at = at;
 		via->leaf = via->root = p->id;
@@ -479,6 +543,150 @@ plan_call(Many *m, int c)
 		e->call = c;
 	}
 	return true;
+}
+
+/* What do the calls change? */
+static void
+plan_calls(Many *m, int num, bool in_order)
+{
+	for (int c = 0; c < num; c++)
+	{
+		ManyCall   *call = &m->calls[c];
+
+		CHECK_FOR_INTERRUPTS();
+		call->later = false;
+		call->done = m->num_of[c] > 0 && !(in_order && m->left) && plan_call(m, c);
+		if (call->done)
+		{
+			ManyName   *via = &m->name[m->names_of[c][0]];
+
+			call->via = via->id;
+			call->leaf = via->leaf;
+			continue;
+		}
+		if (call->later)
+			m->num_later++;
+		else
+			m->left = true;
+		for (int i = 0; i < m->num_of[c]; i++)
+		{
+			ManyName   *n = &m->name[m->names_of[c][i]];
+
+			if (n->linked || n->claimed)
+				continue;
+			n->hangs |= !call->later;
+			n->waits |= call->later;
+		}
+	}
+}
+
+/* As if nothing had been planned, but for what was looked up. */
+static void
+forget_plan(Many *m, const ManyName *before)
+{
+	for (int i = 0; i < m->num_names; i++)
+	{
+		ManyName	n = before[i];
+
+		if (n.linked)
+		{
+			n.root = m->name[i].root;
+			n.kind = m->name[i].kind;
+			n.busy = m->name[i].busy;
+		}
+		m->name[i] = n;
+	}
+	m->num_profiles = m->num_evidence = m->num_roots = m->num_claimed = m->num_news = m->num_later = 0;
+	memset(&m->merges, 0, sizeof(m->merges));
+	m->left = false;
+}
+
+/* Is it of another transaction that is still under way? */
+static bool
+is_others(TransactionId xid)
+{
+	return !TransactionIdIsCurrentTransactionId(xid) && TransactionIdIsInProgress(xid);
+}
+
+/* Does somebody else hold or change the row of this profile? */
+static bool
+is_held(Lookup *lk, int64 root)
+{
+	TupleTableSlot *slot = mcdp_find_profile(lk, root, lk->snapshot);
+	BufferHeapTupleTableSlot *row = (BufferHeapTupleTableSlot *) slot;
+	HeapTupleHeader header;
+	TransactionId holder = InvalidTransactionId;
+	uint16		infomask = 0;
+	bool		result = false;
+
+	if (slot == NULL)
+		return false;
+	header = row->base.tuple->t_data;
+	LockBuffer(row->buffer, BUFFER_LOCK_SHARE);
+	if (HeapTupleSatisfiesUpdate(row->base.tuple, GetCurrentCommandId(false), row->buffer) == TM_BeingModified)
+	{
+		holder = HeapTupleHeaderGetRawXmax(header);
+		infomask = header->t_infomask;
+	}
+	LockBuffer(row->buffer, BUFFER_LOCK_UNLOCK);
+
+	if (infomask & HEAP_XMAX_IS_MULTI)
+	{
+		MultiXactMember *members;
+		int			n = GetMultiXactIdMembers(holder, &members, false, HEAP_XMAX_IS_LOCKED_ONLY(infomask));
+
+		for (int i = 0; i < n; i++)
+			result |= is_others(members[i].xid);
+		if (n > 0)
+			pfree(members);
+	}
+	else if (TransactionIdIsValid(holder))
+		result = is_others(holder);
+	return result;
+}
+
+/*
+ * The same, but leaves for later what has to do with profiles that somebody
+ * else holds.  Two sessions that merge a thousand people each nearly always
+ * have some in common, and would go one after the other.  Returns whether to
+ * wait for them all the same, because it is most of what there is to do.
+ */
+static bool
+plan_around(Many *m, int num)
+{
+	Size		size = m->num_names * sizeof(ManyName);
+	ManyName   *before = MemoryContextAllocHuge(CurrentMemoryContext, Max(size, 1));
+	int64	   *held;
+	int			num_held = 0;
+
+	memcpy(before, m->name, size);
+	plan_calls(m, num, false);
+	sort_roots(m);
+	held = MemoryContextAllocHuge(CurrentMemoryContext, Max(m->num_roots, 1) * sizeof(int64));
+	for (int i = 0; i < m->num_roots; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (is_held(m->lk, m->root[i]))
+			held[num_held++] = m->root[i];
+	}
+	if (num_held > 0)
+	{
+		for (int i = 0; i < m->num_names; i++)
+			m->name[i].busy = m->name[i].linked && bsearch(&m->name[i].root, held, num_held, sizeof(int64), compare_roots) != NULL;
+		forget_plan(m, before);
+		plan_calls(m, num, false);
+		if (m->num_later > m->num_news)
+		{
+			for (int i = 0; i < m->num_names; i++)
+				m->name[i].busy = false;
+			forget_plan(m, before);
+			plan_calls(m, num, false);
+			num_held = 0;
+		}
+	}
+	pfree(held);
+	pfree(before);
+	return num_held == 0;
 }
 
 /* Can the evidence stand in the link of "name", which is to be inserted?  See 21_identity.sql. */
@@ -559,17 +767,17 @@ write_claims(Many *m)
 
 /* From here on nobody merges or parts these profiles. */
 static void
-lock_roots(Many *m)
+lock_roots(Many *m, bool wait)
 {
 	Snapshot	now;
 
 	if (m->num_roots == 0)
 		return;
-	qsort(m->root, m->num_roots, sizeof(int64), compare_roots);
+	sort_roots(m);
 	for (int i = 0; i < m->num_roots; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if ((i == 0 || m->root[i - 1] != m->root[i]) && !mcdp_lock_root(m->lk, m->root[i], true))
+		if (!mcdp_lock_root(m->lk, m->root[i], wait))
 			somebody_else();
 	}
 	now = RegisterSnapshot(GetLatestSnapshot());
@@ -670,17 +878,18 @@ mcdp_lock_identities(bool alone)
 }
 
 void
-mcdp_stitch_many(Lookup *lk, ManyCall *calls, int num, bool in_order, bool locking, bool others)
+mcdp_stitch_many(Lookup *lk, ManyCall *calls, int num, bool in_order, bool locking, bool others, bool may_be_later)
 {
 	Many		m = {0};
 	Size		names = 0;
-	bool		left = false;	/* some call is left to _stitch */
+	bool		wait = true;
 
 	m.lk = lk;
 	m.calls = calls;
 	if (lk->edge.rel == NULL)
 		lk->edge = mcdp_open_keyed(lk->schema, "extra_edge", "extra_edge_pkey");
 	m.may_write = can_write(lk);
+	m.may_merge = mcdp_merges_freely(lk);
 	for (int c = 0; c < num; c++)
 		names += calls[c].num;
 	collect_names(&m, num);
@@ -688,39 +897,27 @@ mcdp_stitch_many(Lookup *lk, ManyCall *calls, int num, bool in_order, bool locki
 	look_up_quarantine(&m);
 	look_up_tombstones(&m);
 
-	m.profile = MemoryContextAllocHuge(CurrentMemoryContext, Max(num, 1) * sizeof(NewProfile));
-	m.root = MemoryContextAllocHuge(CurrentMemoryContext, Max(num, 1) * sizeof(int64));
-	m.evidence = MemoryContextAllocHuge(CurrentMemoryContext, Max(names, 1) * sizeof(Evidence));
 	for (int c = 0; c < num; c++)
-	{
-		CHECK_FOR_INTERRUPTS();
 		order_names(&m, c);
-		calls[c].done = m.num_of[c] > 0 && !(in_order && left) && plan_call(&m, c);
-		if (calls[c].done)
-		{
-			ManyName   *via = &m.name[m.names_of[c][0]];
-
-			calls[c].via = via->id;
-			calls[c].leaf = via->leaf;
-			continue;
-		}
-		left = others = true;
-		for (int i = 0; i < m.num_of[c]; i++)
-		{
-			ManyName   *n = &m.name[m.names_of[c][i]];
-
-			n->hangs |= !n->linked && !n->claimed;
-		}
-	}
+	m.profile = MemoryContextAllocExtended(CurrentMemoryContext, Max(num, 1) * sizeof(NewProfile), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	m.root = MemoryContextAllocHuge(CurrentMemoryContext, Max(names + num, 1) * sizeof(int64));
+	m.evidence = MemoryContextAllocHuge(CurrentMemoryContext, Max(names, 1) * sizeof(Evidence));
+	if (may_be_later)
+		wait = plan_around(&m, num);
+	else
+		plan_calls(&m, num, in_order);
+	others |= m.left;
 
 	/* waiting may make all this void: then somebody_else says so */
 	if (locking && (others || m.num_claimed + m.num_evidence > 0))
 		mcdp_lock_identities(others);
 	place_evidence(&m);
 	write_claims(&m);
-	lock_roots(&m);
+	lock_roots(&m, wait);
 	mcdp_make_profiles(lk, m.profile, m.num_profiles);
 	write_evidence(&m);
 	if (m.num_claimed + m.num_evidence > 0)
 		CommandCounterIncrement();
+	if (m.merges.num > 0)
+		mcdp_do_merges(&m.merges);
 }

@@ -43,7 +43,7 @@
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
-#include "store/merge.h"
+#include "store/merge_plan.h"
 #include "store/stitch.h"
 #include "store/tag_point.h"
 #include "store/tombstone.h"
@@ -118,6 +118,13 @@ is_empty(Lookup *lk, const char *table, const char *index)
 
 	table_close(k.rel, AccessShareLock);
 	return result;
+}
+
+/* Does no rule, and nobody's decision, stand against any merge? */
+bool
+mcdp_merges_freely(Lookup *lk)
+{
+	return !lk->rules->limits && !lk->rules->quarantines && is_empty(lk, "never_merge", "never_merge_pkey");
 }
 
 /* Is one of these in quarantine, or was it ever? */
@@ -252,8 +259,7 @@ is_plain(Lookup *lk, Known **known, int num, const StitchCall *call, text **kind
 	}
 	if (num > 1 && mcdp_any_quarantined(lk, known, num))
 		return false;
-	return !*merge ||
-		(!lk->rules->limits && !lk->rules->quarantines && is_empty(lk, "never_merge", "never_merge_pkey"));
+	return !*merge || mcdp_merges_freely(lk);
 }
 
 /* Take back what was claimed, so that it can be looked at again. */
@@ -364,29 +370,6 @@ mcdp_make_profiles(Lookup *lk, const NewProfile *profile, int num)
 	}
 }
 
-/* The canonical profiles of those that are known, ascending; returns how many. */
-static int
-distinct_roots(Known **known, int num, int64 *root)
-{
-	int			n = 0;
-
-	for (int i = 0; i < num; i++)
-	{
-		int			j;
-
-		if (!known[i]->linked)
-			continue;
-		for (j = 0; j < n && root[j] != known[i]->root; j++)
-			;
-		if (j < n)
-			continue;
-		for (j = n++; j > 0 && root[j - 1] > known[i]->root; j--)
-			root[j] = root[j - 1];
-		root[j] = known[i]->root;
-	}
-	return n;
-}
-
 /*
  * Is all that is known of one leaf, and nothing said but that the new ones
  * belong to it?  Then nobody has to be kept away but those who take
@@ -431,42 +414,6 @@ lock_roots(Lookup *lk, Known **known, int num, const int64 *root, int num_roots,
 	}
 	UnregisterSnapshot(now);
 	return ok;
-}
-
-/*
- * Merge the canonical profiles into the first one.  The identifier that
- * decides links each of the others, so its own profile goes first.
- */
-static void
-merge_roots(Lookup *lk, Known **known, int num, const int64 *root, int num_roots, int64 via_root, int64 new_leaf, const StitchCall *call)
-{
-	Datum	   *evidence = palloc((num + 1) * sizeof(Datum));
-
-	CommandCounterIncrement();
-	for (int pass = 0; pass < 2; pass++)
-	{
-		for (int r = 1; r < num_roots; r++)
-		{
-			int			n = 0;
-			MergeCall	merge = {root[0], root[r], call->at, cstring_to_text("identifiers"), call->source};
-
-			if ((root[r] == via_root) != (pass == 0))
-				continue;
-			evidence[n++] = known[0]->identifier;
-			merge.leaf_a = known[0]->linked ? known[0]->leaf : new_leaf;
-			for (int i = 0; i < num; i++)
-			{
-				if (!known[i]->linked || known[i]->root != (root[r] == via_root ? root[0] : root[r]))
-					continue;
-				if (n == 1)
-					merge.leaf_b = known[i]->leaf;
-				evidence[n++] = known[i]->identifier;
-			}
-			merge.evidence = PointerGetDatum(construct_array(evidence, n, lk->type->type_id, lk->type->typlen,
-															 lk->type->typbyval, lk->type->typalign));
-			(void) mcdp_merge_profiles(&merge);
-		}
-	}
 }
 
 /*
@@ -535,7 +482,7 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 		return false;
 
 	root = palloc(num * sizeof(int64));
-	num_roots = distinct_roots(known, num, root);
+	num_roots = mcdp_distinct_roots(known, num, root);
 	/* in the order of the locks */
 	by_bytes = palloc(num * sizeof(Known *));
 	claimed = palloc(num * sizeof(ItemPointerData));
@@ -634,7 +581,13 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 			mcdp_make_profiles(lk, &p, 1);
 		}
 		if (ok && num_roots > 1)
-			merge_roots(lk, known, num, root, num_roots, owner->root, leaf, call);
+		{
+			MergePlan	plan = {NULL};
+
+			CommandCounterIncrement();
+			mcdp_plan_merges(&plan, lk, known, num, owner->root, leaf, call);
+			mcdp_do_merges(&plan);
+		}
 	}
 	PG_CATCH();
 	{

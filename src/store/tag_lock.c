@@ -13,7 +13,8 @@
  *
  * The table of locks is small.  A transaction that has changed the tags of
  * MANY_PROFILES locks the further profiles' rows instead; one that has merged
- * MANY_PROFILES takes "all" exclusively.  Both only cost time.
+ * MANY_PROFILES takes "all", in a mode that keeps away those who change tags
+ * but not others who merge: these have locked the rows of their profiles.  Both only cost time.
  *
  * A third kind is of a tag of a profile, and held only while a row is inserted
  * into tag_pending (tag_pending.c).
@@ -121,6 +122,17 @@ mcdp_tag_unlock_change(Datum tag, int64 id)
 	(void) LockRelease(&lock, ExclusiveLock, false);
 }
 
+/* So many merges are to come: what is too much for the table is locked before any profile is. */
+void
+mcdp_tag_lock_merges(int num)
+{
+	if (num > (MANY_PROFILES - num_merged) / 2)
+	{
+		num_merged = MANY_PROFILES;
+		lock_profile(ALL_PROFILES, RowExclusiveLock);
+	}
+}
+
 /*
  * _lock_tags(profiles bigint[]): nobody changes a single tag of these profiles
  * until the end of this transaction; whoever is at it is waited for.  What he
@@ -137,7 +149,7 @@ mcdp__lock_tags(PG_FUNCTION_ARGS)
 					  TYPALIGN_DOUBLE, &ids, &nulls, &n);
 	if (num_merged + n > MANY_PROFILES)
 	{
-		lock_profile(ALL_PROFILES, ExclusiveLock);
+		lock_profile(ALL_PROFILES, RowExclusiveLock);
 		PG_RETURN_VOID();
 	}
 	for (int64 last = -1;;)

@@ -88,6 +88,7 @@ extern void mcdp_pending_tags(const int64 *ids, int num, text *since, text *unti
  * locked very many already: then the profile's row has to be locked.
  */
 extern bool mcdp_tag_lock_profile(int64 id);
+extern void mcdp_tag_lock_merges(int num);
 extern void mcdp_tag_unlock_profile(int64 id);
 
 /* ---- tag_change.c ---- */
