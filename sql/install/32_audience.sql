@@ -82,7 +82,7 @@ COMMENT ON FUNCTION cdp._raw_events(text[]) IS 'the names of events that may bec
 -- Work is by index and proportional to the events of these profiles, whatever
 -- the statistics say.
 CREATE FUNCTION cdp._event_rows(profiles bigint[], names text[], since timestamptz, until timestamptz, rule text)
-	RETURNS TABLE (profile_id bigint, at timestamptz, event text, label text, value double precision, properties jsonb)
+	RETURNS TABLE (profile_id bigint, at timestamptz, event text, label text, value double precision, properties jsonb, event_id bigint)
 LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
@@ -91,14 +91,14 @@ DECLARE
 	raw text[] := cdp._raw_events(names);
 BEGIN
 	RETURN QUERY
-	SELECT l.canonical_id, n.at, n.event, n.label, n.value, n.entry_properties
+	SELECT l.canonical_id, n.at, n.event, n.label, n.value, n.entry_properties, e.event_id
 	FROM cdp.profile l
 	CROSS JOIN LATERAL (
-		SELECT o.at, o.event, o.source, o.properties FROM cdp.event o
+		SELECT o.event_id, o.at, o.event, o.source, o.properties FROM cdp.event o
 		WHERE o.profile_id = l.profile_id AND o.event = ANY (raw) AND o.at >= since AND o.at <= until
 			AND cdp._may_satisfy(asked, until, o.properties)
 		UNION ALL
-		SELECT o.at, o.event, o.source, o.properties FROM cdp.event o
+		SELECT o.event_id, o.at, o.event, o.source, o.properties FROM cdp.event o
 		WHERE o.participants @> ARRAY[l.profile_id] AND o.participants <> '{}' AND o.profile_id <> l.profile_id
 			AND o.event = ANY (raw) AND o.at >= since AND o.at <= until AND cdp._may_satisfy(asked, until, o.properties)
 	) e

@@ -364,8 +364,9 @@ BEGIN
 			FROM unnest(profiles) WITH ORDINALITY u (profile_id, n) LEFT JOIN facts f USING (profile_id);
 
 			PERFORM _lifecycle_batch(profiles, event_at, backfill_at, merge_at, now, false);
-			PERFORM _update_purchase_due(m.ids, now)
-			FROM (SELECT array_agg(u.id ORDER BY u.id) AS ids FROM unnest(profiles, event_at, backfill_at, merge_at) AS u (id, a, b, c)
+			PERFORM _update_purchase_due(m.ids, now, m.merged)
+			FROM (SELECT array_agg(u.id ORDER BY u.id) AS ids, coalesce(array_agg(u.id) FILTER (WHERE u.c IS NOT NULL), '{}') AS merged
+				  FROM unnest(profiles, event_at, backfill_at, merge_at) AS u (id, a, b, c)
 				  WHERE coalesce(u.a, u.b, u.c) IS NOT NULL) m
 			WHERE m.ids IS NOT NULL;
 			PERFORM _rescore_rfm(m.ids)

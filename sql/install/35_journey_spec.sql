@@ -152,7 +152,7 @@ COMMENT ON FUNCTION cdp._event_refs(jsonb) IS 'the same of one event or an array
 
 -- Conditions are about an entry's own properties, an item's too: _event_rows
 -- brings those that may do, the name "item" would let all of them through.
-CREATE FUNCTION cdp._is_such(label_set text, conditions text, profile bigint, event text, label text, at timestamptz) RETURNS boolean
+CREATE FUNCTION cdp._is_such(label_set text, conditions text, profile bigint, event text, label text, at timestamptz, event_id bigint DEFAULT NULL) RETURNS boolean
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 #variable_conflict use_variable
 BEGIN
@@ -161,11 +161,11 @@ BEGIN
 	END IF;
 	RETURN conditions IS NULL OR EXISTS (
 		SELECT FROM cdp._event_rows(ARRAY[profile], ARRAY[event], at, at, format('count("%s"%s) > 0', event, conditions)) r
-		WHERE r.label IS NOT DISTINCT FROM _is_such.label AND cdp._may_satisfy(format('count(entry%s) > 0', conditions)::cdp.criteria, at, r.properties));
+		WHERE r.label IS NOT DISTINCT FROM _is_such.label AND r.event_id = coalesce(_is_such.event_id, r.event_id) AND cdp._may_satisfy(format('count(entry%s) > 0', conditions)::cdp.criteria, at, r.properties));
 END
 $$;
-COMMENT ON FUNCTION cdp._is_such(text, text, bigint, text, text, timestamptz)
-	IS 'is the label of an event of a canonical profile in this set, and do the properties of one at this instant satisfy conditions? NULL asks nothing';
+COMMENT ON FUNCTION cdp._is_such(text, text, bigint, text, text, timestamptz, bigint)
+	IS 'is the label of an event of a canonical profile in this set, and do the properties of it, or of any such event at this instant, satisfy conditions? NULL asks nothing';
 
 CREATE FUNCTION cdp._spec_event(path text, value jsonb, may_bind boolean) RETURNS void
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$

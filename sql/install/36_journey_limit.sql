@@ -9,7 +9,7 @@
  * under one advisory lock, held until the end of the transaction.  Instants need
  * not come in order (within a minute, advance_journeys goes from profile to
  * profile), so an entry looks at every stretch that it would lie in, and at
- * every run that had not ended by then.
+ * every later instant.
  *
  * The lock comes after the profile rows.  Who waits for it holds profiles, so
  * nobody may wait for a profile while holding it: advance_journeys never waits
@@ -76,6 +76,25 @@ END
 $$;
 COMMENT ON FUNCTION cdp._cap_room(text, bigint, interval, timestamptz, timestamptz[]) IS 'how many more may enter a journey at an instant, besides those (more) who have just been let in';
 
+-- Usually nobody has left later than that: then all who are active are there at
+-- once some time.  A run that ended as it began was never there.
+CREATE FUNCTION cdp._most_inside(of_journey text, since timestamptz, enough bigint) RETURNS bigint
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	IF NOT EXISTS (SELECT FROM cdp.journey_state s WHERE s.journey = of_journey AND s.counted AND s.ended_at > since AND s.ended_at > s.entered_at) THEN
+		RETURN (SELECT count(*) FROM (SELECT FROM cdp.journey_state s WHERE s.journey = of_journey AND s.status = 'active' AND s.due_at > '-infinity' LIMIT enough) x);
+	END IF;
+	RETURN (
+		SELECT coalesce(max(w.n), 0)
+		FROM (SELECT sum(e.n) OVER (ORDER BY e.at, e.n) AS n
+			  FROM (SELECT s.entered_at, 'infinity'::timestamptz AS ended_at FROM cdp.journey_state s WHERE s.journey = of_journey AND s.status = 'active' AND s.due_at > '-infinity'
+					UNION ALL
+					SELECT s.entered_at, s.ended_at FROM cdp.journey_state s WHERE s.journey = of_journey AND s.counted AND s.ended_at > since AND s.ended_at > s.entered_at) r
+			  CROSS JOIN LATERAL (VALUES (greatest(r.entered_at, since), 1), (r.ended_at, -1)) e(at, n)) w);
+END
+$$;
+COMMENT ON FUNCTION cdp._most_inside(text, timestamptz, bigint) IS 'how many runs of a journey are active at once, at the fullest instant from this one on (it is enough to know that there are so many)';
+
 -- By instant, then by profile id.
 CREATE FUNCTION cdp._over_limit(of_journey text, spec jsonb, profiles bigint[], instants timestamptz[], stays boolean[])
 RETURNS TABLE (profile_id bigint, reason text)
@@ -85,15 +104,12 @@ DECLARE
 	cap		bigint := (spec #>> '{entry,cap,max}')::bigint;
 	per		interval := cdp._journey_duration(spec #>> '{entry,cap,per}');
 	most	bigint := (spec #>> '{entry,concurrency}')::bigint;
-	inside	bigint;
+	inside	bigint := 0;	-- who has just been let in and stays
 	room	bigint;
 	seats	bigint;
 	let_in	timestamptz[] := '{}';
 	g		record;
 BEGIN
-	IF most IS NOT NULL THEN
-		inside := (SELECT count(*) FROM (SELECT FROM cdp.journey_state s WHERE s.journey = of_journey AND s.status = 'active' AND s.due_at > '-infinity' LIMIT most) x);
-	END IF;
 	FOR g IN
 		SELECT u.at, array_agg(u.profile_id ORDER BY u.profile_id) AS profiles, array_agg(u.stays ORDER BY u.profile_id) AS stays
 		FROM unnest(profiles, instants, stays) u(profile_id, at, stays) GROUP BY u.at ORDER BY u.at
@@ -102,9 +118,7 @@ BEGIN
 			room := cdp._cap_room(of_journey, cap, per, g.at, let_in);
 		END IF;
 		IF most IS NOT NULL THEN
-			-- who had not ended yet; a run that ended as it began was never there
-			seats := most - inside - (SELECT count(*) FROM cdp.journey_state s
-									  WHERE s.journey = of_journey AND s.counted AND s.ended_at > g.at AND s.ended_at > s.entered_at);
+			seats := most - cdp._most_inside(of_journey, g.at, most) - inside;
 		END IF;
 		FOR i IN 1 .. cardinality(g.profiles) LOOP
 			IF room <= 0 THEN

@@ -399,7 +399,7 @@ BEGIN
 			  CROSS JOIN LATERAL cdp._event_ref(x.value ->> 'on') ref
 			  WHERE t.source = 'event' AND ref.event = t.name
 				AND CASE WHEN ref.bound THEN s.label = t.label ELSE ref.label IS NULL OR ref.label = t.label END
-				AND (coalesce(ref.label_set, ref.conditions) IS NULL OR cdp._is_such(ref.label_set, ref.conditions, t.profile_id, t.name, t.label, t.at))
+				AND (coalesce(ref.label_set, ref.conditions) IS NULL OR cdp._is_such(ref.label_set, ref.conditions, t.profile_id, t.name, t.label, t.at, t.event_id))
 			  ORDER BY s.run_id, x.ordinality) e
 		GROUP BY e.why ORDER BY e.why
 	LOOP
@@ -421,15 +421,15 @@ BEGIN
 				WHEN 'event' THEN o.arrived_at < t.at AND t.at < o.due_at AND EXISTS (
 										  SELECT FROM cdp._event_refs(step.wait_for) r
 										  WHERE r.event = t.name AND CASE WHEN r.bound THEN o.label = t.label ELSE r.label IS NULL OR r.label = t.label END
-											AND (coalesce(r.label_set, r.conditions) IS NULL OR cdp._is_such(r.label_set, r.conditions, t.profile_id, t.name, t.label, t.at)))
+											AND (coalesce(r.label_set, r.conditions) IS NULL OR cdp._is_such(r.label_set, r.conditions, t.profile_id, t.name, t.label, t.at, t.event_id)))
 				WHEN 'trait' THEN o.arrived_at <= t.at AND (step.wait_until ->> 'trait' = t.name OR t.name = 'timezone' AND step.wait_until IS NOT NULL AND t.at <= o.due_at) END) w
 	WHERE s.run_id = w.run_id;
 
 	-- goals, once per run, also after its end
 	INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail, value)
 	SELECT e.at, e.profile_id, e.journey, e.version, e.run_id, e.step, 'goal', e.name, e.value
-	FROM (SELECT DISTINCT ON (s.run_id) s.run_id, t.at, coalesce(s.owner_id, s.profile_id) AS profile_id, s.journey, s.version, s.step, t.name, t.value
-		  FROM unnest(taken) t
+	FROM (SELECT DISTINCT ON (s.run_id) s.run_id, t.at, coalesce(s.owner_id, s.profile_id) AS profile_id, s.journey, s.version, CASE s.outcome WHEN 'held_out' THEN NULL ELSE s.step END AS step, t.name, t.value
+		  FROM unnest(taken) WITH ORDINALITY t(trigger_id, source, name, profile_id, at, label, value, event_id, ordinality)
 		  JOIN cdp.journey_listener l ON l.source = t.source AND l.name = t.name AND l.purpose = 'goal'
 		  CROSS JOIN LATERAL (SELECT p.profile_id FROM cdp.profile p WHERE p.canonical_id = t.profile_id OFFSET 0) m
 		  CROSS JOIN LATERAL (SELECT o.* FROM cdp.journey_state o
@@ -438,9 +438,9 @@ BEGIN
 		  CROSS JOIN LATERAL cdp._event_ref(v.spec #>> '{goal,on}') ref
 		  WHERE t.at > s.entered_at AND t.at <= s.entered_at + cdp._journey_duration(v.spec #>> '{goal,within}')
 			AND CASE WHEN ref.bound THEN s.label = t.label ELSE ref.label IS NULL OR ref.label = t.label END
-			AND (coalesce(ref.label_set, ref.conditions) IS NULL OR cdp._is_such(ref.label_set, ref.conditions, t.profile_id, t.name, t.label, t.at))
+			AND (coalesce(ref.label_set, ref.conditions) IS NULL OR cdp._is_such(ref.label_set, ref.conditions, t.profile_id, t.name, t.label, t.at, t.event_id))
 			AND s.outcome IS DISTINCT FROM 'merged'
-		  ORDER BY s.run_id, t.at) e
+		  ORDER BY s.run_id, t.ordinality) e
 	WHERE NOT EXISTS (SELECT FROM cdp.journey_log l WHERE l.run_id = e.run_id AND l.what = 'goal')
 	ORDER BY e.profile_id, e.journey, e.run_id;
 
@@ -462,7 +462,7 @@ BEGIN
 				WHERE t.source <> 'event' OR EXISTS (
 				  SELECT FROM cdp._event_refs(v.spec #> '{entry,on}') ref
 				  WHERE ref.event = t.name AND (ref.label IS NULL OR ref.label = t.label)
-					AND (coalesce(ref.label_set, ref.conditions) IS NULL OR cdp._is_such(ref.label_set, ref.conditions, t.profile_id, t.name, t.label, t.at)))) c
+					AND (coalesce(ref.label_set, ref.conditions) IS NULL OR cdp._is_such(ref.label_set, ref.conditions, t.profile_id, t.name, t.label, t.at, t.event_id)))) c
 		  GROUP BY c.journey, c.turn) w;
 	IF sets IS NULL THEN
 		NULL;
@@ -579,6 +579,7 @@ DECLARE
 	done		bigint := 0;
 	before		bigint;
 	limited		boolean;
+	until		timestamptz;	-- what comes before the next audience first
 	horizon		timestamptz := '-infinity';
 	batch		bigint[];
 	profiles	bigint[];
@@ -603,18 +604,16 @@ BEGIN
 		  ORDER BY key) k
 	WHERE k.key IS NOT NULL;
 
-	advance_journeys.at := cdp._start_schedules(advance_journeys.at);
 	limited := EXISTS (SELECT FROM cdp.journey j JOIN cdp.journey_version v ON v.journey = j.name AND v.version = j.active_version
 					   WHERE j.status = 'active' AND cdp._limited(v.spec));
+	until := cdp._before_schedules(advance_journeys.at);
 	LOOP
 		IF limited THEN
-			horizon := cdp._end_of_minute(least(
-				(SELECT min(t.at) FROM cdp.journey_trigger t WHERE t.at > horizon AND t.at <= advance_journeys.at),
-				(SELECT r FROM cdp._next_due_run(horizon) r WHERE r <= advance_journeys.at)));
-			EXIT WHEN horizon IS NULL;
-			horizon := least(horizon, advance_journeys.at);
+			horizon := least(until, cdp._end_of_minute(least(
+				(SELECT min(t.at) FROM cdp.journey_trigger t WHERE t.at > horizon AND t.at <= until),
+				(SELECT r FROM cdp._next_due_run(horizon) r WHERE r <= until))));
 		ELSE
-			horizon := advance_journeys.at;
+			horizon := until;
 		END IF;
 		WHILE done < max_runs LOOP
 			-- The profiles with the oldest work that nobody else is at.
@@ -641,7 +640,11 @@ BEGIN
 			END LOOP;
 			EXIT WHEN done = before;
 		END LOOP;
-		EXIT WHEN done >= max_runs OR horizon = advance_journeys.at;
+		EXIT WHEN done >= max_runs;
+		IF horizon = until THEN
+			EXIT WHEN until = advance_journeys.at OR NOT cdp._start_schedules(until + interval '1 microsecond', advance_journeys.at);
+			until := cdp._before_schedules(advance_journeys.at);
+		END IF;
 	END LOOP;
 	RETURN done;
 END

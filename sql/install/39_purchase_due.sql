@@ -176,11 +176,14 @@ END
 $$;
 COMMENT ON FUNCTION cdp._purchase_due_of(cdp.bitmap, timestamptz) IS 'the rows that purchase_due ought to have of these canonical profiles';
 
-CREATE FUNCTION cdp._update_purchase_due(profiles bigint[], at timestamptz) RETURNS bigint
+-- merged: those of these profiles to which a merge, not an event, may have brought new dates.
+CREATE FUNCTION cdp._update_purchase_due(profiles bigint[], at timestamptz, merged bigint[] DEFAULT '{}') RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp
 SET plan_cache_mode = force_custom_plan SET enable_seqscan = off SET jit = off AS $$
 DECLARE
 	changed bigint;
+	old_rows purchase_due[];
+	new_rows purchase_due[];
 BEGIN
 	WITH want AS MATERIALIZED (
 		SELECT w.* FROM _purchase_due_of(rb_build(profiles), _update_purchase_due.at) w
@@ -198,9 +201,12 @@ BEGIN
 		ON CONFLICT ON CONSTRAINT purchase_due_pkey DO UPDATE SET orders = excluded.orders, last_at = excluded.last_at, gaps = excluded.gaps,
 			own_gap = excluded.own_gap, dispersion = excluded.dispersion, expected_gap = excluded.expected_gap, due_at = excluded.due_at,
 			confidence = excluded.confidence
-		RETURNING 1
+		RETURNING d.*
 	)
-	SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM written) INTO changed;
+	SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM written), ARRAY(SELECT w::purchase_due FROM written w),
+		   ARRAY(SELECT k FROM written w JOIN purchase_due k ON k.profile_id = w.profile_id AND k.event = w.event AND k.label = w.label)
+	INTO changed, new_rows, old_rows;
+	PERFORM _move_due_triggers(old_rows, new_rows, merged, _update_purchase_due.at);
 
 	-- What has been told in advance comes up when its time has come.
 	INSERT INTO profile_queue (profile_id, at, cause)
@@ -211,7 +217,7 @@ BEGIN
 	RETURN changed;
 END
 $$;
-COMMENT ON FUNCTION cdp._update_purchase_due(bigint[], timestamptz)
+COMMENT ON FUNCTION cdp._update_purchase_due(bigint[], timestamptz, bigint[])
 	IS 'part of the lifecycle task: make the rows of these profiles what their timelines say';
 
 CREATE FUNCTION cdp._merge_purchase_due(merged bigint) RETURNS void
@@ -239,7 +245,7 @@ BEGIN
 		)
 		SELECT array_agg(n.profile_id ORDER BY n.profile_id), max(n.profile_id) INTO batch, last_one FROM next_ones n;
 		EXIT WHEN batch IS NULL;
-		PERFORM _update_purchase_due(batch, now);
+		PERFORM _update_purchase_due(batch, now, merged => batch);
 		looked_at := looked_at + cardinality(batch);
 	END LOOP;
 	RETURN looked_at;
@@ -253,6 +259,8 @@ CREATE FUNCTION cdp._refresh_repurchase(at timestamptz) RETURNS cdp.repurchase_r
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET jit = off AS $$
 DECLARE
 	run repurchase_run;
+	listens boolean := EXISTS (SELECT FROM journey_listener l WHERE l.source = 'due');
+	rows purchase_due[];
 BEGIN
 	WITH found AS MATERIALIZED (
 		SELECT d.event, d.label, percentile_cont(0.5) WITHIN GROUP (ORDER BY d.own_gap) AS gap, count(*) AS n
@@ -270,17 +278,21 @@ BEGIN
 	ON CONFLICT ON CONSTRAINT repurchase_prior_pkey DO UPDATE SET gap = excluded.gap, weight = excluded.weight, profiles = excluded.profiles, at = excluded.at
 	WHERE NOT p.given;
 
-	UPDATE purchase_due d SET expected_gap = n.gap, due_at = _after_gap(n.last_at, n.gap), confidence = n.confidence
-	FROM (SELECT x.profile_id, x.event, x.label, x.last_at,
-				 _shrink_gap(x.gaps, x.own_gap, coalesce(p.gap, p0.gap), coalesce(p.weight, p0.weight)) AS gap,
-				 _repurchase_confidence(x.gaps, x.dispersion, coalesce(p.weight, p0.weight, s.weight)) AS confidence
-		  FROM purchase_due x
-		  JOIN _repurchase_settings() s ON s.event = x.event AND s.by = _repurchase_by(x.label)
-		  LEFT JOIN repurchase_prior p ON p.event = x.event AND p.label = x.label
-		  LEFT JOIN repurchase_prior p0 ON p0.event = x.event AND p0.label = '') n
-	WHERE d.profile_id = n.profile_id AND d.event = n.event AND d.label = n.label
-	  AND (d.expected_gap, d.confidence) IS DISTINCT FROM (n.gap, n.confidence);
-	GET DIAGNOSTICS run.changed = ROW_COUNT;
+	WITH written AS (
+		UPDATE purchase_due d SET expected_gap = n.gap, due_at = _after_gap(n.last_at, n.gap), confidence = n.confidence
+		FROM (SELECT x.profile_id, x.event, x.label, x.last_at,
+					 _shrink_gap(x.gaps, x.own_gap, coalesce(p.gap, p0.gap), coalesce(p.weight, p0.weight)) AS gap,
+					 _repurchase_confidence(x.gaps, x.dispersion, coalesce(p.weight, p0.weight, s.weight)) AS confidence
+			  FROM purchase_due x
+			  JOIN _repurchase_settings() s ON s.event = x.event AND s.by = _repurchase_by(x.label)
+			  LEFT JOIN repurchase_prior p ON p.event = x.event AND p.label = x.label
+			  LEFT JOIN repurchase_prior p0 ON p0.event = x.event AND p0.label = '') n
+		WHERE d.profile_id = n.profile_id AND d.event = n.event AND d.label = n.label
+		  AND (d.expected_gap, d.confidence) IS DISTINCT FROM (n.gap, n.confidence)
+		RETURNING d.*
+	)
+	SELECT array_agg(w::purchase_due) FILTER (WHERE listens), count(*) INTO rows, run.changed FROM written w;
+	PERFORM _move_due_triggers(rows, rows, '{}', _refresh_repurchase.at);
 	run.at := at;
 	run.priors := (SELECT count(*) FROM repurchase_prior);
 	INSERT INTO repurchase_run AS r SELECT run.*

@@ -52,7 +52,7 @@ BEGIN
 
 	INSERT INTO erased_step AS e (journey, step, at_step, left_step, messages, goals)
 	SELECT x.journey, x.step, sum(x.at_step), sum(x.left_step), sum(x.messages), sum(x.goals)
-	FROM (SELECT s.journey, s.step, (s.outcome IS DISTINCT FROM 'completed')::int AS at_step, 0 AS left_step, 0 AS messages, 0 AS goals
+	FROM (SELECT s.journey, s.step, coalesce(s.outcome NOT IN ('completed', 'held_out'), true)::int AS at_step, 0 AS left_step, 0 AS messages, 0 AS goals
 		  FROM journey_state s WHERE s.profile_id = ANY (leaves)
 		  UNION ALL
 		  SELECT l.journey, l.step, 0, (l.what = 'step')::int, (l.what = 'sent')::int, (l.what = 'goal')::int

@@ -23,7 +23,7 @@ BEGIN
 		   coalesce(l.goals, 0) + coalesce(e.goals, 0)
 	FROM (SELECT DISTINCT k AS step FROM cdp.journey_version v, jsonb_object_keys(v.spec -> 'steps') AS k
 		  WHERE v.journey = journey_stats.name) AS st
-	LEFT JOIN (SELECT s.step, count(*) FILTER (WHERE s.outcome IS DISTINCT FROM 'completed') AS at_step,
+	LEFT JOIN (SELECT s.step, count(*) FILTER (WHERE coalesce(s.outcome NOT IN ('completed', 'held_out'), true)) AS at_step,
 					  count(*) FILTER (WHERE s.status = 'active') AS waiting
 			   FROM cdp.journey_state s WHERE s.journey = journey_stats.name GROUP BY s.step) AS r ON r.step = st.step
 	LEFT JOIN (SELECT g.step, count(*) FILTER (WHERE g.what = 'step') AS left_step,

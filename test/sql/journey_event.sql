@@ -94,4 +94,11 @@ SELECT track('{user_id:i1}', 'purchase', '{"price": 9, "products": [{"product_id
 SELECT count(*) FROM tick('2026-05-02Z') WHERE done < 0;
 SELECT cdp.value(l.identifier) FROM journey_state s JOIN identifier_link l USING (profile_id) WHERE s.journey = 'items';
 
+-- Conditions on an event are about that event, not about another one at that instant.
+SELECT journey_on('red', '{"entry": {"on": "seen{color = \"red\"}"}, "start": "s", "steps": {"s": {"tag": "a", "next": "end"}}}');
+SELECT track('{user_id:r1}', 'seen', '{"product_id": "x", "color": "red"}', '2026-05-03Z', backfill => true) IS NOT NULL, track('{user_id:r1}', 'seen', '{"product_id": "x", "color": "blue"}', '2026-05-03Z') IS NOT NULL,
+	   track('{user_id:r2}', 'seen', '{"product_id": "x", "color": "red"}', '2026-05-03Z') IS NOT NULL, track('{user_id:r2}', 'seen', '{"product_id": "x", "color": "blue"}', '2026-05-03Z') IS NOT NULL;
+SELECT count(*) FROM tick('2026-05-04Z') WHERE done < 0;
+SELECT cdp.value(l.identifier), s.entered_at FROM journey_state s JOIN identifier_link l USING (profile_id) WHERE s.journey = 'red';
+
 DROP EXTENSION marketing_cdp CASCADE;

@@ -31,6 +31,11 @@ SELECT enter_journey('three', 11, '{}', '2026-02-01 01:00Z') AS full, advance_jo
 SELECT journey, profile_id, detail FROM journey_log WHERE what = 'refused' AND profile_id IN (11, 2001, 2003, 2500) ORDER BY log_id;
 SELECT what, detail FROM why_no_message(2003, 'daily', '2026-03-01Z');
 
+-- an entry into the past: it counts who was there at one time, not all who have been there since
+SELECT pg_temp.make('overlap', '{"concurrency": 2}');
+SELECT enter_journey('overlap', p, '{}', '2026-02-01Z'::timestamptz + p * interval '3 h') > 0 AS entered, advance_journeys('2026-02-01 01:00Z'::timestamptz + (p + 1) * interval '3 h') > 0 AS left_ FROM generate_series(1, 3) p;
+SELECT enter_journey('overlap', 4, '{}', '2026-02-01 01:00Z') > 0 AS free, enter_journey('overlap', 5, '{}', '2026-02-01 01:00Z') > 0 AS full, enter_journey('overlap', 6, '{}', '2026-02-01 12:00Z') > 0 AS later;
+
 -- held-out people count as entries, and never as active
 SELECT pg_temp.make('half', '{"cap": {"max": 100}}', '{"holdout": 0.5}'), pg_temp.make('few', '{"concurrency": 20}', '{"holdout": 0.5}');
 SELECT j, enter_journey(j, rb_fill('{}', 1, 1000), '{}', '2026-02-01Z') AS entered FROM unnest('{half,few}'::text[]) j;

@@ -66,6 +66,32 @@ SELECT create_journey('plan_once', '{"entry": {"at": "2026-04-10", "who": "all"}
 SELECT j, pg_temp.utc(at) AS at, s.entered / audience_count('all') AS times FROM unnest('{plan_daily,plan_at,plan_once}'::text[]) j, unnest('{2026-04-09 12:00Z,2026-04-12 12:00Z,2026-06-01 12:00Z}'::timestamptz[]) at, simulate_journey(j, at, '3 days') s ORDER BY 2, 1;
 SELECT journey, pg_temp.utc(next_at) FROM journey_schedule ORDER BY journey;
 
+-- an audience is asked for when everything before its instant has happened, in a late call too
+SELECT create_journey('first', '{"entry": {"at": "2026-06-10", "who": "value_of_none | user_of_all"}, "start": "s", "steps": {"s": {"tag": "never", "next": "end"}}}'), create_journey('earlier', '{"entry": {"at": "2026-06-09", "who": "all"}, "start": "s", "steps": {"s": {"wait": "23h", "next": "t"}, "t": {"tag": "user_of_all", "next": "end"}}}');
+SELECT activate_journey('first'), activate_journey('earlier');
+SELECT count(*) > 0 AS ticked FROM tick('2026-06-11Z');
+SELECT count(*) = audience_count('all') AS everybody FROM journey_state WHERE journey = 'first';
+
+-- loaded history, a merge and a rebuild start nothing for dates that have passed; what they bring for later does, and so does an event that comes late
+INSERT INTO repurchase_clock (event, by) VALUES ('restock', 'event');
+SELECT create_journey(j, format('{"entry": {"due": "%s", "before": "1d"}, "start": "s", "steps": {"s": {"wait": "1h", "next": "end"}}}', e)::jsonb), activate_journey(j) FROM (VALUES ('again', 'purchase'), ('stock', 'restock')) v(j, e);
+CREATE TEMP VIEW began AS SELECT value(i.identifier) AS who, s.journey, pg_temp.utc(s.entered_at) FROM journey_state s JOIN identifier_link i ON i.profile_id = coalesce(s.owner_id, s.profile_id) WHERE s.journey IN ('again', 'stock') ORDER BY s.entered_at, 1, 2;
+DELETE FROM repurchase_prior;
+SELECT track(ARRAY[('user_id:' || who)::identifier], 'purchase', '{}', at, backfill => true) > 0 AS loaded
+FROM (VALUES ('over', timestamptz '2026-05-01Z'), ('over', '2026-05-06Z'), ('ahead', '2026-06-01Z'), ('ahead', '2026-06-08Z')) v(who, at);
+SELECT track('{user_id:late}', 'purchase', '{}', at) > 0 AS late FROM unnest('{2026-05-20Z,2026-05-25Z}'::timestamptz[]) at;
+SELECT track('{user_id:both}', e, '{}', at) > 0 AS both_ FROM unnest('{2026-06-01Z,2026-06-09Z}'::timestamptz[]) at, unnest('{purchase,restock}'::text[]) e;
+SELECT track('{user_id:one}', 'purchase', '{}', '2026-06-01Z') > 0 AS one, track('{user_id:two}', 'purchase', '{}', '2026-06-03Z') > 0 AS two;
+SELECT pg_temp.ticks('2026-06-11', '2026-06-12') > 0 AS ticked;
+SELECT merge(resolve('user_id:one'), resolve('user_id:two'), at => '2026-06-12 12:00Z') > 0 AS merged;
+-- another clock of theirs goes on
+SELECT track('{user_id:both}', 'purchase', '{}', '2026-06-12 12:00Z') > 0 AS bought;
+SELECT count(*) > 0 AS ticked FROM tick('2026-06-13Z');
+DELETE FROM purchase_due;
+SELECT count(*) > 0 AS rebuilt FROM rebuild('purchase_due', '2026-06-13Z');
+SELECT pg_temp.ticks('2026-06-13', '2026-06-30') > 0 AS ticked;
+SELECT * FROM began;
+
 CREATE FUNCTION pg_temp.try(entry jsonb) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
 	PERFORM cdp.create_journey('bad', jsonb_build_object('entry', entry, 'start', 'a', 'steps', jsonb '{"a": {"tag": "x", "next": "end"}}'));
