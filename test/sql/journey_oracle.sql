@@ -848,7 +848,7 @@ BEGIN
 		CONTINUE WHEN (x.last, x.due) IS NOT DISTINCT FROM ((d.old).last, (d.old).due);
 		DELETE FROM o_due o WHERE o.who = d.who AND o.event = d.event AND o.label = d.label;
 		-- who does it before the date does not wait for it any more
-		DELETE FROM o_trigger t USING spec s WHERE t.source = 'due' AND t.leaf = d.who AND t.label IS NOT DISTINCT FROM nullif(d.label, '') AND s.journey = t.name AND s.spec #>> '{entry,due}' ~ ('^' || d.event || '(\[|$)') AND (x.last IS NULL OR t.at >= x.last AND (t.at > c OR x.last <> (d.old).last));
+		DELETE FROM o_trigger t USING o_journey j JOIN spec s USING (journey, version) WHERE t.source = 'due' AND t.leaf = d.who AND t.label IS NOT DISTINCT FROM nullif(d.label, '') AND j.journey = t.name AND s.spec #>> '{entry,due}' ~ ('^' || d.event || '(\[|$)') AND (x.last IS NULL OR t.at >= x.last AND (t.at > c OR x.last <> (d.old).last));
 		IF x.last IS NOT NULL THEN
 			INSERT INTO o_due SELECT x.*;
 			INSERT INTO o_trigger (leaf, source, name, at, label)
