@@ -215,9 +215,9 @@ BEGIN
 	RETURN (SELECT i.who FROM o_is i WHERE i.leaf = l);
 END
 $$;
-CREATE FUNCTION pg_temp.leaves(me text) RETURNS text[] LANGUAGE plpgsql STABLE AS $$
+CREATE FUNCTION pg_temp.leaves(me text) RETURNS SETOF text LANGUAGE plpgsql STABLE AS $$
 BEGIN
-	RETURN ARRAY(SELECT i.leaf FROM o_is i WHERE i.who = me);
+	RETURN QUERY SELECT i.leaf FROM o_is i WHERE i.who = me;
 END
 $$;
 CREATE FUNCTION pg_temp.id(l text) RETURNS bigint LANGUAGE plpgsql STABLE AS $$
@@ -250,19 +250,19 @@ END
 $$;
 CREATE FUNCTION pg_temp.happened(me text, reference jsonb, since timestamptz, t timestamptz, bound text) RETURNS int LANGUAGE plpgsql STABLE AS $$
 BEGIN
-	RETURN (SELECT count(*) FROM o_event a WHERE a.at > since AND a.at <= t AND reference::text LIKE '%' || a.name || '%' AND a.leaf = ANY (pg_temp.leaves(me)) AND pg_temp.refers_any(reference, a.name, a.label, bound, a.props));
+	RETURN (SELECT count(*) FROM o_event a WHERE a.at > since AND a.at <= t AND reference::text LIKE '%' || a.name || '%' AND a.leaf IN (SELECT pg_temp.leaves(me)) AND pg_temp.refers_any(reference, a.name, a.label, bound, a.props));
 END
 $$;
 CREATE FUNCTION pg_temp.trait_of(me text, which text) RETURNS text LANGUAGE plpgsql STABLE AS $$
 BEGIN
-	RETURN (SELECT t.value #>> '{}' FROM o_trait t WHERE t.leaf = ANY (pg_temp.leaves(me)) AND t.name = which ORDER BY t.at DESC, t.value DESC LIMIT 1);
+	RETURN (SELECT t.value #>> '{}' FROM o_trait t WHERE t.leaf IN (SELECT pg_temp.leaves(me)) AND t.name = which ORDER BY t.at DESC, t.value DESC LIMIT 1);
 END
 $$;
 -- The decision in force; NULL: there is none.  What was said since they are one replaces what each had said, of which one refusal is enough.
 CREATE FUNCTION pg_temp.decided(me text, of_purpose text, of_channel text, t timestamptz) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
 DECLARE
 	one	timestamptz := (SELECT max(i.since) FROM o_is i WHERE i.who = me);
-	d	o_decision[] := ARRAY(SELECT x FROM o_decision x WHERE x.leaf = ANY (pg_temp.leaves(me)) AND x.purpose = of_purpose AND x.channel = of_channel AND x.at <= t);
+	d	o_decision[] := ARRAY(SELECT x FROM o_decision x WHERE x.leaf IN (SELECT pg_temp.leaves(me)) AND x.purpose = of_purpose AND x.channel = of_channel AND x.at <= t);
 BEGIN
 	IF EXISTS (SELECT FROM unnest(d) x WHERE x.at >= one) THEN
 		RETURN (SELECT bool_and(x.granted) FROM unnest(d) x WHERE x.at = (SELECT max(y.at) FROM unnest(d) y));
@@ -297,7 +297,7 @@ BEGIN
 	ELSIF rule LIKE 'journey:%' THEN
 		RETURN EXISTS (SELECT FROM o_run r WHERE r.who = me AND r.journey = substr(rule, 9) AND r.status = 'active');
 	ELSIF rule LIKE 'held\_out:%' THEN
-		RETURN EXISTS (SELECT FROM o_run r WHERE r.who = ANY (pg_temp.leaves(me)) AND r.journey = substr(rule, 10) AND r.outcome = 'held_out');
+		RETURN EXISTS (SELECT FROM o_run r WHERE r.who IN (SELECT pg_temp.leaves(me)) AND r.journey = substr(rule, 10) AND r.outcome = 'held_out');
 	ELSIF rule LIKE 'tier%' THEN
 		RETURN coalesce(pg_temp.trait_of(me, 'tier') = substring(rule, '"(.*)"'), false);
 	ELSIF rule LIKE 'last%' THEN
@@ -306,7 +306,7 @@ BEGIN
 	END IF;
 	m := regexp_match(rule, '^count\((\w+(?:\[\S+?\])?(?:\{[^}]*\})?)(?:, (\w+))?\) (\S+) (\d)$');
 	IF m[1] = 'message_sent' THEN
-		SELECT count(*) INTO n FROM o_message x WHERE x.owner = ANY (pg_temp.leaves(me)) AND x.at <= t AND x.at > t - pg_temp.length(m[2]);
+		SELECT count(*) INTO n FROM o_message x WHERE x.owner IN (SELECT pg_temp.leaves(me)) AND x.at <= t AND x.at > t - pg_temp.length(m[2]);
 	ELSE
 		n := pg_temp.happened(me, to_jsonb(m[1]), coalesce(t - pg_temp.length(m[2]), '-infinity'), t, bound);
 	END IF;
@@ -375,7 +375,7 @@ END
 $$;
 CREATE FUNCTION pg_temp.breaks(c o_cap, me text, h timestamptz) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
 DECLARE
-	sent	timestamptz[] := ARRAY(SELECT m.due FROM o_message m WHERE m.owner = ANY (pg_temp.leaves(me)) AND m.self AND m.counts AND ((c).channel = '*' OR m.channel = (c).channel));
+	sent	timestamptz[] := ARRAY(SELECT m.due FROM o_message m WHERE m.owner IN (SELECT pg_temp.leaves(me)) AND m.self AND m.counts AND ((c).channel = '*' OR m.channel = (c).channel));
 	hours	int := extract(epoch FROM (c).per) / 3600;
 	zone	text := pg_temp.zone_of(me, (c).tz);
 BEGIN
@@ -412,7 +412,7 @@ CREATE FUNCTION pg_temp.reach(me text, of_channel text, OUT leaf text, OUT bounc
 BEGIN
 	SELECT (array_agg(p.name ORDER BY p.since DESC) FILTER (WHERE b.leaf IS NULL))[1], coalesce(bool_and(b.leaf IS NOT NULL), false) INTO leaf, bounced
 	FROM person p LEFT JOIN o_bounced b ON b.leaf = p.name AND b.channel = of_channel
-	WHERE p.name = ANY (pg_temp.leaves(me)) AND CASE WHEN of_channel LIKE 'mail%' THEN p.mail ELSE p.text END;
+	WHERE p.name IN (SELECT pg_temp.leaves(me)) AND CASE WHEN of_channel LIKE 'mail%' THEN p.mail ELSE p.text END;
 END
 $$;
 
@@ -475,7 +475,7 @@ DECLARE
 	was		record;
 	r		o_run;
 BEGIN
-	SELECT bool_or(x.status = 'active') AS inside, max(x.entered) AS entered, bool_or(x.entered = t) AS now, max(x.ended) AS ended INTO was FROM o_run x WHERE x.who = ANY (pg_temp.leaves(me)) AND x.journey = of_journey AND x.key = my_key;
+	SELECT bool_or(x.status = 'active') AS inside, max(x.entered) AS entered, bool_or(x.entered = t) AS now, max(x.ended) AS ended INTO was FROM o_run x WHERE x.who IN (SELECT pg_temp.leaves(me)) AND x.journey = of_journey AND x.key = my_key;
 	reason := CASE
 		WHEN j.status <> 'active' THEN 'journey is ' || j.status
 		WHEN pg_temp.suppressed(me) THEN 'profile is suppressed or erased'
@@ -556,7 +556,7 @@ DECLARE
 	slot	record;
 	a		record;
 BEGIN
-	IF NOT self AND NOT EXISTS (SELECT FROM person p WHERE p.name = ANY (pg_temp.leaves(r.who)) AND p.rep) THEN
+	IF NOT self AND NOT EXISTS (SELECT FROM person p WHERE p.name IN (SELECT pg_temp.leaves(r.who)) AND p.rep) THEN
 		PERFORM pg_temp.say(r, t, 'refused', 'nobody is related as "rep"');
 		RETURN true;
 	END IF;
@@ -782,7 +782,7 @@ BEGIN
 			 WHERE j.status = 'active' ORDER BY j.journey, turn, pg_temp.id(n.who) LOOP
 		IF e.source = 'due' THEN	-- it is whoever's who did it last
 			SELECT coalesce(min(z.leaf), e.leaf) INTO e.leaf FROM (SELECT v.leaf, rank() OVER (ORDER BY v.at DESC, pg_temp.id(v.leaf)) AS no FROM o_event v JOIN spec s ON s.journey = e.journey AND s.version = e.version
-				WHERE v.leaf = ANY (pg_temp.leaves(e.who)) AND v.at <= t AND v.name = substring(s.spec #>> '{entry,due}', '^\w+') AND CASE WHEN e.label IS NULL THEN true WHEN e.label LIKE '@%' THEN v.label IN (SELECT l.label FROM label_set l WHERE '@' || l.name = e.label) ELSE v.label = e.label END) z WHERE z.no = 1;
+				WHERE v.leaf IN (SELECT pg_temp.leaves(e.who)) AND v.at <= t AND v.name = substring(s.spec #>> '{entry,due}', '^\w+') AND CASE WHEN e.label IS NULL THEN true WHEN e.label LIKE '@%' THEN v.label IN (SELECT l.label FROM label_set l WHERE '@' || l.name = e.label) ELSE v.label = e.label END) z WHERE z.no = 1;
 		END IF;
 		PERFORM pg_temp.enter(e.who, e.leaf, e.journey, t, jsonb_strip_nulls(jsonb_build_object(e.source, e.name, 'label', e.label, 'value', e.props -> 'value', 'at', to_char(t, 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), 'ref', e.ref)), '{}');
 	END LOOP;
@@ -812,7 +812,7 @@ $$;
 -- When people are expected to do it again: the last time, and what is expected of everybody or the median of their gaps.
 CREATE FUNCTION pg_temp.expected(me text, of_event text, of_label text, OUT last timestamptz, OUT due timestamptz) LANGUAGE plpgsql STABLE AS $$
 DECLARE
-	times	timestamptz[] := ARRAY(SELECT DISTINCT e.at FROM o_event e WHERE e.leaf = ANY (pg_temp.leaves(me)) AND e.name = of_event
+	times	timestamptz[] := ARRAY(SELECT DISTINCT e.at FROM o_event e WHERE e.leaf IN (SELECT pg_temp.leaves(me)) AND e.name = of_event
 									AND CASE WHEN of_label = '' THEN true WHEN of_label LIKE '@%' THEN e.label IN (SELECT s.label FROM label_set s WHERE '@' || s.name = of_label) ELSE e.label = of_label END ORDER BY 1);
 BEGIN
 	last := times[cardinality(times)];
@@ -854,7 +854,7 @@ BEGIN
 			INSERT INTO o_trigger (leaf, source, name, at, label)
 			SELECT d.who, 'due', y.journey, y.at, nullif(d.label, '') FROM pg_temp.due_starts(x) y
 			WHERE y.at > c OR x.last IS DISTINCT FROM (d.old).last AND NOT EXISTS (SELECT FROM o_stirred z WHERE pg_temp.who(z.who) = d.who AND z.how = 'merge')
-				AND EXISTS (SELECT FROM o_event e WHERE e.leaf = ANY (pg_temp.leaves(d.who)) AND e.name = d.event AND e.at = x.last AND e.ref LIKE 'm/%');
+				AND EXISTS (SELECT FROM o_event e WHERE e.leaf IN (SELECT pg_temp.leaves(d.who)) AND e.name = d.event AND e.at = x.last AND e.ref LIKE 'm/%');
 		END IF;
 	END LOOP;
 	DELETE FROM o_stirred;
