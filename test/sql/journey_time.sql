@@ -2,7 +2,7 @@
 SET client_min_messages = warning; DROP EXTENSION IF EXISTS marketing_cdp CASCADE; CREATE EXTENSION marketing_cdp; RESET client_min_messages; SET search_path = public, cdp; SET timezone = 'America/New_York';
 \set VERBOSITY terse
 
--- the next such time of day: at once, later today, tomorrow; a clock that skips (29 March 2026, 02:00 -> 03:00 in Berlin) and one that comes twice (25 October)
+-- the next such time of day: at once, later today, tomorrow; a clock that skips (29 March 2026, 02:00 -> 03:00 in Berlin, 00:00 -> 01:00 in Beirut) and one that comes twice (25 October)
 SELECT at AT TIME ZONE zone AS local, time_of_day, days, _next_local(at, zone, time_of_day, days) AT TIME ZONE 'UTC' AS utc, _next_local(at, zone, time_of_day, days) AT TIME ZONE zone AS then_local
 FROM (VALUES
 	(timestamptz '2026-01-05 08:00Z', 'Europe/Berlin', time '09:00', NULL::int[]),
@@ -17,7 +17,9 @@ FROM (VALUES
 	('2026-10-25 01:30:01Z', 'Europe/Berlin', '02:30', NULL),
 	('2026-01-05 23:30Z', 'Asia/Shanghai', '07:00', NULL),
 	('2026-01-05 23:30Z', 'America/Los_Angeles', '00:00', NULL),
-	('2026-10-10 12:00Z', 'America/Asuncion', '00:00', NULL)) v(at, zone, time_of_day, days);
+	('2026-03-28 12:00Z', 'Asia/Beirut', '00:00', NULL),
+	('2026-03-28 12:00Z', 'Asia/Beirut', '00:00', '{7}'),
+	('2026-03-28 22:00:01Z', 'Asia/Beirut', '00:00', '{7}')) v(at, zone, time_of_day, days);
 -- never before, never more than 25 hours after, and on that minute unless the clock skips it
 SELECT count(*), count(*) FILTER (WHERE n < at), count(*) FILTER (WHERE n > at + interval '25 h'),
 	count(*) FILTER (WHERE (n AT TIME ZONE zone)::time <> t)
@@ -80,6 +82,38 @@ SELECT count(*), count(*) FILTER (WHERE (b AT TIME ZONE zone)::date <> day) AS l
 FROM (SELECT d::date AS day, zone, _day_begins(d::date, zone) AS b
 	  FROM generate_series(timestamp '2026-01-01', timestamp '2026-12-31', '1 day') d, unnest('{Europe/Berlin,America/New_York,Australia/Lord_Howe,Asia/Kathmandu,Pacific/Apia,Asia/Beirut,America/Havana,America/Santiago,Atlantic/Azores}'::text[]) zone) x;
 
+-- all of it in journeys: who leaves the wait when, and when the message after it may go out (quiet from 22:00 to 08:00, or all day); what differs
+INSERT INTO channel (name, namespace) VALUES ('post', 'user_id'), ('never', 'user_id');
+INSERT INTO quiet_hours VALUES ('post', '22:00', '08:00', 'UTC'), ('never', '07:00', '07:00', 'UTC');
+CREATE TEMP TABLE tz_case AS SELECT format('case%s', row_number() OVER ()) AS j, v.* FROM (VALUES
+	('a time that is skipped comes later', 'Europe/Berlin', 'UTC', jsonb '"02:30"', timestamptz '2026-03-28 20:00Z', NULL, timestamptz '2026-03-29 01:30Z', timestamptz '2026-03-29 06:00Z'),
+	('of two the second', 'Europe/Berlin', 'UTC', '"02:30"', '2026-10-24 20:00Z', NULL, '2026-10-25 01:30Z', '2026-10-25 07:00Z'),
+	('between the two', 'Europe/Berlin', 'UTC', '"02:30"', '2026-10-25 00:45Z', NULL, '2026-10-25 01:30Z', '2026-10-25 07:00Z'),
+	('a day without midnight', 'Asia/Beirut', 'UTC', '"00:00"', '2026-03-28 12:00Z', NULL, '2026-03-28 22:00Z', '2026-03-29 05:00Z'),
+	('a Sunday without midnight', 'Asia/Beirut', 'UTC', '{"weekday": "sunday"}', '2026-03-28 12:00Z', NULL, '2026-03-28 22:00Z', '2026-03-29 05:00Z'),
+	('a half-hour change', 'Australia/Lord_Howe', 'UTC', '"02:15"', '2026-10-03 10:00Z', NULL, '2026-10-03 15:45Z', '2026-10-03 21:00Z'),
+	('a zone that does not exist is none', 'Atlantis/City', 'America/New_York', '"09:00"', '2026-03-28 12:00Z', NULL, '2026-03-28 13:00Z', '2026-03-28 13:00Z'),
+	('no zone at all', NULL, 'UTC', '"09:00"', '2026-03-28 12:00Z', NULL, '2026-03-29 09:00Z', '2026-03-29 09:00Z'),
+	('moves west during the wait', 'Europe/Berlin', 'UTC', '"09:00"', '2026-02-03 05:00Z', 'America/New_York', '2026-02-03 14:00Z', '2026-02-03 14:00Z'),
+	('moves east: it is late there', 'Europe/Berlin', 'UTC', '"09:00"', '2026-02-03 05:00Z', 'Asia/Tokyo', '2026-02-04 00:00Z', '2026-02-04 00:00Z'),
+	('moves to nowhere', 'Asia/Tokyo', 'Europe/Berlin', '"09:00"', '2026-02-03 05:00Z', 'Atlantis/City', '2026-02-03 08:00Z', '2026-02-03 08:00Z'),
+	('quiet hours begin', 'UTC', 'UTC', '"22:00"', '2026-02-03 12:00Z', NULL, '2026-02-03 22:00Z', '2026-02-04 08:00Z'),
+	('a second before', 'UTC', 'UTC', '"21:59:59"', '2026-02-03 12:00Z', NULL, '2026-02-03 21:59:59Z', '2026-02-03 21:59:59Z'),
+	('quiet hours end', 'UTC', 'UTC', '"08:00"', '2026-02-03 12:00Z', NULL, '2026-02-04 08:00Z', '2026-02-04 08:00Z'),
+	('a second before that', 'UTC', 'UTC', '"07:59:59"', '2026-02-03 12:00Z', NULL, '2026-02-04 07:59:59Z', '2026-02-04 08:00Z'),
+	('never', 'UTC', 'UTC', '"12:00"', '2026-02-03 06:00Z', NULL, '2026-02-03 12:00Z', NULL)) v(name, zone, otherwise, wait, at, moves, leaves, due);
+SELECT count(create_journey(j, jsonb_build_object('entry', jsonb '{"manual": true}', 'start', 'w', 'timezone', otherwise, 'steps', jsonb_build_object('w', jsonb_build_object('wait_until', wait, 'next', 's'),
+	's', jsonb_build_object('send', jsonb_build_object('channel', CASE name WHEN 'never' THEN 'never' ELSE 'post' END, 'template', 't'), 'next', 'end'))))) FROM tz_case;
+SELECT count(*) FROM tz_case, activate_journey(j);
+SELECT count(identify(ARRAY['user_id:' || j]::identifier[], jsonb_strip_nulls(jsonb_build_object('timezone', zone)), '2026-01-01Z')) FROM tz_case;
+SELECT count(enter_journey(j, resolve(('user_id:' || j)::identifier), '{}', at)) AS entered FROM tz_case;
+SELECT count(*) AS moved FROM tz_case, set_trait(resolve(('user_id:' || j)::identifier), 'timezone', to_jsonb(moves), at + interval '1 h') WHERE moves IS NOT NULL;
+SELECT advance_journeys('2026-11-01Z') > 0 AS advanced;
+SELECT c.name, c.leaves AT TIME ZONE 'UTC' AS expected, l.at AT TIME ZONE 'UTC' AS left_the_wait, c.due AT TIME ZONE 'UTC' AS expected, o.due_at AT TIME ZONE 'UTC' AS due
+FROM tz_case c LEFT JOIN journey_log l ON l.journey = c.j AND l.what = 'step' AND l.step = 'w' LEFT JOIN outbox o ON o.journey = c.j
+WHERE (l.at, o.due_at) IS DISTINCT FROM (c.leaves, c.due);
+SELECT l.detail FROM tz_case c JOIN journey_log l ON l.journey = c.j AND l.what = 'refused';
+
 -- what is no time
 CREATE FUNCTION pg_temp.try(v jsonb) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
@@ -94,7 +128,7 @@ SELECT v, pg_temp.try(v) FROM unnest(ARRAY[jsonb '"24:00"', '"9:00"', '{}', '{"w
 SELECT identify(ARRAY['user_id:undated']::identifier[], at => '2026-01-01Z') > 0 AS made;
 SELECT create_journey('undated', '{"entry": {"manual": true}, "start": "s", "steps": {"s": {"wait_until": {"trait": "no_such_date"}, "next": "end"}}}'), activate_journey('undated');
 SELECT enter_journey('undated', resolve('user_id:undated'), at => '2026-01-02Z') > 0 AS entered;
-SELECT archive_journey(name, '2026-01-02Z') FROM journey WHERE status = 'active' AND name <> 'undated';
+SELECT count(*) > 0 AS archived FROM journey j, archive_journey(j.name, '2026-01-02Z') WHERE j.status = 'active' AND j.name <> 'undated';
 SELECT advance_journeys('2026-01-02Z') >= 0 AS advanced;
 SELECT due_at FROM journey_state WHERE journey = 'undated';
 SELECT * FROM status('2026-01-03Z') WHERE item = 'journey runs due, oldest';
