@@ -26,7 +26,6 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
@@ -50,6 +49,7 @@
 #include "core/compat.h"
 #include "store/access.h"
 #include "store/merge.h"
+#include "store/relid.h"
 #include "store/row_insert.h"
 #include "store/statement.h"
 #include "store/stitch.h"
@@ -112,7 +112,7 @@ row_set_text(Row *row, AttrNumber column, text *value)
 static Relation
 open_table(Oid schema, const char *name, LOCKMODE mode)
 {
-	Oid			relid = get_relname_relid(name, schema);
+	Oid			relid = mcdp_relid(name, schema);
 
 	if (!OidIsValid(relid))
 		elog(ERROR, "table \"%s\" does not exist", name);
@@ -151,7 +151,7 @@ insert_by_query(Relation rel, int columns, Row *row)
 static bool
 insert_row(Oid schema, EState *estate, const char *table, int columns, Row *row, bool unsure)
 {
-	Relation	rel = open_table(schema, table, AccessShareLock);
+	Relation	rel = open_table(schema, table, RowExclusiveLock);
 	Target		t;
 	bool		done = true;
 
@@ -171,7 +171,7 @@ insert_row(Oid schema, EState *estate, const char *table, int columns, Row *row,
 		done = false;
 	else
 		insert_by_query(rel, columns, row);
-	table_close(rel, AccessShareLock);
+	table_close(rel, NoLock);
 	CommandCounterIncrement();
 	return done;
 }
@@ -292,12 +292,12 @@ update_profile(Relation rel, HeapTuple tuple, int64 survivor, EState *estate, Re
 	ResetPerTupleExprContext(estate);
 }
 
-/* The leaves of the merged profile go over to the survivor; returns them, ascending. */
+/* The leaves of the merged profile go over to the survivor; returns them, ascending, and of what kind they are. */
 static Datum *
-move_profiles(Oid schema, EState *estate, int64 survivor, int64 merged, int *num)
+move_profiles(Oid schema, EState *estate, int64 survivor, int64 merged, int *num, char **kind)
 {
 	Relation	rel = open_table(schema, "profile", RowExclusiveLock);
-	Oid			index = get_relname_relid("profile_canonical_id_idx", schema);
+	Oid			index = mcdp_relid("profile_canonical_id_idx", schema);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
@@ -313,8 +313,12 @@ move_profiles(Oid schema, EState *estate, int64 survivor, int64 merged, int *num
 	systable_endscan(scan);
 	members = palloc(Max(list_length(tuples), 1) * sizeof(Datum));
 	*num = 0;
+	*kind = "";
 	foreach(lc, tuples)
+	{
 		members[(*num)++] = heap_getattr(lfirst(lc), PROFILE_PROFILE_ID, RelationGetDescr(rel), &isnull);
+		*kind = TextDatumGetCString(heap_getattr(lfirst(lc), PROFILE_KIND, RelationGetDescr(rel), &isnull));
+	}
 	qsort(members, *num, sizeof(Datum), compare_ids);
 
 	if (updatable(rel))
@@ -360,9 +364,12 @@ is_grouped(int64 leaf, bool *there)
 	return result;
 }
 
-/* What _merge_timelines does, or false.  Only an unmerge makes a part the whole of it again. */
+/*
+ * What _merge_timelines does, or false.  Only an unmerge makes a part the whole
+ * of it again.  *survivor_is becomes false if that was so of the survivor till now.
+ */
 static bool
-group_timelines(Oid schema, EState *estate, int64 survivor, int64 merged)
+group_timelines(Oid schema, EState *estate, int64 survivor, int64 merged, bool *survivor_is)
 {
 	int64		leaf[2] = {Min(survivor, merged), Max(survivor, merged)};
 
@@ -377,6 +384,8 @@ group_timelines(Oid schema, EState *estate, int64 survivor, int64 merged)
 
 		if (is_grouped(leaf[i], &there))
 			continue;
+		if (leaf[i] == survivor)
+			*survivor_is = false;
 		if (there)
 			return false;
 		row_begin(&row);
@@ -411,11 +420,14 @@ is_pending(Datum tag, int64 id)
 	return result;
 }
 
-/* The tags of some canonical profiles, those of the system too: see _all_tags_of. */
+/*
+ * The tags of some canonical profiles, maintained ones too: see _all_tags_of.
+ * Not the internal ones, which stand before all others.
+ */
 static void
 all_tags_of(const int64 *ids, int num, List **tags)
 {
-	mcdp_pending_tags(ids, num, NULL, NULL, GetActiveSnapshot(), tags);
+	mcdp_pending_tags(ids, num, cstring_to_text("\002"), NULL, GetActiveSnapshot(), tags);
 	for (int i = 0; i < num; i++)
 	{
 		ListCell   *lc;
@@ -427,11 +439,12 @@ all_tags_of(const int64 *ids, int num, List **tags)
 		return;
 	for (int i = 0; i < num; i++)
 	{
-		ScanKeyData key;
+		ScanKeyData key[2];
 		Probe	   *probe;
 
-		mcdp_probe_id_key(&key, 2, ids[i] >> CHUNK_ID_BITS);
-		probe = mcdp_probe_begin("tag_chunk", "tag_chunk_chunk_idx", GetActiveSnapshot(), &key, 1);
+		mcdp_probe_id_key(&key[0], 2, ids[i] >> CHUNK_ID_BITS);
+		ScanKeyEntryInitialize(&key[1], 0, 1, BTGreaterStrategyNumber, InvalidOid, C_COLLATION_OID, F_TEXT_GT, CStringGetTextDatum("\002"));
+		probe = mcdp_probe_begin("tag_chunk", "tag_chunk_chunk_idx", GetActiveSnapshot(), key, 2);
 		while (mcdp_probe_next(probe))
 		{
 			Datum		tag = mcdp_probe_value(probe, 1);
@@ -464,13 +477,15 @@ are_maintained(List *tags)
 
 /*
  * What _merge_tags does for profiles without tags of users: the merged one has
- * none any more, the survivor is a merged one.
+ * none any more, the survivor is a merged one.  "theirs" are the merged one's,
+ * and was_merged and is_merged say whether these two have leaves already.
  */
 static void
-move_maintained_tags(Oid schema, EState *estate, int64 survivor, int64 merged, int64 merge_id, List *own, List *theirs)
+move_maintained_tags(Oid schema, EState *estate, int64 survivor, int64 merged, int64 merge_id, const char *kind, List *theirs,
+					 bool was_merged, bool is_merged)
 {
-	bool		is_merged = false;
-	bool		was_merged = false;
+	PendingChange *changes = palloc((list_length(theirs) + 3) * sizeof(PendingChange));
+	int			num = 0;
 	Row			row;
 	ListCell   *lc;
 
@@ -481,26 +496,19 @@ move_maintained_tags(Oid schema, EState *estate, int64 survivor, int64 merged, i
 	row_set(&row, OWN_PRESENT, BoolGetDatum(true));
 	(void) insert_row(schema, estate, "tag_own", OWN_COLUMNS, &row, false);
 
-	foreach(lc, own)
-		is_merged |= strcmp(lfirst(lc), MERGED_TAG) == 0;
-	foreach(lc, theirs)
-		was_merged |= strcmp(lfirst(lc), MERGED_TAG) == 0;
-	if (!was_merged && !is_merged)
-		theirs = lappend(theirs, pstrdup(MERGED_TAG));
+	/* ascending by tag; the survivor is not always the lower of the two */
+	changes[num++] = (PendingChange) {CStringGetTextDatum(psprintf("\001kind:%s", kind)), merged, false};
+	if (was_merged && merged < survivor)
+		changes[num++] = (PendingChange) {CStringGetTextDatum(MERGED_TAG), merged, false};
+	if (!is_merged)
+		changes[num++] = (PendingChange) {CStringGetTextDatum(MERGED_TAG), survivor, true};
+	if (was_merged && merged > survivor)
+		changes[num++] = (PendingChange) {CStringGetTextDatum(MERGED_TAG), merged, false};
 	list_sort(theirs, compare_tags);
-	mcdp_spi_connect();
 	foreach(lc, theirs)
-	{
-		const char *tag = lfirst(lc);
-		bool		merges = strcmp(tag, MERGED_TAG) == 0;
-
-		if (strncmp(tag, "\001seen:", 6) == 0 || strncmp(tag, "\001trait:", 7) == 0)
-			continue;
-		if (!merges || was_merged)
-			(void) mcdp_pending_set(CStringGetTextDatum(tag), merged, false);
-		if (merges && !is_merged)
-			(void) mcdp_pending_set(CStringGetTextDatum(tag), survivor, true);
-	}
+		changes[num++] = (PendingChange) {CStringGetTextDatum(lfirst(lc)), merged, false};
+	mcdp_spi_connect();
+	mcdp_pending_put(changes, num);
 	mcdp_spi_finish();
 	CommandCounterIncrement();
 }
@@ -516,7 +524,7 @@ tags_expired_to(Oid schema, Datum *at)
 
 	if (mcdp_table_is_blank("tag_clock"))
 		return false;
-	rel = mcdp_open_to_read(get_relname_relid("tag_clock", schema), AccessShareLock, ACL_SELECT);
+	rel = mcdp_open_to_read(mcdp_relid("tag_clock", schema), AccessShareLock, ACL_SELECT);
 	scan = systable_beginscan(rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
@@ -529,8 +537,8 @@ tags_expired_to(Oid schema, Datum *at)
 int64
 mcdp_merge_profiles(const MergeCall *call)
 {
-	Oid			schema = get_namespace_oid("cdp", false);
-	int64		id = nextval_internal(get_relname_relid("merge_id_seq", schema), true);
+	Oid			schema = mcdp_schema();
+	int64		id = nextval_internal(mcdp_relid("merge_id_seq", schema), true);
 	int64		survivor = call->survivor;
 	int64		merged = call->merged;
 	Datum		both[2] = {Int64GetDatum(Min(survivor, merged)), Int64GetDatum(Max(survivor, merged))};
@@ -545,14 +553,16 @@ mcdp_merge_profiles(const MergeCall *call)
 	Rbuf	   *set;
 	List	   *tag[2];			/* the survivor's, theirs */
 	Row			row;
+	char	   *kind;
 	bool		entered = false;
+	bool		grouped = true;
 	bool		decided = false;
 
 	/* before any tag: see 30_tag */
-	LockRelationOid(get_relname_relid("profile_merge", schema), RowExclusiveLock);
+	LockRelationOid(mcdp_relid("profile_merge", schema), RowExclusiveLock);
 	PushCopiedSnapshot(GetTransactionSnapshot());
 	UpdateActiveSnapshotCommandId();
-	member = move_profiles(schema, estate, survivor, merged, &num);
+	member = move_profiles(schema, estate, survivor, merged, &num, &kind);
 	members = PointerGetDatum(construct_array(member, num, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 	look_again();
 
@@ -575,7 +585,7 @@ mcdp_merge_profiles(const MergeCall *call)
 		run_part(&merge_purchase_due, args + 1);
 	if (!mcdp_table_is_blank("rfm_run"))
 		run_part(&merge_rfm, args);
-	if (!group_timelines(schema, estate, survivor, merged))
+	if (!group_timelines(schema, estate, survivor, merged, &grouped))
 		run_part(&merge_timelines, args);
 	if (!mcdp_table_is_blank("segment"))
 		run_part(&merge_segments, args);
@@ -597,7 +607,10 @@ mcdp_merge_profiles(const MergeCall *call)
 	all_tags_of(ids, 2, tag);
 	if (are_maintained(tag[0]) && are_maintained(tag[1]))
 	{
-		move_maintained_tags(schema, estate, survivor, merged, id, tag[0], tag[1]);
+		/* a merged profile's timeline is grouped, but not only such a one's */
+		if (grouped)
+			grouped = mcdp_tag_probe(survivor, CStringGetTextDatum(MERGED_TAG), GetActiveSnapshot());
+		move_maintained_tags(schema, estate, survivor, merged, id, kind, tag[1], num > 1, grouped);
 		tags = PointerGetDatum(construct_empty_array(TEXTOID));
 	}
 	else

@@ -27,7 +27,6 @@
 #include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "access/table.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "access/tableam.h"
@@ -49,6 +48,7 @@
 
 #include "core/compat.h"
 #include "store/access.h"
+#include "store/relid.h"
 #include "store/stitch.h"
 #include "types/identifier.h"
 
@@ -63,9 +63,9 @@ Keyed
 mcdp_open_keyed(Oid schema, const char *table, const char *index)
 {
 	Keyed		k;
-	Oid			relid = get_relname_relid(table, schema);
+	Oid			relid = mcdp_relid(table, schema);
 
-	k.index = get_relname_relid(index, schema);
+	k.index = mcdp_relid(index, schema);
 	if (!OidIsValid(relid) || !OidIsValid(k.index))
 		elog(ERROR, "table \"%s\" or its primary key does not exist", table);
 	k.rel = mcdp_open_to_read(relid, AccessShareLock, ACL_SELECT);
@@ -104,7 +104,7 @@ scan_end(Prober *s)
 void
 mcdp_lookup_begin(Lookup *lk, Oid identifier_type)
 {
-	lk->schema = get_namespace_oid("cdp", false);
+	lk->schema = mcdp_schema();
 	/* of its own, so that it sees what this transaction has just done */
 	lk->snapshot = RegisterSnapshot(GetTransactionSnapshot());
 	lk->type = lookup_type_cache(identifier_type, TYPECACHE_EQ_OPR_FINFO | TYPECACHE_CMP_PROC_FINFO);

@@ -28,7 +28,6 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
 #include "executor/spi.h"
@@ -42,8 +41,10 @@
 #include "utils/rel.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "store/merge_plan.h"
+#include "store/relid.h"
 #include "store/stitch.h"
 #include "store/tag_point.h"
 #include "store/tombstone.h"
@@ -185,7 +186,7 @@ mcdp_identifier_is_limited(const IdentityRules *rules, Datum identifier, bool jo
 Datum
 mcdp__is_blocked(PG_FUNCTION_ARGS)
 {
-	const IdentityRules *rules = mcdp_identity_rules(get_namespace_oid("cdp", false));
+	const IdentityRules *rules = mcdp_identity_rules(mcdp_schema());
 
 	PG_RETURN_BOOL(mcdp_identifier_is_blocked(rules, PG_GETARG_DATUM(0)));
 }
@@ -509,7 +510,7 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 		return false;
 	}
 	adds = only_adds(known, num, owner, any_extra);
-	leaf = owner ? owner->leaf : nextval_internal(get_relname_relid("profile_id_seq", lk->schema), true);
+	leaf = owner ? owner->leaf : nextval_internal(mcdp_relid("profile_id_seq", lk->schema), true);
 
 	/*
 	 * Who goes on to wait must not hold some of several profiles: they are

@@ -13,12 +13,14 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
+#include "executor/executor.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -27,10 +29,12 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
 #include "core/compat.h"
 #include "store/access.h"
+#include "store/relid.h"
 #include "store/row_insert.h"
 #include "store/statement.h"
 #include "store/tag_point.h"
@@ -95,8 +99,6 @@ insert_row(Target *target, Datum *args)
 	/* An old snapshot: a query says whether it may go on. */
 	if (!result && (target->rel == NULL || IsolationUsesXactSnapshot()))
 		return mcdp_statement_do(&insert_pending, args) > 0;
-	if (!result)
-		(void) mcdp_target_wait(target);
 	return result;
 }
 
@@ -104,7 +106,7 @@ insert_row(Target *target, Datum *args)
 static void
 open_target(Target *target)
 {
-	Oid			relid = get_relname_relid("tag_pending", get_namespace_oid("cdp", false));
+	Oid			relid = mcdp_relid("tag_pending", mcdp_schema());
 	Relation	rel;
 
 	if (!OidIsValid(relid))
@@ -114,27 +116,87 @@ open_target(Target *target)
 	table_close(rel, NoLock);
 }
 
-bool
-mcdp_pending_set(Datum tag, int64 id, bool present)
+/* Does nothing else happen when a row is updated, and may this user do it? */
+static bool
+updatable(Relation rel)
+{
+	TriggerDesc *triggers = rel->trigdesc;
+
+	return !(triggers && (triggers->trig_update_before_row || triggers->trig_update_after_row ||
+						  triggers->trig_update_before_statement || triggers->trig_update_after_statement)) &&
+		pg_class_aclcheck(RelationGetRelid(rel), GetUserId(), ACL_UPDATE | ACL_SELECT) == ACLCHECK_OK;
+}
+
+/*
+ * Change the row that is there without a query; false if that is not as simple
+ * as it looks: it says so already, is not there any more, or is somebody's.
+ */
+static bool
+change_row(Target *target, Datum *args)
+{
+	SysScanDesc scan;
+	Snapshot	now;
+	ScanKeyData keys[2];
+	HeapTuple	tuple;
+	bool		isnull;
+	bool		result = false;
+
+	if (target->rel == NULL || IsolationUsesXactSnapshot() || !updatable(target->rel))
+		return false;
+	now = RegisterSnapshot(GetLatestSnapshot());
+	mcdp_probe_text_key(&keys[0], PENDING_TAG, args[0], C_COLLATION_OID);
+	mcdp_probe_id_key(&keys[1], PENDING_PROFILE_ID, DatumGetInt64(args[1]));
+	scan = systable_beginscan(target->rel, mcdp_relid("tag_pending_pkey", mcdp_schema()), true, now, 2, keys);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple) &&
+		DatumGetBool(heap_getattr(tuple, PENDING_PRESENT, RelationGetDescr(target->rel), &isnull)) != DatumGetBool(args[2]))
+	{
+		Datum		values[PENDING_COLUMNS];
+		bool		nulls[PENDING_COLUMNS] = {false};
+		bool		replaces[PENDING_COLUMNS] = {false};
+		TupleTableSlot *slot = table_slot_create(target->rel, NULL);
+		TM_FailureData failure;
+		LockTupleMode mode;
+		McdpUpdateIndexes indexes;
+
+		values[PENDING_PRESENT - 1] = args[2];
+		replaces[PENDING_PRESENT - 1] = true;
+		ExecForceStoreHeapTuple(heap_modify_tuple(tuple, RelationGetDescr(target->rel), values, nulls, replaces), slot, true);
+		slot->tts_tableOid = RelationGetRelid(target->rel);
+		result = table_tuple_update(target->rel, &tuple->t_self, slot, GetCurrentCommandId(true), now, InvalidSnapshot,
+									true, &failure, &mode, &indexes) == TM_Ok;
+		if (result && mcdp_update_all_indexes(indexes))
+			mcdp_insert_index_tuples(target->info, slot, target->estate, false, NULL);
+		ResetPerTupleExprContext(target->estate);
+		ExecDropSingleTupleTableSlot(slot);
+	}
+	systable_endscan(scan);
+	UnregisterSnapshot(now);
+	return result;
+}
+
+/* Was that a change?  If nobody asks, the folded side is not looked at. */
+static bool
+set(Target *target, Datum tag, int64 id, bool present, bool ask)
 {
 	Datum		args[3] = {tag, Int64GetDatum(id), BoolGetDatum(present)};
-	Target		target;
 	bool		had = present;
 
-	open_target(&target);
-	if (target.rel != NULL)
+	if (target->rel != NULL)
 	{
-		mcdp_target_clear(&target);
-		mcdp_target_set(&target, PENDING_PROFILE_ID, args[1]);
-		mcdp_target_set(&target, PENDING_SINCE, TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()));
-		mcdp_target_set(&target, PENDING_PRESENT, args[2]);
-		mcdp_target_set(&target, PENDING_TAG, tag);
+		mcdp_target_clear(target);
+		mcdp_target_set(target, PENDING_PROFILE_ID, args[1]);
+		mcdp_target_set(target, PENDING_SINCE, TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()));
+		mcdp_target_set(target, PENDING_PRESENT, args[2]);
+		mcdp_target_set(target, PENDING_TAG, tag);
 	}
 	for (;;)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (insert_row(&target, args))
+		if (insert_row(target, args))
 		{
+			if (!ask)
+				break;
 			/* what there is now: a fold may have got in between */
 			PushCopiedSnapshot(GetTransactionSnapshot());
 			UpdateActiveSnapshotCommandId();
@@ -142,6 +204,13 @@ mcdp_pending_set(Datum tag, int64 id, bool present)
 			PopActiveSnapshot();
 			break;
 		}
+		if (change_row(target, args))
+		{
+			had = !present;
+			break;
+		}
+		if (target->rel != NULL && !IsolationUsesXactSnapshot())
+			(void) mcdp_target_wait(target);
 		if (mcdp_statement_do(&update_pending, args) > 0)
 		{
 			had = !present;
@@ -157,8 +226,30 @@ mcdp_pending_set(Datum tag, int64 id, bool present)
 				break;
 		}
 	}
-	mcdp_target_close(&target);
 	return had != present;
+}
+
+bool
+mcdp_pending_set(Datum tag, int64 id, bool present)
+{
+	Target		target;
+	bool		result;
+
+	open_target(&target);
+	result = set(&target, tag, id, present, true);
+	mcdp_target_close(&target);
+	return result;
+}
+
+void
+mcdp_pending_put(const PendingChange *changes, int num)
+{
+	Target		target;
+
+	open_target(&target);
+	for (int i = 0; i < num; i++)
+		(void) set(&target, changes[i].tag, changes[i].id, changes[i].present, false);
+	mcdp_target_close(&target);
 }
 
 /* _set_tag(name, id, present) */
@@ -192,9 +283,9 @@ next_tag(IndexScanDesc scan, ScanKey key, text *from, StrategyNumber strategy, R
 void
 mcdp_pending_tags(const int64 *ids, int num, text *since, text *until, Snapshot snapshot, List **result)
 {
-	Oid			schema = get_namespace_oid("cdp", false);
-	Oid			relid = get_relname_relid("tag_pending", schema);
-	Oid			index_id = get_relname_relid("tag_pending_pkey", schema);
+	Oid			schema = mcdp_schema();
+	Oid			relid = mcdp_relid("tag_pending", schema);
+	Oid			index_id = mcdp_relid("tag_pending_pkey", schema);
 	Relation	rel,
 				index;
 	IndexScanDesc tags,

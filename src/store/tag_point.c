@@ -19,7 +19,6 @@
 #include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "access/table.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
 #include "fmgr.h"
 #include "storage/bufmgr.h"
@@ -30,6 +29,7 @@
 #include "utils/snapmgr.h"
 
 #include "store/access.h"
+#include "store/relid.h"
 #include "store/tag_point.h"
 #include "types/chunk.h"
 
@@ -47,9 +47,9 @@ Probe *
 mcdp_probe_begin(const char *table, const char *index, Snapshot snapshot, ScanKey keys, int nkeys)
 {
 	Probe	   *probe = palloc(sizeof(Probe));
-	Oid			schema = get_namespace_oid("cdp", false);
-	Oid			relid = get_relname_relid(table, schema);
-	Oid			index_id = get_relname_relid(index, schema);
+	Oid			schema = mcdp_schema();
+	Oid			relid = mcdp_relid(table, schema);
+	Oid			index_id = mcdp_relid(index, schema);
 
 	if (!OidIsValid(relid) || !OidIsValid(index_id))
 		elog(ERROR, "table \"%s\" or its index \"%s\" does not exist", table, index);
@@ -107,7 +107,7 @@ mcdp_probe_id_key(ScanKey key, AttrNumber column, int64 value)
 bool
 mcdp_table_is_blank(const char *table)
 {
-	Oid			relid = get_relname_relid(table, get_namespace_oid("cdp", false));
+	Oid			relid = mcdp_relid(table, mcdp_schema());
 	Relation	rel;
 	bool		result;
 

@@ -74,6 +74,16 @@ extern bool mcdp_tag_probe_chunk(int64 id, Datum tag, Snapshot snapshot);
  */
 extern bool mcdp_pending_set(Datum tag, int64 id, bool present);
 
+/* The same for several, ascending by tag and profile; nobody asks what they were. */
+typedef struct PendingChange
+{
+	Datum		tag;
+	int64		id;
+	bool		present;
+} PendingChange;
+
+extern void mcdp_pending_put(const PendingChange *changes, int num);
+
 /*
  * The tags in [since, until), NULL = unbounded, that a waiting change gives to
  * each of some profiles, as texts.  Skips from tag to tag, and looks each up.

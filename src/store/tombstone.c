@@ -20,7 +20,6 @@
 #include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "access/table.h"
-#include "catalog/namespace.h"
 #include "common/cryptohash.h"
 #include "common/sha2.h"
 #include "fmgr.h"
@@ -32,6 +31,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "store/relid.h"
 #include "store/stitch.h"
 #include "store/tag_point.h"
 #include "store/tombstone.h"
@@ -133,6 +133,6 @@ mcdp__is_tombstone(PG_FUNCTION_ARGS)
 	Datum		identifier = PG_GETARG_DATUM(0);
 	bool		found;
 
-	(void) mcdp_find_tombstones(get_namespace_oid("cdp", false), GetActiveSnapshot(), &identifier, 1, &found);
+	(void) mcdp_find_tombstones(mcdp_schema(), GetActiveSnapshot(), &identifier, 1, &found);
 	PG_RETURN_BOOL(found);
 }
