@@ -97,7 +97,7 @@ scan_end(Prober *s)
 		return;
 	ExecDropSingleTupleTableSlot(s->slot);
 	index_endscan(s->scan);
-	index_close(s->index, AccessShareLock);
+	index_close(s->index, NoLock);
 	s->scan = NULL;
 }
 
@@ -122,9 +122,10 @@ mcdp_lookup_end(Lookup *lk)
 	scan_end(&lk->profile_scan);
 	scan_end(&lk->edge_scan);
 	if (lk->edge.rel)
-		table_close(lk->edge.rel, AccessShareLock);
-	table_close(lk->profile.rel, AccessShareLock);
-	table_close(lk->link.rel, AccessShareLock);
+		table_close(lk->edge.rel, NoLock);
+	/* the locks stay until the end of the transaction, as after a query */
+	table_close(lk->profile.rel, NoLock);
+	table_close(lk->link.rel, NoLock);
 	UnregisterSnapshot(lk->snapshot);
 }
 
@@ -198,7 +199,20 @@ find_link(Lookup *lk, Known *known, Snapshot snapshot, const Known *others, int 
 	known->kind = DatumGetTextPCopy(slot_getattr(slot, PROFILE_KIND, &isnull));
 }
 
-/* The same under another snapshot. */
+/* The leaf that owns an identifier, or 0. */
+int64
+mcdp_leaf_of(Lookup *lk, Snapshot snapshot, Datum identifier)
+{
+	ScanKeyData key;
+	bool		isnull;
+
+	mcdp_identifier_key(lk, &key, 1, identifier);
+	if (!probe(&lk->link_scan, &lk->link, snapshot, &key, 1))
+		return 0;
+	return DatumGetInt64(slot_getattr(lk->link_scan.slot, LINK_PROFILE_ID, &isnull));
+}
+
+/* What find_link does, under any snapshot. */
 void
 mcdp_find_link(Lookup *lk, Known *known, Snapshot snapshot)
 {

@@ -140,6 +140,7 @@ typedef struct ManyCall
 extern void mcdp_lookup_begin(Lookup *lk, Oid identifier_type);
 extern void mcdp_lookup_end(Lookup *lk);
 extern void mcdp_find_link(Lookup *lk, Known *known, Snapshot snapshot);
+extern int64 mcdp_leaf_of(Lookup *lk, Snapshot snapshot, Datum identifier);
 extern TupleTableSlot *mcdp_find_profile(Lookup *lk, int64 id, Snapshot snapshot);
 /* What _stitch does, or false, with nothing left behind, when it is left to _stitch_new. */
 extern bool mcdp_stitch_one(Oid identifier_type, Datum *ids, int num, const StitchCall *call, Stitched *who);

@@ -110,43 +110,32 @@ mcdp_still_linked(Lookup *lk, Snapshot now, Datum identifier, int64 leaf, int64 
 	return known.linked && known.leaf == leaf && known.root == root;
 }
 
-/* Was there never a row in this table (since it was vacuumed)? */
-static bool
-is_empty(Lookup *lk, const char *table, const char *index)
-{
-	Keyed		k = mcdp_open_keyed(lk->schema, table, index);
-	bool		result = RelationGetNumberOfBlocks(k.rel) == 0;
-
-	table_close(k.rel, AccessShareLock);
-	return result;
-}
-
 /* Does no rule, and nobody's decision, stand against any merge? */
 bool
 mcdp_merges_freely(Lookup *lk)
 {
-	return !lk->rules->limits && !lk->rules->quarantines && is_empty(lk, "never_merge", "never_merge_pkey");
+	return !lk->rules->limits && !lk->rules->quarantines && mcdp_table_is_blank("never_merge");
 }
 
 /* Is one of these in quarantine, or was it ever? */
 bool
 mcdp_any_quarantined(Lookup *lk, Known **known, int num)
 {
-	Keyed		table = mcdp_open_keyed(lk->schema, "quarantined_identifier", "quarantined_identifier_pkey");
+	Keyed		table;
 	bool		result = false;
 
-	if (RelationGetNumberOfBlocks(table.rel) > 0)
+	if (mcdp_table_is_blank("quarantined_identifier"))
+		return false;
+	table = mcdp_open_keyed(lk->schema, "quarantined_identifier", "quarantined_identifier_pkey");
+	for (int i = 0; i < num && !result; i++)
 	{
-		for (int i = 0; i < num && !result; i++)
-		{
-			ScanKeyData key;
-			SysScanDesc scan;
+		ScanKeyData key;
+		SysScanDesc scan;
 
-			mcdp_identifier_key(lk, &key, QUARANTINED_IDENTIFIER, known[i]->identifier);
-			scan = systable_beginscan(table.rel, table.index, true, lk->snapshot, 1, &key);
-			result = HeapTupleIsValid(systable_getnext(scan));
-			systable_endscan(scan);
-		}
+		mcdp_identifier_key(lk, &key, QUARANTINED_IDENTIFIER, known[i]->identifier);
+		scan = systable_beginscan(table.rel, table.index, true, lk->snapshot, 1, &key);
+		result = HeapTupleIsValid(systable_getnext(scan));
+		systable_endscan(scan);
 	}
 	table_close(table.rel, AccessShareLock);
 	return result;
@@ -303,14 +292,14 @@ mcdp_run(const char *sql, SPIPlanPtr *plan, int num, Oid *types, Datum *values, 
 static bool
 insert_profiles(Lookup *lk, const NewProfile *profile, int num)
 {
-	Keyed		queue = mcdp_open_keyed(lk->schema, "profile_queue", "profile_queue_at_idx");
-	Keyed		pending = mcdp_open_keyed(lk->schema, "tag_pending", "tag_pending_pkey");
+	Relation	queue = table_open(mcdp_relid("profile_queue", lk->schema), RowExclusiveLock);
+	Relation	pending = table_open(mcdp_relid("tag_pending", lk->schema), RowExclusiveLock);
 	Target		t[3] = {{NULL}, {NULL}, {NULL}};
 	bool		ok;
 
 	ok = mcdp_target_open(&t[0], lk->profile.rel, PROFILE_COLUMNS) &&
-		mcdp_target_open_with(&t[1], queue.rel, QUEUE_COLUMNS, t[0].estate) &&
-		mcdp_target_open_with(&t[2], pending.rel, PENDING_COLUMNS, t[0].estate);
+		mcdp_target_open_with(&t[1], queue, QUEUE_COLUMNS, t[0].estate) &&
+		mcdp_target_open_with(&t[2], pending, PENDING_COLUMNS, t[0].estate);
 	for (int table = 0; table < 3 && ok; table++)
 	{
 		for (int i = 0; i < num; i++)
@@ -350,8 +339,8 @@ insert_profiles(Lookup *lk, const NewProfile *profile, int num)
 	}
 	for (int table = 2; table >= 0; table--)
 		mcdp_target_close(&t[table]);
-	table_close(pending.rel, AccessShareLock);
-	table_close(queue.rel, AccessShareLock);
+	table_close(pending, NoLock);
+	table_close(queue, NoLock);
 	return ok;
 }
 
@@ -409,7 +398,9 @@ lock_roots(Lookup *lk, Known **known, int num, const int64 *root, int num_roots,
 	{
 		bool		holds;
 
-		ok = !known[i]->linked || mcdp_still_linked(lk, now, known[i]->identifier, known[i]->leaf, known[i]->root);
+		ok = !known[i]->linked ||
+			(leaf_locked ? mcdp_leaf_of(lk, now, known[i]->identifier) == known[i]->leaf :
+			 mcdp_still_linked(lk, now, known[i]->identifier, known[i]->leaf, known[i]->root));
 		if (ok && extra[i] && known[0]->linked)
 			ok = !mcdp_find_edge(lk, now, known[0]->identifier, known[i]->identifier, 0, &holds);
 	}
