@@ -101,31 +101,42 @@ open_rule(FunctionCallInfo fcinfo)
 
 /* ---- many calls ---- */
 
+/* A copied snapshot has lost those that overflowed, though it says how many there were. */
+static int
+num_subxids(Snapshot snapshot)
+{
+	return snapshot->subxip == NULL ? 0 : Max(snapshot->subxcnt, 0);
+}
+
 static void
 take_snapshot(Seen *seen, Snapshot snapshot)
 {
+	int			nsubxids = num_subxids(snapshot);
+
 	seen->xmin = snapshot->xmin;
 	seen->xmax = snapshot->xmax;
 	seen->curcid = snapshot->curcid;
 	seen->subxact = GetCurrentSubTransactionId();
 	seen->suboverflowed = snapshot->suboverflowed;
-	seen->nxids = snapshot->xcnt + Max(snapshot->subxcnt, 0);
+	seen->nxids = snapshot->xcnt + nsubxids;
 	seen->xids = palloc((seen->nxids + 1) * sizeof(TransactionId));
 	memcpy(seen->xids, snapshot->xip, snapshot->xcnt * sizeof(TransactionId));
-	if (snapshot->subxcnt > 0)
-		memcpy(seen->xids + snapshot->xcnt, snapshot->subxip, snapshot->subxcnt * sizeof(TransactionId));
+	if (nsubxids > 0)
+		memcpy(seen->xids + snapshot->xcnt, snapshot->subxip, nsubxids * sizeof(TransactionId));
 }
 
 static bool
 is_seen(const Seen *seen, Snapshot snapshot)
 {
+	int			nsubxids = num_subxids(snapshot);
+
 	return seen->xmin == snapshot->xmin && seen->xmax == snapshot->xmax &&
 		seen->curcid == snapshot->curcid && seen->subxact == GetCurrentSubTransactionId() &&
 		seen->suboverflowed == snapshot->suboverflowed &&
-		seen->nxids == snapshot->xcnt + Max(snapshot->subxcnt, 0) &&
+		seen->nxids == snapshot->xcnt + nsubxids &&
 		memcmp(seen->xids, snapshot->xip, snapshot->xcnt * sizeof(TransactionId)) == 0 &&
-		(snapshot->subxcnt <= 0 ||
-		 memcmp(seen->xids + snapshot->xcnt, snapshot->subxip, snapshot->subxcnt * sizeof(TransactionId)) == 0);
+		(nsubxids == 0 ||
+		 memcmp(seen->xids + snapshot->xcnt, snapshot->subxip, nsubxids * sizeof(TransactionId)) == 0);
 }
 
 /* The audience, if by now it pays to have it. */
