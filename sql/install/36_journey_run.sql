@@ -42,6 +42,19 @@ END
 $$;
 COMMENT ON FUNCTION cdp._mark_journey(text, bigint[], boolean, text) IS 'sets or takes away the tag journey:NAME, or another key''s';
 
+CREATE FUNCTION cdp._unmark(runs bigint[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off AS $$
+BEGIN
+	PERFORM cdp._mark(array_agg('journey:' || s.journey), array_agg(s.profile_id), false)
+	FROM unnest(runs) AS r(id)
+	CROSS JOIN LATERAL (SELECT o.profile_id, o.journey FROM cdp.journey_state o WHERE o.run_id = r.id OFFSET 0) s
+	-- for each, by its index, whatever the planner believes
+	WHERE (SELECT true FROM cdp.journey_state o
+		   WHERE o.profile_id = s.profile_id AND o.journey = s.journey AND o.status = 'active' LIMIT 1) IS NULL;
+END
+$$;
+COMMENT ON FUNCTION cdp._unmark(bigint[]) IS 'takes the tag journey:NAME from profiles whose last active run in it was one of these';
+
 CREATE FUNCTION cdp._end_runs(runs bigint[], instants timestamptz[], with_outcome text, with_detail text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off AS $$
 BEGIN
@@ -65,15 +78,18 @@ BEGIN
 		   coalesce(with_detail, with_outcome)
 	FROM gone x ORDER BY x.profile_id, x.journey, x.run_id;
 
-	PERFORM cdp._mark(array_agg('journey:' || s.journey), array_agg(s.profile_id), false)
-	FROM cdp.journey_state s
-	WHERE s.run_id = ANY (runs)
-	  -- for each, by its index, whatever the planner believes
-	  AND (SELECT true FROM cdp.journey_state o
-		   WHERE o.profile_id = s.profile_id AND o.journey = s.journey AND o.status = 'active' LIMIT 1) IS NULL;
+	PERFORM cdp._unmark(runs);
 END
 $$;
 COMMENT ON FUNCTION cdp._end_runs(bigint[], timestamptz[], text, text) IS 'ends active runs, each at its instant, with this outcome';
+
+CREATE FUNCTION cdp._end_due(runs bigint[], with_outcome text, with_detail text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	PERFORM cdp._end_runs(array_agg(s.run_id), array_agg(s.due_at), with_outcome, with_detail) FROM cdp._runs(runs) s HAVING count(*) > 0;
+END
+$$;
+COMMENT ON FUNCTION cdp._end_due(bigint[], text, text) IS 'ends active runs at the instants at which they are due';
 
 -- Errors that a run's own data cause are its own affair; the rest (lost
 -- connections, deadlocks, full disks, cancelled statements, missing functions,
@@ -480,33 +496,6 @@ END
 $$;
 COMMENT ON FUNCTION cdp._take_triggers(bigint[], timestamptz[]) IS 'consumes the triggers of each profile (locked by the caller) at its instant: exits, goals, then entries';
 
--- Less important journeys come when the more important ones have nothing left
--- to do at this instant: who competes for a message that a cap allows.
-CREATE FUNCTION cdp._take_steps(profiles bigint[], instants timestamptz[]) RETURNS bigint
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
-DECLARE
-	g		record;
-	done	bigint := 0;
-BEGIN
-	FOR g IN
-		SELECT w.journey, w.version, w.step, array_agg(w.run_id ORDER BY w.profile_id, w.run_id) AS runs,
-			   array_agg(w.run_id ORDER BY w.profile_id) FILTER (WHERE w.num = 1) AS alone
-		FROM (SELECT s.*, v.priority, max(v.priority) OVER (PARTITION BY s.profile_id) AS first, count(*) OVER (PARTITION BY s.profile_id) AS num
-			  FROM unnest(profiles, instants) AS w(profile_id, at)
-			  CROSS JOIN LATERAL (SELECT o.run_id, o.profile_id, o.journey, o.version, o.step FROM cdp.journey_state o
-								  WHERE o.profile_id = w.profile_id AND o.status = 'active' AND o.due_at + interval '0' = w.at OFFSET 0) s
-			  JOIN cdp.journey j ON j.name = s.journey AND j.status = 'active'
-			  JOIN cdp.journey_version v ON v.journey = s.journey AND v.version = s.version) w
-		WHERE w.priority = w.first
-		GROUP BY w.journey, w.version, w.step ORDER BY w.journey, w.version, w.step
-	LOOP
-		done := done + cdp._do_step_each(g.journey, g.version, g.step, g.runs, g.alone);
-	END LOOP;
-	RETURN done;
-END
-$$;
-COMMENT ON FUNCTION cdp._take_steps(bigint[], timestamptz[]) IS 'does one step of each of the most important runs that a profile (locked by the caller) has due at its instant; a message after a wait at once, if there is nothing else';
-
 -- From the oldest work on, by the indexes on time: first who, then their locks,
 -- so that no plan can begin with everybody.  Several clocks find the same oldest
 -- work: one that finds others at all of it looks further, and begins at a place
@@ -636,7 +625,7 @@ BEGIN
 							JOIN cdp.journey j ON j.name = s.journey AND j.status = 'active') x
 					  GROUP BY x.profile_id) w;
 				EXIT WHEN profiles IS NULL;
-				done := done + cdp._take_triggers(profiles, instants) + cdp._take_steps(profiles, instants);
+				done := done + cdp._take_triggers(profiles, instants) + cdp._take_steps(profiles, instants, limited);
 			END LOOP;
 			EXIT WHEN done = before;
 		END LOOP;

@@ -1,26 +1,46 @@
 /* 36_journey_step: what runs do at a step
  *
- * Every function takes runs that are due at the same step of the same version,
- * each at an instant of its own (due_at), and does its work in sets.  The
- * caller holds the rows of their profiles.
+ * A hundred campaigns have a few runs each that are due, and a statement costs
+ * more than a run.  So runs of many journeys, versions and steps go through a
+ * function together, each at an instant of its own (due_at): plans say what is
+ * to be done at each of the steps, and each run (_due) names its plan.  Which
+ * runs may go together is decided in 36_journey_turn.  The caller holds the rows
+ * of their profiles.
  */
 
--- Each at its own instant: other journeys may begin there.
-CREATE FUNCTION cdp._tag_runs(of_tag text, present boolean, runs bigint[]) RETURNS void
+CREATE TYPE cdp._plan AS (journey text, version int, step text, spec jsonb, todo jsonb);
+COMMENT ON TYPE cdp._plan IS 'a step of a version of a journey';
+CREATE TYPE cdp._due AS (run_id bigint, profile_id bigint, plan int, alone boolean);
+COMMENT ON TYPE cdp._due IS 'a run that is due at the step of a plan (its place among the plans); alone: its profile has nothing else due then';
+CREATE TYPE cdp._move AS (run_id bigint, plan int, next text, detail text);
+COMMENT ON TYPE cdp._move IS 'a run that has done the step of a plan, and where it goes';
+
+CREATE FUNCTION cdp._kind(todo jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN CASE WHEN todo #> '{wait_until,trait}' IS NOT NULL THEN 'wait_until_trait'
+	ELSE (SELECT k FROM unnest('{wait,wait_until,wait_for,if,switch,split,send,tag,untag,set_trait,journey}'::text[]) k WHERE todo ? k) END;
+COMMENT ON FUNCTION cdp._kind(jsonb) IS 'what kind of step it is';
+
+-- Each at its own instant: other journeys may begin there.  In the order of the
+-- plans: of two tags of an exclusive key the later one stays.
+CREATE FUNCTION cdp._tag_runs(plans cdp._plan[], items cdp._due[]) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	r	record;
 BEGIN
-	FOR r IN SELECT s.profile_id, s.due_at FROM cdp._runs(runs) s LOOP
-		IF present THEN
-			PERFORM cdp.tag(r.profile_id, of_tag, NULL, r.due_at);
+	FOR r IN SELECT s.profile_id, s.due_at, (plans[i.plan]).todo ->> 'tag' AS tag, (plans[i.plan]).todo ->> 'untag' AS untag
+			 FROM unnest(items) i
+			 CROSS JOIN LATERAL (SELECT o.profile_id, o.due_at FROM cdp.journey_state o WHERE o.run_id = i.run_id OFFSET 0) s
+			 ORDER BY i.profile_id, i.plan, i.run_id LOOP
+		IF r.tag IS NOT NULL THEN
+			PERFORM cdp.tag(r.profile_id, r.tag, NULL, r.due_at);
 		ELSE
-			PERFORM cdp.untag(r.profile_id, of_tag, r.due_at);
+			PERFORM cdp.untag(r.profile_id, r.untag, r.due_at);
 		END IF;
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION cdp._tag_runs(text, boolean, bigint[]) IS 'does a tag or untag step';
+COMMENT ON FUNCTION cdp._tag_runs(cdp._plan[], cdp._due[]) IS 'does tag and untag steps';
 
 CREATE FUNCTION cdp._step_delay(step jsonb) RETURNS interval
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
@@ -58,45 +78,57 @@ $$;
 COMMENT ON FUNCTION cdp._runs(bigint[]) IS 'these runs';
 
 -- A message right after a wait is written before its run has been moved to it:
--- then the run is at of_step, whatever its row says.
-CREATE FUNCTION cdp._arrive(runs bigint[], of_step text) RETURNS void
-LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+-- then the run is at its plan's step, whatever its row says.
+CREATE FUNCTION cdp._arrive(plans cdp._plan[], items cdp._due[]) RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off AS $$
 BEGIN
-	UPDATE cdp.journey_state s SET step = of_step, visit = s.visit + 1, arrived_at = s.due_at WHERE s.run_id = ANY (runs) AND s.step <> of_step;
+	UPDATE cdp.journey_state s SET step = x.of_step, visit = s.visit + 1, arrived_at = s.due_at
+	FROM (SELECT (plans[i.plan]).step AS of_step, o.ctid, o.step FROM unnest(items) i
+		  CROSS JOIN LATERAL (SELECT o.ctid, o.step FROM cdp.journey_state o WHERE o.run_id = i.run_id OFFSET 0) o) x
+	WHERE s.ctid = x.ctid AND x.step <> x.of_step;
 END
 $$;
-COMMENT ON FUNCTION cdp._arrive(bigint[], text) IS 'makes the rows of runs that went on to a step without a stop say so';
+COMMENT ON FUNCTION cdp._arrive(cdp._plan[], cdp._due[]) IS 'makes the rows of runs that went on to a step without a stop say so';
 
--- Puts runs that have done a step on their way to the next; "end" is the end.
-CREATE FUNCTION cdp._go_on(spec jsonb, runs bigint[], of_step text, next text, with_detail text) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+-- Puts runs that have done a step on their way to the next; "end" is the end.  The
+-- log has what one profile does in the order of the plans.
+CREATE FUNCTION cdp._go_on(plans cdp._plan[], moves cdp._move[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off AS $$
 DECLARE
-	delay	interval := cdp._step_delay(spec #> ARRAY['steps', next]);
+	ended	bigint[] := ARRAY(SELECT m.run_id FROM unnest(moves) m WHERE m.next = 'end');
 BEGIN
-	IF cardinality(runs) = 0 THEN
-		RETURN;
-	END IF;
-	IF next = 'end' THEN
-		PERFORM cdp._arrive(runs, of_step);
-		INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
-		SELECT s.due_at, coalesce(s.owner_id, s.profile_id), s.journey, s.version, s.run_id, s.step, 'step', with_detail
-		FROM cdp._runs(runs) s;
-		PERFORM cdp._end_runs(array_agg(s.run_id), array_agg(s.due_at), 'completed', NULL)
-		FROM cdp.journey_state s WHERE s.run_id = ANY (runs) HAVING count(*) > 0;
-	ELSE
-		WITH moved AS (
-			UPDATE cdp.journey_state s SET step = next, visit = s.visit + CASE WHEN s.step = of_step THEN 1 ELSE 2 END, arrived_at = s.due_at,
-				due_at = cdp._due_at(spec, next, delay, s.profile_id, s.due_at)
-			WHERE s.run_id = ANY (runs)
-			RETURNING s.arrived_at, s.profile_id, s.owner_id, s.journey, s.version, s.run_id
-		)
-		INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
-		SELECT m.arrived_at, coalesce(m.owner_id, m.profile_id), m.journey, m.version, m.run_id, of_step, 'step', with_detail
-		FROM moved m ORDER BY m.profile_id, m.run_id;
+	WITH moved AS (
+		UPDATE cdp.journey_state s SET step = m.next, visit = s.visit + CASE WHEN s.step = m.of_step THEN 1 ELSE 2 END, arrived_at = s.due_at,
+			due_at = cdp._due_at(m.spec, m.next, m.delay, s.profile_id, s.due_at)
+		FROM (SELECT g.plan, g.next, g.detail, p.step AS of_step, p.spec, p.delay, o.ctid
+			  FROM (SELECT m.plan, m.next, m.detail, array_agg(m.run_id) AS runs FROM unnest(moves) m WHERE m.next <> 'end' GROUP BY m.plan, m.next, m.detail) g
+			  CROSS JOIN LATERAL (SELECT (plans[g.plan]).step, (plans[g.plan]).spec, cdp._step_delay((plans[g.plan]).spec #> ARRAY['steps', g.next]) AS delay OFFSET 0) p
+			  CROSS JOIN LATERAL unnest(g.runs) AS r(id)
+			  CROSS JOIN LATERAL (SELECT o.ctid FROM cdp.journey_state o WHERE o.run_id = r.id OFFSET 0) o) m
+		WHERE s.ctid = m.ctid
+		RETURNING s.arrived_at AS at, s.profile_id, s.owner_id, s.journey, s.version, s.run_id, m.plan, m.of_step, m.detail
+	), gone AS (
+		UPDATE cdp.journey_state s
+		SET step = m.of_step, visit = s.visit + CASE WHEN s.step = m.of_step THEN 0 ELSE 1 END, arrived_at = CASE WHEN s.step = m.of_step THEN s.arrived_at ELSE s.due_at END,
+			status = 'ended', outcome = 'completed', ended_at = s.due_at, due_at = NULL
+		FROM (SELECT m.plan, (plans[m.plan]).step AS of_step, m.detail, o.ctid FROM unnest(moves) m
+			  CROSS JOIN LATERAL (SELECT o.ctid FROM cdp.journey_state o WHERE o.run_id = m.run_id OFFSET 0) o
+			  WHERE m.next = 'end') m
+		WHERE s.ctid = m.ctid
+		RETURNING s.ended_at AS at, s.profile_id, s.owner_id, s.journey, s.version, s.run_id, m.plan, m.of_step, m.detail
+	)
+	INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
+	SELECT w.at, coalesce(w.owner_id, w.profile_id), w.journey, w.version, w.run_id, w.of_step, w.what, w.detail
+	FROM (SELECT m.*, 'step' AS what FROM moved m
+		  UNION ALL SELECT g.*, 'step' FROM gone g
+		  UNION ALL SELECT g.at, g.profile_id, g.owner_id, g.journey, g.version, g.run_id, g.plan, g.of_step, 'completed', 'ended' FROM gone g) w
+	ORDER BY w.profile_id, w.plan, w.what DESC, w.run_id;
+	IF ended <> '{}' THEN
+		PERFORM cdp._unmark(ended);
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION cdp._go_on(jsonb, bigint[], text, text, text) IS 'logs a step and moves its runs on; a wait begins at once, from the run''s own clock';
+COMMENT ON FUNCTION cdp._go_on(cdp._plan[], cdp._move[]) IS 'logs steps and moves their runs on; a wait begins at once, from the run''s own clock';
 
 -- Triggers end runs, and waits, at the instant of the event; this also sees
 -- events that no trigger has brought yet.
@@ -118,53 +150,67 @@ END
 $$;
 COMMENT ON FUNCTION cdp._event_seen(cdp.journey_state, jsonb, timestamptz) IS 'whether one of these events lies after an instant and not after the present step of a run';
 
-CREATE FUNCTION cdp._without(runs bigint[], gone bigint[]) RETURNS bigint[]
+CREATE FUNCTION cdp._without(ids bigint[], gone bigint[]) RETURNS bigint[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT CASE WHEN coalesce(cardinality(gone), 0) = 0 THEN runs ELSE
-		ARRAY(SELECT r FROM unnest(runs) WITH ORDINALITY u(r, n) WHERE r NOT IN (SELECT unnest(gone)) ORDER BY n) END;
+	SELECT CASE WHEN coalesce(cardinality(gone), 0) = 0 THEN ids ELSE
+		ARRAY(SELECT r FROM unnest(ids) WITH ORDINALITY u(r, n) WHERE r NOT IN (SELECT unnest(gone)) ORDER BY n) END;
 END;
-COMMENT ON FUNCTION cdp._without(bigint[], bigint[]) IS 'the runs that are not gone';
+COMMENT ON FUNCTION cdp._without(bigint[], bigint[]) IS 'the ids that are not gone';
 
-CREATE FUNCTION cdp._branch(spec jsonb, runs bigint[], of_step text, when_ text, next text, with_detail text) RETURNS bigint[]
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
-DECLARE
-	rule	cdp.criteria := when_::cdp.criteria;
-	taken	bigint[] := ARRAY(SELECT s.run_id FROM cdp._runs(runs) s WHERE cdp._matches(s.profile_id, rule, s.due_at, s.label));
+CREATE FUNCTION cdp._without(items cdp._due[], gone bigint[]) RETURNS cdp._due[]
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
-	PERFORM cdp._go_on(spec, taken, of_step, next, with_detail);
-	RETURN cdp._without(runs, taken);
+	IF coalesce(cardinality(gone), 0) = 0 THEN
+		RETURN items;
+	END IF;
+	RETURN ARRAY(SELECT i FROM unnest(items) WITH ORDINALITY AS u(run_id, profile_id, plan, alone, n)
+				 CROSS JOIN LATERAL (SELECT (u.run_id, u.profile_id, u.plan, u.alone)::cdp._due AS i) x
+				 WHERE u.run_id NOT IN (SELECT unnest(gone)) ORDER BY u.n);
 END
 $$;
-COMMENT ON FUNCTION cdp._branch(jsonb, bigint[], text, text, text, text) IS 'puts the runs for which a rule holds on their way; returns the others';
+COMMENT ON FUNCTION cdp._without(cdp._due[], bigint[]) IS 'the runs that are not gone';
+
+-- Of the plans that branch by the same rule: the runs for which it holds go one
+-- way, and the others stay to be asked further.
+CREATE FUNCTION cdp._who_matches(runs bigint[], rule text) RETURNS bigint[]
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	parsed	cdp.criteria := rule::cdp.criteria;
+BEGIN
+	RETURN ARRAY(SELECT s.run_id FROM cdp._runs(runs) s WHERE cdp._matches(s.profile_id, parsed, s.due_at, s.label));
+END
+$$;
+COMMENT ON FUNCTION cdp._who_matches(bigint[], text) IS 'the runs for whose profiles a rule holds, each at its instant';
 
 -- A profile that comes to the same split again goes the same way.
-CREATE FUNCTION cdp._split(spec jsonb, branches jsonb, runs bigint[], of_step text) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+CREATE FUNCTION cdp._split(branches jsonb, items cdp._due[]) RETURNS cdp._move[]
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off AS $$
 DECLARE
-	b		record;
-	taken	bigint[];
+	nexts	text[];
+	names	text[];
+	below	double precision[];		-- the last branch takes whatever the shares leave
+	moves	cdp._move[];
 BEGIN
-	FOR b IN
-		SELECT e.value ->> 'next' AS next, coalesce(e.value ->> 'name', e.value ->> 'next') AS name,
-			   CASE WHEN e.ordinality = jsonb_array_length(branches) THEN 1	-- whatever the shares add up to
-					ELSE sum((e.value ->> 'share')::double precision) OVER (ORDER BY e.ordinality) END AS below
-		FROM jsonb_array_elements(branches) WITH ORDINALITY e ORDER BY e.ordinality
-	LOOP
-		WITH taking AS (
-			UPDATE cdp.journey_state s SET variant = CASE WHEN s.variant = '' THEN b.name
-														  WHEN b.name = ANY (string_to_array(s.variant, '/')) THEN s.variant
-														  ELSE s.variant || '/' || b.name END
-			WHERE s.run_id = ANY (runs) AND cdp._draw(s.journey || '/' || s.step, s.profile_id) < b.below
-			RETURNING s.run_id)
-		SELECT array_agg(t.run_id) INTO taken FROM taking t;
-		CONTINUE WHEN taken IS NULL;
-		PERFORM cdp._go_on(spec, taken, of_step, b.next, b.name);
-		runs := cdp._without(runs, taken);
-	END LOOP;
+	SELECT array_agg(b.next ORDER BY b.no), array_agg(b.name ORDER BY b.no), (array_agg(b.below ORDER BY b.no))[:count(*)::int - 1]
+	INTO nexts, names, below
+	FROM (SELECT e.ordinality AS no, e.value ->> 'next' AS next, coalesce(e.value ->> 'name', e.value ->> 'next') AS name,
+				 sum((e.value ->> 'share')::double precision) OVER (ORDER BY e.ordinality) AS below
+		  FROM jsonb_array_elements(branches) WITH ORDINALITY e) b;
+	WITH taken AS (
+		UPDATE cdp.journey_state s SET variant = CASE WHEN s.variant = '' THEN names[x.n]
+													  WHEN names[x.n] = ANY (string_to_array(s.variant, '/')) THEN s.variant
+													  ELSE s.variant || '/' || names[x.n] END
+		FROM (SELECT o.ctid, i.plan, 1 + (SELECT count(*)::int FROM unnest(below) b WHERE b <= o.draw) AS n
+			  FROM unnest(items) i
+			  CROSS JOIN LATERAL (SELECT o.ctid, cdp._draw(o.journey || '/' || o.step, o.profile_id) AS draw FROM cdp.journey_state o WHERE o.run_id = i.run_id OFFSET 0) o) x
+		WHERE s.ctid = x.ctid
+		RETURNING s.run_id, x.plan, x.n)
+	SELECT array_agg((t.run_id, t.plan, nexts[t.n], names[t.n])::cdp._move) INTO moves FROM taken t;
+	RETURN coalesce(moves, '{}');
 END
 $$;
-COMMENT ON FUNCTION cdp._split(jsonb, jsonb, bigint[], text) IS 'deals runs out to the branches of a split, by the shares and by who it is';
+COMMENT ON FUNCTION cdp._split(jsonb, cdp._due[]) IS 'deals runs out to the branches of a split, by the shares and by who it is';
 
 -- Runs of one profile (under different keys) enter one after the other.
 CREATE FUNCTION cdp._start_journey(other text, runs bigint[]) RETURNS void
@@ -202,128 +248,155 @@ RETURN coalesce(step ->> 'wait', step ->> 'tag', step ->> 'untag', step #>> '{se
 	step #>> '{wait_until,time}', step #>> '{wait_until}');
 COMMENT ON FUNCTION cdp._step_detail(jsonb) IS 'what the log says about a step that everybody leaves the same way';
 
-CREATE FUNCTION cdp._do_step(of_journey text, of_version int, of_step text, runs bigint[], alone bigint[]) RETURNS bigint
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+CREATE FUNCTION cdp._do_steps(plans cdp._plan[], items cdp._due[]) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off AS $$
 DECLARE
-	spec	jsonb := (SELECT v.spec FROM cdp.journey_version v WHERE v.journey = of_journey AND v.version = of_version);
-	todo	jsonb := spec #> ARRAY['steps', of_step];
-	rule	cdp.criteria;
-	ahead	jsonb := spec #> ARRAY['steps', todo ->> 'next'];
-	done	bigint := cardinality(runs);
+	done	bigint := cardinality(items);
+	moves	cdp._move[] := '{}';
+	part	cdp._due[];
 	gone	bigint[];
+	ahead	int[];
 	x		record;
+	b		record;
 BEGIN
 	-- What ends a run comes before what it would do.
+	gone := ARRAY(SELECT i.run_id FROM unnest(items) i
+				  CROSS JOIN LATERAL (SELECT p.suppressed OR p.erased_at IS NOT NULL AS away FROM cdp.profile p WHERE p.profile_id = i.profile_id OFFSET 0) p
+				  WHERE p.away);
+	IF gone <> '{}' THEN
+		PERFORM cdp._end_due(gone, 'suppressed', NULL);
+		items := cdp._without(items, gone);
+	END IF;
 	FOR x IN
-		SELECT NULL::text AS on_event, NULL::text AS when_, 0 AS no
-		UNION ALL
-		SELECT e.value ->> 'on', e.value ->> 'when', e.ordinality
-		FROM jsonb_array_elements(spec -> 'exit') WITH ORDINALITY e
-		ORDER BY no
+		SELECT e.value ->> 'on' AS on_event, e.value ->> 'when' AS when_, array_agg(p.no) AS plans
+		FROM unnest(plans) WITH ORDINALITY AS p(journey, version, step, spec, todo, no)
+		CROSS JOIN LATERAL jsonb_array_elements(p.spec -> 'exit') WITH ORDINALITY e
+		WHERE p.no IN (SELECT i.plan FROM unnest(items) i)
+		GROUP BY e.ordinality, e.value ORDER BY e.ordinality, min(p.no)
 	LOOP
-		IF x.no = 0 THEN
-			gone := ARRAY(SELECT s.run_id FROM cdp.journey_state s JOIN cdp.profile p USING (profile_id)
-						  WHERE s.run_id = ANY (runs) AND (p.suppressed OR p.erased_at IS NOT NULL));
-		ELSIF x.on_event IS NOT NULL THEN
-			gone := ARRAY(SELECT s.run_id FROM cdp._runs(runs) s WHERE cdp._event_seen(s, to_jsonb(x.on_event), s.entered_at));
+		gone := ARRAY(SELECT i.run_id FROM unnest(items) i WHERE i.plan = ANY (x.plans));
+		CONTINUE WHEN gone = '{}';
+		IF x.on_event IS NOT NULL THEN
+			gone := ARRAY(SELECT s.run_id FROM cdp._runs(gone) s WHERE cdp._event_seen(s, to_jsonb(x.on_event), s.entered_at));
 		ELSE
-			rule := x.when_::cdp.criteria;
-			gone := ARRAY(SELECT s.run_id FROM cdp._runs(runs) s WHERE cdp._matches(s.profile_id, rule, s.due_at, s.label));
+			gone := cdp._who_matches(gone, x.when_);
 		END IF;
 		CONTINUE WHEN gone = '{}';
-		PERFORM cdp._end_runs(array_agg(s.run_id), array_agg(s.due_at), CASE x.no WHEN 0 THEN 'suppressed' ELSE 'exited' END,
-							  coalesce(x.on_event, x.when_))
-		FROM cdp.journey_state s WHERE s.run_id = ANY (gone);
-		runs := cdp._without(runs, gone);
-		alone := cdp._without(alone, gone);
+		PERFORM cdp._end_due(gone, 'exited', coalesce(x.on_event, x.when_));
+		items := cdp._without(items, gone);
 	END LOOP;
-
-	IF cardinality(runs) = 0 THEN
-		RETURN done;
-	END IF;
 
 	-- Nothing can come between the end of a wait and a message at the same
 	-- instant when the profile has nothing else to do: one move for both.
-	IF alone <> '{}' AND todo ?| '{wait,wait_until}' AND todo #> '{wait_until,trait}' IS NULL AND ahead ? 'send' THEN
-		PERFORM cdp._go_on(spec, cdp._without(runs, alone), of_step, todo ->> 'next', cdp._step_detail(todo));
-		runs := alone;
+	FOR x IN
+		SELECT p.no, (p.journey, p.version, p.todo ->> 'next', p.spec, p.spec #> ARRAY['steps', p.todo ->> 'next'])::cdp._plan AS plan
+		FROM unnest(plans) WITH ORDINALITY AS p(journey, version, step, spec, todo, no)
+		WHERE cdp._kind(p.todo) IN ('wait', 'wait_until') AND p.spec #> ARRAY['steps', p.todo ->> 'next'] ? 'send'
+		  AND p.no IN (SELECT i.plan FROM unnest(items) i WHERE i.alone) ORDER BY p.no
+	LOOP
+		plans := plans || x.plan;
+		ahead[x.no] := cardinality(plans);
+	END LOOP;
+	IF ahead IS NOT NULL THEN
 		INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
-		SELECT s.due_at, coalesce(s.owner_id, s.profile_id), s.journey, s.version, s.run_id, s.step, 'step', cdp._step_detail(todo) FROM cdp._runs(runs) s;
-		of_step := todo ->> 'next';
-		todo := ahead;
-		done := done + cardinality(runs);
+		SELECT s.due_at, coalesce(s.owner_id, s.profile_id), s.journey, s.version, s.run_id, s.step, 'step', cdp._step_detail((plans[i.plan]).todo)
+		FROM unnest(items) i
+		CROSS JOIN LATERAL (SELECT o.* FROM cdp.journey_state o WHERE o.run_id = i.run_id OFFSET 0) s
+		WHERE i.alone AND ahead[i.plan] IS NOT NULL ORDER BY s.profile_id, s.run_id;
+		done := done + (SELECT count(*) FROM unnest(items) i WHERE i.alone AND ahead[i.plan] IS NOT NULL);
+		items := ARRAY(SELECT (i.run_id, i.profile_id, CASE WHEN i.alone THEN coalesce(ahead[i.plan], i.plan) ELSE i.plan END, i.alone)::cdp._due FROM unnest(items) i);
 	END IF;
 
-	-- Which way?
-	CASE
-		WHEN todo ? 'if' THEN
-			runs := cdp._branch(spec, runs, of_step, todo ->> 'if', todo ->> 'then', 'then');
-			PERFORM cdp._go_on(spec, runs, of_step, todo ->> 'else', 'else');
-		WHEN todo ? 'switch' THEN
-			FOR x IN SELECT e.value ->> 'when' AS when_, e.value ->> 'next' AS next FROM jsonb_array_elements(todo -> 'switch') WITH ORDINALITY e
-					 ORDER BY e.ordinality LOOP
-				runs := cdp._branch(spec, runs, of_step, x.when_, x.next, x.when_);
-			END LOOP;
-			PERFORM cdp._go_on(spec, runs, of_step, todo ->> 'else', 'else');
-		WHEN todo ? 'split' THEN
-			PERFORM cdp._split(spec, todo -> 'split', runs, of_step);
-		WHEN todo ? 'wait_for' THEN
-			gone := ARRAY(SELECT s.run_id FROM cdp._runs(runs) s WHERE cdp._event_seen(s, todo #> '{wait_for,on}', s.arrived_at));
-			PERFORM cdp._go_on(spec, gone, of_step, todo ->> 'next', 'next');
-			PERFORM cdp._go_on(spec, cdp._without(runs, gone), of_step, todo ->> 'else', 'timeout');
-		WHEN todo #> '{wait_until,trait}' IS NOT NULL THEN
-			-- The date may have moved away in the meantime.
-			WITH moved AS (
-				UPDATE cdp.journey_state s SET due_at = w.at
-				FROM (SELECT r.run_id, cdp._wait_until(todo -> 'wait_until', r.profile_id, r.arrived_at, spec ->> 'timezone') AS at
-					  FROM cdp._runs(runs) r) w
-				WHERE s.run_id = w.run_id AND w.at > s.due_at
-				RETURNING s.run_id)
-			SELECT array_agg(m.run_id) INTO gone FROM moved m;
-			PERFORM cdp._go_on(spec, cdp._without(runs, gone), of_step, todo ->> 'next', todo #>> '{wait_until,trait}');
-		ELSE
-			CASE
-				WHEN todo ? 'send' THEN
-					runs := cdp._send(spec, of_step, runs);
-				WHEN todo ?| '{tag,untag}' THEN
-					PERFORM cdp._tag_runs(coalesce(todo ->> 'tag', todo ->> 'untag'), todo ? 'tag', runs);
-				WHEN todo ? 'set_trait' THEN
-					PERFORM cdp._set_traits(coalesce(s.owner_id, s.profile_id), cdp._render_params(todo -> 'set_trait', s), s.due_at, 'journey')
-					FROM cdp._runs(runs) s;
-				WHEN todo ? 'journey' THEN
-					PERFORM cdp._start_journey(todo ->> 'journey', runs);
-				ELSE NULL;
-			END CASE;
-			PERFORM cdp._go_on(spec, runs, of_step, todo ->> 'next', cdp._step_detail(todo));
-	END CASE;
+	-- Which way?  What everybody leaves the same way comes last.
+	FOR x IN
+		SELECT k.kind, k.how, array_agg(p.no ORDER BY p.no) AS plans
+		FROM unnest(plans) WITH ORDINALITY AS p(journey, version, step, spec, todo, no)
+		CROSS JOIN LATERAL (SELECT cdp._kind(p.todo) AS kind) t
+		CROSS JOIN LATERAL (SELECT CASE WHEN t.kind = 'untag' THEN 'tag' ELSE t.kind END AS kind,
+								   CASE WHEN t.kind IN ('if', 'switch', 'split', 'wait_for') THEN p.todo -> t.kind
+										-- the time zone, the other journey, what to set: the plan's own
+										WHEN t.kind IN ('wait_until_trait', 'set_trait', 'journey') THEN to_jsonb(p.no) END AS how) k
+		WHERE p.no IN (SELECT i.plan FROM unnest(items) i)
+		GROUP BY k.kind, k.how ORDER BY min(p.no)
+	LOOP
+		part := ARRAY(SELECT i FROM unnest(items) i WHERE i.plan = ANY (x.plans));
+		CASE x.kind
+			WHEN 'if' THEN
+				gone := cdp._who_matches(ARRAY(SELECT i.run_id FROM unnest(part) i), x.how #>> '{}');
+				moves := moves || ARRAY(SELECT (i.run_id, i.plan, (plans[i.plan]).todo ->> w.way, w.way)::cdp._move
+										FROM unnest(part) i
+										CROSS JOIN LATERAL (SELECT CASE WHEN i.run_id IN (SELECT unnest(gone)) THEN 'then' ELSE 'else' END AS way) w);
+				CONTINUE;
+			WHEN 'switch' THEN
+				FOR b IN SELECT e.value ->> 'when' AS when_, e.value ->> 'next' AS next FROM jsonb_array_elements(x.how) WITH ORDINALITY e ORDER BY e.ordinality LOOP
+					gone := cdp._who_matches(ARRAY(SELECT i.run_id FROM unnest(part) i), b.when_);
+					CONTINUE WHEN gone = '{}';
+					moves := moves || ARRAY(SELECT (i.run_id, i.plan, b.next, b.when_)::cdp._move FROM unnest(part) i WHERE i.run_id IN (SELECT unnest(gone)));
+					part := cdp._without(part, gone);
+				END LOOP;
+				moves := moves || ARRAY(SELECT (i.run_id, i.plan, (plans[i.plan]).todo ->> 'else', 'else')::cdp._move FROM unnest(part) i);
+				CONTINUE;
+			WHEN 'split' THEN
+				moves := moves || cdp._split(x.how, part);
+				CONTINUE;
+			WHEN 'wait_for' THEN
+				gone := ARRAY(SELECT s.run_id FROM cdp._runs(ARRAY(SELECT i.run_id FROM unnest(part) i)) s WHERE cdp._event_seen(s, x.how -> 'on', s.arrived_at));
+				moves := moves || ARRAY(SELECT CASE WHEN i.run_id IN (SELECT unnest(gone)) THEN (i.run_id, i.plan, (plans[i.plan]).todo ->> 'next', 'next')::cdp._move
+													ELSE (i.run_id, i.plan, (plans[i.plan]).todo ->> 'else', 'timeout')::cdp._move END FROM unnest(part) i);
+				CONTINUE;
+			WHEN 'wait_until_trait' THEN
+				-- The date may have moved away in the meantime.
+				WITH moved AS (
+					UPDATE cdp.journey_state s SET due_at = w.at
+					FROM (SELECT r.run_id, cdp._wait_until((plans[x.plans[1]]).todo -> 'wait_until', r.profile_id, r.arrived_at, (plans[x.plans[1]]).spec ->> 'timezone') AS at
+						  FROM cdp._runs(ARRAY(SELECT i.run_id FROM unnest(part) i)) r) w
+					WHERE s.run_id = w.run_id AND w.at > s.due_at
+					RETURNING s.run_id)
+				SELECT array_agg(m.run_id) INTO gone FROM moved m;
+				moves := moves || ARRAY(SELECT (i.run_id, i.plan, (plans[i.plan]).todo ->> 'next', (plans[i.plan]).todo #>> '{wait_until,trait}')::cdp._move
+										FROM unnest(cdp._without(part, gone)) i);
+				CONTINUE;
+			WHEN 'send' THEN
+				part := cdp._send(plans, part);
+			WHEN 'tag' THEN
+				PERFORM cdp._tag_runs(plans, part);
+			WHEN 'set_trait' THEN
+				PERFORM cdp._set_traits(coalesce(s.owner_id, s.profile_id), cdp._render_params((plans[x.plans[1]]).todo -> 'set_trait', s), s.due_at, 'journey')
+				FROM cdp._runs(ARRAY(SELECT i.run_id FROM unnest(part) i)) s;
+			WHEN 'journey' THEN
+				PERFORM cdp._start_journey((plans[x.plans[1]]).todo ->> 'journey', ARRAY(SELECT i.run_id FROM unnest(part) i));
+			ELSE NULL;
+		END CASE;
+		moves := moves || ARRAY(SELECT (i.run_id, i.plan, (plans[i.plan]).todo ->> 'next', cdp._step_detail((plans[i.plan]).todo))::cdp._move FROM unnest(part) i);
+	END LOOP;
+	PERFORM cdp._go_on(plans, moves);
 	RETURN done;
 END
 $$;
-COMMENT ON FUNCTION cdp._do_step(text, int, text, bigint[], bigint[]) IS 'does one step for runs that are due at it, each at its own instant; alone: those whose profiles have nothing else due then; returns how many steps';
+COMMENT ON FUNCTION cdp._do_steps(cdp._plan[], cdp._due[]) IS 'does one step of each of these runs at its own instant, a message after a wait at once for those who are alone; returns how many steps';
 
 -- An error in one run fails that one alone; see _enter_each.
-CREATE FUNCTION cdp._do_step_each(of_journey text, of_version int, of_step text, runs bigint[], alone bigint[]) RETURNS bigint
+CREATE FUNCTION cdp._do_steps_each(plans cdp._plan[], items cdp._due[]) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
-	half	int := cardinality(runs) / 2;
+	half	int := cardinality(items) / 2;
 	reason	text;
 BEGIN
 	BEGIN
-		RETURN cdp._do_step(of_journey, of_version, of_step, runs, alone);
+		RETURN cdp._do_steps(plans, items);
 	EXCEPTION WHEN OTHERS THEN
 		IF NOT cdp._concerns_one_run(SQLSTATE) THEN
 			RAISE;
 		END IF;
 		reason := SQLERRM;
 	END;
-	IF alone <> '{}' THEN	-- the culprit fails at its own step
-		RETURN cdp._do_step_each(of_journey, of_version, of_step, runs, NULL);
+	IF EXISTS (SELECT FROM unnest(items) i WHERE i.alone) THEN	-- the culprit fails at its own step
+		RETURN cdp._do_steps_each(plans, ARRAY(SELECT (i.run_id, i.profile_id, i.plan, false)::cdp._due FROM unnest(items) i));
 	ELSIF half = 0 THEN
-		PERFORM cdp._end_runs(runs, ARRAY[s.due_at], 'failed', reason) FROM cdp.journey_state s WHERE s.run_id = runs[1];
+		PERFORM cdp._end_due(ARRAY[items[1].run_id], 'failed', reason);
 		RETURN 1;
 	END IF;
-	RETURN cdp._do_step_each(of_journey, of_version, of_step, runs[:half], NULL)
-		 + cdp._do_step_each(of_journey, of_version, of_step, runs[half + 1:], NULL);
+	RETURN cdp._do_steps_each(plans, items[:half]) + cdp._do_steps_each(plans, items[half + 1:]);
 END
 $$;
-COMMENT ON FUNCTION cdp._do_step_each(text, int, text, bigint[], bigint[]) IS 'does one step so that an error in one run fails that one alone; returns how many steps';
+COMMENT ON FUNCTION cdp._do_steps_each(cdp._plan[], cdp._due[]) IS 'does one step of each of these runs so that an error in one run fails that one alone; returns how many steps';

@@ -85,74 +85,89 @@ END
 $$;
 COMMENT ON FUNCTION cdp._choose_channel(jsonb, jsonb, bigint, timestamptz) IS 'how and when a message may go out; else channel is NULL, with the reasons and when a cap would let it';
 
-CREATE TYPE cdp._choice AS (run cdp.journey_state, recipient bigint, channel text, address text, goes_at timestamptz, reason text, free_at timestamptz);
+CREATE FUNCTION cdp._sends_simply(send jsonb) RETURNS boolean
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN jsonb_typeof(send -> 'channel') = 'string' AND jsonb_typeof(send -> 'to') IS DISTINCT FROM 'object';
+COMMENT ON FUNCTION cdp._sends_simply(jsonb) IS 'does a message go to the profile itself, on one channel?';
+
+CREATE TYPE cdp._choice AS (run cdp.journey_state, recipient bigint, channel text, address text, goes_at timestamptz, reason text, free_at timestamptz, plan int);
 COMMENT ON TYPE cdp._choice IS 'how and when a run''s message may go out, or why it may not';
 
 -- _choose_channel for runs that come in the order in which they send, those of one
--- profile after each other.  One channel and the profile itself: a few queries for
--- all of them, and the message of one run counts for the next.  Lists and related
--- profiles are asked about one by one: then the runs are of different profiles.
-CREATE FUNCTION cdp._choose_channels(spec jsonb, send jsonb, runs bigint[]) RETURNS SETOF cdp._choice
+-- profile after each other.  One channel and the profile itself (of all plans, and
+-- the same purpose): a few queries for all of them, and the message of one run
+-- counts for the next.  What is asked about profiles is asked once for each: firsts
+-- says at which run.  Lists and related profiles are asked about one by one: then
+-- the runs are of one plan and of different profiles.
+CREATE FUNCTION cdp._choose_channels(plans cdp._plan[], items cdp._due[]) RETURNS SETOF cdp._choice
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp SET jit = off SET enable_seqscan = off AS $$
 DECLARE
+	spec		jsonb := (plans[items[1].plan]).spec;
+	send		jsonb := (plans[items[1].plan]).todo -> 'send';
 	purpose		text := coalesce(spec ->> 'purpose', 'marketing');
-	option		text := CASE jsonb_typeof(send -> 'channel') WHEN 'string' THEN send ->> 'channel' END;
+	option		text := send ->> 'channel';
 	space		text := (SELECT c.namespace FROM cdp.channel_effective c WHERE c.name = option);
-	expires		interval := cdp._journey_duration(send ->> 'expires');
-	free		boolean := (SELECT NOT u.quiet AND NOT u.capped FROM cdp.purpose_effective u WHERE u.name = purpose);
+	expires		interval[];			-- by plan
 	some_bounced boolean := EXISTS (SELECT FROM cdp.bounced_address b WHERE b.channel = option);
-	bounced		bigint[] := '{}';	-- profiles
-	refused		bigint[];			-- profiles
-	asked		bigint[];
-	profiles	bigint[];
+	profiles	bigint[];			-- from here on by run
 	instants	timestamptz[];
+	firsts		int[];
+	addresses	text[];
+	reasons		text[];
+	dues		timestamptz[];
+	caps		text[];
+	refused		bigint[];
 BEGIN
-	IF option IS NULL OR jsonb_typeof(send -> 'to') = 'object' THEN
+	IF NOT cdp._sends_simply(send) THEN
 		RETURN QUERY
-		SELECT s, c.recipient, c.channel, c.address, c.due_at, c.reason, c.free_at
-		FROM cdp._runs(runs) s CROSS JOIN LATERAL cdp._choose_channel(spec, send, s.profile_id, s.due_at) c;
+		SELECT s, c.recipient, c.channel, c.address, c.due_at, c.reason, c.free_at, items[1].plan
+		FROM cdp._runs(ARRAY(SELECT i.run_id FROM unnest(items) i)) s CROSS JOIN LATERAL cdp._choose_channel(spec, send, s.profile_id, s.due_at) c;
 		RETURN;
 	END IF;
-	IF some_bounced THEN
-		bounced := ARRAY(SELECT DISTINCT s.profile_id FROM cdp._runs(runs) s
-						 WHERE cdp._has_bounced(s.profile_id, option) AND cdp._address(s.profile_id, option) IS NULL);
-	END IF;
-	SELECT cdp._not_consented(array_agg(s.profile_id), purpose, option, spec ? 'purpose', array_agg(s.due_at))
-	INTO refused FROM cdp._runs(runs) s;
-	SELECT array_agg(s.run_id ORDER BY s.profile_id, s.run_id), array_agg(s.profile_id ORDER BY s.profile_id, s.run_id), array_agg(s.due_at ORDER BY s.profile_id, s.run_id)
-	INTO asked, profiles, instants
-	FROM cdp._runs(runs) s WHERE s.profile_id <> ALL (refused) AND s.profile_id <> ALL (bounced);
-	asked := coalesce(asked, '{}');
-
-	RETURN QUERY
-	WITH slot AS MATERIALIZED (
-		SELECT a.run_id, f.due_at, f.capped_by
-		FROM unnest(asked) WITH ORDINALITY AS a(run_id, n)
-		JOIN cdp._sendable_many(coalesce(profiles, '{}'), coalesce(instants, '{}'), ARRAY(SELECT i.at + expires FROM unnest(instants) WITH ORDINALITY AS i(at, n) ORDER BY i.n), purpose, option) f USING (n)
-		WHERE free IS NOT TRUE
-		UNION ALL
-		SELECT a.run_id, a.at, NULL FROM unnest(asked, instants) AS a(run_id, at) WHERE free
-	), verdict AS MATERIALIZED (
-		SELECT s AS run, s.profile_id, f.due_at, f.capped_by, CASE
-			WHEN s.profile_id = ANY (bounced) THEN 'bounced: ' || option
-			WHEN f.run_id IS NULL THEN format('consent: %s on %s', purpose, option)
-			WHEN f.capped_by IS NOT NULL THEN 'capped: ' || f.capped_by
-			WHEN f.due_at = 'infinity' THEN 'quiet at all hours'
-			WHEN f.due_at >= s.due_at + expires THEN 'quiet until it has expired' END AS reason
-		FROM cdp._runs(runs) s LEFT JOIN slot f ON f.run_id = s.run_id
-	)
-	SELECT v.run, v.profile_id, CASE WHEN v.reason IS NULL THEN option END, CASE WHEN v.reason IS NULL THEN (
+	expires := ARRAY(SELECT cdp._journey_duration(p.todo #>> '{send,expires}') FROM unnest(plans) WITH ORDINALITY AS p(journey, version, step, spec, todo, n) ORDER BY p.n);
+	SELECT array_agg(i.profile_id ORDER BY i.n), array_agg(i.due_at ORDER BY i.n), array_agg(i.first ORDER BY i.n)
+	INTO profiles, instants, firsts
+	FROM (SELECT i.n, i.profile_id, s.due_at, min(i.n) OVER (PARTITION BY i.profile_id)::int AS first
+		  FROM unnest(items) WITH ORDINALITY AS i(run_id, profile_id, plan, alone, n)
+		  CROSS JOIN LATERAL (SELECT o.due_at FROM cdp.journey_state o WHERE o.run_id = i.run_id OFFSET 0) s) i;
+	refused := cdp._not_consented(ARRAY(SELECT profiles[n] FROM generate_subscripts(firsts, 1) n WHERE firsts[n] = n ORDER BY n), purpose, option, spec ? 'purpose',
+								  ARRAY(SELECT instants[n] FROM generate_subscripts(firsts, 1) n WHERE firsts[n] = n ORDER BY n));
+	addresses := ARRAY(
+		SELECT CASE WHEN firsts[n] = n THEN (
 			SELECT cdp.value(l.identifier)
 			FROM cdp.profile p
 			CROSS JOIN LATERAL (SELECT l.identifier, l.at FROM cdp.identifier_link l WHERE l.profile_id = p.profile_id OFFSET 0) l
-			WHERE p.canonical_id = v.profile_id AND cdp.namespace(l.identifier) = space
+			WHERE p.canonical_id = profiles[n] AND cdp.namespace(l.identifier) = space
 			  AND NOT (some_bounced AND EXISTS (SELECT FROM cdp.bounced_address b WHERE b.channel = option AND b.address = cdp.value(l.identifier)))
-			ORDER BY l.at DESC, l.identifier LIMIT 1) END,
-		CASE WHEN v.reason IS NULL THEN v.due_at END, v.reason, CASE WHEN v.capped_by IS NOT NULL THEN v.due_at END
-	FROM verdict v;
+			ORDER BY l.at DESC, l.identifier LIMIT 1) END
+		FROM generate_subscripts(firsts, 1) n ORDER BY n);
+	reasons := ARRAY(
+		SELECT CASE WHEN some_bounced AND addresses[firsts[n]] IS NULL AND cdp._has_bounced(profiles[n], option) THEN 'bounced: ' || option
+					WHEN profiles[n] IN (SELECT unnest(refused)) THEN format('consent: %s on %s', purpose, option) END
+		FROM generate_subscripts(firsts, 1) n ORDER BY n);
+	IF (SELECT u.quiet OR u.capped FROM cdp.purpose_effective u WHERE u.name = purpose) IS NOT FALSE THEN
+		-- who is refused already takes nobody's place: has lapsed
+		SELECT array_agg(f.due_at ORDER BY f.n), array_agg(f.capped_by ORDER BY f.n) INTO dues, caps
+		FROM cdp._sendable_many(profiles, instants, ARRAY(SELECT CASE WHEN reasons[n] IS NULL THEN instants[n] + expires[items[n].plan] ELSE '-infinity' END
+														  FROM generate_subscripts(reasons, 1) n ORDER BY n), purpose, option) f;
+		reasons := ARRAY(
+			SELECT CASE
+				WHEN reasons[n] IS NOT NULL THEN reasons[n]
+				WHEN caps[n] IS NOT NULL THEN 'capped: ' || caps[n]
+				WHEN dues[n] = 'infinity' THEN 'quiet at all hours'
+				WHEN dues[n] >= instants[n] + expires[items[n].plan] THEN 'quiet until it has expired' END
+			FROM generate_subscripts(reasons, 1) n ORDER BY n);
+	ELSE
+		dues := instants;
+	END IF;
+	RETURN QUERY
+	SELECT s.run, i.profile_id, CASE WHEN reasons[i.n] IS NULL THEN option END, CASE WHEN reasons[i.n] IS NULL THEN addresses[firsts[i.n]] END,
+		   CASE WHEN reasons[i.n] IS NULL THEN dues[i.n] END, reasons[i.n], CASE WHEN starts_with(reasons[i.n], 'capped: ') THEN dues[i.n] END, i.plan
+	FROM unnest(items) WITH ORDINALITY AS i(run_id, profile_id, plan, alone, n)
+	CROSS JOIN LATERAL (SELECT o AS run FROM cdp.journey_state o WHERE o.run_id = i.run_id OFFSET 0) s;
 END
 $$;
-COMMENT ON FUNCTION cdp._choose_channels(jsonb, jsonb, bigint[]) IS 'how and when the messages of runs may go out';
+COMMENT ON FUNCTION cdp._choose_channels(cdp._plan[], cdp._due[]) IS 'how and when the messages of runs may go out';
 
 -- One row for each message, in the order of the choices: its idempotency key (journey,
 -- version, run, step and visit) and parameters.  The key is the same whenever the step is done.
@@ -166,48 +181,50 @@ CREATE FUNCTION cdp._message_events(choices cdp._choice[], of_step text, campaig
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__message_events';
 COMMENT ON FUNCTION cdp._message_events(cdp._choice[], text, text, text) IS 'stores messages as events message_sent';
 
--- Two runs of one profile send one after the other: the second counts the
--- message of the first.  Event and log name the leaf whose run it is.
-CREATE FUNCTION cdp._send(spec jsonb, of_step text, runs bigint[]) RETURNS bigint[]
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+-- The messages of one plan and profile, if they are not simple, one after the
+-- other: the second run counts the message of the first.  Event and log name the
+-- leaf whose run it is.
+CREATE FUNCTION cdp._send(plans cdp._plan[], items cdp._due[]) RETURNS cdp._due[]
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off AS $$
 DECLARE
-	send		jsonb := spec #> ARRAY['steps', of_step, 'send'];
-	if_capped	text := coalesce(send ->> 'if_capped', 'skip');
-	expires		interval := cdp._journey_duration(send ->> 'expires');
-	with_purpose text := coalesce(spec ->> 'purpose', 'marketing');
-	named		boolean := spec ? 'purpose';
-	campaign	text := spec ->> 'campaign';
-	template	text := send ->> 'template';
-	priority	int := coalesce((spec ->> 'priority')::int, 50);
-	batch		bigint[];
+	batch		cdp._due[];
 	choices		cdp._choice[];
 	held		bigint[];
 	stay		bigint[];
 	until		timestamptz[];
-	params		jsonb := coalesce(send -> 'params', '{}');
-	pieces		cdp._piece[] := cdp._pieces(params);
+	part		cdp._due[];
 BEGIN
 	FOR batch IN
-		SELECT array_agg(x.run_id) FROM (SELECT s.run_id, row_number() OVER (PARTITION BY s.profile_id ORDER BY s.run_id) AS turn FROM cdp._runs(runs) s) x
-		GROUP BY x.turn ORDER BY x.turn
+		SELECT array_agg((i.run_id, i.profile_id, i.plan, i.alone)::cdp._due ORDER BY i.profile_id, i.plan, i.run_id)
+		FROM (SELECT i.*, k.key, CASE WHEN k.simple THEN 1 ELSE row_number() OVER (PARTITION BY i.plan, i.profile_id ORDER BY i.run_id) END AS turn
+			  FROM unnest(items) i
+			  CROSS JOIN LATERAL (SELECT cdp._sends_simply((plans[i.plan]).todo -> 'send') AS simple OFFSET 0) x
+			  CROSS JOIN LATERAL (SELECT x.simple, CASE WHEN x.simple THEN concat_ws('|', (plans[i.plan]).todo #>> '{send,channel}', (plans[i.plan]).spec ->> 'purpose')
+														ELSE '|' || i.plan END AS key) k) i
+		GROUP BY i.key, i.turn ORDER BY min(i.plan), i.turn
 	LOOP
 		-- The runs come as values: a join with their table would be planned for
 		-- as many rows as the planner believes any set has.
-		choices := ARRAY(SELECT c FROM cdp._choose_channels(spec, send, batch) c ORDER BY (c.run).profile_id);
+		choices := ARRAY(SELECT c FROM cdp._choose_channels(plans, batch) c);
 		INSERT INTO cdp.outbox (idempotency_key, profile_id, recipient_id, address, channel, purpose, declared, template, params,
 								campaign, journey, version, run_id, step, variant, priority, due_at, expires_at)
-		SELECT m.idempotency_key, m.profile_id, m.recipient_id, m.address, m.channel, with_purpose,
-			   named AND (m.profile_id = m.recipient_id OR cdp._declared(spec, m.profile_id, m.recipient_id)), template, m.params_,
-			   campaign, m.journey, m.version, m.run_id, of_step, m.variant, priority, m.goes_at, m.due_at + expires
-		FROM cdp._message_rows(choices, of_step, params, pieces) m;
-		PERFORM cdp._message_events(choices, of_step, campaign, template);
+		SELECT m.idempotency_key, m.profile_id, m.recipient_id, m.address, m.channel, coalesce(p.spec ->> 'purpose', 'marketing'),
+			   p.spec ? 'purpose' AND (m.profile_id = m.recipient_id OR cdp._declared(p.spec, m.profile_id, m.recipient_id)), p.template, m.params_,
+			   p.campaign, m.journey, m.version, m.run_id, p.step, m.variant, p.priority, m.goes_at, m.due_at + p.expires
+		FROM (SELECT c.plan, array_agg(c ORDER BY (c.run).profile_id, (c.run).run_id) AS choices FROM unnest(choices) c WHERE c.channel IS NOT NULL GROUP BY c.plan ORDER BY c.plan) g
+		CROSS JOIN LATERAL (SELECT (plans[g.plan]).step, (plans[g.plan]).spec, (plans[g.plan]).todo #>> '{send,template}' AS template, (plans[g.plan]).spec ->> 'campaign' AS campaign,
+								   coalesce(((plans[g.plan]).spec ->> 'priority')::int, 50) AS priority, cdp._journey_duration((plans[g.plan]).todo #>> '{send,expires}') AS expires,
+								   coalesce((plans[g.plan]).todo #> '{send,params}', '{}') AS params OFFSET 0) p
+		CROSS JOIN LATERAL cdp._message_rows(g.choices, p.step, p.params, cdp._pieces(p.params)) m;
+		PERFORM cdp._message_events(g.choices, (plans[g.plan]).step, (plans[g.plan]).spec ->> 'campaign', (plans[g.plan]).todo #>> '{send,template}')
+		FROM (SELECT c.plan, array_agg(c ORDER BY (c.run).profile_id, (c.run).run_id) AS choices FROM unnest(choices) c WHERE c.channel IS NOT NULL GROUP BY c.plan ORDER BY c.plan) g;
 		WITH choice AS MATERIALIZED (
-			SELECT (c.run).due_at, coalesce((c.run).owner_id, (c.run).profile_id) AS owner_id, (c.run).journey, (c.run).version, (c.run).run_id, c.channel, c.reason, c.free_at,
-				   CASE WHEN c.channel IS NULL AND c.free_at IS NOT NULL THEN if_capped END AS capped
+			SELECT (c.run).due_at, coalesce((c.run).owner_id, (c.run).profile_id) AS owner_id, (c.run).journey, (c.run).version, (c.run).run_id, (plans[c.plan]).step, c.channel, c.reason, c.free_at,
+				   CASE WHEN c.channel IS NULL AND c.free_at IS NOT NULL THEN coalesce((plans[c.plan]).todo #>> '{send,if_capped}', 'skip') END AS capped
 			FROM unnest(choices) c
 		), logged AS (
 			INSERT INTO cdp.journey_log (at, profile_id, journey, version, run_id, step, what, detail)
-			SELECT c.due_at, c.owner_id, c.journey, c.version, c.run_id, of_step,
+			SELECT c.due_at, c.owner_id, c.journey, c.version, c.run_id, c.step,
 				   CASE WHEN c.channel IS NOT NULL THEN 'sent' WHEN c.capped = 'wait' AND c.free_at < 'infinity' THEN 'waiting' ELSE 'refused' END,
 				   coalesce(c.channel, c.reason)
 			FROM choice c
@@ -217,18 +234,22 @@ BEGIN
 			   array_agg(c.run_id) FILTER (WHERE c.capped = 'exit')
 		INTO stay, until, held
 		FROM choice c;
+		IF stay IS NOT NULL OR held IS NOT NULL THEN
+			part := ARRAY(SELECT i FROM unnest(batch) i WHERE i.run_id IN (SELECT unnest(stay || held)));
+			PERFORM cdp._arrive(plans, part);
+			items := cdp._without(items, stay || held);
+		END IF;
 		IF stay IS NOT NULL THEN
-			PERFORM cdp._arrive(stay, of_step);
 			UPDATE cdp.journey_state s SET due_at = w.free_at
-			FROM unnest(stay, until) AS w(run_id, free_at) WHERE s.run_id = w.run_id;
+			FROM (SELECT o.ctid, u.free_at FROM unnest(stay, until) AS u(run_id, free_at)
+				  CROSS JOIN LATERAL (SELECT o.ctid FROM cdp.journey_state o WHERE o.run_id = u.run_id OFFSET 0) o) w
+			WHERE s.ctid = w.ctid;
 		END IF;
 		IF held IS NOT NULL THEN
-			PERFORM cdp._arrive(held, of_step);
-			PERFORM cdp._end_runs(array_agg(s.run_id), array_agg(s.due_at), 'capped', NULL) FROM cdp.journey_state s WHERE s.run_id = ANY (held);
+			PERFORM cdp._end_due(held, 'capped', NULL);
 		END IF;
-		runs := cdp._without(cdp._without(runs, stay), held);
 	END LOOP;
-	RETURN runs;
+	RETURN items;
 END
 $$;
-COMMENT ON FUNCTION cdp._send(jsonb, text, bigint[]) IS 'does a send step: writes messages, each also as an event message_sent[journey]; returns the runs that go on';
+COMMENT ON FUNCTION cdp._send(cdp._plan[], cdp._due[]) IS 'does send steps: writes messages, each also as an event message_sent[journey]; returns the runs that go on';
