@@ -1,11 +1,11 @@
 -- A discrete-event oracle: random worlds of journeys with all kinds of steps, random histories and
 -- clocks, replayed by a plain simulation that was written from docs/reference/journey.md: same
 -- entries, messages, times, reasons and reports.
--- ORACLE_WORLDS=300 ORACLE_SEED=7 in the environment make it long and different.  A world has five
+-- ORACLE_WORLDS=300 ORACLE_SEED=7 in the environment make it long and different (600 at most: 1,000 profiles go side by side).  A world has five
 -- journeys and five people; a third of the worlds has a punctual clock and everything that can happen
 -- from outside (reports of what became of messages, tags, traits, moves to another zone, events that
 -- arrive late, are loaded as history or taken back, entries by hand, pauses, versions, suppression,
--- channels with a pace; merges and unmerges in every second one), a third one that ticks now and then
+-- channels with a pace; merges, unmerges and erasures in every second one), a third one that ticks now and then
 -- in small bites, a third a single late tick.  Entries are limited in the first and in the third kind.
 -- Chance itself (splits, holdouts) is taken from _draw.
 SET client_min_messages = warning; DROP EXTENSION IF EXISTS marketing_cdp CASCADE; CREATE EXTENSION marketing_cdp; RESET client_min_messages; SET search_path = public, cdp; SET timezone = 'UTC'; SET datestyle = 'ISO'; SET intervalstyle = 'postgres';
@@ -25,7 +25,7 @@ CREATE FUNCTION pg_temp.mode(w int) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SE
 -- random worlds: rules, specs, people, what happens
 
 CREATE FUNCTION pg_temp.some_event(s text, w int, labelled boolean) RETURNS text LANGUAGE sql IMMUTABLE AS $$
-	SELECT CASE pg_temp.rnd(s || 'opened', 9) WHEN 0 THEN 'message_opened' ELSE pg_temp.pick(s || 'ev', 'a', 'b', 'c') || w END
+	SELECT CASE pg_temp.rnd(s || 'opened', 9) WHEN 0 THEN pg_temp.pick(s || 'report', 'message_opened', 'message_opened', 'message_unsubscribed') ELSE pg_temp.pick(s || 'ev', 'a', 'b', 'c') || w END
 		|| pg_temp.pick(s || 'la', '', '', '', '', '[x]', format('[@set%s]', w), CASE WHEN labelled THEN '[$]' ELSE '' END, CASE WHEN labelled THEN '[$]' ELSE '[x]' END)
 		|| pg_temp.pick(s || 'such', '', '', '', '', '', '{value > 5}', '{color = "red"}', '{color != "red", value >= 5}')
 $$;
@@ -142,7 +142,7 @@ FROM (
 	WHERE pg_temp.rnd(concat_ws('/', w, p, slot, e.event, e.label, 'history'), 60) = 0) x;
 -- who NULL: something that is done to a journey, or to two people
 CREATE TEMP TABLE act AS
-SELECT row_number() OVER (ORDER BY x.arrives, x.who IS NOT NULL, x.kind <> 'event', x.kind = 'retract', x.at, hashtext(concat_ws('/', x.w, x.who, x.kind, x.name, x.label))) AS n, x.*
+SELECT row_number() OVER (ORDER BY x.arrives, x.who IS NOT NULL, x.kind <> 'event', x.kind IN ('retract', 'erase'), x.at, hashtext(concat_ws('/', x.w, x.who, x.kind, x.name, x.label))) AS n, x.*
 FROM (
 	TABLE happening
 	UNION ALL	-- from here on for punctual clocks only
@@ -155,14 +155,17 @@ FROM (
 	WHERE pg_temp.rnd(concat_ws('/', w, p, slot, k.kind), k.rare) = 0
 	UNION ALL
 	SELECT w, NULL, x.at, k.kind, format('w%sj%s', w, k.j), NULL, NULL, NULL, x.at
-	FROM generate_series(3, :worlds, 3) w, (VALUES ('pause', 1, 2), ('activate', 1, 3), ('version', 2, 3), ('pause', 3, 1), ('version', 3, 2), ('pause', 4, 2), ('archive', 4, 4), ('archive', 5, 6)) k(kind, j, day),
+	FROM generate_series(3, :worlds, 3) w, (VALUES ('pause', 1, 2), ('activate', 1, 3), ('version', 2, 3), ('pause', 3, 1), ('version', 3, 2), ('pause', 4, 2), ('archive', 4, 4), ('archive', 5, 6), ('crowd', 1, 5), ('crowd', 2, 1), ('crowd', 5, 2)) k(kind, j, day),
 		 LATERAL (SELECT pg_temp.base() + k.day * interval '24 h' + pg_temp.rnd(format('%s %s hour', w, k.kind), 12) * interval '2 h' AS at) x
 	WHERE pg_temp.rnd(format('%s acts', w), 4) > 0
+	UNION ALL	-- the fifth goes for good
+	SELECT w, format('w%sp5', w), x.at, 'erase', NULL, NULL, NULL, NULL, x.at FROM generate_series(3, :worlds, 3) w, LATERAL (SELECT pg_temp.base() + (30 + pg_temp.rnd(w || 'erase', 60)) * interval '2 h' AS at) x WHERE pg_temp.merges(w) AND pg_temp.rnd(w || 'erased', 2) = 0
 	UNION ALL	-- two become one, two again, and one
 	SELECT w, NULL, x.at, k.kind, format('w%sp%s', w, CASE WHEN pg_temp.rnd(format('%s %s first', w, pair), 2) = 0 THEN pair ELSE pair + 1 END), format('w%sp%s', w, CASE WHEN pg_temp.rnd(format('%s %s first', w, pair), 2) = 0 THEN pair + 1 ELSE pair END), NULL, NULL, x.at
 	FROM generate_series(3, :worlds, 3) w, unnest('{1,3}'::int[]) pair, (VALUES ('merge', 1), ('unmerge', 3), ('merge', 6), ('unmerge', 8)) k(kind, day),
 		 LATERAL (SELECT pg_temp.base() + k.day * interval '24 h' + pg_temp.rnd(format('%s %s %s merge hour', w, pair, k.day), 24) * interval '2 h' AS at) x
 	WHERE pg_temp.merges(w)) x;
+DELETE FROM act a USING act e WHERE e.kind = 'erase' AND a.who = e.who AND a.n > e.n;
 CREATE INDEX ON act (w, arrives);
 CREATE TEMP TABLE decision AS
 SELECT w, p, u.purpose, c.channel || w AS channel, g > 0 AS granted, pg_temp.base() + (CASE turn WHEN 1 THEN -24 ELSE 2 * pg_temp.rnd(concat_ws('/', w, p, u, c, turn, 'at'), 100) END) * interval '1 h' AS at
@@ -184,7 +187,7 @@ INSERT INTO frequency_cap (channel, max, per, kind) VALUES ('*', 3, '1 day', 'ca
 INSERT INTO quiet_hours SELECT c || w, x.since::time, x.until::time, pg_temp.pick(concat_ws('/', c, w, 'tz2'), 'UTC', 'America/New_York')
 FROM unnest('{mail,text}'::text[]) c, generate_series(1, :worlds) w, (VALUES ('22:00', '08:00'), ('12:00', '14:00'), ('01:00', '02:00'), ('00:00', '00:00')) x(since, until)
 WHERE pg_temp.rnd(concat_ws('/', c, w, x.since), CASE x.until WHEN '00:00' THEN 20 ELSE 4 END) = 0;
-INSERT INTO repurchase_clock (event, by) SELECT e || w, by FROM unnest('{a,b}'::text[]) e, generate_series(3, :worlds, 3) w, unnest('{event,label,label_set}'::text[]) by;
+INSERT INTO repurchase_clock (event, by, max_labels) SELECT e || w, by, 1000000 FROM unnest('{a,b}'::text[]) e, generate_series(3, :worlds, 3) w, unnest('{event,label,label_set}'::text[]) by;
 INSERT INTO repurchase_prior (event, gap, weight) SELECT 'b' || w, '27 h', 1e18 FROM generate_series(6, :worlds, 6) w;	-- which outweighs everything
 INSERT INTO label_set SELECT 'set' || w, l FROM generate_series(1, :worlds) w, unnest('{x,y}'::text[]) l WHERE l = 'x' OR w % 2 = 0;
 
@@ -194,7 +197,7 @@ CREATE TEMP TABLE o_journey (journey text, status text, version int, next timest
 CREATE TEMP TABLE o_run (run serial, who text, owner text, journey text, version int, key text, label text, entry jsonb, context jsonb, entered timestamptz, arrived timestamptz, step text, due timestamptz, status text DEFAULT 'active', outcome text, ended timestamptz, variant text, instead int);
 CREATE TEMP TABLE o_visit (run int, step text);
 CREATE TEMP TABLE o_log (n serial, who text, journey text, version int, run int, step text, at timestamptz, what text, detail text, value float8);
-CREATE TEMP TABLE o_message (n serial, who text, owner text, run int, step text, channel text, purpose text, declared boolean, self boolean, counts boolean, address text, params jsonb, at timestamptz, due timestamptz, expires timestamptz, variant text, priority int, status text DEFAULT 'pending');
+CREATE TEMP TABLE o_message (n serial, who text, owner text, run int, step text, channel text, purpose text, declared boolean, self boolean, counts boolean, address text, params jsonb, at timestamptz, due timestamptz, expires timestamptz, variant text, priority int, status text DEFAULT 'pending', attempts int DEFAULT 0);
 CREATE TEMP TABLE o_bounced (leaf text, channel text);	-- whose address
 CREATE TEMP TABLE o_event (leaf text, name text, at timestamptz, label text, props jsonb, ref text);
 CREATE TEMP TABLE o_tag (who text, tag text);
@@ -607,8 +610,8 @@ $$;
 
 -- What a channel says about a message; punctual clocks hear it at once.  Which messages a channel with a pace takes first: the
 -- important ones, then those that are due first, then by id (which is that of the engine's).
-CREATE FUNCTION pg_temp.outcome(who text, journey text, key text, entered timestamptz, step text, due timestamptz) RETURNS text LANGUAGE sql IMMUTABLE AS $$
-	SELECT pg_temp.pick(concat_ws('/', who, journey, key, extract(epoch FROM entered), step, extract(epoch FROM due), 'outcome'), 'sent', 'sent', 'sent', 'opened', 'opened', 'bounced')
+CREATE FUNCTION pg_temp.outcome(who text, journey text, key text, entered timestamptz, step text, due timestamptz, attempt int, self boolean) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+	SELECT pg_temp.pick(concat_ws('/', who, journey, key, extract(epoch FROM entered), step, extract(epoch FROM due), attempt, 'outcome'), 'sent', 'sent', 'sent', 'opened', 'opened', 'bounced', 'failed', 'failed', CASE WHEN self THEN 'unsubscribed' ELSE 'failed' END)
 $$;
 CREATE FUNCTION pg_temp.report(of_world int, c timestamptz) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -621,7 +624,7 @@ BEGIN
 	FOR ch IN SELECT x.name, x.per_minute FROM channel x WHERE x.name IN ('mail' || of_world, 'text' || of_world) ORDER BY x.name LOOP
 		room := ch.per_minute;
 		FOR m IN SELECT x.*, r.journey, r.key, r.entered FROM o_message x JOIN o_run r USING (run)
-				 WHERE x.channel = ch.name AND x.status = 'pending' AND x.due <= c AND (x.expires > c) IS NOT FALSE
+				 WHERE x.channel = ch.name AND x.who <> 'nobody' AND x.status = 'pending' AND x.due <= c AND (x.expires > c) IS NOT FALSE
 				 ORDER BY x.priority DESC, x.due, CASE WHEN ch.per_minute IS NOT NULL THEN
 					(SELECT min(o.id) FROM outbox o JOIN journey_state s ON s.run_id = o.run_id WHERE o.profile_id = pg_temp.id(x.who) AND o.journey = r.journey AND s.key = r.key AND s.entered_at = r.entered AND o.step = x.step AND o.due_at = x.due) END, x.n LOOP
 			EXIT WHEN room <= 0;
@@ -630,15 +633,20 @@ BEGIN
 				WHEN pg_temp.suppressed(me) THEN 'refused'
 				WHEN m.self AND NOT pg_temp.allowed(me, m.purpose, m.declared, m.channel, c) THEN 'refused'
 				WHEN EXISTS (SELECT FROM o_bounced b WHERE b.leaf = m.address AND b.channel = m.channel) THEN 'refused'
-				ELSE pg_temp.outcome(m.owner, m.journey, m.key, m.entered, m.step, m.due) END;
+				ELSE pg_temp.outcome(m.owner, m.journey, m.key, m.entered, m.step, m.due, m.attempts + 1, m.self) END;
 			room := room - CASE said WHEN 'refused' THEN 0 ELSE 1 END;
-			UPDATE o_message x SET status = said, counts = x.counts AND said NOT IN ('refused', 'bounced') WHERE x.n = m.n;
-			IF said = 'opened' THEN
-				INSERT INTO o_event VALUES (m.owner, 'message_opened', c, m.journey);
-				INSERT INTO o_trigger (leaf, source, name, at, label) VALUES (m.owner, 'event', 'message_opened', c, m.journey);
+			IF said = 'failed' THEN		-- again next time, but not for ever
+				said := CASE m.attempts WHEN 4 THEN 'dead' ELSE 'pending' END;
+			END IF;
+			UPDATE o_message x SET status = said, attempts = x.attempts + 1, counts = x.counts AND said NOT IN ('refused', 'bounced', 'dead') WHERE x.n = m.n;
+			IF said IN ('opened', 'unsubscribed') THEN
+				INSERT INTO o_event VALUES (m.owner, 'message_' || said, c, m.journey);
+				INSERT INTO o_trigger (leaf, source, name, at, label) VALUES (m.owner, 'event', 'message_' || said, c, m.journey);
 			END IF;
 		END LOOP;
 	END LOOP;
+	INSERT INTO o_decision SELECT DISTINCT pg_temp.who(x.who), x.purpose, x.channel, false, c FROM o_message x WHERE x.status = 'unsubscribed' AND x.who <> 'nobody';
+	UPDATE o_message SET status = 'opened' WHERE status = 'unsubscribed';
 	INSERT INTO o_bounced SELECT DISTINCT x.address, x.channel FROM o_message x
 	WHERE x.channel IN ('mail' || of_world, 'text' || of_world) AND x.status = 'bounced' AND x.address IS NOT NULL
 	  AND NOT EXISTS (SELECT FROM o_bounced b WHERE b.leaf = x.address AND b.channel = x.channel);
@@ -914,6 +922,22 @@ BEGIN
 END
 $$;
 
+-- Nothing of somebody stays but what reports have counted.
+CREATE FUNCTION pg_temp.erase(me text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	DELETE FROM o_is WHERE leaf = me;
+	DELETE FROM o_event WHERE leaf = me;
+	DELETE FROM o_trigger WHERE leaf = me;
+	DELETE FROM o_tag WHERE who = me;
+	DELETE FROM o_trait WHERE leaf = me;
+	DELETE FROM o_due WHERE who = me;
+	DELETE FROM o_stirred WHERE who = me;
+	UPDATE o_run SET who = 'nobody', owner = 'nobody', status = 'ended' WHERE who = me;
+	UPDATE o_log SET who = 'nobody' WHERE who = me;
+	UPDATE o_message SET who = 'nobody', owner = 'nobody' WHERE who = me;
+END
+$$;
+
 CREATE FUNCTION pg_temp.replay(of_world int) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
 	my_mode	text := pg_temp.mode(of_world);
@@ -950,8 +974,10 @@ BEGIN
 				WHEN 'trait', 'moves' THEN PERFORM pg_temp.put_trait(pg_temp.who(a.who), a.name, a.props, a.at);
 				WHEN 'suppress', 'unsuppress' THEN INSERT INTO o_decision VALUES (pg_temp.who(a.who), '*', '*', a.kind = 'unsuppress', a.at);
 				WHEN 'manual' THEN PERFORM pg_temp.enter(pg_temp.who(a.who), pg_temp.who(a.who), a.name, a.at, jsonb_strip_nulls(jsonb_build_object('label', a.label)), jsonb_strip_nulls(jsonb_build_object('label', a.label, 'k', 'by hand')));
+				WHEN 'crowd' THEN PERFORM pg_temp.enter(x.who, x.who, a.name, a.at, '{"label": "x"}', '{"label": "x", "k": "all"}') FROM (SELECT DISTINCT i.who, pg_temp.id(i.who) AS id FROM o_is i ORDER BY id) x;
 				WHEN 'merge' THEN PERFORM pg_temp.merge(a.name, a.label, a.at);
 				WHEN 'unmerge' THEN PERFORM pg_temp.unmerge(a.name, a.label, a.at);
+				WHEN 'erase' THEN PERFORM pg_temp.erase(a.who);
 				WHEN 'pause' THEN UPDATE o_journey SET status = 'paused' WHERE journey = a.name;
 				WHEN 'activate' THEN UPDATE o_journey SET status = 'active' WHERE journey = a.name;
 				WHEN 'version' THEN UPDATE o_journey SET status = 'active', version = 2 WHERE journey = a.name;
@@ -982,7 +1008,7 @@ BEGIN
 	-- the reports
 	INSERT INTO o_result
 	SELECT of_world, x.journey, x.variant, count(DISTINCT x.who), count(DISTINCT x.who) FILTER (WHERE x.messaged), count(DISTINCT x.who) FILTER (WHERE x.goals > 0), coalesce(sum(x.value), 0)
-	FROM (SELECT r.journey, coalesce(nullif(r.variant, ''), 'all') AS variant, pg_temp.who(r.who) AS who,
+	FROM (SELECT r.journey, coalesce(nullif(r.variant, ''), 'all') AS variant, coalesce(pg_temp.who(r.who), r.who) AS who,
 				 EXISTS (SELECT FROM o_message m WHERE m.run = r.run AND m.status IN ('pending', 'sent', 'opened')) AS messaged, g.goals, g.value
 		  FROM o_run r JOIN o_journey USING (journey), LATERAL (SELECT count(*) AS goals, sum(l.value) AS value FROM o_log l WHERE l.run = r.run AND l.what = 'goal') g WHERE r.outcome IS DISTINCT FROM 'merged') x
 	GROUP BY 1, 2, 3;
@@ -1029,6 +1055,8 @@ BEGIN
 				WHEN 'suppress' THEN PERFORM cdp.suppress(a.id, NULL, a.at);
 				WHEN 'unsuppress' THEN PERFORM cdp.unsuppress(a.id, NULL, a.at);
 				WHEN 'manual' THEN PERFORM cdp.enter_journey(a.name, a.id, jsonb_strip_nulls(jsonb_build_object('label', a.label, 'k', 'by hand')), a.at);
+				WHEN 'crowd' THEN PERFORM cdp.enter_journey(a.name, (SELECT cdp.rb_build_agg(y.id) FROM person y WHERE y.w = a.w), '{"label": "x", "k": "all"}', a.at);
+				WHEN 'erase' THEN PERFORM cdp.erase_profile(a.id, 'erase', 'oracle', a.at);
 				WHEN 'merge' THEN INSERT INTO merge_id SELECT a.name, cdp.merge(pg_temp.id(a.name), pg_temp.id(a.label), 'oracle', a.at);
 				WHEN 'unmerge' THEN PERFORM cdp.unmerge((SELECT max(m.id) FROM merge_id m WHERE m.survivor = a.name), false, 'oracle', a.at);
 				WHEN 'pause' THEN PERFORM cdp.pause_journey(a.name);
@@ -1041,7 +1069,7 @@ BEGIN
 		WHILE cdp.advance_journeys(c, CASE of_mode WHEN 'sometimes' THEN 1 + pg_temp.rnd(c::text || 'bite', 60) ELSE 1000000 END) > 0 LOOP
 		END LOOP;
 		IF of_mode = 'punctual' THEN
-			PERFORM cdp.ack_message(m.id, pg_temp.outcome(x.name, m.journey, s.key, s.entered_at, m.step, m.due_at), NULL, c)
+			PERFORM cdp.ack_message(m.id, pg_temp.outcome(x.name, m.journey, s.key, s.entered_at, m.step, m.due_at, m.attempts, m.recipient_id = m.profile_id), NULL, c)
 			FROM (SELECT DISTINCT o.channel FROM cdp.outbox o WHERE o.status = 'pending') h, cdp.claim_messages(h.channel, 10000, at => c) m JOIN cdp.journey_state s USING (run_id) JOIN pg_temp.person x ON x.id = coalesce(s.owner_id, s.profile_id);
 		END IF;
 		INSERT INTO cdp.task_state (task, last_at) VALUES ('journeys', c) ON CONFLICT (task) DO UPDATE SET last_at = excluded.last_at;
@@ -1065,7 +1093,7 @@ SELECT count(pg_temp.replay(w)) > 0 AS replayed FROM generate_series(1, :worlds)
 -- who is where, and how
 CREATE TEMP VIEW run_differs AS
 SELECT coalesce(g.w, x.w) AS w, coalesce(g.who, o.who) AS who, coalesce(g.journey, o.journey) AS journey, coalesce(g.entered, o.entered) AS at, g.*::text AS engine, o.*::text AS oracle
-FROM (SELECT who, owner, journey, version, key, entered, step, CASE status WHEN 'active' THEN due END AS due, status, outcome, ended, variant FROM all_run) o
+FROM (SELECT who, owner, journey, version, key, entered, step, CASE status WHEN 'active' THEN due END AS due, status, outcome, ended, variant FROM all_run WHERE who <> 'nobody') o
 FULL JOIN got_run g ON (g.who, g.owner, g.journey, g.version, g.key, g.entered) = (o.who, o.owner, o.journey, o.version, o.key, o.entered) LEFT JOIN person x ON x.name = o.who
 WHERE (g.step, g.due, g.status, g.outcome, g.ended, g.variant) IS DISTINCT FROM (o.step, o.due, o.status, o.outcome, o.ended, o.variant);
 -- what was said, in the order of each run
@@ -1111,7 +1139,7 @@ SELECT count(*) AS tags FROM person x WHERE canonical_id(x.id) = x.id AND has_ta
 SELECT count(*) AS traits FROM person x, unnest('{day,tier,born}'::text[]) n WHERE (SELECT nullif(v.value, 'null') #>> '{}' FROM trait_value v WHERE v.profile_id = x.id AND v.name = n) IS DISTINCT FROM (SELECT t.value #>> '{}' FROM all_trait t WHERE t.leaf = x.name AND t.name = n ORDER BY t.at DESC, t.value DESC LIMIT 1);
 -- what has not come up, in 100 worlds or more
 CREATE FUNCTION pg_temp.of_all(what text[]) RETURNS SETOF text LANGUAGE sql AS $$ SELECT x FROM unnest(what) x WHERE (SELECT max(w) FROM person) >= 100 $$;
-SELECT 'message' AS what, pg_temp.of_all('{bounced,opened,pending,refused,sent}'::text[]) AS missing EXCEPT SELECT 'message', status FROM all_message ORDER BY 2;
+SELECT 'message' AS what, pg_temp.of_all('{bounced,dead,opened,pending,refused,sent}'::text[]) AS missing EXCEPT SELECT 'message', status FROM all_message ORDER BY 2;
 SELECT 'line' AS what, pg_temp.of_all('{ended,entered,exited,goal,held_out,moved,refused,resumed,sent,step,waiting}'::text[]) AS missing EXCEPT SELECT 'line', l.what FROM all_log l ORDER BY 2;
 SELECT 'outcome' AS what, pg_temp.of_all('{archived,capped,completed,exited,held_out,merged,suppressed}'::text[]) AS missing EXCEPT SELECT 'outcome', outcome FROM all_run ORDER BY 2;
 SELECT 'cause' AS what, pg_temp.of_all(ARRAY['due', 'enters', 'event', 'journey', 'leaves', 'schedule', 'by hand']) AS missing EXCEPT SELECT 'cause', k FROM all_run r, jsonb_object_keys(CASE WHEN r.entry ?| '{due,enters,event,leaves,schedule}' THEN r.entry ELSE '{"by hand": 0}' END) k ORDER BY 2;
