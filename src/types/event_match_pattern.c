@@ -303,6 +303,57 @@ has_time(Times *t, int64 now, int64 min, int64 max)
 		between(t->at[t->head], now) <= (uint64) max;
 }
 
+/* Conditions with anything between them, and no least time? */
+static bool
+is_plain(const MatchPattern *p)
+{
+	for (int k = 0; k < p->nsteps; k++)
+	{
+		const MatchStep *step = &p->steps[k];
+
+		if (step->bit < 0 || step->adjacent || step->min_gap > 0 || step->max_gap < step->min_gap)
+			return false;
+	}
+	return true;
+}
+
+/* Such a pattern: a row changes only the steps that it is a row of. */
+static int64
+match_plain(const MatchPattern *p, const MatchEvent *events, size_t n, int64 limit)
+{
+	int64		count = 0;
+	int64		latest[MATCH_MAX_STEPS];
+	int			last = p->nsteps - 1;
+
+	for (int k = 0; k < last; k++)
+		latest[k] = MATCH_NEVER;
+	for (size_t i = 0; i < n && count < limit; i++)
+	{
+		int64		now = events[i].at;
+		uint64		mask = events[i].mask;
+
+		CHECK_FOR_INTERRUPTS();
+		for (int k = last; k >= 0; k--)
+		{
+			const MatchStep *step = &p->steps[k];
+
+			if ((mask & BIT(step->bit)) == 0 ||
+				(k > 0 && (latest[k - 1] == MATCH_NEVER || between(latest[k - 1], now) > (uint64) step->max_gap)))
+				continue;
+			if (k < last)
+				latest[k] = now;
+			else
+			{
+				count++;
+				for (int j = 0; j < last; j++)
+					latest[j] = MATCH_NEVER;
+				break;
+			}
+		}
+	}
+	return count;
+}
+
 int64
 mcdp_match_row_pattern(const MatchPattern *p, const MatchEvent *events, size_t n, int64 limit)
 {
@@ -312,6 +363,8 @@ mcdp_match_row_pattern(const MatchPattern *p, const MatchEvent *events, size_t n
 	Times		times[MATCH_MAX_STEPS];
 	int			nsteps = p->nsteps;
 
+	if (is_plain(p))
+		return match_plain(p, events, n, limit);
 	for (int k = 0; k < nsteps; k++)
 	{
 		latest[k] = MATCH_NEVER;

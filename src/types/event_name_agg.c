@@ -38,10 +38,7 @@ bits_of_event(FunctionCallInfo fcinfo, const EventSite *site)
 static inline Datum
 add_event(FunctionCallInfo fcinfo, EventSite *site)
 {
-	ExpandedEventState *state = event_state_get(fcinfo, site);
-
-	event_state_add(state, PG_GETARG_TIMESTAMPTZ(1), bits_of_event(fcinfo, site));
-	return EOHPGetRWDatum(&state->hdr);
+	return event_row_add(fcinfo, site, true, PG_GETARG_TIMESTAMPTZ(1), bits_of_event(fcinfo, site));
 }
 
 /* (state, at, event, steps, within [, mode]) */
@@ -69,7 +66,7 @@ mcdp_window_funnel_event_add(PG_FUNCTION_ARGS)
 					 errmsg("there must be at least one step")));
 		site->like.nconditions = site->steps.n;
 		mcdp_event_read_funnel(fcinfo, site, 4, 5);
-		site->ready = site->constant;
+		event_site_read(site);
 	}
 	PG_RETURN_DATUM(add_event(fcinfo, site));
 }
@@ -132,7 +129,7 @@ mcdp_sequence_event_add(PG_FUNCTION_ARGS)
 	if (!site->ready)
 	{
 		read_pattern(fcinfo, site);
-		site->ready = site->constant;
+		event_site_read(site);
 	}
 	PG_RETURN_DATUM(add_event(fcinfo, site));
 }
@@ -163,14 +160,22 @@ add_return(FunctionCallInfo fcinfo, EventSite *site)
 	ExpandedEventState *state = event_state_get(fcinfo, site);
 	TimestampTz at = PG_GETARG_TIMESTAMPTZ(1);
 
-	if (at < state->end || TIMESTAMP_NOT_FINITE(at))
+	if (TIMESTAMP_NOT_FINITE(at))
+		mcdp_event_infinite();
+	if (at < state->end)
 	{
-		uint64		mask = bits_of_event(fcinfo, site);
+		uint64		mask;
 
-		if (at > state->first)
-			mask &= ~UINT64CONST(1);
-		else if (mask & 1)
-			mcdp_event_state_begin(state, at);
+		if (at > state->first && site->any != 0)
+			mask = site->any;	/* whatever its name is */
+		else
+		{
+			mask = bits_of_event(fcinfo, site);
+			if (at > state->first)
+				mask &= ~UINT64CONST(1);
+			else if (mask & 1)
+				mcdp_event_state_begin(state, at);
+		}
 		event_state_add(state, at, mask);
 	}
 	return EOHPGetRWDatum(&state->hdr);
@@ -201,7 +206,7 @@ mcdp_retention_event_add(PG_FUNCTION_ARGS)
 		site->like.detail = mcdp_length_arg(PG_GETARG_INTERVAL_P(6), "bucket");
 		mcdp_check_buckets(PG_GETARG_INT32(5), site->like.detail);
 		site->like.mode = PG_NARGS() > 7 && mcdp_align_day(PG_GETARG_TEXT_PP(7)) ? EVENT_STATE_ALIGN_DAY : 0;
-		site->ready = site->constant;
+		event_site_read(site);
 	}
 	PG_RETURN_DATUM(add_return(fcinfo, site));
 }

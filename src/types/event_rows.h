@@ -17,8 +17,12 @@
 
 #include "types/event_state_datum.h"
 #include "types/event_steps.h"
+#include "types/state.h"
 #include "utils/expandeddatum.h"
 #include "utils/timestamp.h"
+
+/* So many events have their place in the state itself: with them it fills 256 bytes. */
+#define EVENT_STATE_FEW		7
 
 typedef struct ExpandedEventState
 {
@@ -32,7 +36,10 @@ typedef struct ExpandedEventState
 	int64		end;			/* of the last bucket then */
 	const void *site;			/* the call site whose question it is known to
 								 * be; NULL when not known */
+	MatchEvent	few[EVENT_STATE_FEW];
 } ExpandedEventState;
+
+StaticAssertDecl(sizeof(ExpandedEventState) <= 256, "an event_state in memory should take 256 bytes");
 
 /* A text argument that was seen last. */
 typedef struct LastText
@@ -51,6 +58,7 @@ typedef struct EventSite
 {
 	bool		constant;
 	bool		ready;			/* constant, and "like" says what is asked */
+	bool		needs_bits;		/* ready, and rows without any bit do not count */
 	EventStateData like;
 	LastText	text;			/* mode or pattern */
 	EventSteps	steps;
@@ -73,6 +81,14 @@ event_site(FunctionCallInfo fcinfo, int kind, int first, int last)
 	return likely(site != NULL) ? site : mcdp_event_site_make(fcinfo, kind, first, last);
 }
 
+/* What is asked has been read. */
+static inline void
+event_site_read(EventSite *site)
+{
+	site->ready = site->constant;
+	site->needs_bits = site->ready && (site->like.mode & FUNNEL_STRICT_ORDER) == 0;
+}
+
 /* These raise errors when an argument is not what it must be. */
 extern void mcdp_event_not_null(FunctionCallInfo fcinfo, int arg, const char *what);
 extern void mcdp_event_read_funnel(FunctionCallInfo fcinfo, EventSite *site, int within, int mode);
@@ -89,8 +105,11 @@ extern ExpandedEventState *mcdp_event_state_copy(FunctionCallInfo fcinfo, Datum 
 extern void mcdp_event_state_see(Datum datum, EventStateData *d);
 pg_noreturn extern void mcdp_event_state_wrong_kind(void);
 
-/* The state of argument 0, or a new one; it must be about what "like" says. */
-extern ExpandedEventState *mcdp_event_state_get_like(FunctionCallInfo fcinfo, const EventStateData *like);
+/*
+ * The state of argument 0, or a new one; it must be about what "like" says.
+ * Does the pattern of "like" outlive a state?
+ */
+extern ExpandedEventState *mcdp_event_state_get_like(FunctionCallInfo fcinfo, const EventStateData *like, bool outlives);
 extern ExpandedEventState *mcdp_event_state_get(FunctionCallInfo fcinfo, EventSite *site);
 
 static inline ExpandedEventState *
@@ -124,8 +143,6 @@ event_state_add(ExpandedEventState *state, TimestampTz at, uint64 mask)
 	size_t		n = state->d.nevents;
 	MatchEvent *e;
 
-	if (TIMESTAMP_NOT_FINITE(at))
-		mcdp_event_infinite();
 	if (mask == 0 && (state->d.mode & FUNNEL_STRICT_ORDER) == 0)
 		return;
 	e = n < state->capacity ? state->d.events + n : mcdp_event_state_room(state, 1);
@@ -134,6 +151,21 @@ event_state_add(ExpandedEventState *state, TimestampTz at, uint64 mask)
 	if (n > 0 && e[-1].at >= at)
 		state->sorted = false;
 	state->d.nevents = n + 1;
+}
+
+/* The state of argument 0 with a row more; known: the site's question has as many conditions. */
+static inline Datum
+event_row_add(FunctionCallInfo fcinfo, EventSite *site, bool known, TimestampTz at, uint64 mask)
+{
+	ExpandedEventState *state;
+
+	if (TIMESTAMP_NOT_FINITE(at))
+		mcdp_event_infinite();
+	if (mask == 0 && known && site->needs_bits)
+		return mcdp_keep_state(fcinfo);
+	state = event_state_get(fcinfo, site);
+	event_state_add(state, at, mask);
+	return EOHPGetRWDatum(&state->hdr);
 }
 
 #endif							/* MCDP_EVENT_ROWS_H */

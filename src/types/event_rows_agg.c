@@ -17,6 +17,7 @@
 
 #include "core/length.h"
 #include "nodes/primnodes.h"
+#include "port/pg_bitutils.h"
 #include "types/event_rows.h"
 #include "types/state.h"
 #include "types/timeline_match.h"
@@ -58,9 +59,9 @@ const ExpandedObjectMethods mcdp_event_state_methods = {
 	state_flatten_into
 };
 
-/* A new state without events; pattern is copied. */
+/* A new state without events; the pattern is copied, unless it outlives the state. */
 static ExpandedEventState *
-make_state(FunctionCallInfo fcinfo, const EventStateData *like)
+make_state(FunctionCallInfo fcinfo, const EventStateData *like, bool outlives)
 {
 	static const char name[] = "event states";
 	MemoryContext agg_context,
@@ -71,14 +72,16 @@ make_state(FunctionCallInfo fcinfo, const EventStateData *like)
 		cx = mcdp_state_context(agg_context, name);
 	else
 		cx = AllocSetContextCreate(CurrentMemoryContext, "event state", ALLOCSET_SMALL_SIZES);
-	state = MemoryContextAllocZero(cx, sizeof(ExpandedEventState));
+	state = MemoryContextAlloc(cx, sizeof(ExpandedEventState));
 	EOH_init_header(&state->hdr, &mcdp_event_state_methods, cx);
 	state->d = *like;
-	state->d.events = NULL;
+	state->d.events = state->few;
 	state->d.nevents = 0;
+	state->capacity = EVENT_STATE_FEW;
 	state->sorted = true;
 	state->first = state->end = DT_NOEND;
-	if (like->pattern_len > 0)
+	state->site = NULL;
+	if (like->pattern_len > 0 && !outlives)
 	{
 		char	   *copy = MemoryContextAlloc(cx, like->pattern_len);
 
@@ -99,10 +102,16 @@ mcdp_event_state_room(ExpandedEventState *state, size_t more)
 				 errmsg("too many events in one group")));
 	if (need > state->capacity)
 	{
-		state->capacity = Max(Max(need, (state->capacity < 64 ? 4 : 2) * state->capacity), 8);
-		state->d.events = state->d.events == NULL ?
-			MemoryContextAllocHuge(state->hdr.eoh_context, sizeof(MatchEvent) * state->capacity) :
-			repalloc_huge(state->d.events, sizeof(MatchEvent) * state->capacity);
+		size_t		capacity = pg_nextpower2_64(Max(need, (state->capacity < 64 ? 4 : 2) * state->capacity));
+
+		if (state->d.events == state->few)
+		{
+			state->d.events = MemoryContextAllocHuge(state->hdr.eoh_context, sizeof(MatchEvent) * capacity);
+			memcpy(state->d.events, state->few, sizeof(MatchEvent) * state->d.nevents);
+		}
+		else
+			state->d.events = repalloc_huge(state->d.events, sizeof(MatchEvent) * capacity);
+		state->capacity = capacity;
 	}
 	return state->d.events + state->d.nevents;
 }
@@ -122,7 +131,7 @@ mcdp_event_state_copy(FunctionCallInfo fcinfo, Datum d)
 	ExpandedEventState *state;
 
 	mcdp_event_state_open(flat, &data);
-	state = make_state(fcinfo, &data);
+	state = make_state(fcinfo, &data, false);
 	if (flat->nevents > 0)
 	{
 		mcdp_event_state_read(flat, mcdp_event_state_room(state, flat->nevents));
@@ -162,13 +171,13 @@ mcdp_event_state_wrong_kind(void)
 }
 
 ExpandedEventState *
-mcdp_event_state_get_like(FunctionCallInfo fcinfo, const EventStateData *like)
+mcdp_event_state_get_like(FunctionCallInfo fcinfo, const EventStateData *like, bool outlives)
 {
 	struct varlena *datum = (struct varlena *) DatumGetPointer(PG_GETARG_DATUM(0));
 	ExpandedEventState *state;
 
 	if (PG_ARGISNULL(0))
-		return make_state(fcinfo, like);
+		return make_state(fcinfo, like, outlives);
 	if (VARATT_IS_EXTERNAL_EXPANDED_RW(datum) &&
 		DatumGetEOHP(PointerGetDatum(datum))->eoh_methods == &mcdp_event_state_methods)
 		state = (ExpandedEventState *) DatumGetEOHP(PointerGetDatum(datum));
@@ -187,7 +196,7 @@ mcdp_event_state_get_like(FunctionCallInfo fcinfo, const EventStateData *like)
 ExpandedEventState *
 mcdp_event_state_get(FunctionCallInfo fcinfo, EventSite *site)
 {
-	ExpandedEventState *state = mcdp_event_state_get_like(fcinfo, &site->like);
+	ExpandedEventState *state = mcdp_event_state_get_like(fcinfo, &site->like, site->ready);
 
 	state->site = site->ready ? site : NULL;
 	return state;

@@ -72,8 +72,8 @@ conditions_of_arguments(FunctionCallInfo fcinfo, int first, uint8 *n)
 	uint64		mask = 0;
 
 	*n = PG_NARGS() - first;
-	for (int k = 0; k < *n; k++)
-		mask |= (uint64) (!PG_ARGISNULL(first + k) && PG_GETARG_BOOL(first + k)) << k;
+	for (int k = *n - 1; k >= 0; k--)
+		mask = mask << 1 | (!PG_ARGISNULL(first + k) & PG_GETARG_BOOL(first + k));
 	return mask;
 }
 
@@ -91,7 +91,6 @@ static pg_attribute_always_inline Datum
 add_to_funnel(FunctionCallInfo fcinfo, bool each)
 {
 	EventSite  *site = event_site(fcinfo, EVENT_STATE_FUNNEL, 1, 2);
-	ExpandedEventState *state;
 	uint64		mask;
 
 	if (!site->ready)
@@ -104,12 +103,10 @@ add_to_funnel(FunctionCallInfo fcinfo, bool each)
 	if (!site->ready)
 	{
 		mcdp_event_read_funnel(fcinfo, site, 1, 2);
-		site->ready = site->constant;
+		event_site_read(site);
 	}
 	mask = CONDITIONS(fcinfo, each, 4, &site->like.nconditions);
-	state = event_state_get(fcinfo, site);
-	event_state_add(state, PG_GETARG_TIMESTAMPTZ(3), mask);
-	return EOHPGetRWDatum(&state->hdr);
+	return event_row_add(fcinfo, site, each, PG_GETARG_TIMESTAMPTZ(3), mask);
 }
 
 PG_FUNCTION_INFO_V1(mcdp_window_funnel_add);
@@ -155,7 +152,6 @@ add_to_sequence(FunctionCallInfo fcinfo, bool each)
 {
 	EventSite  *site = event_site(fcinfo, EVENT_STATE_PATTERN, 1, 1);
 	uint8		nconditions;
-	ExpandedEventState *state;
 	uint64		mask;
 
 	if (!site->ready)
@@ -166,11 +162,9 @@ add_to_sequence(FunctionCallInfo fcinfo, bool each)
 	if (!site->ready || nconditions != site->like.nconditions)
 	{
 		read_pattern(fcinfo, site, nconditions);
-		site->ready = site->constant;
+		event_site_read(site);
 	}
-	state = event_state_get(fcinfo, site);
-	event_state_add(state, PG_GETARG_TIMESTAMPTZ(2), mask);
-	return EOHPGetRWDatum(&state->hdr);
+	return event_row_add(fcinfo, site, each, PG_GETARG_TIMESTAMPTZ(2), mask);
 }
 
 PG_FUNCTION_INFO_V1(mcdp_sequence_add);
@@ -197,7 +191,7 @@ add_to_retention(FunctionCallInfo fcinfo, bool each)
 
 	if (!each && PG_ARGISNULL(1))
 		return mcdp_keep_state(fcinfo);
-	site->ready = site->constant;
+	event_site_read(site);
 	mask = CONDITIONS(fcinfo, each, 1, &site->like.nconditions);
 	state = event_state_get(fcinfo, site);
 	state->d.detail |= (int64) mask;
@@ -236,7 +230,7 @@ mcdp_event_state_combine(PG_FUNCTION_ARGS)
 	}
 	flat = PG_GETARG_EVENT_STATE_P(1);
 	mcdp_event_state_open(flat, &d);
-	state = mcdp_event_state_get_like(fcinfo, &d);
+	state = mcdp_event_state_get_like(fcinfo, &d, false);
 	if (d.kind == EVENT_STATE_RETENTION)
 		state->d.detail |= d.detail;
 	if (d.nevents > 0)
