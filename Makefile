@@ -108,9 +108,9 @@ test-oracle:
 	@ORACLE_HISTORIES=$(ORACLE_HISTORIES) ORACLE_WORLDS=$(ORACLE_WORLDS) ORACLE_RULES=$(ORACLE_RULES) $(MAKE) -s test TESTS=regress REGRESS='$(ORACLE_TESTS)'
 test-asan:
 	@MAKE='$(MAKE)' TESTS='$(TESTS)' sh test/run-asan
-# a month of 100 campaigns among 100,000 people, in a storm
+# a month of 100 campaigns among 100,000 people (300,000 events), in a storm
 test-campaigns:
-	@MCDP_CAMPAIGNS='$(or $(CAMPAIGNS),100 100000 30)' MCDP_CALM=$${MCDP_CALM-20} PG_TEST_TIMEOUT_DEFAULT=3600 $(MAKE) -s test TESTS=tap PROVE_TESTS=test/tap/007_campaigns.pl
+	@MCDP_CAMPAIGNS='$(or $(CAMPAIGNS),100 100000 30 2500)' MCDP_CALM=$${MCDP_CALM-20} PG_TEST_TIMEOUT_DEFAULT=3600 $(MAKE) -s test TESTS=tap PROVE_TESTS=test/tap/007_campaigns.pl
 coverage:
 	@MAKE='$(MAKE)' TESTS='$(TESTS)' sh test/run-coverage
 # MAJORS="17" chooses; as root

@@ -8,9 +8,10 @@
 # once a day: a server of their size takes long to recover), and once the server is
 # stopped hard.  Time is simulated: what both do may depend on nothing else.
 #
-# MCDP_CAMPAIGNS="journeys profiles days" (default "16 400 4").  What is decided about one of
-# these people depends on nobody else, so of many people the calm month needs but some: one in
-# MCDP_CALM (default 1; 0: none).  After MCDP_SECONDS the month ends with the day that it is.
+# MCDP_CAMPAIGNS="journeys profiles days events" (default "16 400 4"); events of six hours,
+# a tenth of the profiles if left out.  What is decided about one of these people depends on
+# nobody else, so of many people the calm month needs but some: one in MCDP_CALM (default 1;
+# 0: none).  After MCDP_SECONDS the month ends with the day that it is.
 use strict;
 use warnings;
 use FindBin;
@@ -21,7 +22,8 @@ use Test::More;
 use Patience;
 use Time::HiRes qw(time sleep);
 
-my ($journeys, $profiles, $days) = split ' ', $ENV{MCDP_CAMPAIGNS} || '16 400 4';
+my ($journeys, $profiles, $days, $events) = split ' ', $ENV{MCDP_CAMPAIGNS} || '16 400 4';
+$events //= int($profiles / 10);
 my $calm = $ENV{MCDP_CALM} // 1;
 my $big = $profiles > 10000;
 my ($started, $budget) = (time, $ENV{MCDP_SECONDS});
@@ -73,7 +75,7 @@ SELECT activate_journey(format('j%s', n)) FROM generate_series(0, $journeys - 1)
 CREATE FUNCTION feed(until timestamptz, share int) RETURNS bigint LANGUAGE sql AS \$\$
 	SELECT count(track(ARRAY['user_id:' || (1 + dice('who' || until, n, $profiles))]::identifier[], (ARRAY['view', 'view', 'cart', 'purchase'])[1 + dice('what' || until, n, 4)],
 		jsonb_build_object('value', 10, 'product_id', 'p' || n % 5), until - make_interval(secs => dice('when' || until, n, 21600)), until || '/' || n))
-	FROM generate_series(1, $profiles / 10) n WHERE (1 + dice('who' || until, n, $profiles)) % share = 0
+	FROM generate_series(1, $events) n WHERE (1 + dice('who' || until, n, $profiles)) % share = 0
 \$\$;
 CREATE TABLE got (id bigint, at timestamptz);
 CREATE PROCEDURE send_all(at timestamptz) LANGUAGE plpgsql AS \$\$
