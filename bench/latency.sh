@@ -89,7 +89,7 @@ for n in $BACKLOG; do
 			   now() - make_interval(secs => ($n - n) / 1000000.0) AS at, 1 AS value FROM generate_series(1, $n) n \$q\$, 'bench', false) i" >&2
 	psql -c 'SELECT start_worker()' >/dev/null
 	messages=$(wait_for "(SELECT count(*) FROM event_tail) = 0 AND (SELECT count(*) FROM cdp.outbox) = $before + $n / 10")
-	rest=$(wait_for 'NOT _is_due(now()) AND NOT _is_urgent(now())')
+	rest=$(wait_for "_due_tasks(now()) = '{}' AND NOT _is_urgent(now())")
 	echo "| $n | $messages | $(awk "BEGIN { print $messages + $rest }") |"
 done
 psql -c "SELECT * FROM cdp.status() WHERE item LIKE '%failing' AND value = 'yes' OR item LIKE '%error'" >&2

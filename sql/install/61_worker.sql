@@ -72,21 +72,39 @@ END
 $$;
 COMMENT ON FUNCTION cdp._is_urgent(timestamptz) IS 'is there anything for the urgent tasks to do at "now"?';
 
--- What has no queue (segments to refresh, partitions to make) is done anyway,
--- once a minute.
-CREATE FUNCTION cdp._is_due(now timestamptz) RETURNS boolean
+-- Segments have no queue, but what the others do is what they are about.  What
+-- has no queue is done anyway, once a minute.
+CREATE FUNCTION cdp._due_tasks(now timestamptz) RETURNS text[]
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, cdp, pg_temp SET jit = off SET enable_seqscan = off AS $$
+DECLARE
+	tasks	text[] := '{}';
 BEGIN
-	RETURN coalesce((SELECT min(t.at) FROM profile_queue t) <= now
-		OR (SELECT min(t.due_at) FROM lifecycle_state t) <= now
-		OR (SELECT min(t.expires_at) FROM tag_expiry t) <= now
-		OR EXISTS (SELECT FROM tag_pending)
-		OR EXISTS (SELECT FROM trait_pending)
-		OR EXISTS (SELECT FROM outbox t WHERE t.status = 'claimed' AND t.leased_until <= now)
-		OR EXISTS (SELECT FROM outbox t WHERE t.status = 'pending' AND t.expires_at <= now), false);
+	IF EXISTS (SELECT FROM erasure_pending) THEN
+		tasks := tasks || 'erasures'::text;
+	END IF;
+	IF EXISTS (SELECT FROM tag_pending) THEN
+		tasks := tasks || 'fold_tags'::text;
+	END IF;
+	IF (SELECT min(t.expires_at) FROM tag_expiry t) <= now THEN
+		tasks := tasks || 'expire_tags'::text;
+	END IF;
+	IF EXISTS (SELECT FROM trait_pending) THEN
+		tasks := tasks || 'fold_traits'::text;
+	END IF;
+	IF (SELECT min(t.at) FROM profile_queue t) <= now OR (SELECT min(t.due_at) FROM lifecycle_state t) <= now THEN
+		tasks := tasks || 'lifecycle'::text;
+	END IF;
+	IF tasks <> '{}' AND EXISTS (SELECT FROM segment) THEN
+		tasks := tasks || 'segments'::text;
+	END IF;
+	IF EXISTS (SELECT FROM outbox t WHERE t.status = 'claimed' AND t.leased_until <= now)
+		OR EXISTS (SELECT FROM outbox t WHERE t.status = 'pending' AND t.expires_at <= now) THEN
+		tasks := tasks || 'messages'::text;
+	END IF;
+	RETURN tasks;
 END
 $$;
-COMMENT ON FUNCTION cdp._is_due(timestamptz) IS 'is there anything for the other tasks to do at "now"?';
+COMMENT ON FUNCTION cdp._due_tasks(timestamptz) IS 'the tasks that are not urgent and have something to do at "now", in their order';
 
 CREATE FUNCTION cdp._have_worked(tasks text[]) RETURNS boolean
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$

@@ -11,7 +11,7 @@
  * workers; a session-level advisory lock makes a worker the only one at its
  * place, and shows which process it is (cdp._workers).
  *
- * A worker asks whether something is due (cdp._is_urgent, cdp._is_due), which
+ * A worker asks whether something is due (cdp._is_urgent, cdp._due_tasks), which
  * looks at the heads of the queues and writes nothing.  What people wait for,
  * events that become messages, comes first; the other tasks take turns after
  * that, as long as a turn lasts, and then it is asked again.  So an event waits
@@ -250,14 +250,13 @@ nap(long milliseconds)
 }
 
 /*
- * One question with a number for an answer, in a transaction of its own; NULL
- * is -1.
+ * One question, in a transaction of its own; the answer, as text, NULL is empty.
+ * Longer ones are cut off.
  */
-static int
-ask_number(const char *query)
+static void
+ask_text(const char *query, char *answer, int size)
 {
-	bool		isnull;
-	int			answer;
+	char	   *value;
 
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
@@ -266,11 +265,11 @@ ask_number(const char *query)
 		elog(ERROR, "SPI_connect failed");
 	if (SPI_execute(query, false, 1) != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "unexpected result of \"%s\"", query);
-	answer = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	value = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	strlcpy(answer, value ? value : "", size);
 	SPI_finish();
 	PopActiveSnapshot();
 	CommitTransactionCommand();
-	return isnull ? -1 : answer;
 }
 
 /*
@@ -280,9 +279,11 @@ static bool
 ask(const char *question)
 {
 	char		query[400];
+	char		answer[2];
 
-	snprintf(query, sizeof(query), "SELECT (%s)::pg_catalog.int4", question);
-	return ask_number(query) == 1;
+	snprintf(query, sizeof(query), "SELECT (%s)", question);
+	ask_text(query, answer, sizeof(answer));
+	return answer[0] == 't';
 }
 
 /*
@@ -368,8 +369,9 @@ work(bool dynamic)
 {
 	int			place = -1;
 	long		pause = SHORTEST_NAP;
-	int			turn = 0;		/* which of the other tasks is next; 0: this worker has no round under way */
+	char		round[400] = "";	/* the other tasks whose turns are still to come, each with a comma after it */
 	TimestampTz last_round = 0;
+	TimestampTz last_full_round = 0;
 
 	for (;;)
 	{
@@ -388,12 +390,19 @@ work(bool dynamic)
 			nap(NAP_WITHOUT_WORK);
 			continue;
 		}
-		if (place < 0 && (place = ask_number("SELECT cdp._take_place()")) < 0)
+		if (place < 0)
 		{
-			if (dynamic)
-				proc_exit(0);
-			nap(NAP_WITHOUT_WORK);
-			continue;
+			char		answer[12];
+
+			ask_text("SELECT cdp._take_place()", answer, sizeof(answer));
+			if (answer[0] == '\0')
+			{
+				if (dynamic)
+					proc_exit(0);
+				nap(NAP_WITHOUT_WORK);
+				continue;
+			}
+			place = atoi(answer);
 		}
 		if (place >= workers)
 		{
@@ -410,31 +419,41 @@ work(bool dynamic)
 		}
 
 		start = GetCurrentTimestamp();
-		if (turn == 0 &&
-			(!urgent || TimestampDifferenceExceeds(last_round, start, SHORTEST_TIME_BETWEEN_ROUNDS)) &&
-			(ask("cdp._is_due(pg_catalog.now())") ||
-			 TimestampDifferenceExceeds(last_round, start, LONGEST_TIME_BETWEEN_ROUNDS)) &&
-			ask("cdp._begin_round()"))
+		if (round[0] == '\0' &&
+			(!urgent || TimestampDifferenceExceeds(last_round, start, SHORTEST_TIME_BETWEEN_ROUNDS)))
 		{
-			turn = 1;
-			last_round = start;
-		}
-		while (turn > 0)
-		{
-			char		sql[100];
+			bool		full = TimestampDifferenceExceeds(last_full_round, start, LONGEST_TIME_BETWEEN_ROUNDS);
 
-			snprintf(sql, sizeof(sql), "(cdp._other_tasks())[%d:%d]", turn, turn);
-			worked |= run_tasks(sql, "50 ms", 500);
-			snprintf(sql, sizeof(sql), "%d < pg_catalog.cardinality(cdp._other_tasks()) OR NOT cdp._end_round()", turn);
-			turn = ask(sql) ? turn + 1 : 0;
+			ask_text(full ? "SELECT pg_catalog.array_to_string(cdp._other_tasks(), ',') || ','"
+					 : "SELECT nullif(pg_catalog.array_to_string(cdp._due_tasks(pg_catalog.now()), ',') || ',', ',')",
+					 round, sizeof(round));
+			if (round[0] != '\0' && !ask("cdp._begin_round()"))
+				round[0] = '\0';
+			if (round[0] != '\0')
+			{
+				last_round = start;
+				if (full)
+					last_full_round = start;
+			}
+		}
+		while (round[0] != '\0')
+		{
+			char	   *comma = strchr(round, ',');
+			char		task[100];
+
+			snprintf(task, sizeof(task), "'{%.*s}'", (int) (comma - round), round);
+			worked |= run_tasks(task, "50 ms", 500);
+			memmove(round, comma + 1, strlen(comma));
+			if (round[0] == '\0')
+				ask("cdp._end_round()");
 			if (TimestampDifferenceExceeds(start, GetCurrentTimestamp(), share))
 				break;
 		}
 
 		if (worked)
 			pause = SHORTEST_NAP;
-		nap(turn > 0 ? 0 : pause);
-		if (turn == 0)
+		nap(round[0] != '\0' ? 0 : pause);
+		if (round[0] == '\0')
 			pause = Min(pause * 2, worker_naptime);
 	}
 }

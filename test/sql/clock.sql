@@ -93,11 +93,11 @@ SELECT sum(done) FROM tick('2027-02-04');
 -- the worker does some tasks more often than others, and leaves none out
 SELECT (SELECT array_agg(t ORDER BY t) FROM unnest(_urgent_tasks() || _other_tasks()) t) = (SELECT array_agg(t ORDER BY t) FROM unnest(_tasks()) t) AS all_once;
 SELECT track('{user_id:urgent}', 'view', '{}', '2027-03-01Z') > 0 AS tracked;
-SELECT _is_urgent('2027-03-02Z'), _is_due('2027-03-01Z');
+SELECT _is_urgent('2027-03-02Z'), _due_tasks('2027-03-01Z');
 CALL _run_tasks(_urgent_tasks(), '2027-03-02Z', '0', 1000);
 SELECT task, last_done FROM task_state WHERE last_at = '2027-03-02Z' ORDER BY 1;
-SELECT _is_urgent('2027-03-02Z'), _is_due('2027-03-02Z'), _have_worked('{extend_timelines}'), _have_worked('{journeys}');
+SELECT _is_urgent('2027-03-02Z'), _due_tasks('2027-03-02Z'), _have_worked('{extend_timelines}'), _have_worked('{journeys}');
 CALL _run_tasks(_other_tasks(), '2027-03-02Z', '1 min', 1);
-SELECT _is_urgent('2027-03-02Z'), _is_due('2027-03-02Z'), _have_worked(_other_tasks());
+SELECT _is_urgent('2027-03-02Z'), _due_tasks('2027-03-02Z'), _have_worked(_other_tasks());
 -- what cannot be locked, because there is none
 SELECT _lock_profiles(NULL), _lock_profiles('{}'), _claim_profiles('2027-03-02Z', 0), _claim_profiles(NULL, 10);

@@ -144,7 +144,7 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM cdp.outbox'), $n, 'what it
 # it ends when its extension is dropped, and an idle worker writes nothing
 $node->safe_psql('postgres', 'SELECT cdp.start_worker()');
 message_comes('postgres', 'started once more');
-Patience::until_true($node, 'postgres', 'SELECT NOT cdp._is_due(now()) AND NOT cdp._is_urgent(now())');
+Patience::until_true($node, 'postgres', 'SELECT cdp._due_tasks(now()) = \'{}\' AND NOT cdp._is_urgent(now())');
 $node->safe_psql('postgres', 'SELECT pg_sleep(1)');
 my $writes = q(SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_user_tables WHERE schemaname = 'cdp');
 my $before = $node->safe_psql('postgres', $writes);
