@@ -123,10 +123,15 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_
 DECLARE
 	places	int := _worker_places();
 	pids	int[] := _workers();
+	no_room	boolean := false;
 BEGIN
-	FOR missing IN 1 .. places - cardinality(pids) LOOP
-		PERFORM _start_worker();
-	END LOOP;
+	BEGIN
+		FOR missing IN 1 .. places - cardinality(pids) LOOP
+			PERFORM _start_worker();
+		END LOOP;
+	EXCEPTION WHEN configuration_limit_exceeded THEN
+		no_room := true;		-- others may be starting them right now
+	END;
 	-- One takes its place a moment after it starts.
 	FOR attempt IN 1 .. 500 LOOP
 		pids := _workers();
@@ -134,9 +139,9 @@ BEGIN
 		PERFORM pg_sleep(0.01);
 	END LOOP;
 	IF cardinality(pids) < places THEN
-		RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'the worker did not begin to work',
-			DETAIL = format('%s of %s are at work.', cardinality(pids), places),
-			HINT = 'More details may be available in the server log.';
+		RAISE EXCEPTION USING ERRCODE = CASE WHEN no_room THEN 'configuration_limit_exceeded' ELSE 'object_not_in_prerequisite_state' END,
+			MESSAGE = 'the worker did not begin to work', DETAIL = format('%s of %s are at work.', cardinality(pids), places),
+			HINT = CASE WHEN no_room THEN 'You may need to increase max_worker_processes.' ELSE 'More details may be available in the server log.' END;
 	END IF;
 	RETURN pids[1];
 END

@@ -102,6 +102,13 @@ $_->{run}->finish for @starting;
 is(join('', map { $_->{err} } @starting), '', 'four sessions start them at once');
 ok(Patience::until_true($node, 'postgres', q(SELECT count(*) = 2 FROM pg_stat_activity WHERE backend_type = 'marketing_cdp worker')), 'two remain');
 
+# more than the server has room for
+set_workers(32);
+my (undef, undef, $no_room) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT cdp.start_worker()");
+like($no_room, qr/53400: the worker did not begin to work.*DETAIL: +\d+ of 32 are at work/s, 'as many as the server has room for');
+set_workers(2);
+ok(Patience::until_true($node, 'postgres', q(SELECT count(*) = 2 FROM pg_stat_activity WHERE backend_type = 'marketing_cdp worker')), 'what is too many ends');
+
 # Events of the same few people from four sessions, while a worker is thrown out:
 # every event becomes one message, and everybody is welcomed once.
 $node->safe_psql('postgres', q(SELECT cdp.create_journey('welcome', '{"entry": {"on": "visit", "reentry": "once"}, "purpose": "transactional", "start": "s",
