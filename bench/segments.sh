@@ -8,7 +8,7 @@
 # pg_roaringbitmap (one bitmap to a tag) and of ClickHouse bitmaps: counts of
 # A & B & !C, of (A | B | C) & D, and a 12 x 12 overlap matrix.  Then a rule
 # with behaviour, against plain SQL; then CLIENTS clients that toggle single
-# tags for SECONDS, against a row to a tag and a row to 65,536 profiles.
+# tags for SECONDS_EACH, against a row to a tag and a row to 65,536 profiles.
 # Answers must agree.  Prints Markdown.
 #
 #	PARTS="sets behaviour refresh churn" PROFILES=10000000 RUNS=9 ROUNDS=3 sh bench/segments.sh
@@ -269,66 +269,108 @@ percentiles() {	# files of pgbench: p50, p99 and greatest, in ms
 vacuum_wal() { tail -c "+$1" "$dir/server.log" | sed -n 's/.*WAL usage:.* \([0-9]*\) bytes.*/\1/p' | awk '{ s += $1 } END { print s + 0 }'; }	# autovacuum's, since that place in the log
 size_of() { psql -c "SELECT sum(pg_total_relation_size(t)) FROM unnest('{$1}'::regclass[]) t"; }
 
-# toggle NAME TABLES READER SCRIPT: prints changes a second, ms, WAL, reader's ms, growth
+# toggle NAME TABLES READER SCRIPT: changes a second, ms, WAL, commits to a flush, reader's ms (READER empty: nobody reads), growth
 toggle() {
 	echo "$4" >"$dir/toggle.sql"
 	echo "$3;" >"$dir/reader.sql"
 	psql -c CHECKPOINT
 	before=$(size_of "$2")
-	from=$(lsn)
 	logged=$(($(wc -c <"$dir/server.log") + 1))
+	psql -c "SELECT pg_stat_reset_shared('wal')"
+	from=$(lsn)
 	rm -f "$dir"/log.* "$dir"/reader.log.*
-	"$bindir/pgbench" -n -h "$dir/socket" -U cdp -c 1 -T "$SECONDS_EACH" -M prepared -l --log-prefix="$dir/reader.log" -f "$dir/reader.sql" bench >/dev/null 2>"$dir/reader.err" &
+	[ -z "$3" ] || "$bindir/pgbench" -n -h "$dir/socket" -U cdp -c 1 -T "$SECONDS_EACH" -M prepared -l --log-prefix="$dir/reader.log" -f "$dir/reader.sql" bench >/dev/null 2>"$dir/reader.err" &
 	"$bindir/pgbench" -n -h "$dir/socket" -U cdp -c "$CLIENTS" -j "$CLIENTS" -T "$SECONDS_EACH" -M prepared -l --log-prefix="$dir/log" -f "$dir/toggle.sql" bench >"$dir/pgbench.out" 2>&1 ||
 		{ cat "$dir/pgbench.out" >&2; exit 1; }
 	wait
 	until=$(lsn)
 	changes=$(cat "$dir"/log.* | wc -l)
 	tps=$(sed -n 's/^tps = \([0-9]*\).*/\1/p' "$dir/pgbench.out")
+	echo "$tps" >>"$dir/tps.$side${3:+.read}"
 	wal_of "$from" "$until" >"$dir/wal"
 	wal=$(($(sed -n 1p "$dir/wal") / changes))
 	images=$(($(sed -n 2p "$dir/wal") / changes))
 	vacuum=$(($(vacuum_wal "$logged") / changes))
+	flush=$(psql -c "SELECT round($changes.0 / greatest(wal_sync, 1), 2) FROM pg_stat_wal")
 	growth=$((($(size_of "$2") - before) / 1048576))
-	echo "| $1 | $tps | $(percentiles "$dir"/log.*) | $wal ($images) | $(percentiles "$dir"/reader.log.*) | $growth MB |" | tee -a "$dir/churn" >&2
+	[ -z "$3" ] || reading=$(percentiles "$dir"/reader.log.*)
+	echo "| $1 | $tps | $(percentiles "$dir"/log.*) | $wal ($images) | $flush |${3:+ $reading |} $growth MB |" | tee -a "$dir/churn${3:+.read}" >&2
 }
+# churn_side SIDE READER [NAME]
+churn_side() {
+	side=$1
+	case $1 in
+		cdp) toggle "${3:-cdp, toggle_tag}" cdp.tag_chunk,cdp.tag_pending "$2" "$pick
+SELECT cdp.toggle_tag(:p::bigint, 't' || :t::text);" ;;
+		two) toggle 'cdp, has_tag, then tag or untag' cdp.tag_chunk,cdp.tag_pending "$2" "$pick
+SELECT CASE WHEN cdp.has_tag(:p::bigint, 't' || :t::text) THEN cdp.untag(:p::bigint, 't' || :t::text) ELSE cdp.tag(:p::bigint, 't' || :t::text) END;" ;;
+		chunk) toggle 'a bitmap of 65,536 profiles to a row' tag_rival_chunk "$2" "$pick
+INSERT INTO tag_rival_chunk AS s VALUES (:t, :p::int >> 16, rival.rb_build(ARRAY[:p::int])) ON CONFLICT (tag, chunk) DO UPDATE SET bm = rival.rb_xor(s.bm, excluded.bm);" ;;
+		tag) toggle 'a bitmap of a tag to a row' tag_rival "$2" "$pick
+UPDATE tag_rival SET bm = CASE WHEN rival.rb_contains(bm, :p::int) THEN rival.rb_remove(bm, :p::int) ELSE rival.rb_add(bm, :p::int) END WHERE tag = :t;" ;;
+		# what the disk allows: a commit with next to no WAL
+		commit) toggle 'nothing but a commit' cdp.tag_pending "$2" "SELECT pg_logical_emit_message(true, '', '');" ;;
+	esac
+}
+# Sides alternate, so that all meet the same disk.
 churn() {
 	: >"$dir/churn"
+	: >"$dir/churn.read"
+	rm -f "$dir"/tps.*
 	psql -c 'ALTER SYSTEM SET fsync = on' -c 'ALTER SYSTEM SET log_autovacuum_min_duration = 0' -c 'SELECT pg_reload_conf()' >/dev/null
-	pick="\\set p random(1, $((PROFILES - 1)))
+	sides='cdp tag two chunk commit'
+	[ "$rival" != 0 ] || sides='cdp two commit'
+	profiles=$((PROFILES - 1))
+	pick="\\set p random(1, $profiles)
 \\set t random(0, 199)"
-	ours="SELECT CASE WHEN cdp.has_tag(:p::bigint, 't' || :t::text) THEN cdp.untag(:p::bigint, 't' || :t::text) ELSE cdp.tag(:p::bigint, 't' || :t::text) END;"
-	toggle 'cdp' cdp.tag_chunk,cdp.tag_pending "$(question cdp q1)" "$pick
-$ours"
-	waiting=$(psql -c 'SELECT count(*) FROM cdp.tag_pending')
+	round=0
+	while [ $round -lt "$ROUNDS" ]; do
+		for one in $sides; do
+			churn_side "$one" ''
+			[ "$one" = cdp ] || [ "$one" = two ] || continue
+			changed=$changes
+			wide_vacuum=$vacuum
+			fold
+			[ "$round.$one" != 0.cdp ] || echo "Folding $waiting changes that waited ($per_chunk to a chunk): $fold_wal bytes of WAL a change ($fold_images of them images of pages), $fold_ms ms." >>"$dir/churn.notes"
+			psql -c 'VACUUM cdp.tag_pending, cdp.tag_chunk'
+		done
+		round=$((round + 1))
+		[ "$rival" = 0 ] || sides='cdp tag two'
+	done
+	# the same beside somebody who counts, again and again
+	for one in $sides; do
+		case $one in
+			two) continue ;;
+			tag) churn_side "$one" "$(question rival q1)" ;;
+			*) churn_side "$one" "$(question cdp q1)" ;;
+		esac
+	done
 	changed=$changes
-	wide_vacuum=$vacuum
 	fold
-	echo "Folding the $waiting changes that waited ($per_chunk to a chunk): $fold_wal bytes of WAL a change ($fold_images of them images of pages), $fold_ms ms." >>"$dir/churn.notes"
-	# fewer chunks: at least 20 changes to each of those of 200 tags
 	psql -c 'VACUUM cdp.tag_pending, cdp.tag_chunk'
+	# fewer chunks: at least 20 changes to each of those of 200 tags
+	changed=$(($(sort -n "$dir/tps.cdp" | tail -1) * SECONDS_EACH))
 	narrow=$(((changed / 4000 + 1) * 32768))
 	[ "$narrow" -lt "$PROFILES" ] || narrow=$((PROFILES - 1))
-	toggle "cdp, $narrow profiles" cdp.tag_chunk,cdp.tag_pending "$(question cdp q1)" "$(echo "$pick" | sed "s/random(1, .*)/random(1, $narrow)/;2s/random(.*/random(0, 199)/")
-$ours"
+	pick="\\set p random(1, $narrow)
+\\set t random(0, 199)"
+	churn_side cdp '' "cdp, $narrow profiles"
+	sed -i '$d' "$dir/tps.cdp"
 	narrow_wal=$wal
 	changed=$changes
-	waiting=$(psql -c 'SELECT count(*) FROM cdp.tag_pending')
 	fold
 	echo "Among $narrow profiles ($changed changes, $per_chunk waiting to a chunk) folding took $fold_wal bytes of WAL a change ($fold_images images), together **$((narrow_wal + fold_wal))**; $fold_ms ms.
 All of the server's WAL counts; autovacuum wrote $wide_vacuum and $vacuum bytes a change of it in the two runs." >>"$dir/churn.notes"
-	if [ "$rival" != 0 ]; then
-		toggle 'a bitmap of 65,536 profiles to a row' tag_rival_chunk "$(question rival q1)" "$pick
-INSERT INTO tag_rival_chunk AS s VALUES (:t, :p::int >> 16, rival.rb_build(ARRAY[:p::int])) ON CONFLICT (tag, chunk) DO UPDATE SET bm = rival.rb_xor(s.bm, excluded.bm);"
-		toggle 'a bitmap of a tag to a row' tag_rival "$(question rival q1)" "$pick
-UPDATE tag_rival SET bm = CASE WHEN rival.rb_contains(bm, :p::int) THEN rival.rb_remove(bm, :p::int) ELSE rival.rb_add(bm, :p::int) END WHERE tag = :t;"
-	fi
-	# what the disk allows: a commit with next to no WAL
-	toggle 'nothing but a commit' cdp.tag_pending "$(question cdp q1)" "SELECT pg_logical_emit_message(true, '', '');"
 	# What the tags say is what the changes say: every tag read anew.
 	psql -c "SELECT count(*) FROM cdp.tag_catalog c WHERE c.members <> cdp.rb_cardinality(cdp.tagged(c.tag))" | grep -qx 0
 }
+times_of() {	# side [.read]: how many times the rounds of another did ours, the least and the middle one
+	[ -e "$dir/tps.$1$2" ] || return 0
+	paste "$dir/tps.cdp$2" "$dir/tps.$1$2" | awk 'NF == 2 { printf "%.1f\n", $1 / $2 }' | sort -n |
+		awk -v name="$1" '{ r[NR] = $1 } END { if (NR == 1) print r[1]; else printf "%s at least, median %s", r[1], r[int((NR + 1) / 2)] }'
+}
 fold() {	# how dear is it to fold what waits?  per change that was made ($changed)
+	waiting=$(psql -c 'SELECT count(*) FROM cdp.tag_pending')
 	per_chunk=$(psql -c 'SELECT round(count(*)::numeric / greatest(count(DISTINCT (tag, profile_id >> 15)), 1), 1) FROM cdp.tag_pending')
 	from=$(lsn)
 	fold_ms=$(took psql -c "DO \$\$ BEGIN WHILE (SELECT done > 0 FROM cdp._fold_tags(now(), 1000)) LOOP COMMIT; END LOOP; END \$\$")
@@ -342,12 +384,23 @@ churn_report() {
 
 	## Changing single tags
 
-	$CLIENTS clients toggle random (profile, tag) pairs for $SECONDS_EACH s with fsync on, each in a transaction of its own, while another counts \`A & B & !C\` again and again.
+	$CLIENTS clients toggle random (profile, tag) pairs for $SECONDS_EACH s with fsync on, each in a transaction of its own; $ROUNDS rounds in which the sides alternate.
 	WAL from a checkpoint on; in parentheses, of it, images of whole pages.
 
-	| | changes/s | ms, p50 / p99 / max | WAL bytes a change | reader's ms, p50 / p99 / max | table growth |
+	| | changes/s | ms, p50 / p99 / max | WAL bytes a change | commits to a flush | table growth |
 	|---|---:|---:|---:|---:|---:|
 	$(cat "$dir/churn")
+
+	Round by round, changes a second are so many times those of a bitmap of a tag to a row: **$(times_of tag '')**; of \`has_tag\` with \`tag\` or \`untag\`: $(times_of two '').
+	In the first round, of a bitmap of 65,536 profiles to a row: $(times_of chunk ''); of nothing but a commit: $(times_of commit '').
+
+	Beside one more client that counts \`A & B & !C\` again and again, as fast as it can:
+
+	| | changes/s | ms, p50 / p99 / max | WAL bytes a change | commits to a flush | reader's ms, p50 / p99 / max | table growth |
+	|---|---:|---:|---:|---:|---:|---:|
+	$(cat "$dir/churn.read")
+
+	Times: $(times_of tag .read).
 
 	$(cat "$dir/churn.notes")
 	REPORT

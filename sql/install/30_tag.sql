@@ -365,6 +365,26 @@ CREATE FUNCTION cdp.untag(profile bigint, tag text, at timestamptz DEFAULT now()
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp_untag';
 COMMENT ON FUNCTION cdp.untag(bigint, text, timestamptz) IS 'takes a tag away from a profile';
 
+-- Two that toggle the same pair do so one after the other.
+CREATE FUNCTION cdp._toggle_one(profile bigint, tag text, at timestamptz) RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	PERFORM cdp._check_tag(tag);
+	PERFORM pg_advisory_xact_lock(hashtextextended('marketing_cdp toggle ' || tag, cdp.canonical_id(profile)));
+	IF cdp.has_tag(profile, tag) THEN
+		PERFORM cdp._untag_one(profile, tag, at);
+		RETURN false;
+	END IF;
+	PERFORM cdp._tag_one(profile, tag, NULL, at);
+	RETURN true;
+END
+$$;
+COMMENT ON FUNCTION cdp._toggle_one(bigint, text, timestamptz) IS 'toggle_tag, whatever the tag';
+
+CREATE FUNCTION cdp.toggle_tag(profile bigint, tag text, at timestamptz DEFAULT now()) RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp_toggle_tag';
+COMMENT ON FUNCTION cdp.toggle_tag(bigint, text, timestamptz) IS 'gives the tag to a profile that does not have it, takes it away from one that has; has it the tag now?';
+
 -- bulk changes
 
 CREATE FUNCTION cdp._write_chunks(name text, added cdp.bitmap, removed cdp.bitmap) RETURNS void

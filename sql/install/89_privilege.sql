@@ -81,7 +81,7 @@ BEGIN ATOMIC
 		('{reader,writer,admin}', '{identity_graph,resolve,simulate_merge,simulate_rules,why_linked}'),
 		('{writer,admin}', '{ack_message,ack_messages,claim_messages,consent,identify,import_events,import_identities,ingest,ingest_inbox,relate,retract,
 			set_trait,set_traits,suppress,track,unrelate,unsuppress,_event_partition}'),
-		('{writer,marketer,admin}', '{enter_journey,tag,tag_from,untag,_lock_merges}'),
+		('{writer,marketer,admin}', '{enter_journey,tag,tag_from,toggle_tag,untag,_lock_merges}'),
 		('{marketer,admin}', '{activate_journey,archive_journey,audience_identifiers,create_journey,define_segment,define_static_segment,drop_segment,
 			pause_journey,refresh_rfm,refresh_segments,simulate_journey,_hashed_identifiers}'),
 		('{admin}', '{advance_journeys,apply_rules,erase_profile,export_profile,export_records,grant_role,lift_quarantine,lift_tombstone,merge,quarantine,rebuild,refresh_repurchase,revoke_role,run,split,start_worker,stop_worker,tick,unmerge,

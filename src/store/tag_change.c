@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * tag_change.c
- *	  tag and untag of one profile.
+ *	  tag, untag and toggle_tag of one profile.
  *
  * What nearly every call is (a tag of no special key, for good, on a profile
  * that was never merged) is done here; everything else, and every refusal, is handed to
- * _tag_one and _untag_one (30_tag.sql), which do the same in full.
+ * _tag_one, _untag_one and _toggle_one (30_tag.sql), which do the same in full.
  *
  * Copyright (c) 2026, marketing_cdp contributors
  *
@@ -34,6 +34,14 @@
 
 PG_FUNCTION_INFO_V1(mcdp_tag);
 PG_FUNCTION_INFO_V1(mcdp_untag);
+PG_FUNCTION_INFO_V1(mcdp_toggle_tag);
+
+typedef enum Change
+{
+	TAG,
+	UNTAG,
+	TOGGLE
+} Change;
 
 static Statement lock_profile_row = {
 	"SELECT p.canonical_id FROM cdp.profile p WHERE p.profile_id OPERATOR(pg_catalog.=) $1 FOR KEY SHARE",
@@ -128,11 +136,17 @@ expires(Datum tag, int64 id)
  * The canonical profile, locked against merges; 0 when there is none.  Profiles
  * without rows in tag_own are not part of a merge: the lock in memory is enough
  * for them, and merges take it before they look.
+ *
+ * Nearly every profile is its own canonical one, so that is what is locked
+ * first, and looked at once.
  */
 static int64
 lock_canonical(int64 profile)
 {
-	int64		id = mcdp_canonical_id(profile, GetActiveSnapshot());
+	int64		id = profile;
+
+	if (IsolationUsesXactSnapshot() || mcdp_tag_locks_are_many())
+		id = mcdp_canonical_id(profile, GetActiveSnapshot());
 
 	while (id != 0)
 	{
@@ -198,9 +212,9 @@ is_listened_to(Datum source, Datum tag)
 	return result;
 }
 
-/* False when it is for _tag_one or _untag_one. */
+/* False when it is for the functions in SQL; present: has it the tag now? */
 static bool
-change_tag(int64 profile, text *name, bool present, TimestampTz at)
+change_tag(int64 profile, text *name, Change what, TimestampTz at, bool *present)
 {
 	const char *tag = VARDATA_ANY(name);
 	int			key_len;
@@ -217,20 +231,35 @@ change_tag(int64 profile, text *name, bool present, TimestampTz at)
 		id = lock_canonical(profile);
 		PopActiveSnapshot();
 		push_snapshot();		/* no merge can come between any more */
+		/* with the lock in memory: a merge has the row's lock before that one */
+		if (id != 0 && has_own_tags(id))
+		{
+			Datum		own[3] = {Int64GetDatum(id), PointerGetDatum(name), BoolGetDatum(what == TAG)};
+
+			if (what == TOGGLE)
+			{
+				if (!mcdp_tag_locks_are_many())
+					mcdp_tag_unlock_profile(id);
+				id = 0;
+			}
+			else
+				mcdp_statement_do(&note_own_tag, own);
+		}
 		if (id != 0)
 		{
-			Datum		own[3] = {Int64GetDatum(id), PointerGetDatum(name), BoolGetDatum(present)};
-			Datum		args[4] = {CStringGetTextDatum(present ? "enters" : "leaves"),
-			PointerGetDatum(name), Int64GetDatum(id), TimestampTzGetDatum(at)};
-			bool		changed;
+			Datum		args[4] = {0, PointerGetDatum(name), Int64GetDatum(id), TimestampTzGetDatum(at)};
+			PendingWas	was = PENDING_OTHER;
 
-			/* with the lock in memory: a merge has the row's lock before that one */
-			if (has_own_tags(id))
-				mcdp_statement_do(&note_own_tag, own);
-			changed = mcdp_pending_set(args[1], id, present);
+			*present = what == TAG;
+			if (what == TOGGLE)
+				*present = mcdp_pending_toggle(args[1], id);
+			else
+				was = mcdp_pending_write(args[1], id, *present);
 			PopActiveSnapshot();
 			push_snapshot();	/* the row is ours now */
-			if (changed && is_listened_to(args[0], args[1]))
+			args[0] = CStringGetTextDatum(*present ? "enters" : "leaves");
+			if (was != PENDING_SAME && is_listened_to(args[0], args[1]) &&
+				(was == PENDING_OTHER || mcdp_tag_probe_chunk(id, args[1], GetActiveSnapshot()) != *present))
 				mcdp_statement_do(&trigger_journeys, args);
 			if (expires(args[1], id))
 				mcdp_statement_do(&forget_expiry, args + 1);
@@ -242,7 +271,7 @@ change_tag(int64 profile, text *name, bool present, TimestampTz at)
 }
 
 /* The same arguments to a function in SQL. */
-static void
+static Datum
 hand_over(FunctionCallInfo fcinfo, const char *name)
 {
 	FmgrInfo   *more = fcinfo->flinfo->fn_extra;
@@ -261,15 +290,17 @@ hand_over(FunctionCallInfo fcinfo, const char *name)
 	InitFunctionCallInfoData(*call, more, PG_NARGS(), InvalidOid, NULL, NULL);
 	for (int i = 0; i < PG_NARGS(); i++)
 		call->args[i] = fcinfo->args[i];
-	FunctionCallInvoke(call);
+	return FunctionCallInvoke(call);
 }
 
 /* tag(profile, tag, expires_at, at) */
 Datum
 mcdp_tag(PG_FUNCTION_ARGS)
 {
+	bool		present;
+
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || !PG_ARGISNULL(2) || PG_ARGISNULL(3) ||
-		!change_tag(PG_GETARG_INT64(0), PG_GETARG_TEXT_PP(1), true, PG_GETARG_TIMESTAMPTZ(3)))
+		!change_tag(PG_GETARG_INT64(0), PG_GETARG_TEXT_PP(1), TAG, PG_GETARG_TIMESTAMPTZ(3), &present))
 		hand_over(fcinfo, "_tag_one");
 	PG_RETURN_VOID();
 }
@@ -278,8 +309,22 @@ mcdp_tag(PG_FUNCTION_ARGS)
 Datum
 mcdp_untag(PG_FUNCTION_ARGS)
 {
+	bool		present;
+
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2) ||
-		!change_tag(PG_GETARG_INT64(0), PG_GETARG_TEXT_PP(1), false, PG_GETARG_TIMESTAMPTZ(2)))
+		!change_tag(PG_GETARG_INT64(0), PG_GETARG_TEXT_PP(1), UNTAG, PG_GETARG_TIMESTAMPTZ(2), &present))
 		hand_over(fcinfo, "_untag_one");
 	PG_RETURN_VOID();
+}
+
+/* toggle_tag(profile, tag, at) */
+Datum
+mcdp_toggle_tag(PG_FUNCTION_ARGS)
+{
+	bool		present;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2) ||
+		!change_tag(PG_GETARG_INT64(0), PG_GETARG_TEXT_PP(1), TOGGLE, PG_GETARG_TIMESTAMPTZ(2), &present))
+		return hand_over(fcinfo, "_toggle_one");
+	PG_RETURN_BOOL(present);
 }

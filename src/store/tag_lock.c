@@ -75,9 +75,15 @@ lock_profile(int64 id, LOCKMODE mode)
 }
 
 bool
+mcdp_tag_locks_are_many(void)
+{
+	return num_changed >= MANY_PROFILES;
+}
+
+bool
 mcdp_tag_lock_profile(int64 id)
 {
-	if (num_changed >= MANY_PROFILES)
+	if (mcdp_tag_locks_are_many())
 		return false;
 	num_changed++;
 	lock_profile(ALL_PROFILES, ShareLock);
@@ -91,6 +97,7 @@ mcdp_tag_unlock_profile(int64 id)
 {
 	LOCKTAG		tag;
 
+	num_changed--;
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (id >> 32), (uint32) id, TAG_LOCK);
 	(void) LockRelease(&tag, ShareLock, false);
 }

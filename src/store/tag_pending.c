@@ -51,6 +51,11 @@ static Statement update_pending = {
 	" WHERE p.tag OPERATOR(pg_catalog.=) $1 AND p.profile_id OPERATOR(pg_catalog.=) $2 AND p.present OPERATOR(pg_catalog.<>) $3",
 	3, {TEXTOID, INT8OID, BOOLOID}
 };
+static Statement toggle_pending = {
+	"UPDATE cdp.tag_pending p SET present = NOT p.present"
+	" WHERE p.tag OPERATOR(pg_catalog.=) $1 AND p.profile_id OPERATOR(pg_catalog.=) $2 RETURNING p.present",
+	2, {TEXTOID, INT8OID}
+};
 static Statement lock_pending = {
 	"SELECT p.present FROM cdp.tag_pending p"
 	" WHERE p.tag OPERATOR(pg_catalog.=) $1 AND p.profile_id OPERATOR(pg_catalog.=) $2 FOR UPDATE",
@@ -175,68 +180,55 @@ change_row(Target *target, Datum *args)
 	return result;
 }
 
-/* Was that a change?  If nobody asks, the folded side is not looked at. */
-static bool
-set(Target *target, Datum tag, int64 id, bool present, bool ask)
+/* args: tag, profile_id, present */
+static void
+prepare_row(Target *target, Datum *args)
+{
+	if (target->rel == NULL)
+		return;
+	mcdp_target_clear(target);
+	mcdp_target_set(target, PENDING_PROFILE_ID, args[1]);
+	mcdp_target_set(target, PENDING_SINCE, TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()));
+	mcdp_target_set(target, PENDING_PRESENT, args[2]);
+	mcdp_target_set(target, PENDING_TAG, args[0]);
+}
+
+static PendingWas
+write_row(Target *target, Datum tag, int64 id, bool present)
 {
 	Datum		args[3] = {tag, Int64GetDatum(id), BoolGetDatum(present)};
-	bool		had = present;
 
-	if (target->rel != NULL)
-	{
-		mcdp_target_clear(target);
-		mcdp_target_set(target, PENDING_PROFILE_ID, args[1]);
-		mcdp_target_set(target, PENDING_SINCE, TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()));
-		mcdp_target_set(target, PENDING_PRESENT, args[2]);
-		mcdp_target_set(target, PENDING_TAG, tag);
-	}
+	prepare_row(target, args);
 	for (;;)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (insert_row(target, args))
-		{
-			if (!ask)
-				break;
-			/* what there is now: a fold may have got in between */
-			PushCopiedSnapshot(GetTransactionSnapshot());
-			UpdateActiveSnapshotCommandId();
-			had = mcdp_tag_probe_chunk(id, tag, GetActiveSnapshot());
-			PopActiveSnapshot();
-			break;
-		}
+			return PENDING_NEW;
 		if (change_row(target, args))
-		{
-			had = !present;
-			break;
-		}
+			return PENDING_OTHER;
 		if (target->rel != NULL && !IsolationUsesXactSnapshot())
 			(void) mcdp_target_wait(target);
 		if (mcdp_statement_do(&update_pending, args) > 0)
-		{
-			had = !present;
-			break;
-		}
+			return PENDING_OTHER;
 		/* As it should be, or being changed right now, or folded meanwhile. */
 		if (mcdp_statement_do(&lock_pending, args) > 0)
 		{
 			bool		isnull;
 
-			had = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-			if (had == present)
-				break;
+			if (DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)) == present)
+				return PENDING_SAME;
 		}
 	}
-	return had != present;
 }
 
-bool
-mcdp_pending_set(Datum tag, int64 id, bool present)
+PendingWas
+mcdp_pending_write(Datum tag, int64 id, bool present)
 {
 	Target		target;
-	bool		result;
+	PendingWas	result;
 
 	open_target(&target);
-	result = set(&target, tag, id, present, true);
+	result = write_row(&target, tag, id, present);
 	mcdp_target_close(&target);
 	return result;
 }
@@ -248,8 +240,74 @@ mcdp_pending_put(const PendingChange *changes, int num)
 
 	open_target(&target);
 	for (int i = 0; i < num; i++)
-		(void) set(&target, changes[i].tag, changes[i].id, changes[i].present, false);
+		(void) write_row(&target, changes[i].tag, changes[i].id, changes[i].present);
 	mcdp_target_close(&target);
+}
+
+/* The row is ours and was not there: what did the chunk say? */
+static bool
+had_before(Datum tag, int64 id, Snapshot snapshot)
+{
+	bool		result;
+
+	PushCopiedSnapshot(snapshot);
+	UpdateActiveSnapshotCommandId();
+	result = mcdp_tag_probe_chunk(id, tag, GetActiveSnapshot());
+	PopActiveSnapshot();
+	return result;
+}
+
+bool
+mcdp_pending_set(Datum tag, int64 id, bool present)
+{
+	PendingWas	was = mcdp_pending_write(tag, id, present);
+
+	/* what there is now: a fold may have got in between */
+	if (was == PENDING_NEW)
+		return had_before(tag, id, GetTransactionSnapshot()) != present;
+	return was == PENDING_OTHER;
+}
+
+bool
+mcdp_pending_toggle(Datum tag, int64 id)
+{
+	Datum		args[3] = {tag, Int64GetDatum(id)};
+	Target		target;
+	bool		present;
+
+	open_target(&target);
+	for (;;)
+	{
+		CHECK_FOR_INTERRUPTS();
+		PushCopiedSnapshot(GetTransactionSnapshot());
+		UpdateActiveSnapshotCommandId();
+		present = !mcdp_tag_probe(id, tag, GetActiveSnapshot());
+		PopActiveSnapshot();
+		args[2] = BoolGetDatum(present);
+		prepare_row(&target, args);
+		if (insert_row(&target, args))
+		{
+			/* others may have toggled it and had it folded since */
+			if (had_before(tag, id, GetLatestSnapshot()) != present)
+				break;
+			if (IsolationUsesXactSnapshot())
+				ereport(ERROR,
+						(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						 errmsg("could not serialize access due to concurrent update")));
+			CommandCounterIncrement();
+		}
+		else if (target.rel != NULL && !IsolationUsesXactSnapshot())
+			(void) mcdp_target_wait(&target);
+		if (mcdp_statement_do(&toggle_pending, args) > 0)
+		{
+			bool		isnull;
+
+			present = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+			break;
+		}
+	}
+	mcdp_target_close(&target);
+	return present;
 }
 
 /* _set_tag(name, id, present) */

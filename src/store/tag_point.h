@@ -84,6 +84,19 @@ typedef struct PendingChange
 
 extern void mcdp_pending_put(const PendingChange *changes, int num);
 
+/* The same for one, and what it was before as far as that is known. */
+typedef enum PendingWas
+{
+	PENDING_SAME,				/* a waiting row said so already */
+	PENDING_OTHER,				/* one said the contrary */
+	PENDING_NEW					/* there was none: the chunk says what was */
+} PendingWas;
+
+extern PendingWas mcdp_pending_write(Datum tag, int64 id, bool present);
+
+/* Give the tag to a profile that has it not, or take it away; has it the tag now? */
+extern bool mcdp_pending_toggle(Datum tag, int64 id);
+
 /*
  * The tags in [since, until), NULL = unbounded, that a waiting change gives to
  * each of some profiles, as texts.  Skips from tag to tag, and looks each up.
@@ -98,6 +111,7 @@ extern void mcdp_pending_tags(const int64 *ids, int num, text *since, text *unti
  * locked very many already: then the profile's row has to be locked.
  */
 extern bool mcdp_tag_lock_profile(int64 id);
+extern bool mcdp_tag_locks_are_many(void);
 extern void mcdp_tag_lock_merges(int num);
 extern void mcdp_tag_unlock_profile(int64 id);
 

@@ -175,3 +175,23 @@ SELECT untag(1, 'x', '-infinity');
 SELECT tag('{1}'::bitmap, 'x', at => 'infinity');
 SELECT untag('{1}'::bitmap, 'x', NULL);
 SELECT tag(1, 'x', 'infinity'), tags_of(1);
+
+-- toggling: folded or not, expiring, of a special key, merged
+SELECT toggle_tag(1, 'fav') AS a, toggle_tag(1, 'fav') AS b, toggle_tag(1, 'fav') AS c, has_tag(1, 'fav');
+SELECT done > 0 AS folded FROM _fold_tags('2026-05-01', 1000);
+SELECT toggle_tag(1, 'fav'), has_tag(1, 'fav'), toggle_tag(1, 'fav'), has_tag(1, 'fav');
+SELECT tag(1, 'soon', '2026-06-01'), toggle_tag(1, 'soon'), toggle_tag(1, 'soon'), (SELECT count(*) FROM tag_expiry WHERE (tag, profile_id) = ('soon', 1)) AS expires;
+INSERT INTO tag_key (key, exclusive, keep_history) VALUES ('mood', true, true);
+SELECT toggle_tag(1, 'mood:good', '2026-05-01'), toggle_tag(1, 'mood:bad', '2026-05-02'), toggle_tag(1, 'mood:bad', '2026-05-03'), has_tag(1, 'mood:good'), has_tag(1, 'mood:bad');
+SELECT tag, at, present FROM tag_history WHERE profile_id = 1 AND tag LIKE 'mood:%' ORDER BY at, tag;
+SELECT tag(3, 'fav'), merge(1, 3) AS m \gset
+SELECT toggle_tag(3, 'fav'), toggle_tag(3, 'other'), toggle_tag(3, 'other'), toggle_tag(1, 'other');
+SELECT tags_of(3) = tags_of(1) AS one, has_tag(3, 'fav'), has_tag(1, 'other');
+SELECT unmerge(:m, false);
+SELECT has_tag(1, 'fav'), has_tag(3, 'fav'), has_tag(1, 'other'), has_tag(3, 'other');
+SELECT toggle_tag(1, NULL);
+SELECT toggle_tag(NULL, 'x');
+SELECT toggle_tag(1, 'x', NULL);
+SELECT toggle_tag(999999, 'x');
+SELECT toggle_tag(1, 'segment:x');
+SELECT toggle_tag(1, 'x', 'infinity');
