@@ -22,7 +22,7 @@
 set -eu
 
 : "${EDGES:=10000000}" "${IDS:=12000000}" "${HUB:=20000}" "${PROFILES:=2000000}" "${PAIRS:=400000}" "${MESSAGES:=400000}"
-: "${CLIENTS:=4}" "${SECONDS_EACH:=20}" "${RUNS:=3}" "${PARTS:=components identify import ingest}" "${RIVALS=clickhouse duckdb}" "${NPM_DIR:=}" "${OURS=sized counted to_table alone read_only}" "${POINTS=100 10 1}"
+: "${CLIENTS:=4}" "${SECONDS_EACH:=20}" "${RUNS:=3}" "${PARTS:=components identify import ingest}" "${RIVALS=clickhouse duckdb}" "${NPM_DIR:=}" "${MODES:=literal simple prepared}" "${OURS=sized counted to_table alone read_only}" "${POINTS=100 10 1}"
 top=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=bench/server
 . "$top/bench/server"
@@ -169,13 +169,35 @@ calls() {	# the call with two values; :user and the like would be variables of p
 	\\endif
 	PGBENCH
 }
+literal_calls() {	# the same with values in the text of the statement, as clients of the simple protocol send it
+	cat <<-PGBENCH
+	\\set k random(1, 100)
+	\\set u random(1, $PROFILES)
+	\\set v random(1, $PROFILES)
+	\\set n random(1, 1000000000)
+	\\if :k <= 70
+	SELECT $1visitor-:u$2user:u@example.com$3;
+	\\elif :k <= 85
+	SELECT $1new-:n$2user:u@example.com$3;
+	\\elif :k <= 95
+	SELECT $1new-:n$2new:n@example.com$3;
+	\\else
+	SELECT $1visitor-:u$2user:v@example.com$3;
+	\\endif
+	PGBENCH
+}
 identify() {
 	people
+	say 'a second anonymous id for everybody'
+	psql -c "SELECT * FROM cdp.import_identities(\$q\$SELECT 'anonymous_id:visitor-' || g, 'email:user' || g || '@example.com' FROM generate_series(1, $PROFILES) g\$q\$, at => '2026-01-01')" >/dev/null
 	psql -v profiles="$PROFILES" -f "$top/bench/identity_plpgsql.sql" \
-		-c 'VACUUM ANALYZE hand_identifier, hand_profile, audited_identifier, audited_profile, audited_evidence'
+		-c 'VACUUM ANALYZE hand_identifier, hand_profile, audited_identifier, audited_profile, audited_evidence, cdp.identifier_link, cdp.profile, cdp.tag_pending'
 	calls 'hand_identify(' ', ' ')' >"$dir/hand.sql"
 	calls 'audited_identify(' ', ' ')' >"$dir/audited.sql"
 	calls "cdp.identify(ARRAY[cdp.identifier('anonymous_id', " "), cdp.identifier('email', " ')])' >"$dir/ours.sql"
+	literal_calls "hand_identify('" "', '" "')" >"$dir/hand.literal.sql"
+	literal_calls "audited_identify('" "', '" "')" >"$dir/audited.literal.sql"
+	literal_calls "cdp.identify('{anonymous_id:" ",email:" "}')" >"$dir/ours.literal.sql"
 	cat <<-MD
 
 	## Online: two identifiers a call
@@ -183,17 +205,21 @@ identify() {
 	$PROFILES people, $CLIENTS clients, $SECONDS_EACH s a run, synchronous_commit off; 70 % known pairs, 15 % a new device, 10 % a new person, 5 % merges. Each run begins with a checkpoint
 	(full-page images are part of the WAL). "hand" keeps no evidence, no record of merges and no rules; "audited" is the same with these, as ours has them.
 
+	"literal" is the simple protocol with the values in the statement; in "simple" and "prepared" the server puts them together, with md5, before it calls.
+
 	| protocol | side | tps | mean latency | WAL bytes a call | load |
 	|---|---|---:|---|---:|---:|
 	MD
-	for mode in simple prepared; do
+	for mode in $MODES; do
+		protocol=$mode script=
+		[ "$mode" != literal ] || protocol=simple script=.literal
 		rm -f "$dir"/tps.*
 		run=0
 		while [ $run -lt "$RUNS" ]; do
 			for side in hand ours audited; do
 				psql -c CHECKPOINT
 				lsn=$(psql -c 'SELECT pg_current_wal_insert_lsn()')
-				pgbench -M $mode -c "$CLIENTS" -j 2 -T "$SECONDS_EACH" -f "$dir/$side.sql" bench >"$dir/pgbench.out" 2>"$dir/pgbench.err" || { cat "$dir/pgbench.err" >&2; exit 1; }
+				pgbench -M "$protocol" -c "$CLIENTS" -j 2 -T "$SECONDS_EACH" -f "$dir/$side$script.sql" bench >"$dir/pgbench.out" 2>"$dir/pgbench.err" || { cat "$dir/pgbench.err" >&2; exit 1; }
 				n=$(sed -n 's/^number of transactions actually processed: \([0-9]*\).*/\1/p' "$dir/pgbench.out")
 				wal=$(psql -c "SELECT round((pg_current_wal_insert_lsn() - '$lsn') / $n)")
 				tps=$(sed -n 's/^tps = \([0-9]*\).*/\1/p' "$dir/pgbench.out")

@@ -35,10 +35,11 @@ BEGIN
 		RETURN keep;
 	END LOOP;
 END $$;
--- the same people on both sides, one anonymous id and one address each
+-- the same people on both sides, two anonymous ids and one address each
 INSERT INTO hand_profile (merged_into) SELECT NULL FROM generate_series(1, :profiles);
 INSERT INTO hand_identifier SELECT 1, 'anon-' || md5(g::text), g FROM generate_series(1, :profiles) g;
 INSERT INTO hand_identifier SELECT 2, 'user' || g || '@example.com', g FROM generate_series(1, :profiles) g;
+INSERT INTO hand_identifier SELECT 1, 'visitor-' || g, g FROM generate_series(1, :profiles) g;
 
 -- The same with what ours keeps: evidence for every link, a record of every merge with what it moved, values that link nobody.
 CREATE TABLE audited_profile (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, merged_into bigint, merged_at timestamptz) WITH (fillfactor = 80);
@@ -91,3 +92,5 @@ INSERT INTO audited_profile (merged_into) SELECT NULL FROM generate_series(1, :p
 INSERT INTO audited_identifier SELECT 1, 'anon-' || md5(g::text), g FROM generate_series(1, :profiles) g;
 INSERT INTO audited_identifier SELECT 2, 'user' || g || '@example.com', g FROM generate_series(1, :profiles) g;
 INSERT INTO audited_evidence SELECT 'anon-' || md5(g::text), 'user' || g || '@example.com' FROM generate_series(1, :profiles) g;
+INSERT INTO audited_identifier SELECT 1, 'visitor-' || g, g FROM generate_series(1, :profiles) g;
+INSERT INTO audited_evidence SELECT 'visitor-' || g, 'user' || g || '@example.com' FROM generate_series(1, :profiles) g;

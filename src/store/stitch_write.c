@@ -399,7 +399,8 @@ lock_roots(Lookup *lk, Known **known, int num, const int64 *root, int num_roots,
 		bool		holds;
 
 		ok = !known[i]->linked ||
-			(leaf_locked ? mcdp_leaf_of(lk, now, known[i]->identifier) == known[i]->leaf :
+			/* whoever holds the profile need not ask whether it is canonical */
+			(leaf_locked || known[i]->leaf == known[i]->root ? mcdp_leaf_of(lk, now, known[i]->identifier) == known[i]->leaf :
 			 mcdp_still_linked(lk, now, known[i]->identifier, known[i]->leaf, known[i]->root));
 		if (ok && extra[i] && known[0]->linked)
 			ok = !mcdp_find_edge(lk, now, known[0]->identifier, known[i]->identifier, 0, &holds);
