@@ -462,23 +462,34 @@ BEGIN
 
 	-- Entries.  A profile that several triggers of one instant would enter is
 	-- looked at once for each, one after the other.
+	WITH heard AS MATERIALIZED (
+		-- plain: any such event does
+		SELECT l.journey, l.source, l.name, bool_or(l.source <> 'event' OR r.label IS NULL AND r.label_set IS NULL AND r.conditions IS NULL) AS plain,
+			   jsonb_agg(jsonb_build_object('label', r.label, 'set', r.label_set, 'conditions', r.conditions)) AS refs
+		FROM cdp.journey_listener l
+		JOIN cdp.journey_version v ON v.journey = l.journey AND v.version = l.version
+		LEFT JOIN LATERAL cdp._event_refs(v.spec #> '{entry,on}') r ON l.source = 'event' AND r.event = l.name
+		WHERE l.purpose = 'entry' AND (l.source, l.name) IN (SELECT t.source, t.name FROM unnest(taken) t)
+		GROUP BY l.journey, l.source, l.name HAVING bool_or(l.source <> 'event' OR r.event IS NOT NULL)
+	), happened AS MATERIALIZED (
+		SELECT t.*, jsonb_strip_nulls(jsonb_build_object(t.source, t.name, 'label', t.label, 'value', t.value, 'event_id', t.event_id,
+						'at', (to_jsonb(t.at AT TIME ZONE 'UTC') #>> '{}') || 'Z')) AS entry
+		FROM unnest(taken, owners) WITH ORDINALITY t(trigger_id, source, name, profile_id, at, label, value, event_id, owner_id, ordinality)
+	)
 	SELECT array_agg((w.journey, w.profiles, w.instants, w.entries, w.owners)::cdp._entry_set ORDER BY w.journey, w.turn), array_agg(w.turn ORDER BY w.journey, w.turn)
 	INTO sets, turns
 	FROM (SELECT c.journey, c.turn, array_agg(c.profile_id ORDER BY c.profile_id) AS profiles,
 				 array_agg(c.at ORDER BY c.profile_id) AS instants, array_agg(c.entry ORDER BY c.profile_id) AS entries,
 				 array_agg(c.owner_id ORDER BY c.profile_id) AS owners
-		  FROM (SELECT l.journey, t.profile_id, t.at,
+		  FROM (SELECT h.journey, t.profile_id, t.at, t.entry,
 					   CASE t.source WHEN 'due' THEN cdp._due_leaf(t.name, t.profile_id, t.label, t.at) ELSE t.owner_id END AS owner_id,
-					   jsonb_strip_nulls(jsonb_build_object(t.source, t.name, 'label', t.label, 'value', t.value, 'event_id', t.event_id,
-						  'at', (to_jsonb(t.at AT TIME ZONE 'UTC') #>> '{}') || 'Z')) AS entry,
-					   row_number() OVER (PARTITION BY l.journey, t.profile_id ORDER BY t.ordinality) AS turn
-				FROM unnest(taken, owners) WITH ORDINALITY t(trigger_id, source, name, profile_id, at, label, value, event_id, owner_id, ordinality)
-				JOIN cdp.journey_listener l ON l.source = t.source AND l.name = t.name AND l.purpose = 'entry'
-				JOIN cdp.journey_version v ON v.journey = l.journey AND v.version = l.version
-				WHERE t.source <> 'event' OR EXISTS (
-				  SELECT FROM cdp._event_refs(v.spec #> '{entry,on}') ref
-				  WHERE ref.event = t.name AND (ref.label IS NULL OR ref.label = t.label)
-					AND (coalesce(ref.label_set, ref.conditions) IS NULL OR cdp._is_such(ref.label_set, ref.conditions, t.profile_id, t.name, t.label, t.at, t.event_id)))) c
+					   row_number() OVER (PARTITION BY h.journey, t.profile_id ORDER BY t.ordinality) AS turn
+				FROM happened t
+				JOIN heard h ON h.source = t.source AND h.name = t.name
+				WHERE h.plain OR EXISTS (
+				  SELECT FROM jsonb_array_elements(h.refs) ref
+				  WHERE (ref ->> 'label' IS NULL OR ref ->> 'label' = t.label)
+					AND (coalesce(ref ->> 'set', ref ->> 'conditions') IS NULL OR cdp._is_such(ref ->> 'set', ref ->> 'conditions', t.profile_id, t.name, t.label, t.at, t.event_id)))) c
 		  GROUP BY c.journey, c.turn) w;
 	IF sets IS NULL THEN
 		NULL;

@@ -150,6 +150,25 @@ END
 $$;
 COMMENT ON FUNCTION cdp._event_seen(cdp.journey_state, jsonb, timestamptz) IS 'whether one of these events lies after an instant and not after the present step of a run';
 
+-- The runs of many journeys that began and are due together ask the same about a
+-- profile: asked once.  since_arrival: since they came to their step, or since
+-- they entered.
+CREATE FUNCTION cdp._who_has_seen(runs bigint[], reference jsonb, since_arrival boolean) RETURNS bigint[]
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	bound	boolean := EXISTS (SELECT FROM cdp._event_refs(reference) r WHERE r.bound);
+BEGIN
+	RETURN ARRAY(
+		SELECT unnest(g.runs)
+		FROM (SELECT array_agg(s.run_id) AS runs, (array_agg(s))[1] AS one, x.since
+			  FROM cdp._runs(runs) s
+			  CROSS JOIN LATERAL (SELECT CASE WHEN since_arrival THEN s.arrived_at ELSE s.entered_at END AS since) x
+			  GROUP BY s.profile_id, x.since, s.due_at, CASE WHEN bound THEN s.label END) g
+		WHERE cdp._event_seen(g.one, reference, g.since));
+END
+$$;
+COMMENT ON FUNCTION cdp._who_has_seen(bigint[], jsonb, boolean) IS 'the runs for which _event_seen holds';
+
 CREATE FUNCTION cdp._without(ids bigint[], gone bigint[]) RETURNS bigint[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
@@ -277,7 +296,7 @@ BEGIN
 		gone := ARRAY(SELECT i.run_id FROM unnest(items) i WHERE i.plan = ANY (x.plans));
 		CONTINUE WHEN gone = '{}';
 		IF x.on_event IS NOT NULL THEN
-			gone := ARRAY(SELECT s.run_id FROM cdp._runs(gone) s WHERE cdp._event_seen(s, to_jsonb(x.on_event), s.entered_at));
+			gone := cdp._who_has_seen(gone, to_jsonb(x.on_event), false);
 		ELSE
 			gone := cdp._who_matches(gone, x.when_);
 		END IF;
@@ -340,7 +359,7 @@ BEGIN
 				moves := moves || cdp._split(x.how, part);
 				CONTINUE;
 			WHEN 'wait_for' THEN
-				gone := ARRAY(SELECT s.run_id FROM cdp._runs(ARRAY(SELECT i.run_id FROM unnest(part) i)) s WHERE cdp._event_seen(s, x.how -> 'on', s.arrived_at));
+				gone := cdp._who_has_seen(ARRAY(SELECT i.run_id FROM unnest(part) i), x.how -> 'on', true);
 				moves := moves || ARRAY(SELECT CASE WHEN i.run_id IN (SELECT unnest(gone)) THEN (i.run_id, i.plan, (plans[i.plan]).todo ->> 'next', 'next')::cdp._move
 													ELSE (i.run_id, i.plan, (plans[i.plan]).todo ->> 'else', 'timeout')::cdp._move END FROM unnest(part) i);
 				CONTINUE;

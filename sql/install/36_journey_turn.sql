@@ -23,9 +23,8 @@
 CREATE FUNCTION cdp._looks_around(plan cdp._plan) RETURNS boolean
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
-	RETURN plan.todo ?| '{if,switch,journey,set_trait}'
-		OR EXISTS (SELECT FROM jsonb_array_elements(plan.spec -> 'exit') e WHERE e ? 'when')
-		OR EXISTS (SELECT FROM unnest(cdp._pieces(plan.todo #> '{send,params}')) p WHERE p.source IN ('tag', 'trait'));
+	RETURN plan.todo ?| '{if,switch,journey,set_trait}' OR plan.spec -> 'exit' @? '$[*].when'
+		OR coalesce(plan.todo #>> '{send,params}' ~ '\{\{\s*(tag|trait)\.', false);
 END
 $$;
 COMMENT ON FUNCTION cdp._looks_around(cdp._plan) IS 'does a step depend on what others do at the same instant?';
