@@ -3,7 +3,8 @@
 -- plain SQL over rows; and what entered and left adds up to them.
 --
 -- ORACLE_SEGMENTS=10000 ORACLE_SEED=1 in the environment make it long: thirty
--- segments live for some steps, then the same world goes on with thirty others.
+-- segments live for some steps, then the same world goes on with thirty others;
+-- after ten such lives everybody is erased and other people come.
 \set segments 30
 \set seed 3
 \set steps 12
@@ -31,19 +32,15 @@ INSERT INTO trait_rule (name, type, searchable) VALUES ('score', 'number', true)
 INSERT INTO event_role (event, as_event, label_key, value_key) VALUES ('Visit', 'view', 'page', 'seconds');
 INSERT INTO tag_key (key, exclusive, keep_history) VALUES ('past', false, true), ('say "hi" 🎉', false, true), ('city', true, false);
 CREATE TEMP TABLE changed (id bigint, tag text, at timestamptz, present boolean);		-- not asked here: see no_sql
-DO $$
-BEGIN
-	FOR n IN 1 .. 30 LOOP
-		PERFORM identify(ARRAY['user_id:u' || n]::identifier[], at => '2026-01-01'::timestamptz + n % 20 * interval '1 day');
-	END LOOP;
-	FOR n IN 1 .. 6 LOOP
-		PERFORM identify(ARRAY['store:s' || n]::identifier[], at => '2026-01-05', kind => 'store');
-	END LOOP;
-END
+SELECT count(identify(ARRAY['store:s' || n]::identifier[], at => '2026-01-05', kind => 'store')) FROM generate_series(1, 6) n;
+CREATE FUNCTION pg_temp.people_come(people int, at timestamptz) RETURNS void LANGUAGE sql AS $$
+	SELECT erase_profile(p.profile_id, at => at) FROM profile p WHERE p.kind = 'person' AND p.canonical_id = p.profile_id AND p.erased_at IS NULL ORDER BY p.profile_id;
+	SELECT identify(ARRAY[format('user_id:u%s_%s', people, n)]::identifier[], at => at + n % 20 * interval '1 day') FROM generate_series(1, 30) n;
 $$;
+SELECT pg_temp.people_come(0, '2026-01-01');
 SELECT create_journey('hello', '{"entry": {"on": "cart", "reentry": "always"}, "start": "hold", "steps": {"hold": {"wait": "9d", "next": "mark"}, "mark": {"tag": "b", "next": "end"}}}');
 SELECT activate_journey('hello');
-SELECT define_static_segment('fixed', rb_fill('{}', 1, 12), at => '2026-01-01') > 0 AS fixed;
+SELECT define_static_segment('fixed', rb_fill('{}', 1, 18), at => '2026-01-01') > 0 AS fixed;
 CREATE TEMP TABLE wanted (name text, kind text, rule text, sql text, no_sql boolean, was bitmap, seen timestamptz);		-- its members when it was last compared
 CREATE TEMP TABLE problem (epoch int, step int, segment text, rule text, what text, detail text);
 CREATE TEMP TABLE counted (what text, n bigint);
@@ -63,14 +60,14 @@ DECLARE
 	properties jsonb;
 BEGIN
 	IF who IS NULL OR pg_temp.r(s, 'few', 2) = 0 THEN
-		who := 'user_id:u' || 1 + pg_temp.r(s, 'u', 30);
+		who := format('user_id:u%s_%s', s / 1000000, 1 + pg_temp.r(s, 'u', 30));
 	END IF;
 	CASE op
 		WHEN 'track', 'late', 'new' THEN
 			IF op = 'late' THEN
 				at := now_ - pg_temp.r(s, 'late', 500) * interval '1 hour';
 			ELSIF op = 'new' THEN
-				who := 'user_id:new' || s;
+				who := format('user_id:new%s', s);
 			END IF;
 			properties := jsonb_strip_nulls(jsonb_build_object(
 				'sku', nullif(pg_temp.pick(s, 'sku', 's1', 's2', 's3', '会员', ''), ''), 'revenue', nullif(pg_temp.r(s, 'value', 6) * 10, 0),
@@ -86,8 +83,8 @@ BEGIN
 			PERFORM track(ARRAY[who], (ARRAY['Order Completed', 'Visit', 'view', 'cart', 'purchase', 'refund'])[1 + pg_temp.r(s, 'event', 6)], properties, at, 'm' || s, backfill => pg_temp.r(s, 'backfill', 8) = 0,
 				participants => CASE pg_temp.r(s, 'store', 3) WHEN 0 THEN ARRAY['store:s' || 1 + pg_temp.r(s, 's', 6)] ELSE '{}' END::identifier[]);
 		WHEN 'import' THEN
-			PERFORM import_events(format($q$SELECT %L::timestamptz - n * interval '31 hours' AS at, 'u' || 1 + (%s + n * 7) %% 30 AS user_id, 'purchase' AS event, 's' || n %% 4 AS sku, n * 10 AS revenue
-				FROM generate_series(1, 4) n$q$, now_, s), 'shop', pg_temp.r(s, 'backfill', 2) = 0, now_);
+			PERFORM import_events(format($q$SELECT %L::timestamptz - n * interval '31 hours' AS at, 'u%s_' || 1 + (%s + n * 7) %% 30 AS user_id, 'purchase' AS event, 's' || n %% 4 AS sku, n * 10 AS revenue
+				FROM generate_series(1, 4) n$q$, now_, s / 1000000, s), 'shop', pg_temp.r(s, 'backfill', 2) = 0, now_);
 		WHEN 'tag' THEN
 			PERFORM tag(p, pg_temp.pick(s, 'tag', 'a', 'b', '会员', 'city:x', 'city:y'), CASE pg_temp.r(s, 'expires', 3) WHEN 0 THEN now_ + pg_temp.r(s, 'until', 200) * interval '1 hour' END, now_);
 		WHEN 'untag' THEN PERFORM untag(p, pg_temp.pick(s, 'tag', 'a', 'b', '会员', 'city:x', 'city:y'), now_);
@@ -288,6 +285,10 @@ BEGIN
 			PERFORM drop_segment(name, now_);
 		END LOOP;
 		DELETE FROM wanted;
+		IF epoch % 10 = 0 THEN
+			PERFORM pg_temp.people_come(epoch / 10, now_);
+			now_ := now_ + interval '20 days';
+		END IF;
 		now_ := now_ + interval '1 minute';
 		FOR n IN 1 .. per LOOP
 			PERFORM pg_temp.define(epoch * 100000::bigint + n, 's' || (n * 7 + epoch) % per, now_);
@@ -309,7 +310,8 @@ BEGIN
 			IF step > 0 AND pg_temp.r(s, 'one', 6) = 0 THEN
 				PERFORM refresh_segments(w.name, now_) FROM (SELECT w.name FROM wanted w ORDER BY hashtextextended(w.name, s) LIMIT 1) w;
 			ELSIF step > 0 AND pg_temp.r(s, 'clock', 5) = 0 THEN
-				PERFORM tick(now_);
+				PERFORM tick(now_ - interval '1 second');		-- its journeys come after its segments
+				PERFORM refresh_segments(at => now_);
 			ELSE
 				PERFORM refresh_segments(at => now_);
 			END IF;
