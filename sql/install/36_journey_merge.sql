@@ -64,6 +64,19 @@ END
 $$;
 COMMENT ON FUNCTION cdp._mark_held_out(bigint[]) IS 'makes the tags held_out:NAME of these profiles what their runs say';
 
+-- A date or a time zone may be another one now: waits follow, as when it is set.
+CREATE FUNCTION cdp._recall_traits(profiles bigint[], at timestamptz) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	INSERT INTO cdp.journey_trigger (source, name, profile_id, at)
+	SELECT DISTINCT 'trait', l.name, p.canonical_id, _recall_traits.at
+	FROM cdp.profile p CROSS JOIN cdp.journey_listener l
+	WHERE p.profile_id = ANY (profiles) AND l.source = 'trait'
+	  AND EXISTS (SELECT FROM cdp.journey_state s WHERE s.profile_id = p.canonical_id AND s.journey = l.journey AND s.status = 'active');
+END
+$$;
+COMMENT ON FUNCTION cdp._recall_traits(bigint[], timestamptz) IS 'runs that wait for a local time, or for a date in a trait, look at it again';
+
 -- Called by merge with both profile rows locked.  Ended runs stay where they
 -- are: re-entry looks at all leaves of a profile.
 CREATE FUNCTION cdp._merge_journeys(survivor bigint, merged bigint, at timestamptz) RETURNS void
@@ -92,6 +105,7 @@ BEGIN
 		PERFORM cdp._mark_journey(g.journey, ARRAY[survivor], true);
 	END LOOP;
 	PERFORM cdp._mark_held_out(ARRAY[survivor, merged]);
+	PERFORM cdp._recall_traits(ARRAY[survivor], _merge_journeys.at);
 END
 $$;
 COMMENT ON FUNCTION cdp._merge_journeys(bigint, bigint, timestamptz) IS 'moves the active runs of a merged profile to the survivor';
@@ -167,6 +181,7 @@ BEGIN
 		PERFORM cdp._mark_journey(g.journey, g.profiles, g.present);
 	END LOOP;
 	PERFORM cdp._mark_held_out(leaves);
+	PERFORM cdp._recall_traits(leaves, _unmerge_journeys.at);
 END
 $$;
 COMMENT ON FUNCTION cdp._unmerge_journeys(bigint[], timestamptz, text) IS 'gives runs back to the profiles that entered; those that a merge had ended go on';

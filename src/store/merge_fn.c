@@ -213,6 +213,7 @@ run_part(Statement *statement, Datum *args)
 }
 
 static Statement merge_journeys = {"SELECT cdp._merge_journeys($1, $2, $3)", 3, {INT8OID, INT8OID, TIMESTAMPTZOID}};
+static Statement recall_traits = {"SELECT cdp._recall_traits(ARRAY[$1], $3)", 3, {INT8OID, INT8OID, TIMESTAMPTZOID}};
 static Statement merge_lifecycle = {"SELECT cdp._merge_lifecycle($1, $2, $3)", 3, {INT8OID, INT8OID, TIMESTAMPTZOID}};
 static Statement merge_purchase_due = {"SELECT cdp._merge_purchase_due($1)", 1, {INT8OID}};
 static Statement merge_rfm = {"SELECT cdp._merge_rfm($1, $2, $3)", 3, {INT8OID, INT8OID, TIMESTAMPTZOID}};
@@ -571,6 +572,8 @@ mcdp_merge_profiles(const MergeCall *call)
 		entered = has_row("journey_state", "journey_state_profile_id_idx", 2, DatumGetInt64(member[i]));
 	if (entered)
 		run_part(&merge_journeys, args);
+	else if (has_row("journey_state", "journey_state_profile_id_idx", 2, survivor))
+		run_part(&recall_traits, args);
 	if (has_row("lifecycle_state", "lifecycle_state_pkey", 1, merged))
 		run_part(&merge_lifecycle, args);
 	else

@@ -135,4 +135,17 @@ SELECT audience('held_out:never', '2026-08-06') = rb_build(ARRAY[:h1]) AS held_o
 SELECT unmerge(:first, at => '2026-08-07');
 SELECT audience('held_out:never', '2026-08-08') = rb_build(ARRAY[:h2]) AS held_out, has_tag(:h1, 'held_out:never'), has_tag(:h3, 'held_out:never');
 
+-- A run that waits for a date finds it in the other profile, and loses it again.
+SELECT identify('{user_id:w1}', at => '2026-09-01') AS w1, identify('{user_id:w2}', '{"day": "2026-09-20"}', at => '2026-09-01') AS w2 \gset
+SELECT create_journey('day', pg_temp.manual('wait', '{"wait": {"wait_until": {"trait": "day"}, "next": "end"}}')), activate_journey('day');
+SELECT enter_journey('day', :w1, at => '2026-09-02') > 0 AS entered;
+CREATE TEMP VIEW waits AS SELECT s.due_at, s.status FROM journey_state s WHERE s.journey = 'day';
+TABLE waits;
+SELECT merge(:w1, :w2, at => '2026-09-03') AS found \gset
+SELECT count(*) > 0 AS ticked FROM tick('2026-09-03');
+TABLE waits;
+SELECT unmerge(:found, at => '2026-09-04');
+SELECT count(*) > 0 AS ticked FROM tick('2026-09-04');
+TABLE waits;
+
 DROP VIEW who, sent;

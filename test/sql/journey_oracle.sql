@@ -888,6 +888,7 @@ BEGIN
 	UPDATE o_is SET who = survivor, since = t WHERE leaf IN (survivor, merged);
 	INSERT INTO o_tag SELECT survivor, x.tag FROM o_tag x WHERE x.who = merged AND NOT EXISTS (SELECT FROM o_tag y WHERE y.who = survivor AND y.tag = x.tag);
 	DELETE FROM o_tag x WHERE x.who = merged;
+	INSERT INTO o_trigger (leaf, source, name, at) SELECT survivor, 'trait', n, t FROM unnest('{born,day,timezone}'::text[]) n;	-- it may be another one now
 	INSERT INTO o_stirred VALUES (survivor, 'merge');
 	DELETE FROM o_due d WHERE d.who = merged;
 	DELETE FROM o_trigger x WHERE x.leaf = merged AND x.source = 'due';
@@ -898,6 +899,7 @@ DECLARE
 	r	record;
 BEGIN
 	UPDATE o_is SET who = leaf, since = NULL WHERE leaf IN (survivor, merged);
+	INSERT INTO o_trigger (leaf, source, name, at) SELECT l, 'trait', n, t FROM unnest(ARRAY[survivor, merged]) l, unnest('{born,day,timezone}'::text[]) n;
 	INSERT INTO o_stirred VALUES (survivor, 'merge'), (merged, 'merge');
 	DELETE FROM o_tag x WHERE x.who IN (survivor, merged);
 	INSERT INTO o_tag SELECT * FROM o_own_tag x WHERE x.who IN (survivor, merged);
