@@ -3,7 +3,7 @@
 # latency.sh - how long an event takes to become a message in a sender's hands.
 #
 # Makes a throw-away server with fsync on, PROFILES people, JOURNEYS active
-# journeys and the background worker.  CLIENTS sessions track RATE events a
+# journeys and BACKGROUND_WORKERS workers.  CLIENTS sessions track RATE events a
 # second for SECONDS_LONG seconds; one in EVERY starts a journey that sends at once.
 # CLAIMERS sessions claim and acknowledge meanwhile.  The latency of a message
 # is the time from its event (the clock just before `track` was called, at which
@@ -15,13 +15,13 @@
 #	RATE=2000 SECONDS_LONG=30 EVERY="10 1" BACKLOG="25000 100000" sh bench/latency.sh
 set -eu
 
-: "${PROFILES:=200000}" "${JOURNEYS:=20}" "${RATE:=2000}" "${CLIENTS:=16}" "${CLAIMERS:=2}" "${EVERY=10 1}" "${NAPTIME:=500ms}" "${BACKLOG=25000 100000}"
+: "${PROFILES:=200000}" "${JOURNEYS:=20}" "${RATE:=2000}" "${CLIENTS:=16}" "${CLAIMERS:=2}" "${EVERY=10 1}" "${NAPTIME:=500ms}" "${BACKGROUND_WORKERS:=1}" "${BACKLOG=25000 100000}"
 SECONDS_LONG=${SECONDS_LONG:-30}
 top=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=bench/server
 . "$top/bench/server"
 bench_start 0
-printf "fsync = on\nmarketing_cdp.worker_naptime = '%s'\n" "$NAPTIME" >>"$dir/data/postgresql.conf"
+printf "fsync = on\nmarketing_cdp.worker_naptime = '%s'\nmarketing_cdp.workers = %s\n" "$NAPTIME" "$BACKGROUND_WORKERS" >>"$dir/data/postgresql.conf"
 psql -c 'SELECT pg_reload_conf()' >/dev/null
 psql -c 'CREATE EXTENSION marketing_cdp' -c "ALTER DATABASE bench SET search_path = public, cdp"
 say "making $PROFILES people, $JOURNEYS journeys"
@@ -49,7 +49,7 @@ SQL
 
 echo "# From an event to a message, $(date +%F)"
 echo
-echo "$(psql -c 'SELECT version()' | cut -d, -f1), $(nproc) processors, fsync on; $PROFILES people, $JOURNEYS active journeys, the worker on (naps up to $NAPTIME),"
+echo "$(psql -c 'SELECT version()' | cut -d, -f1), $(nproc) processors, fsync on; $PROFILES people, $JOURNEYS active journeys, $BACKGROUND_WORKERS background worker(s) on (naps up to $NAPTIME),"
 echo "$CLIENTS sessions track, $CLAIMERS claim and acknowledge, all on the same machine."
 echo
 echo '| events/s asked | done | messages/s | p50 | p90 | p99 | max | load |'
