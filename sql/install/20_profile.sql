@@ -41,6 +41,16 @@ CREATE INDEX profile_queue_profile_id_idx ON cdp.profile_queue (profile_id);
 CREATE INDEX profile_queue_at_idx ON cdp.profile_queue (at);
 CREATE INDEX profile_queue_merge_idx ON cdp.profile_queue (at) WHERE cause = 'merge';
 
+-- One row in place of many: what a call makes in bulk is dense, and a bitmap of
+-- it small.  _queue_batches (33_lifecycle_state) gives those their rows whose turn it is.
+CREATE TABLE cdp.profile_batch (
+	at		timestamptz NOT NULL,
+	members	cdp.bitmap NOT NULL
+);
+COMMENT ON TABLE cdp.profile_batch IS 'profiles that were made together and have no row "first" in profile_queue yet; merges leave it alone, erase takes ids out';
+COMMENT ON COLUMN cdp.profile_batch.at IS 'not later than the first_at of any of them';
+CREATE INDEX profile_batch_at_idx ON cdp.profile_batch (at);
+
 CREATE TABLE cdp.relation (
 	a			bigint NOT NULL,
 	relation	text NOT NULL,

@@ -303,6 +303,35 @@ $$;
 COMMENT ON FUNCTION cdp._lifecycle_batch(bigint[], timestamptz[], timestamptz[], timestamptz[], timestamptz, boolean)
 	IS 'record what profiles went through since they were last looked at: changes, corrections, state, tags';
 
+-- A batch need not be due as a whole: it goes on until enough are.
+CREATE FUNCTION cdp._queue_batches(now timestamptz, max_rows int) RETURNS bigint
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	batch record;
+	taken bitmap;
+	due bigint := 0;
+	n bigint;
+BEGIN
+	WHILE due < max_rows LOOP
+		SELECT b.ctid AS id, b.members INTO batch FROM profile_batch b WHERE b.at <= now ORDER BY b.at LIMIT 1 FOR UPDATE SKIP LOCKED;
+		EXIT WHEN NOT FOUND;
+		taken := rb_select(batch.members, max_rows);
+		WITH queued AS (
+			INSERT INTO profile_queue (profile_id, at, cause)
+			SELECT p.profile_id, p.first_at, 'first' FROM profile p
+			WHERE p.profile_id = ANY (rb_to_array(taken)) AND p.erased_at IS NULL ORDER BY p.profile_id
+			RETURNING at
+		)
+		SELECT count(*) INTO n FROM queued q WHERE q.at <= now;
+		due := due + n;
+		DELETE FROM profile_batch b WHERE b.ctid = batch.id AND rb_equals(batch.members, taken);
+		UPDATE profile_batch b SET members = rb_andnot(b.members, taken) WHERE b.ctid = batch.id;
+	END LOOP;
+	RETURN due;
+END
+$$;
+COMMENT ON FUNCTION cdp._queue_batches(timestamptz, int) IS 'puts profiles that were made in bulk into profile_queue, until so many of them are due; returns how many';
+
 -- tick_no has to grow in the order of commits, so one transaction at a time
 -- records changes; whoever comes second has nothing to do.
 CREATE FUNCTION cdp._advance_lifecycle(now timestamptz, max_rows int, OUT done bigint, OUT lag interval) RETURNS record
@@ -317,6 +346,7 @@ DECLARE
 BEGIN
 	done := 0;
 	IF pg_try_advisory_xact_lock('lifecycle_change'::regclass::oid::bigint) THEN
+		PERFORM _queue_batches(now, max_rows);
 		-- What waits, oldest first.  A clock that was set back leaves alone what it knows already.
 		-- A merge joined the timelines when it was made, even if its "at" is still to come.
 		WITH waiting AS (
@@ -379,6 +409,7 @@ BEGIN
 	END IF;
 
 	SELECT least((SELECT min(q.at) FROM profile_queue q WHERE q.at <= now),
+				 (SELECT min(b.at) FROM profile_batch b WHERE b.at <= now),
 				 (SELECT min(s.due_at) FROM lifecycle_state s WHERE s.due_at <= now)) INTO oldest;
 	lag := coalesce(now - oldest, '0');
 END

@@ -53,6 +53,7 @@ BEGIN ATOMIC
 		('relation', 'own', true, 'either profile'),
 		('segment', 'own', true, 'static members; what a failed refresh said'),
 		('segment_change', 'own', true, NULL),
+		('profile_batch', 'own', false, 'profiles to be looked at'),
 		('segment_dirty', 'own', false, 'profiles to be looked at'),
 		('segment_due', 'own', false, 'profiles to be looked at'),
 		('segment_version', 'own', true, 'static members'),

@@ -176,6 +176,7 @@ BEGIN
 	UPDATE segment_version s SET given = s.given - gone WHERE s.given && gone;
 	GET DIAGNOSTICS n = ROW_COUNT;
 	removed := _add_count(removed, 'segment_version', n);
+	UPDATE profile_batch b SET members = b.members - gone WHERE b.members && gone;
 	UPDATE segment_dirty s SET members = s.members - gone WHERE s.members && gone;
 	UPDATE segment_work s SET members = s.members - gone WHERE s.members && gone;
 	UPDATE segment_due s SET members = s.members - gone WHERE s.members && gone;

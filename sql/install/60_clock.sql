@@ -306,8 +306,8 @@ BEGIN
 	UNION ALL SELECT 'tags to expire', count(*)::text FROM tag_expiry WHERE expires_at <= now
 	UNION ALL SELECT 'trait changes to fold', count(*)::text FROM trait_pending
 	UNION ALL SELECT 'trait changes to fold, oldest', greatest(coalesce(now - min(since), '0'), '0')::text FROM trait_pending
-	UNION ALL SELECT 'profiles to look at', count(*)::text FROM profile_queue WHERE at <= now
-	UNION ALL SELECT 'profiles to look at, oldest', coalesce(now - min(at), '0')::text FROM profile_queue WHERE at <= now
+	UNION ALL SELECT 'profiles to look at', (count(*) + (SELECT coalesce(sum(rb_cardinality(b.members)), 0) FROM profile_batch b WHERE b.at <= now))::text FROM profile_queue WHERE at <= now
+	UNION ALL SELECT 'profiles to look at, oldest', coalesce(now - least(min(at), (SELECT min(b.at) FROM profile_batch b WHERE b.at <= now)), '0')::text FROM profile_queue WHERE at <= now
 	UNION ALL SELECT 'lifecycle stages due', count(*)::text FROM lifecycle_state WHERE due_at <= now
 	UNION ALL SELECT 'lifecycle stages due, oldest', coalesce(now - min(due_at), '0')::text FROM lifecycle_state WHERE due_at <= now
 	UNION ALL SELECT 'segments failing', count(*)::text FROM segment WHERE error IS NOT NULL

@@ -91,7 +91,7 @@ BEGIN
 	IF EXISTS (SELECT FROM trait_pending) THEN
 		tasks := tasks || 'fold_traits'::text;
 	END IF;
-	IF (SELECT min(t.at) FROM profile_queue t) <= now OR (SELECT min(t.due_at) FROM lifecycle_state t) <= now THEN
+	IF (SELECT min(t.at) FROM profile_queue t) <= now OR (SELECT min(t.at) FROM profile_batch t) <= now OR (SELECT min(t.due_at) FROM lifecycle_state t) <= now THEN
 		tasks := tasks || 'lifecycle'::text;
 	END IF;
 	IF tasks <> '{}' AND EXISTS (SELECT FROM segment) THEN

@@ -118,7 +118,7 @@ open_months(Oid schema, NewEvent *events, int num, Month *months, int *num_month
 			for (m = 0; m < *num_months && months[m].month != month; m++)
 				;
 			if (m == MAX_MONTHS ||
-				(m == *num_months && !mcdp_target_open_id(&months[m].target, mcdp_event_partition(schema, month), EVENT_COLUMNS)))
+				(m == *num_months && !mcdp_target_open_id(&months[m].target, mcdp_event_partition(schema, month), EVENT_COLUMNS, NULL)))
 				return false;
 			if (m == *num_months)
 				months[(*num_months)++].month = month;
@@ -214,9 +214,9 @@ insert_events(Oid schema, NewEvent *events, int num, bool backfill)
 	bool		ok;
 
 	/* the parent for its triggers and against DETACH PARTITION */
-	ok = mcdp_target_open_id(&parent, get_relname_relid("event", schema), EVENT_COLUMNS) &&
-		mcdp_target_open_id(&message, get_relname_relid("event_message", schema), MESSAGE_COLUMNS) &&
-		mcdp_target_open_id(&tail, get_relname_relid("event_tail", schema), TAIL_COLUMNS) &&
+	ok = mcdp_target_open_id(&parent, get_relname_relid("event", schema), EVENT_COLUMNS, NULL) &&
+		mcdp_target_open_id(&message, get_relname_relid("event_message", schema), MESSAGE_COLUMNS, NULL) &&
+		mcdp_target_open_id(&tail, get_relname_relid("event_tail", schema), TAIL_COLUMNS, NULL) &&
 		open_months(schema, events, num, months, &num_months);
 	if (ok)
 	{

@@ -51,7 +51,7 @@ mcdp_target_open(Target *t, Relation rel, int columns)
 }
 
 bool
-mcdp_target_open_id(Target *t, Oid relid, int columns)
+mcdp_target_open_id(Target *t, Oid relid, int columns, EState *estate)
 {
 	Relation	rel;
 	bool		ok;
@@ -59,7 +59,7 @@ mcdp_target_open_id(Target *t, Oid relid, int columns)
 	if (!OidIsValid(relid))
 		return false;
 	rel = table_open(relid, RowExclusiveLock);
-	ok = mcdp_target_open(t, rel, columns);
+	ok = mcdp_target_open_with(t, rel, columns, estate);
 	table_close(rel, NoLock);
 	return ok;
 }

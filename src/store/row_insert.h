@@ -37,11 +37,11 @@ typedef struct Target
 
 extern bool mcdp_target_open(Target *t, Relation rel, int columns);
 
-/* The same for a table by its OID; false if there is none. */
-extern bool mcdp_target_open_id(Target *t, Oid relid, int columns);
-
 /* Several that are open at the same time can do with the one of the first. */
 extern bool mcdp_target_open_with(Target *t, Relation rel, int columns, EState *estate);
+
+/* The same for a table by its OID; false if there is none.  estate may be NULL. */
+extern bool mcdp_target_open_id(Target *t, Oid relid, int columns, EState *estate);
 extern void mcdp_target_close(Target *t);
 
 /* What has been set since the last clear becomes a row in the slot; inserting does that itself. */

@@ -56,11 +56,14 @@
 #define EDGE_INACTIVE_AT 7
 #define EDGE_COLUMNS 7
 #define QUARANTINED_IDENTIFIER 1
-/* profile_queue: positions; tag_pending: see tag_point.h */
+/* profile_queue, profile_batch: positions; tag_pending: see tag_point.h */
 #define QUEUE_PROFILE_ID 1
 #define QUEUE_AT 2
 #define QUEUE_CAUSE 3
 #define QUEUE_COLUMNS 3
+#define BATCH_AT 1
+#define BATCH_MEMBERS 2
+#define BATCH_COLUMNS 2
 
 /* a table and its primary key */
 typedef struct Keyed

@@ -115,7 +115,7 @@ BEGIN
 		WHERE c.relnamespace = 'cdp'::regnamespace AND a.attnum > 0 AND a.atttypid IN ('bigint'::regtype, 'bigint[]'::regtype, 'bitmap'::regtype, 'bytea'::regtype)
 		  AND c.relname NOT IN ('erasure', 'erased_profile', 'tombstone', 'tombstone_salt', 'segment_pass')
 		  AND a.attname !~ '^(.*_)?(version|n|nr|rows|members|orders|gaps|batch|tick_no|done|profiles|changed|priors|messaged|converted)$|(event|merge|refusal|split|run|trigger|log|consent|history|inbox|rejected|delivery|outbox|journey|erasure)_id$|^id$|after_merge|instead_of|at_step|left_step|^messages$|^goals$|last_done|^chunk$'
-		  OR c.relname IN ('tag_chunk', 'trait_slice', 'segment_due', 'segment_dirty', 'segment_work') AND a.attname = 'members'
+		  OR c.relname IN ('tag_chunk', 'trait_slice', 'segment_due', 'segment_dirty', 'segment_work', 'profile_batch') AND a.attname = 'members'
 		ORDER BY c.relname, a.attnum
 	LOOP
 		EXECUTE format('SELECT count(*) FROM %s WHERE %s', place, what) INTO n USING ids;

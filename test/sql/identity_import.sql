@@ -44,7 +44,7 @@ CREATE FUNCTION dice(n int, m int, faces int) RETURNS int LANGUAGE sql IMMUTABLE
 CREATE FUNCTION name_of(n int) RETURNS text LANGUAGE sql IMMUTABLE
 RETURN (ARRAY['user_id:u', 'email:e', 'anonymous_id:a', 'erp:x', 'store:s'])[1 + n % 5] || n / 5 || CASE n % 5 WHEN 1 THEN '@x.org' ELSE '' END;
 CREATE FUNCTION start_over() RETURNS void LANGUAGE sql AS $$
-	TRUNCATE profile, profile_queue, relation, identifier_link, extra_edge, profile_merge, identity_refusal, tag_pending, tag_chunk, tag_own, inbox, rejected, event_message, event, event_tail,
+	TRUNCATE profile, profile_queue, profile_batch, relation, identifier_link, extra_edge, profile_merge, identity_refusal, tag_pending, tag_chunk, tag_own, inbox, rejected, event_message, event, event_tail,
 		timeline_part, segment_dirty, trait_value, trait_change;
 	SELECT setval('profile_id_seq', 1, false) $$;
 CREATE FUNCTION components() RETURNS TABLE (names text, evidence text, links text, first_at timestamptz) LANGUAGE sql AS $$

@@ -7,11 +7,12 @@ CREATE FUNCTION dice(n int, m int, faces int) RETURNS int LANGUAGE sql IMMUTABLE
 CREATE FUNCTION name_of(n int) RETURNS text LANGUAGE sql IMMUTABLE
 RETURN (ARRAY['user_id:u', 'email:e', 'anonymous_id:a', 'erp:x'])[1 + n % 4] || n / 4 || CASE n % 4 WHEN 1 THEN '@x.org' ELSE '' END;
 CREATE FUNCTION start_over() RETURNS void LANGUAGE sql AS $$
-	TRUNCATE profile, profile_queue, relation, identifier_link, extra_edge, profile_merge, never_merge, identity_refusal, tag_pending, tag_chunk, tag_own, inbox, rejected,
+	TRUNCATE profile, profile_queue, profile_batch, relation, identifier_link, extra_edge, profile_merge, never_merge, identity_refusal, tag_pending, tag_chunk, tag_own, inbox, rejected,
 		event_message, event, event_tail, timeline_part, segment_dirty, trait_value, trait_change;
 	SELECT setval('profile_id_seq', 1, false), setval('merge_id_seq', 1, false) $$;
 CREATE TABLE seen (seed int, way int, stage text, what text);
 CREATE FUNCTION look(seed int, way int, stage text) RETURNS void LANGUAGE sql AS $$
+	SELECT _queue_batches('infinity', 100000);
 	INSERT INTO seen
 	SELECT seed, way, stage, format('link %s', to_jsonb(l) - '{peer,message_id}'::text[]) FROM identifier_link l
 	UNION ALL SELECT seed, way, stage, format('edge %s %s', to_jsonb(e) - 'inactive_at', e.inactive_at IS NULL) FROM identity_edge e
