@@ -190,8 +190,6 @@ END
 $$;
 COMMENT ON FUNCTION cdp._without(cdp._due[], bigint[]) IS 'the runs that are not gone';
 
--- Of the plans that branch by the same rule: the runs for which it holds go one
--- way, and the others stay to be asked further.
 CREATE FUNCTION cdp._who_matches(runs bigint[], rule text) RETURNS bigint[]
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE

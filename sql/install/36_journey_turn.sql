@@ -36,7 +36,7 @@ DECLARE
 	send		jsonb := plan.todo -> 'send';
 	with_purpose text := coalesce(plan.spec ->> 'purpose', 'marketing');
 BEGIN
-	-- a message right after a wait: its run is alone, but others may be at the wait, too
+	-- (A message right after a wait is of a profile that has nothing else due.)
 	IF send IS NULL OR NOT coalesce((SELECT u.capped FROM cdp.purpose_effective u WHERE u.name = with_purpose), true) THEN
 		RETURN NULL;
 	END IF;
