@@ -34,18 +34,19 @@ static Statement is_personal = {
 	1, {TEXTOID}
 };
 
+bool
+mcdp_may(Oid relid, AclMode privileges)
+{
+	return pg_class_aclmask(relid, GetUserId(), privileges, ACLMASK_ALL) == privileges;
+}
+
 Relation
 mcdp_open_to_read(Oid relid, LOCKMODE lock, AclMode privileges)
 {
 	Relation	rel;
 
-	if (privileges != ACL_NO_RIGHTS)
-	{
-		AclResult	allowed = pg_class_aclcheck(relid, GetUserId(), privileges);
-
-		if (allowed != ACLCHECK_OK)
-			aclcheck_error(allowed, OBJECT_TABLE, get_rel_name(relid));
-	}
+	if (!mcdp_may(relid, privileges))
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, get_rel_name(relid));
 	rel = table_open(relid, lock);
 	if (rel->rd_rel->relrowsecurity)
 		mcdp_check_policies(relid);
@@ -72,7 +73,7 @@ mcdp_check_trait(const char *trait)
 
 	/* as the policies of trait_value (89_privilege.sql) */
 	if (check_enable_rls(get_relname_relid("trait_value", schema), InvalidOid, true) != RLS_ENABLED ||
-		pg_class_aclcheck(get_relname_relid("identifier_link", schema), GetUserId(), ACL_SELECT) == ACLCHECK_OK)
+		mcdp_may(get_relname_relid("identifier_link", schema), ACL_SELECT))
 		return;
 	arg = CStringGetTextDatum(trait);
 	found = mcdp_statement_ask(&is_personal, &arg);

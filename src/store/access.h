@@ -16,6 +16,12 @@
 #include "utils/acl.h"
 
 /*
+ * Has the user all of these privileges on a table?  (pg_class_aclcheck asks for
+ * any of them.)
+ */
+extern bool mcdp_may(Oid relid, AclMode privileges);
+
+/*
  * Opens a table to read it without a query, if the user has these privileges
  * on it; an error also when a policy of row-level security would apply.
  */

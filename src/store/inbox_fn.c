@@ -32,7 +32,6 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
-#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/fmgroids.h"
 #include "utils/jsonb.h"
@@ -44,6 +43,8 @@
 #include "utils/timestamp.h"
 
 #include "core/compat.h"
+
+#include "store/access.h"
 
 /* inbox: positions */
 #define INBOX_PAYLOAD 1
@@ -68,9 +69,7 @@ deletable(Relation rel)
 
 	return !XactReadOnly && !IsInParallelMode() && !IsolationUsesXactSnapshot() &&
 		RelationGetDescr(rel)->natts == INBOX_COLUMNS &&
-		pg_class_aclcheck(RelationGetRelid(rel), GetUserId(), ACL_SELECT) == ACLCHECK_OK &&
-		pg_class_aclcheck(RelationGetRelid(rel), GetUserId(), ACL_UPDATE) == ACLCHECK_OK &&
-		pg_class_aclcheck(RelationGetRelid(rel), GetUserId(), ACL_DELETE) == ACLCHECK_OK &&
+		mcdp_may(RelationGetRelid(rel), ACL_SELECT | ACL_UPDATE | ACL_DELETE) &&
 		check_enable_rls(RelationGetRelid(rel), InvalidOid, true) == RLS_NONE &&
 		!(triggers && (triggers->trig_delete_before_row || triggers->trig_delete_after_row ||
 					   triggers->trig_delete_before_statement || triggers->trig_delete_after_statement)) &&

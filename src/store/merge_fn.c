@@ -37,7 +37,6 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
-#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -243,7 +242,7 @@ updatable(Relation rel)
 			!(strcmp(t->tgname, "profile_queue_traits") == 0 && mcdp_table_is_blank("trait_index")))
 			return false;
 	}
-	return pg_class_aclcheck(RelationGetRelid(rel), GetUserId(), ACL_UPDATE) == ACLCHECK_OK &&
+	return mcdp_may(RelationGetRelid(rel), ACL_UPDATE) &&
 		check_enable_rls(RelationGetRelid(rel), InvalidOid, true) == RLS_NONE &&
 		!rel->rd_rel->relhasrules && RelationGetDescr(rel)->natts == PROFILE_COLUMNS;
 }

@@ -20,12 +20,12 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
-#include "utils/acl.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
 
 #include "core/compat.h"
+#include "store/access.h"
 #include "store/row_insert.h"
 
 #define GATHER_ROWS 500
@@ -37,7 +37,7 @@ writable(Relation rel)
 {
 	TriggerDesc *triggers = rel->trigdesc;
 
-	return pg_class_aclcheck(RelationGetRelid(rel), GetUserId(), ACL_INSERT) == ACLCHECK_OK &&
+	return mcdp_may(RelationGetRelid(rel), ACL_INSERT) &&
 		check_enable_rls(RelationGetRelid(rel), InvalidOid, true) == RLS_NONE &&
 		!(triggers && (triggers->trig_insert_before_row || triggers->trig_insert_after_row ||
 					   triggers->trig_insert_before_statement || triggers->trig_insert_after_statement)) &&

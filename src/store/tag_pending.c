@@ -129,8 +129,7 @@ updatable(Relation rel)
 
 	return !(triggers && (triggers->trig_update_before_row || triggers->trig_update_after_row ||
 						  triggers->trig_update_before_statement || triggers->trig_update_after_statement)) &&
-		pg_class_aclcheck(RelationGetRelid(rel), GetUserId(), ACL_UPDATE) == ACLCHECK_OK &&
-		pg_class_aclcheck(RelationGetRelid(rel), GetUserId(), ACL_SELECT) == ACLCHECK_OK;
+		mcdp_may(RelationGetRelid(rel), ACL_SELECT | ACL_UPDATE);
 }
 
 /*

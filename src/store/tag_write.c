@@ -74,14 +74,7 @@ begin_writing(Writer *w, Datum tag)
 
 	if (!OidIsValid(relid) || !OidIsValid(index_id))
 		elog(ERROR, "table \"tag_chunk\" or its primary key does not exist");
-	for (AclMode privilege = ACL_INSERT; privilege <= ACL_DELETE; privilege <<= 1)
-	{
-		AclResult	allowed = pg_class_aclcheck(relid, GetUserId(), privilege);
-
-		if (allowed != ACLCHECK_OK)
-			aclcheck_error(allowed, OBJECT_TABLE, "tag_chunk");
-	}
-	rel = mcdp_open_to_read(relid, RowExclusiveLock, ACL_SELECT);
+	rel = mcdp_open_to_read(relid, RowExclusiveLock, ACL_SELECT | ACL_INSERT | ACL_UPDATE | ACL_DELETE);
 	if (!mcdp_target_open(&w->target, rel, CHUNK_COLUMNS))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

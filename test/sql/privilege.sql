@@ -179,6 +179,17 @@ SELECT grant_role('regress_analyst', 'writer'), has_table_privilege('regress_ana
 SELECT revoke_role('regress_analyst', 'writer'), has_table_privilege('regress_analyst', 'cdp.identifier_link', 'SELECT'), has_table_privilege('regress_analyst', 'cdp.profile', 'SELECT');
 SELECT * FROM role_level ORDER BY 1, 2;
 SELECT revoke_role(role) FROM (SELECT DISTINCT role FROM role_level) r;
+-- What works without queries asks for all the privileges that a query would need.
+SELECT grant_role('regress_writer', 'writer'), grant_role('regress_admin', 'admin');
+GRANT SELECT, INSERT ON cdp.tag_pending TO regress_writer; REVOKE UPDATE ON cdp.tag_pending FROM regress_writer; REVOKE DELETE ON cdp.tag_pending FROM regress_admin;
+SELECT has_table_privilege('regress_writer', 'cdp.tag_pending', 'SELECT') AS "select", has_table_privilege('regress_writer', 'cdp.tag_pending', 'UPDATE') AS "update",
+	has_table_privilege('regress_admin', 'cdp.tag_pending', 'DELETE') AS "delete";
+\set SHOW_CONTEXT never
+SET ROLE regress_writer; SELECT tag(2, 'asked', at => '2026-01-05Z'); SELECT untag(2, 'asked', at => '2026-01-05Z');
+SET ROLE regress_admin; SELECT done FROM _fold_tags('2026-01-06Z', 100); RESET ROLE;
+\set SHOW_CONTEXT errors
+SELECT present FROM tag_pending WHERE tag = 'asked';
+SELECT revoke_role('regress_writer'), revoke_role('regress_admin');
 SELECT r.rolname, d.classid::regclass, d.objid FROM pg_shdepend d JOIN pg_roles r ON r.oid = d.refobjid AND d.refclassid = 'pg_authid'::regclass
 WHERE r.rolname LIKE 'regress\_%' AND d.dbid = (SELECT oid FROM pg_database WHERE datname = current_database());
 DROP ROLE regress_nobody, regress_analyst, regress_reader, regress_writer, regress_marketer, regress_admin;
