@@ -68,6 +68,7 @@ SELECT erase_profile(resolve('user_id:36'), 'anonymise', 'asked');
 -- Some of it stays unfolded on purpose.
 SELECT track('{user_id:6}', 'Kauf', '{"value": 6}', '2026-02-17Z', 'unfolded');
 SELECT tag(resolve('user_id:17'), 'pending', at => '2026-02-17Z');
+SELECT import_identities('SELECT ''crm:'' || n, ''card:'' || n FROM generate_series(200, 249) n', 'list', at => '2026-02-17Z');
 SELECT set_trait(resolve('user_id:1'), 'age', '41', '2026-02-17Z');
 SQL
 }
