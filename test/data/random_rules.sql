@@ -256,3 +256,9 @@ BEGIN
 	END CASE;
 END
 $$;
+
+-- What the rules speak of.
+INSERT INTO label_set VALUES ('dear', 's3'), ('dear', 's4'), ('some', 's1'), ('some', 's2'), ('some', '会员');
+INSERT INTO repurchase_prior (event, label, gap, weight) VALUES ('view', '', '10 days', 2), ('view', 's1', '99 hours', 1.5), ('purchase', '@some', '5 days 3 hours', 3), ('item', 's4', '4 days', 0);
+INSERT INTO trait_rule (name, type, searchable) VALUES ('score', 'number', true), ('joined', 'date', true);
+INSERT INTO event_role (event, as_event, label_key, value_key) VALUES ('Visit', 'view', 'page', 'seconds');

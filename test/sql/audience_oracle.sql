@@ -24,10 +24,6 @@ SELECT set_config('oracle.seed', :'seed', false) IS NULL AS seeded;
 \set ECHO all
 
 -- ---- a world: fifty people and eight stores, merges, some of it folded
-INSERT INTO label_set VALUES ('dear', 's3'), ('dear', 's4'), ('some', 's1'), ('some', 's2'), ('some', '会员');
-INSERT INTO repurchase_prior (event, label, gap, weight) VALUES ('view', '', '10 days', 2), ('view', 's1', '99 hours', 1.5), ('purchase', '@some', '5 days 3 hours', 3), ('item', 's4', '4 days', 0);
-INSERT INTO trait_rule (name, type, searchable) VALUES ('score', 'number', true), ('joined', 'date', true);
-INSERT INTO event_role (event, as_event, label_key, value_key) VALUES ('Visit', 'view', 'page', 'seconds');
 -- trait_change does not hold a value that was said again
 CREATE TEMP TABLE said (profile_id bigint, name text, value jsonb, at timestamptz);
 CREATE FUNCTION pg_temp.say(p bigint, name text, value text, at timestamptz) RETURNS void LANGUAGE sql BEGIN ATOMIC

@@ -26,10 +26,6 @@ SELECT set_config('oracle.seed', :'seed', false) IS NULL AS seeded;
 \set ECHO all
 
 -- ---- a world
-INSERT INTO label_set VALUES ('dear', 's3'), ('dear', 's4'), ('some', 's1'), ('some', 's2'), ('some', '会员');
-INSERT INTO repurchase_prior (event, label, gap, weight) VALUES ('view', '', '10 days', 2), ('view', 's1', '99 hours', 1.5), ('purchase', '@some', '5 days 3 hours', 3), ('item', 's4', '4 days', 0);
-INSERT INTO trait_rule (name, type, searchable) VALUES ('score', 'number', true), ('joined', 'date', true);
-INSERT INTO event_role (event, as_event, label_key, value_key) VALUES ('Visit', 'view', 'page', 'seconds');
 INSERT INTO tag_key (key, exclusive, keep_history) VALUES ('past', false, true), ('say "hi" 🎉', false, true), ('city', true, false);
 CREATE TEMP TABLE changed (id bigint, tag text, at timestamptz, present boolean);		-- not asked here: see no_sql
 SELECT count(identify(ARRAY['store:s' || n]::identifier[], at => '2026-01-05', kind => 'store')) FROM generate_series(1, 6) n;
