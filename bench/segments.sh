@@ -348,9 +348,9 @@ churn() {
 	changed=$changes
 	fold
 	psql -c 'VACUUM cdp.tag_pending, cdp.tag_chunk'
-	# fewer chunks: at least 20 changes to each of those of 200 tags
-	changed=$(($(sort -n "$dir/tps.cdp" | tail -1) * SECONDS_EACH))
-	narrow=$(((changed / 4000 + 1) * 32768))
+	# fewer chunks: at least 20 changes to each of those of 200 tags, even in a slow round
+	changed=$(($(sort -n "$dir/tps.cdp" | head -1) * SECONDS_EACH))
+	narrow=$(((changed / 5000 + 1) * 32768))
 	[ "$narrow" -lt "$PROFILES" ] || narrow=$((PROFILES - 1))
 	pick="\\set p random(1, $narrow)
 \\set t random(0, 199)"
