@@ -4,7 +4,7 @@
  *	  From identifiers to a profile.
  *
  * Which file defines what: stitch.c looks identifiers up and is what SQL
- * calls, stitch_write.c writes what is new in the plain cases, stitch_many.c
+ * calls, stitch_write.c writes what is new in the plain cases, stitch_many*.c
  * does so for many calls at once, identity_rules.c knows the rules.  All other cases are _stitch_new's
  * (21_identity.sql).
  *

@@ -1,0 +1,107 @@
+/*-------------------------------------------------------------------------
+ *
+ * stitch_many.h
+ *	  Many calls at once: what their stages share.
+ *
+ * stitch_many_names.c	the identifiers of all calls, and what is known about them
+ * stitch_many_plan.c	what each call changes, worked out in memory
+ * stitch_many_held.c	the same around profiles that somebody else holds
+ * stitch_many_write.c	all of it written, in the order of the locks
+ *
+ * Wording: a name is an identifier of these calls, each once.
+ *
+ * Copyright (c) 2026, marketing_cdp contributors
+ *
+ * IDENTIFICATION
+ *	  src/store/stitch_many.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MCDP_STITCH_MANY_H
+#define MCDP_STITCH_MANY_H
+
+#include "store/merge_plan.h"
+#include "store/stitch.h"
+
+typedef struct ManyName
+{
+	Datum		id;
+	bool		linked;			/* was so before */
+	bool		claimed;		/* is to be linked now */
+	bool		hangs;			/* on a call that is left to _stitch */
+	bool		waits;			/* on a call that is left for later */
+	bool		busy;			/* linked before, and somebody else holds its profile */
+	bool		involved;		/* linked before, and its profile gets something */
+	bool		quarantined;
+	int8		blocked;		/* -1: not looked at */
+	int64		leaf;
+	int64		root;			/* 0: linked before, and not looked up yet */
+	TimestampTz at;
+	text	   *kind;			/* of the profile or else the namespace, or NULL */
+	text	   *source;
+	Datum		peer;			/* of the evidence that is or comes into the link, or 0 */
+	text	   *message_id;		/* of what comes into it */
+	int32		priority;
+	int			profile;		/* in NewProfile[], or -1 */
+} ManyName;
+
+/* evidence: names by number, the smaller one first */
+typedef struct Evidence
+{
+	int			a;
+	int			b;
+	TimestampTz at;
+	int			call;
+} Evidence;
+
+typedef struct Many
+{
+	Lookup	   *lk;
+	ManyCall   *calls;
+	ManyName   *name;
+	int			num_names;
+	int		  **names_of;		/* of each call, highest priority first */
+	int		   *num_of;
+	NewProfile *profile;
+	int			num_profiles;
+	Evidence   *evidence;
+	int			num_evidence;
+	int64	   *root;			/* canonical profiles that get something, or are merged */
+	int			num_roots;
+	int			num_claimed;
+	MergePlan	merges;
+	int			num_later;
+	int			num_news;		/* calls that change something */
+	bool		left;			/* some call is left to _stitch */
+	bool		may_write;
+	bool		may_merge;
+} Many;
+
+/* ---- stitch_many_names.c ---- */
+
+/* The distinct identifiers of so many calls, by bytes, and what is known about them. */
+extern void mcdp_many_names(Many *m, int num);
+
+/* ---- stitch_many_plan.c ---- */
+
+/* What do the calls change? */
+extern void mcdp_many_plan(Many *m, int num, bool in_order);
+
+/* Ascending, each once. */
+extern void mcdp_many_sort_roots(Many *m);
+extern int	mcdp_compare_roots(const void *a, const void *b);
+
+/* ---- stitch_many_held.c ---- */
+
+/*
+ * The same, but leaves for later what has to do with profiles that somebody
+ * else holds.  Returns whether to wait for them all the same.
+ */
+extern bool mcdp_many_plan_around(Many *m, int num);
+
+/* ---- stitch_many_write.c ---- */
+
+/* All of it; CDP02 when another session was first with something. */
+extern void mcdp_many_write(Many *m, bool wait);
+
+#endif							/* MCDP_STITCH_MANY_H */

@@ -1,0 +1,211 @@
+/*-------------------------------------------------------------------------
+ *
+ * stitch_many_names.c
+ *	  The identifiers of many calls, and what is known about them.
+ *
+ * The index of identifiers is gone through once, in its order.
+ *
+ * Copyright (c) 2026, marketing_cdp contributors
+ *
+ * IDENTIFICATION
+ *	  src/store/stitch_many_names.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/tableam.h"
+#include "miscadmin.h"
+#include "utils/datum.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "core/compat.h"
+#include "core/text_order.h"
+#include "store/stitch_many.h"
+#include "store/tombstone.h"
+#include "types/identifier.h"
+
+/* where a name stands in the calls, to sort by */
+typedef struct Place
+{
+	struct varlena *id;
+	int			call;
+	int			pos;
+} Place;
+
+static int
+compare_places(const void *a, const void *b)
+{
+	return mcdp_compare_texts(((const Place *) a)->id, ((const Place *) b)->id);
+}
+
+/* The distinct identifiers of all calls, by bytes. */
+static pg_noinline void
+collect_names(Many *m, int num)
+{
+	Size		total = 0;
+	Size		n = 0;
+	Place	   *place;
+
+	for (int c = 0; c < num; c++)
+		total += m->calls[c].num;
+	place = MemoryContextAllocHuge(CurrentMemoryContext, Max(total, 1) * sizeof(Place));
+	m->names_of = palloc(Max(num, 1) * sizeof(int *));
+	m->num_of = palloc0(Max(num, 1) * sizeof(int));
+	for (int c = 0; c < num; c++)
+	{
+		m->names_of[c] = palloc(Max(m->calls[c].num, 1) * sizeof(int));
+		for (int i = 0; i < m->calls[c].num; i++)
+		{
+			place[n].id = DatumGetIdentifierPP(m->calls[c].ids[i]);
+			place[n].call = c;
+			place[n].pos = i;
+			n++;
+		}
+	}
+	qsort(place, n, sizeof(Place), compare_places);
+
+	m->name = MemoryContextAllocHuge(CurrentMemoryContext, Max(n, 1) * sizeof(ManyName));
+	for (Size i = 0; i < n; i++)
+	{
+		if (i == 0 || mcdp_compare_texts(place[i - 1].id, place[i].id) != 0)
+		{
+			ManyName   *name = &m->name[m->num_names++];
+
+			memset(name, 0, sizeof(*name));
+			name->id = PointerGetDatum(place[i].id);
+			name->blocked = -1;
+			name->profile = -1;
+		}
+		m->names_of[place[i].call][place[i].pos] = m->num_names - 1;
+	}
+	pfree(place);
+}
+
+/* Who has them: one pass over the index, in its order. */
+static pg_noinline void
+look_up_names(Many *m)
+{
+	Lookup	   *lk = m->lk;
+	Relation	link_index = index_open(lk->link.index, AccessShareLock);
+	IndexScanDesc link_scan = mcdp_index_beginscan(lk->link.rel, link_index, lk->snapshot, 1);
+	TupleTableSlot *link = table_slot_create(lk->link.rel, NULL);
+	ScanKeyData key;
+	bool		isnull;
+
+	for (int i = 0; i < m->num_names; i++)
+	{
+		ManyName   *name = &m->name[i];
+		struct varlena *id = (struct varlena *) DatumGetPointer(name->id);
+		char	   *colon = memchr(VARDATA_ANY(id), ':', VARSIZE_ANY_EXHDR(id));
+		const NamespaceRule *rule;
+
+		if (i % 1024 == 0)
+			CHECK_FOR_INTERRUPTS();
+		if (colon == NULL)
+			elog(ERROR, "identifier has no namespace");
+		rule = mcdp_namespace_rule(lk->rules, VARDATA_ANY(id), colon - VARDATA_ANY(id));
+		name->priority = rule ? rule->priority : DEFAULT_PRIORITY;
+		name->kind = rule ? rule->kind : NULL;
+
+		mcdp_identifier_key(lk, &key, 1, name->id);
+		index_rescan(link_scan, &key, 1, NULL, 0);
+		if (!index_getnext_slot(link_scan, ForwardScanDirection, link))
+			continue;
+		name->linked = true;
+		name->leaf = DatumGetInt64(slot_getattr(link, LINK_PROFILE_ID, &isnull));
+		name->at = DatumGetTimestampTz(slot_getattr(link, LINK_AT, &isnull));
+		name->peer = slot_getattr(link, LINK_PEER, &isnull);
+		if (!isnull)
+			name->peer = datumCopy(name->peer, false, -1);
+	}
+	ExecDropSingleTupleTableSlot(link);
+	index_endscan(link_scan);
+	index_close(link_index, AccessShareLock);
+}
+
+/* Mark those that are, or were, in quarantine: normally none. */
+static void
+look_up_quarantine(Many *m)
+{
+	Known	   *known = MemoryContextAllocHuge(CurrentMemoryContext, Max(m->num_names, 1) * sizeof(Known));
+	Known	  **of = MemoryContextAllocHuge(CurrentMemoryContext, Max(m->num_names, 1) * sizeof(Known *));
+
+	for (int i = 0; i < m->num_names; i++)
+	{
+		known[i].identifier = m->name[i].id;
+		of[i] = &known[i];
+	}
+	if (mcdp_any_quarantined(m->lk, of, m->num_names))
+	{
+		for (int i = 0; i < m->num_names; i++)
+			m->name[i].quarantined = mcdp_any_quarantined(m->lk, &of[i], 1);
+	}
+	pfree(of);
+	pfree(known);
+}
+
+/* New names of those who were erased: their calls are left to _stitch, which refuses them. */
+static void
+look_up_tombstones(Many *m)
+{
+	Datum	   *ids = MemoryContextAllocHuge(CurrentMemoryContext, Max(m->num_names, 1) * sizeof(Datum));
+	int		   *of = MemoryContextAllocHuge(CurrentMemoryContext, Max(m->num_names, 1) * sizeof(int));
+	bool	   *found = palloc(Max(m->num_names, 1) * sizeof(bool));
+	int			n = 0;
+
+	for (int i = 0; i < m->num_names; i++)
+	{
+		if (m->name[i].linked)
+			continue;
+		ids[n] = m->name[i].id;
+		of[n++] = i;
+	}
+	if (n > 0 && mcdp_find_tombstones(m->lk->schema, m->lk->snapshot, ids, n, found))
+	{
+		for (int i = 0; i < n; i++)
+			if (found[i])
+				m->name[of[i]].blocked = true;
+	}
+	pfree(found);
+	pfree(of);
+	pfree(ids);
+}
+
+/* Each name once, highest priority first, then as given. */
+static void
+order_names(Many *m, int c)
+{
+	int		   *of = m->names_of[c];
+	int			num = 0;
+
+	for (int i = 0; i < m->calls[c].num; i++)
+	{
+		int			n = of[i];
+		int			j;
+
+		for (j = 0; j < num && of[j] != n; j++)
+			;
+		if (j < num)
+			continue;
+		for (j = num; j > 0 && m->name[of[j - 1]].priority < m->name[n].priority; j--)
+			of[j] = of[j - 1];
+		of[j] = n;
+		num++;
+	}
+	m->num_of[c] = num;
+}
+
+void
+mcdp_many_names(Many *m, int num)
+{
+	collect_names(m, num);
+	look_up_names(m);
+	look_up_quarantine(m);
+	look_up_tombstones(m);
+	for (int c = 0; c < num; c++)
+		order_names(m, c);
+}
