@@ -77,7 +77,7 @@ BEGIN ATOMIC
 			journey_diagram,journey_lift,journey_path,journey_results,journey_stats,lifecycle,lifecycle_at,lifecycle_due,lifecycle_explain,lifecycle_flow,
 			matches,matches_with_suppressed,matching_labels,overlap,related,rfm,rfm_of,rfm_segment_of,role_events,segment_members,
 			sequence_count,sequence_match,status,tagged,tags_of,timeline_of,trait,trait_avg,trait_count,trait_first_date,trait_last_date,trait_max,trait_min,
-			trait_quantile,trait_range,trait_sum,trait_top,why_message,why_no_message,window_funnel}'::text[]),
+			trait_quantile,trait_range,trait_sum,trait_top,why_message,why_no_message,window_funnel,_matching_ids}'::text[]),
 		('{reader,writer,admin}', '{identity_graph,resolve,simulate_merge,simulate_rules,why_linked}'),
 		('{writer,admin}', '{ack_message,ack_messages,claim_messages,consent,identify,import_events,import_identities,ingest,ingest_inbox,relate,retract,
 			set_trait,set_traits,suppress,track,unrelate,unsuppress,_event_partition}'),

@@ -127,7 +127,8 @@ compare_consts(const CriteriaConst *value, const CriteriaConst *constant, Timest
 	{
 		if (!mcdp_criteria_instant(value->text, value->len, &date))
 			return false;
-		length = at - date;		/* dates are within 10,000 years */
+		if (pg_sub_s64_overflow(at, date, &length))
+			length = PG_INT64_MAX;	/* at infinity */
 	}
 	else if (value->type != constant->type)
 		return false;

@@ -160,7 +160,7 @@ time_until_due(const CriteriaScan *s, const CriteriaEvent *event, CriteriaConst 
 	if (found)
 	{
 		out->type = CRITERIA_LENGTH;
-		out->length = mcdp_criteria_after(gaps.last, gap) - s->env->at;
+		out->length = mcdp_criteria_before(mcdp_criteria_after(gaps.last, gap), s->env->at);
 	}
 	mcdp_gaps_free(&gaps);
 	return found;

@@ -179,6 +179,9 @@ SELECT criteria_holds('count(view) = 0 & !vip & !(age != 1)', NULL, '2026-01-01'
 SELECT criteria_holds('count(view) = 0 & !vip & !(age != 1)', timeline_agg(NULL::timeline), '2026-01-01') FROM h;
 SELECT criteria_holds(NULL, t, '2026-01-01') IS NULL AND criteria_holds('all', t, NULL) IS NULL FROM h;
 SELECT criteria_holds('count(*) = 8', t, 'infinity'), criteria_holds('count(*) = 0', t, '-infinity'), criteria_holds('count(*, 1000y) = 0', t, 'infinity'), criteria_holds('last(view) > 290000y', t, 'infinity') FROM h;
+-- … of what was before 2000, too
+SELECT criteria_holds('born > 30d & !born < 30d', NULL, 'infinity', traits => '{"born": "1990-05-05"}'), criteria_holds('born > 30d | born < 30d', NULL, '-infinity', traits => '{"born": "later"}'),
+	criteria_holds('due(x) < 0d & !due(x) > 0d', timeline_agg(at, 'x'), 'infinity'), criteria_holds('due(x) > 0d', timeline_agg(at, 'x'), '1990-01-09') FROM unnest('{1990-01-01,1990-01-08}'::timestamptz[]) at;
 
 -- days before 2000 are days too
 SELECT criteria_holds('days(*) = 3', timeline_agg(at, 'x'), '2000-01-01 12:00') FROM unnest('{1999-12-31 23:59,2000-01-01 00:00,1999-12-30 00:00}'::timestamptz[]) at;

@@ -76,6 +76,7 @@ INSERT INTO call (call) VALUES
 	($$SELECT audience('city = "London"')$$), ($$SELECT audience('birth_name = "Byron"')$$), ($$SELECT audience('salary > 500')$$), ($$SELECT trait_sum('age')$$), ($$SELECT trait_sum('salary')$$),
 	($$SELECT matches(1, 'vip & age > 30 & count(purchase) > 0'), explain_match(1, 'vip'), has_tag(1, 'vip'), tags_of(1), tagged('vip'), trait(1, 'age'), timeline_of(1)$$),
 	($$SELECT matches(1, 'salary > 500')$$),
+	($$SET LOCAL enable_seqscan = off; SELECT profile_id FROM profile WHERE matches(profile_id, 'nobody')$$),		-- by index: _matching_ids()
 	($$SELECT overlap('vip', 'lifecycle:first_purchase'), lifecycle_flow('2026-01-01Z', '2026-02-01Z'), rfm_of('default'), lifecycle_at(1, '2026-01-03Z')$$),
 	($$SELECT * FROM lifecycle_state, segment_status, tag_catalog, purchase_due$$), ($$SELECT status()$$),
 	($$SELECT resolve('email:ada@example.com')$$), ($$SELECT _look_up('{email:ada@example.com}', now())$$), ($$SELECT why_linked('user_id:1', 'email:ada@example.com')$$), ($$SELECT simulate_merge(1, 2)$$),
