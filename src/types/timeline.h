@@ -100,7 +100,7 @@ typedef struct TimelineView
 extern void mcdp_timeline_open(TimelineView *v, const Timeline *t);
 
 /*
- * Asks memory for the value that a scan will bring next (timeline_codec.c).
+ * Asks memory for the value that a scan will bring next (timeline_view.c).
  * Opening does so by itself.
  */
 extern void mcdp_timeline_prefetch_next(const Timeline *t);
@@ -111,9 +111,6 @@ extern void mcdp_timeline_prefetch_next(const Timeline *t);
  * to open (names still have to be checked against the database encoding).
  */
 extern bool mcdp_timeline_check(const char *bytes, size_t len, McdpBadInput *bad);
-
-/* Microseconds in the unit that a column of times names in its detail. */
-extern int64 mcdp_timeline_unit(const TimelineColumn *times);
 
 /* Code of a name, or -1 when it does not occur. */
 extern int	mcdp_timeline_find_event(const TimelineView *v, const char *name, int len);

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * timeline_codec.c
- *	  Stored format of the timeline type.
+ *	  Stored format of the timeline type, and how it is written.
  *
  * An event is (at, event, label, value).  Events are stored in total order,
  * column by column, so that one pass over two short arrays (times and event
@@ -87,186 +87,9 @@ StaticAssertDecl(offsetof(Timeline, base) == 16, "timeline header has no holes")
 StaticAssertDecl(offsetof(Timeline, columns) == 24, "timeline header is 24 bytes");
 StaticAssertDecl(sizeof(TimelineColumn) == 12, "directory entries are 12 bytes");
 
-static const int64 units[] = {
-	1, INT64CONST(1000), USECS_PER_SEC, USECS_PER_MINUTE, USECS_PER_HOUR, USECS_PER_DAY
-};
-
-#define LAST_UNIT	((int) lengthof(units) - 1)
-
-static const double powers[] = {1, 10, 100, 1000, 10000, 100000, 1000000};
-
-#define LAST_POWER	((int) lengthof(powers) - 1)
-
 #define SIGN_BIT	UINT64CONST(0x8000000000000000)
 #define NAN_FLOAT8	UINT64CONST(0x7ff8000000000000)
 #define NAN_FLOAT4	0x7fc00000U
-
-#define ALIGN8(x)	TYPEALIGN64(8, (uint64) (x))
-
-/* --------------------------------------------------------------- reading */
-
-static void
-open_dict(TimelineDict *d, const Timeline *t, const TimelineColumn *col)
-{
-	const char *p = (const char *) t + col->offset;
-
-	memcpy(&d->count, p, sizeof(uint32));
-	d->width = col->encoding;
-	d->ends = p + sizeof(uint32);
-	d->bytes = p + sizeof(uint32) + ((size_t) d->count << d->width);
-}
-
-static inline void
-open_empty(TimelineView *v)
-{
-	memset(v, 0, sizeof(*v));
-	v->unit = 1;
-	v->value_divisor = 1;
-}
-
-/*
- * A scan of many timelines waits for memory: each value lies in a dozen cache
- * lines, and the processor does not guess them, because a heap page is filled
- * from its end, so that the next row lies just before this one.  Asking for it
- * now, while this one is worked on, halves the time of a scan.  A prefetch of
- * what is not there (a copy of a toasted value, the start of a page) costs
- * next to nothing and cannot fail.
- */
-#define PREFETCH_LINES		12
-
-void
-mcdp_timeline_prefetch_next(const Timeline *t)
-{
-	static const Timeline *last = NULL; /* several questions to one value */
-
-	if (t == last)
-		return;
-	last = t;
-	for (int k = 1; k <= PREFETCH_LINES; k++)
-		__builtin_prefetch((const void *) ((uintptr_t) t - 64 * k));
-}
-
-void
-mcdp_timeline_open(TimelineView *v, const Timeline *t)
-{
-	const TimelineColumn *col = t->columns;
-
-	mcdp_timeline_prefetch_next(t);
-	if (unlikely(t->version != TIMELINE_VERSION))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("stored timeline has format version %d, expected %d",
-						t->version, TIMELINE_VERSION)));
-
-	open_empty(v);
-	if (t->ncolumns == 0)
-		return;
-
-	/* Events have times, codes and names, in this order. */
-	v->nevents = t->nevents;
-	v->base = t->base;
-	v->times = (const char *) t + col[0].offset;
-	v->time_width = col[0].encoding;
-	v->unit = units[col[0].detail];
-	v->events = (const char *) t + col[1].offset;
-	v->event_width = col[1].encoding;
-	open_dict(&v->event_dict, t, &col[2]);
-	for (int i = 3; i < t->ncolumns; i++)
-	{
-		const char *data = (const char *) t + col[i].offset;
-
-		switch (col[i].id)
-		{
-			case TIMELINE_COL_LABEL:
-				v->labels = data;
-				v->label_width = col[i].encoding;
-				break;
-			case TIMELINE_COL_LABEL_DICT:
-				open_dict(&v->label_dict, t, &col[i]);
-				break;
-			case TIMELINE_COL_VALUE:
-				v->values = data;
-				v->value_encoding = col[i].encoding;
-				v->value_divisor = powers[col[i].detail];
-				break;
-			default:
-				v->unknown_columns++;
-		}
-	}
-}
-
-int64
-mcdp_timeline_unit(const TimelineColumn *times)
-{
-	return units[times->detail];
-}
-
-static int
-find_string(const TimelineDict *d, const char *name, int len)
-{
-	uint32		lo = 0,
-				hi = d->count;
-
-	while (lo < hi)
-	{
-		uint32		mid = lo + (hi - lo) / 2;
-		int			slen;
-		const char *s = timeline_dict_string(d, mid, &slen);
-		int			c;
-
-		/* most names part at the first byte: spare them the call */
-		if (slen > 0 && len > 0 && *s != *name)
-			c = (int) (unsigned char) *s - (int) (unsigned char) *name;
-		else
-			c = timeline_string_cmp(s, slen, name, len);
-
-		if (c == 0)
-			return (int) mid;
-		if (c < 0)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return -1;
-}
-
-int
-mcdp_timeline_find_event(const TimelineView *v, const char *name, int len)
-{
-	return find_string(&v->event_dict, name, len);
-}
-
-int
-mcdp_timeline_find_label(const TimelineView *v, const char *name, int len)
-{
-	return find_string(&v->label_dict, name, len);
-}
-
-uint32
-mcdp_timeline_first_after(const TimelineView *v, TimestampTz at)
-{
-	uint32		lo = 0,
-				hi = v->nevents;
-
-	while (lo < hi)
-	{
-		uint32		mid = lo + (hi - lo) / 2;
-
-		if (timeline_at(v, mid) > at)
-			hi = mid;
-		else
-			lo = mid + 1;
-	}
-	return lo;
-}
-
-uint32
-mcdp_timeline_first_from(const TimelineView *v, TimestampTz at)
-{
-	if (at == PG_INT64_MIN)
-		return 0;
-	return mcdp_timeline_first_after(v, at - 1);
-}
 
 /* ---------------------------------------------------------------- values */
 
@@ -298,12 +121,12 @@ value_of_key(uint64 key)
 static bool
 as_scaled(double d, int places, int32 *k)
 {
-	double		x = d * powers[places];
+	double		x = d * timeline_power(places);
 
 	if (!(fabs(x) <= PG_INT32_MAX))
 		return false;			/* NaN too */
 	*k = (int32) rint(x);
-	return bits_of_double(*k / powers[places]) == bits_of_double(d);
+	return bits_of_double(*k / timeline_power(places)) == bits_of_double(d);
 }
 
 /* Is d exactly a float4? */
@@ -347,27 +170,27 @@ plan_values(const TimelineEvent *events, uint32 n, uint8 *encoding, uint16 *deta
 			continue;
 		any = true;
 		d = value_of_key(events[i].value);
-		while (places <= LAST_POWER && !as_scaled(d, places, &k))
+		while (places <= TIMELINE_LAST_PLACES && !as_scaled(d, places, &k))
 			places++;
-		if (places > LAST_POWER)
+		if (places > TIMELINE_LAST_PLACES)
 			break;
 	}
 	if (!any)
 		return false;
 
-	for (uint32 i = 0; i < n && places <= LAST_POWER; i++)
+	for (uint32 i = 0; i < n && places <= TIMELINE_LAST_PLACES; i++)
 	{
 		if (events[i].value == 0)
 			continue;
 		if (!as_scaled(value_of_key(events[i].value), places, &k))
-			places = LAST_POWER + 1;
+			places = TIMELINE_LAST_PLACES + 1;
 		else
 		{
 			largest = Max(largest, abs(k));
 			negative = negative || k < 0;
 		}
 	}
-	if (places <= LAST_POWER)
+	if (places <= TIMELINE_LAST_PLACES)
 	{
 		*encoding = largest <= PG_INT8_MAX ? TIMELINE_VALUE_INT8 :
 			!negative && largest < PG_UINT8_MAX ? TIMELINE_VALUE_UINT8 :
@@ -385,24 +208,6 @@ plan_values(const TimelineEvent *events, uint32 n, uint8 *encoding, uint16 *deta
 	*encoding = float4_fits ? TIMELINE_VALUE_FLOAT4 : TIMELINE_VALUE_FLOAT8;
 	*detail = 0;
 	return true;
-}
-
-static int
-value_width(uint8 encoding)
-{
-	switch (encoding)
-	{
-		case TIMELINE_VALUE_INT8:
-		case TIMELINE_VALUE_UINT8:
-			return 1;
-		case TIMELINE_VALUE_INT16:
-		case TIMELINE_VALUE_UINT16:
-			return 2;
-		case TIMELINE_VALUE_FLOAT8:
-			return 8;
-		default:
-			return 4;
-	}
 }
 
 static void
@@ -501,7 +306,7 @@ mcdp_timeline_plan(TimelinePlan *plan, const TimelineEvent *events, uint32 n,
 	if (n > 0)
 	{
 		uint64		base = (uint64) events[0].at;
-		int			unit = LAST_UNIT;
+		int			unit = TIMELINE_LAST_UNIT;
 		uint64		span;
 		uint8		width,
 					encoding;
@@ -509,10 +314,10 @@ mcdp_timeline_plan(TimelinePlan *plan, const TimelineEvent *events, uint32 n,
 
 		for (uint32 i = 0; i < n && unit > 0; i++)
 		{
-			while (unit > 0 && ((uint64) events[i].at - base) % units[unit] != 0)
+			while (unit > 0 && ((uint64) events[i].at - base) % timeline_unit(unit) != 0)
 				unit--;
 		}
-		span = ((uint64) events[n - 1].at - base) / units[unit];
+		span = ((uint64) events[n - 1].at - base) / timeline_unit(unit);
 		width = width_for(span);
 		plan_column(plan, TIMELINE_COL_TIME, width, unit, (uint64) n << width);
 
@@ -527,13 +332,13 @@ mcdp_timeline_plan(TimelinePlan *plan, const TimelineEvent *events, uint32 n,
 		}
 		if (plan_values(events, n, &encoding, &detail))
 			plan_column(plan, TIMELINE_COL_VALUE, encoding, detail,
-						(uint64) n * value_width(encoding));
+						(uint64) n * timeline_value_width(encoding));
 	}
 
 	size = offsetof(Timeline, columns) + plan->ncolumns * sizeof(TimelineColumn);
 	for (int i = 0; i < plan->ncolumns; i++)
 	{
-		size = ALIGN8(size);
+		size = TIMELINE_ALIGN(size);
 		plan->columns[i].offset = (uint32) Min(size, MaxAllocSize);
 		size += plan->columns[i].length;
 	}
@@ -609,7 +414,7 @@ mcdp_timeline_encode(const TimelinePlan *plan, const TimelineEvent *events, uint
 			case TIMELINE_COL_TIME:
 				for (uint32 j = 0; j < n; j++)
 					write_numbers(p, col->encoding, j,
-								  ((uint64) events[j].at - (uint64) events[0].at) / units[col->detail]);
+								  ((uint64) events[j].at - (uint64) events[0].at) / timeline_unit(col->detail));
 				break;
 			case TIMELINE_COL_EVENT:
 				for (uint32 j = 0; j < n; j++)
@@ -630,231 +435,4 @@ mcdp_timeline_encode(const TimelinePlan *plan, const TimelineEvent *events, uint
 				break;
 		}
 	}
-}
-
-/* -------------------------------------------------------------- checking */
-
-static bool
-refuse(McdpBadInput *bad, const char *reason, size_t offset)
-{
-	bad->reason = reason;
-	bad->offset = offset > sizeof(int32) ? offset - sizeof(int32) : 0;
-	return false;
-}
-
-/* Is column "col" n numbers of its width, at most 2^max_width bytes each? */
-static bool
-check_numbers(const TimelineColumn *col, uint32 n, int max_width)
-{
-	return col->encoding <= max_width && col->length == ((uint64) n << col->encoding);
-}
-
-/* Bounds first, then order; fills strings (palloc'd) for the comparison. */
-static bool
-check_dict(const Timeline *t, const TimelineColumn *col, TimelineStrings *s, McdpBadInput *bad)
-{
-	TimelineDict d;
-	TimelineString *items;
-	uint64		fixed;
-	uint32		end = 0;
-
-	if (col->encoding > 2 || col->detail != 0 || col->length < sizeof(uint32))
-		return refuse(bad, "A dictionary is malformed.", col->offset);
-	open_dict(&d, t, col);
-	fixed = sizeof(uint32) + ((uint64) d.count << d.width);
-	if (d.count == 0 || fixed > col->length)
-		return refuse(bad, "A dictionary is malformed.", col->offset);
-
-	items = palloc_extended(sizeof(TimelineString) * (Size) d.count, MCXT_ALLOC_HUGE);
-	for (uint32 i = 0; i < d.count; i++)
-	{
-		uint32		next = timeline_read_code(d.ends, d.width, i);
-
-		if (next < end || next > col->length - fixed)
-			return refuse(bad, "A name ends outside its dictionary.", col->offset);
-		items[i].start = end;
-		items[i].len = next - end;
-		items[i].hash = 0;
-		end = next;
-		if (i > 0 && timeline_string_cmp(d.bytes + items[i - 1].start, items[i - 1].len,
-										 d.bytes + items[i].start, items[i].len) >= 0)
-			return refuse(bad, "Names are not in order.", col->offset);
-	}
-	if (end != col->length - fixed)
-		return refuse(bad, "A dictionary has bytes left over.", col->offset);
-	s->count = d.count;
-	s->items = items;
-	s->bytes = d.bytes;
-	return true;
-}
-
-static bool
-all_used(const bool *used, uint32 n)
-{
-	return memchr(used, 0, n) == NULL;
-}
-
-/*
- * Everything but the canonical form: after this the value is safe to open and
- * its events are in order.
- */
-static bool
-check_structure(const Timeline *t, size_t size, TimelineEvent **events,
-				TimelineStrings *names, TimelineStrings *labels, McdpBadInput *bad)
-{
-	const TimelineColumn *cols[TIMELINE_NUM_COLUMNS + 1] = {NULL};
-	size_t		end;
-	TimelineView v;
-	bool	   *used,
-			   *label_used;
-	TimelineEvent *e;
-
-	*events = NULL;
-	memset(names, 0, sizeof(*names));
-	memset(labels, 0, sizeof(*labels));
-
-	if (t->version != TIMELINE_VERSION)
-		return refuse(bad, "The format version is not supported.", 4);
-	if (t->flags != 0 || t->reserved != 0)
-		return refuse(bad, "Reserved bits are set.", 5);
-	if (t->ncolumns > TIMELINE_NUM_COLUMNS)
-		return refuse(bad, "A column is not known to this version.", 6);
-	end = offsetof(Timeline, columns) + t->ncolumns * sizeof(TimelineColumn);
-	if (end > size)
-		return refuse(bad, "The value is too short.", size);
-
-	for (int i = 0; i < t->ncolumns; i++)
-	{
-		const TimelineColumn *col = &t->columns[i];
-		size_t		entry = (const char *) col - (const char *) t;
-
-		if (col->id < 1 || col->id > TIMELINE_NUM_COLUMNS)
-			return refuse(bad, "A column is not known to this version.", entry);
-		if (i > 0 && col->id <= col[-1].id)
-			return refuse(bad, "Columns are not in order.", entry);
-		if (col->offset != ALIGN8(end))
-			return refuse(bad, "A column is not where it must be.", entry);
-		if (col->offset > size || col->length > size - col->offset)
-			return refuse(bad, "A column ends outside the value.", entry);
-		end = (size_t) col->offset + col->length;
-		cols[col->id] = col;
-	}
-	if (end != size)
-		return refuse(bad, "The value has bytes left over.", end);
-
-	if (t->nevents == 0)
-	{
-		if (t->ncolumns != 0 || t->base != 0)
-			return refuse(bad, "An empty timeline has columns or a base.", 6);
-		return true;
-	}
-
-	if (cols[TIMELINE_COL_TIME] == NULL || cols[TIMELINE_COL_EVENT] == NULL ||
-		cols[TIMELINE_COL_EVENT_DICT] == NULL ||
-		(cols[TIMELINE_COL_LABEL] == NULL) != (cols[TIMELINE_COL_LABEL_DICT] == NULL))
-		return refuse(bad, "A column is missing.", 6);
-	if (!check_numbers(cols[TIMELINE_COL_TIME], t->nevents, 3) ||
-		cols[TIMELINE_COL_TIME]->detail > LAST_UNIT)
-		return refuse(bad, "The column of times is malformed.", cols[TIMELINE_COL_TIME]->offset);
-	if (!check_numbers(cols[TIMELINE_COL_EVENT], t->nevents, 2) ||
-		cols[TIMELINE_COL_EVENT]->detail != 0)
-		return refuse(bad, "The column of events is malformed.", cols[TIMELINE_COL_EVENT]->offset);
-	if (!check_dict(t, cols[TIMELINE_COL_EVENT_DICT], names, bad))
-		return false;
-	if (cols[TIMELINE_COL_LABEL] != NULL)
-	{
-		if (!check_numbers(cols[TIMELINE_COL_LABEL], t->nevents, 2) ||
-			cols[TIMELINE_COL_LABEL]->detail != 0)
-			return refuse(bad, "The column of labels is malformed.", cols[TIMELINE_COL_LABEL]->offset);
-		if (!check_dict(t, cols[TIMELINE_COL_LABEL_DICT], labels, bad))
-			return false;
-	}
-	if (cols[TIMELINE_COL_VALUE] != NULL)
-	{
-		const TimelineColumn *col = cols[TIMELINE_COL_VALUE];
-
-		if (col->encoding > TIMELINE_VALUE_UINT16 || col->detail > LAST_POWER ||
-			(col->encoding <= TIMELINE_VALUE_FLOAT4 && col->detail != 0) ||
-			col->length != (uint64) t->nevents * value_width(col->encoding))
-			return refuse(bad, "The column of values is malformed.", col->offset);
-	}
-
-	/* Now every read below stays inside. */
-	mcdp_timeline_open(&v, t);
-	used = palloc0(names->count);
-	label_used = palloc0((Size) labels->count + 1);
-	*events = e = palloc_extended(sizeof(TimelineEvent) * (Size) v.nevents, MCXT_ALLOC_HUGE);
-	if (!IS_VALID_TIMESTAMP(v.base))
-		return refuse(bad, "A timestamp is out of range.", offsetof(Timeline, base));
-	for (uint32 i = 0; i < v.nevents; i++)
-	{
-		uint64		distance = timeline_offset(&v, i);
-		double		value;
-
-		if (distance > ((uint64) (END_TIMESTAMP - 1) - (uint64) v.base) / (uint64) v.unit)
-			return refuse(bad, "A timestamp is out of range.", cols[TIMELINE_COL_TIME]->offset);
-		e[i].at = timeline_at(&v, i);
-		e[i].event = timeline_event_code(&v, i);
-		if (e[i].event >= names->count)
-			return refuse(bad, "An event code is out of range.", cols[TIMELINE_COL_EVENT]->offset);
-		used[e[i].event] = true;
-		e[i].label = timeline_label_code(&v, i) + 1;
-		if (e[i].label > labels->count)
-			return refuse(bad, "A label code is out of range.", cols[TIMELINE_COL_LABEL]->offset);
-		label_used[e[i].label] = true;
-		e[i].value = timeline_value(&v, i, &value) ? mcdp_timeline_value_key(value) : 0;
-		if (i > 0 && timeline_event_cmp(&e[i - 1], &e[i]) > 0)
-			return refuse(bad, "Events are not in order.", cols[TIMELINE_COL_TIME]->offset);
-	}
-	if (e[0].at != v.base)
-		return refuse(bad, "The base is not the first instant.", offsetof(Timeline, base));
-	if (!all_used(used, names->count) || !all_used(label_used + 1, labels->count))
-		return refuse(bad, "A dictionary has a name that is not used.",
-					  cols[TIMELINE_COL_EVENT_DICT]->offset);
-	return true;
-}
-
-bool
-mcdp_timeline_check(const char *bytes, size_t len, McdpBadInput *bad)
-{
-	size_t		size = len + sizeof(int32);
-	MemoryContext cx,
-				old;
-	bool		ok = false;
-
-	if (size < offsetof(Timeline, columns))
-		return refuse(bad, "The value is too short.", 0);
-	if (size > MaxAllocSize)
-		return refuse(bad, "The value is too long.", 0);
-
-	cx = AllocSetContextCreate(CurrentMemoryContext, "timeline check", ALLOCSET_DEFAULT_SIZES);
-	old = MemoryContextSwitchTo(cx);
-	{
-		Timeline   *t = palloc(size);
-		TimelineEvent *events;
-		TimelineStrings names,
-					labels;
-
-		SET_VARSIZE(t, size);
-		memcpy((char *) t + sizeof(int32), bytes, len);
-		if (check_structure(t, size, &events, &names, &labels, bad))
-		{
-			/* Every choice of the encoding is made again and must agree. */
-			TimelinePlan plan;
-
-			mcdp_timeline_plan(&plan, events, t->nevents, &names, &labels);
-			if (plan.size == size)
-			{
-				Timeline   *again = palloc(size);
-
-				mcdp_timeline_encode(&plan, events, t->nevents, &names, &labels, again);
-				ok = memcmp(again, t, size) == 0;
-			}
-			if (!ok)
-				refuse(bad, "The value is not in canonical form.", 0);
-		}
-	}
-	MemoryContextSwitchTo(old);
-	MemoryContextDelete(cx);
-	return ok;
 }

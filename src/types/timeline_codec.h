@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * timeline_codec.h
- *	  What the timeline's builder and its codec share.
+ *	  What the files that know the stored form of a timeline share: the codec
+ *	  (which describes it), the view, the check, the builder.
  *
  * Copyright (c) 2026, marketing_cdp contributors
  *
@@ -23,6 +24,62 @@
 #define TIMELINE_COL_LABEL_DICT		5
 #define TIMELINE_COL_VALUE			6
 #define TIMELINE_NUM_COLUMNS		6
+
+#define TIMELINE_ALIGN(x)			TYPEALIGN64(8, (uint64) (x))	/* of a column */
+
+/* Units of time, by the detail of their column. */
+#define TIMELINE_LAST_UNIT			5
+
+static inline int64
+timeline_unit(int detail)
+{
+	static const int64 units[] = {
+		1, INT64CONST(1000), USECS_PER_SEC, USECS_PER_MINUTE, USECS_PER_HOUR, USECS_PER_DAY
+	};
+
+	return units[detail];
+}
+
+/* 10^places: what integers are divided by, by the detail of their column. */
+#define TIMELINE_LAST_PLACES		6
+
+static inline double
+timeline_power(int places)
+{
+	static const double powers[] = {1, 10, 100, 1000, 10000, 100000, 1000000};
+
+	return powers[places];
+}
+
+/* Bytes of a value. */
+static inline int
+timeline_value_width(uint8 encoding)
+{
+	switch (encoding)
+	{
+		case TIMELINE_VALUE_INT8:
+		case TIMELINE_VALUE_UINT8:
+			return 1;
+		case TIMELINE_VALUE_INT16:
+		case TIMELINE_VALUE_UINT16:
+			return 2;
+		case TIMELINE_VALUE_FLOAT8:
+			return 8;
+		default:
+			return 4;
+	}
+}
+
+static inline void
+timeline_open_dict(TimelineDict *d, const Timeline *t, const TimelineColumn *col)
+{
+	const char *p = (const char *) t + col->offset;
+
+	memcpy(&d->count, p, sizeof(uint32));
+	d->width = col->encoding;
+	d->ends = p + sizeof(uint32);
+	d->bytes = p + sizeof(uint32) + ((size_t) d->count << d->width);
+}
 
 /*
  * An event in memory.  "label" is the code plus one, 0 when NULL; "value" is

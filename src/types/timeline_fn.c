@@ -15,6 +15,7 @@
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "pgtime.h"
+#include "types/timeline_codec.h"
 #include "types/timeline_datum.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -227,7 +228,7 @@ last_of_external(Datum d, TimestampTz *at)
 	col = &t->columns[0];
 	piece = PG_DETOAST_DATUM_SLICE(d, col->offset - VARHDRSZ + ((t->nevents - 1) << col->encoding), 1 << col->encoding);
 	memcpy(&distance, VARDATA(piece), (size_t) 1 << col->encoding);	/* little-endian */
-	*at = (TimestampTz) ((uint64) t->base + distance * (uint64) mcdp_timeline_unit(col));
+	*at = (TimestampTz) ((uint64) t->base + distance * (uint64) timeline_unit(col->detail));
 	return true;
 }
 

@@ -49,7 +49,7 @@ static uint32
 find_from(Datum d, Timeline *copy, TimestampTz at)
 {
 	const TimelineColumn *times = &copy->columns[0];
-	uint64		unit = mcdp_timeline_unit(times);
+	uint64		unit = timeline_unit(times->detail);
 	int			shift = times->encoding;
 	uint32		low = 0,
 				high = copy->nevents;
