@@ -315,6 +315,9 @@ BEGIN
 		IF branch.value ? 'name' THEN
 			PERFORM cdp._spec_name(branch.path || '.name', cdp._spec_text(branch.path || '.name', branch.value -> 'name'));
 		END IF;
+		IF coalesce(branch.value ->> 'name', branch.value ->> 'next') IN ('all', 'control', 'holdout') THEN
+			PERFORM cdp._spec_error(branch.path || '.name', format('"%s" is a variant of every journey, another name is needed', coalesce(branch.value ->> 'name', branch.value ->> 'next')));
+		END IF;
 		names := names || coalesce(branch.value ->> 'name', branch.value ->> 'next');
 	END LOOP;
 	IF abs(sum_ - 1) > 0.000001 THEN
@@ -401,7 +404,7 @@ BEGIN
 		WHEN 'send' THEN
 			PERFORM cdp._spec_send(path || '.send', step -> 'send');
 		WHEN 'set_trait' THEN
-			IF jsonb_typeof(step -> 'set_trait') = 'object' AND step #> '{set_trait}' = '{}' THEN
+			IF jsonb_typeof(step -> 'set_trait') = 'object' AND (step #> '{set_trait}' = '{}' OR step -> 'set_trait' ? '') THEN
 				PERFORM cdp._spec_error(path || '.set_trait', 'must name a trait');
 			END IF;
 			PERFORM cdp._spec_params(path || '.set_trait', step -> 'set_trait');
@@ -522,8 +525,7 @@ BEGIN
 
 	-- settings
 	IF spec ? 'priority' THEN
-		number_ := CASE WHEN jsonb_typeof(spec -> 'priority') = 'number' THEN (spec ->> 'priority')::numeric END;
-		IF number_ IS NULL OR number_ <> trunc(number_) OR number_ NOT BETWEEN 0 AND 100 THEN
+		IF jsonb_typeof(spec -> 'priority') <> 'number' OR spec ->> 'priority' !~ '^(100|[0-9]{1,2})$' THEN
 			PERFORM cdp._spec_error('priority', 'must be a whole number from 0 to 100');
 		END IF;
 	END IF;

@@ -10,7 +10,8 @@
 CREATE FUNCTION cdp._zone(name text, otherwise text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
-	IF name ~ '^[A-Za-z]+(/[A-Za-z0-9_+-]+)*$' THEN
+	-- PostgreSQL takes POSIX rules too: what ends in a number is one, but for these names.
+	IF name ~* '^([a-z]+(-[a-z]+)?(/[a-z_]+(-[a-z]+)*)*|etc/gmt[+-]?[0-9]{1,2}|gmt[+-]?0|(est5e|cst6c|mst7m|pst8p)dt)$' THEN
 		PERFORM timestamp '2000-01-01' AT TIME ZONE name;
 		RETURN name;
 	END IF;

@@ -426,7 +426,7 @@ BEGIN
 	UPDATE cdp.journey_state s SET due_at = w.at
 	FROM (SELECT o.run_id, CASE WHEN t.source = 'event' THEN t.at
 								WHEN step.wait_until ? 'trait' THEN greatest(t.at, cdp._wait_until(step.wait_until, o.profile_id, o.arrived_at, v.spec ->> 'timezone'))
-								ELSE cdp._wait_until(step.wait_until, o.profile_id, t.at, v.spec ->> 'timezone') END AS at
+								ELSE cdp._wait_until(step.wait_until, o.profile_id, greatest(t.at, o.arrived_at), v.spec ->> 'timezone') END AS at
 		  FROM unnest(taken) t
 		  CROSS JOIN LATERAL (SELECT * FROM cdp.journey_state o
 							  WHERE o.profile_id = t.profile_id AND o.status = 'active' OFFSET 0) o
@@ -438,7 +438,11 @@ BEGIN
 										  SELECT FROM cdp._event_refs(step.wait_for) r
 										  WHERE r.event = t.name AND CASE WHEN r.bound THEN o.label = t.label ELSE r.label IS NULL OR r.label = t.label END
 											AND (coalesce(r.label_set, r.conditions) IS NULL OR cdp._is_such(r.label_set, r.conditions, t.profile_id, t.name, t.label, t.at, t.event_id)))
-				WHEN 'trait' THEN o.arrived_at <= t.at AND (step.wait_until ->> 'trait' = t.name OR t.name = 'timezone' AND step.wait_until IS NOT NULL AND t.at <= o.due_at) END) w
+				WHEN 'trait' THEN (step.wait_until ->> 'trait' = t.name OR t.name = 'timezone' AND step.wait_until IS NOT NULL AND t.at <= o.due_at)
+					-- what is in force now may be older than the wait, and known only since
+					AND (o.arrived_at <= t.at OR EXISTS (
+						SELECT FROM cdp.profile p CROSS JOIN LATERAL (SELECT v.at FROM cdp.trait_value v WHERE v.profile_id = p.profile_id AND v.name = t.name OFFSET 0) v
+						WHERE p.canonical_id = t.profile_id AND v.at = t.at)) END) w
 	WHERE s.run_id = w.run_id;
 
 	-- goals, once per run, also after its end

@@ -176,10 +176,10 @@ END
 $$;
 COMMENT ON FUNCTION cdp.why_no_message(bigint, text, timestamptz) IS 'everything that kept a journey from writing to a profile, up to an instant';
 
--- Mermaid takes quoted labels; only the quote itself has to be written otherwise.
+-- Mermaid takes quoted labels; in them it looks for entities (#35;) and HTML.
 CREATE FUNCTION cdp._mermaid_text(label text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN '"' || replace(replace(label, '"', '#quot;'), E'\n', ' ') || '"';
+RETURN '"' || replace(replace(replace(replace(replace(label, '#', '#35;'), '"', '#quot;'), '<', '#lt;'), '>', '#gt;'), E'\n', ' ') || '"';
 COMMENT ON FUNCTION cdp._mermaid_text(text) IS 'a label of a Mermaid diagram';
 
 CREATE FUNCTION cdp.journey_diagram(name text) RETURNS text
@@ -234,6 +234,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_
 DECLARE
 	until	timestamptz;
 	first	bigint;
+	first_run bigint;
 	found_	jsonb;
 BEGIN
 	IF simulate_journey.name IS NULL OR simulate_journey.at IS NULL OR horizon IS NULL THEN
@@ -252,6 +253,7 @@ BEGIN
 		PERFORM cdp._plan_journey(simulate_journey.name, simulate_journey.at);
 		UPDATE cdp.journey_schedule s SET next_at = simulate_journey.at WHERE s.journey = simulate_journey.name AND s.next_at IS NULL;
 		first := nextval('cdp.journey_log_id_seq');
+		first_run := nextval('cdp.run_id_seq');
 		INSERT INTO cdp.journey_trigger (source, name, profile_id, at, label, value, event_id)
 		SELECT DISTINCT 'event', e.event, p.canonical_id, e.at, e.label, e.value, r.event_id
 		FROM cdp.event r
@@ -262,9 +264,26 @@ BEGIN
 		  AND NOT EXISTS (SELECT FROM cdp.journey_trigger t WHERE t.event_id = r.event_id);
 		WHILE cdp.advance_journeys(until) > 0 LOOP
 		END LOOP;
+		-- Runs come to each step that they pass, and to the one where they stand;
+		-- those that there were before stood at the first of these already.
+		WITH done AS MATERIALIZED (
+			SELECT l.run_id, l.step, l.what, l.log_id FROM cdp.journey_log l
+			WHERE l.journey = simulate_journey.name AND l.log_id > first AND l.what IN ('step', 'sent')
+		), come AS (
+			SELECT d.run_id, d.step, d.run_id > first_run OR row_number() OVER (PARTITION BY d.run_id ORDER BY d.log_id) > 1 AS counts
+			FROM done d WHERE d.what = 'step'
+			UNION ALL
+			SELECT s.run_id, s.step, true FROM (SELECT DISTINCT d.run_id FROM done d WHERE d.what = 'step' AND d.run_id <= first_run) d
+			JOIN cdp.journey_state s USING (run_id) WHERE s.outcome IS DISTINCT FROM 'completed'
+			UNION ALL
+			SELECT s.run_id, s.step, true FROM cdp.journey_state s
+			WHERE s.run_id > first_run AND s.journey = simulate_journey.name AND coalesce(s.outcome NOT IN ('completed', 'held_out'), true)
+		)
 		SELECT jsonb_object_agg(x.step, jsonb_build_array(x.entered, x.messages)) INTO found_
-		FROM (SELECT l.step, count(*) FILTER (WHERE l.what = 'step') AS entered, count(*) FILTER (WHERE l.what = 'sent') AS messages
-			  FROM cdp.journey_log l WHERE l.journey = simulate_journey.name AND l.log_id > first AND l.step IS NOT NULL GROUP BY l.step) x;
+		FROM (SELECT u.step, count(*) FILTER (WHERE u.comes) AS entered, count(*) FILTER (WHERE NOT u.comes) AS messages
+			  FROM (SELECT c.step, true AS comes FROM come c WHERE c.counts
+					UNION ALL SELECT d.step, false FROM done d WHERE d.what = 'sent') u
+			  GROUP BY u.step) x;
 		RAISE SQLSTATE 'CDP02';
 	EXCEPTION WHEN SQLSTATE 'CDP02' THEN
 		NULL;
@@ -275,4 +294,4 @@ BEGIN
 	WHERE j.name = simulate_journey.name ORDER BY k COLLATE "C";
 END
 $$;
-COMMENT ON FUNCTION cdp.simulate_journey(text, timestamptz, interval) IS 'what the newest version of a journey would do in some time: runs that pass each step, and messages; changes nothing';
+COMMENT ON FUNCTION cdp.simulate_journey(text, timestamptz, interval) IS 'what the newest version of a journey would do in some time: runs that come to each step, and messages; changes nothing';

@@ -20,7 +20,7 @@ FROM (VALUES (1, '{"switch": [{"when": "vip", "next": "b"}, {"when": "count(buy[
 	(30, '{"send": {"channel": ["email", "sms"], "template": "t", "to": {"relation": "rep"}, "if_capped": "wait"}, "next": "b"}'), (31, '{"send": {"channel": ["email", ""], "template": "t"}, "next": "b"}'), (32, '{"send": {"channel": [], "template": "t"}, "next": "b"}'), (33, '{"send": {"channel": "email", "template": "t", "to": "rep"}, "next": "b"}'),
 	(34, '{"send": {"channel": "email", "template": "t", "to": {"role": "rep"}}, "next": "b"}'), (35, '{"send": {"channel": "email", "template": "t", "if_capped": "retry"}, "next": "b"}'), (36, '{"send": {"channel": "email", "template": "t", "purpose": "marketing"}, "next": "b"}'), (37, '{"send": "email", "next": "b"}'),
 	(40, '{"set_trait": {"last": "{{entry.label}}", "n": 3, "gone": null}, "next": "b"}'), (41, '{"set_trait": {"last": "{{entry.lable}}"}, "next": "b"}'), (42, '{"set_trait": ["last"], "next": "b"}'), (43, '{"set_trait": {"last": {"a": 1}}, "next": "b"}'),
-	(50, '{"journey": "other", "next": "b"}'), (51, '{"journey": "", "next": "b"}'), (52, '{"untag": "x:y", "next": "b"}'), (53, '{"untag": "segment:big", "next": "b"}'), (54, '{"wait": "1d", "then": "b"}'), (55, '{"jump": "b"}'), (56, '"b"'), (57, 'null')) v(no, step) ORDER BY no;
+	(50, '{"journey": "other", "next": "b"}'), (51, '{"journey": "", "next": "b"}'), (52, '{"untag": "x:y", "next": "b"}'), (53, '{"untag": "segment:big", "next": "b"}'), (54, '{"wait": "1d", "then": "b"}'), (55, '{"jump": "b"}'), (56, '"b"'), (57, 'null'), (58, '{"set_trait": {"": 1}, "next": "b"}'), (59, '{"split": [{"share": 0.5, "next": "b", "name": "control"}, {"share": 0.5, "next": "end"}]}'), (60, '{"split": [{"share": 0.5, "next": "b", "name": "all"}, {"share": 0.5, "next": "end"}]}'), (61, '{"split": [{"share": 0.5, "next": "b", "name": "holdout"}, {"share": 0.5, "next": "end"}]}')) v(no, step) ORDER BY no;
 
 -- what cannot be reached, and loops: any step in the ring may be the one that is named, but it is on the ring
 SELECT steps, pg_temp.try(pg_temp.steps(steps::jsonb))
@@ -32,7 +32,7 @@ FROM (VALUES (1, '{"a": {"tag": "x", "next": "end"}, "b": {"tag": "x", "next": "
 -- the other settings
 SELECT more, pg_temp.try(pg_temp.steps('{"a": {"tag": "x", "next": "end"}}', more::jsonb))
 FROM (VALUES (1, '{"holdout": 1}'), (2, '{"holdout": -0.1}'), (3, '{"holdout": 0}'), (4, '{"holdout": "5%"}'), (5, '{"timezone": "Mars/Base"}'), (6, '{"timezone": "Asia/Shanghai"}'), (7, '{"from": "2026-03-01", "to": "2026-02-01"}'), (8, '{"from": "2026-03-01", "to": "2026-03-01"}'),
-	(9, '{"campaign": 7}'), (10, '{"kind": ""}'), (11, '{"priority": -1}'), (12, '{"priority": 101}'), (13, '{"goal": {"on": ["a"], "within": "1d"}}'), (14, '{"goal": {"on": "a", "within": "0d"}}'), (15, '{"exit": [{"on": ["a"]}]}'), (16, '{"exit": []}')) v(no, more) ORDER BY no;
+	(9, '{"campaign": 7}'), (10, '{"kind": ""}'), (11, '{"priority": -1}'), (12, '{"priority": 101}'), (17, '{"priority": 50.0}'), (18, '{"priority": 100}'), (13, '{"goal": {"on": ["a"], "within": "1d"}}'), (14, '{"goal": {"on": "a", "within": "0d"}}'), (15, '{"exit": [{"on": ["a"]}]}'), (16, '{"exit": []}')) v(no, more) ORDER BY no;
 
 -- two journeys that start each other stop: nobody enters twice at one instant
 SELECT create_journey('ping', '{"entry": {"manual": true}, "start": "a", "steps": {"a": {"journey": "pong", "next": "end"}}}'), create_journey('pong', '{"entry": {"manual": true}, "start": "a", "steps": {"a": {"journey": "ping", "next": "end"}}}'),

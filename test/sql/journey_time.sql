@@ -29,6 +29,9 @@ FROM (SELECT at, zone, t, _next_local(at, zone, t, NULL) AS n
 		unnest('{00:00,02:15,12:00,23:59:59}'::time[]) t) x;
 
 SELECT z, _zone(z, 'UTC') FROM unnest(ARRAY['Asia/Shanghai', 'UTC', 'Etc/GMT+5', 'Mars/Base', '', 'x; drop', NULL]) z;
+-- all that there are, and nothing else that PostgreSQL would take for one
+SELECT count(*) > 400 AS many, count(*) FILTER (WHERE _zone(name, NULL) IS NULL) AS unknown FROM pg_timezone_names WHERE name !~ '^(posix|right)/';
+SELECT z, timestamp '2026-01-01' AT TIME ZONE z IS NOT NULL AS taken, _zone(z, NULL) FROM unnest('{Mars/Base5,UTC+3,Foo5,<+03>-3}'::text[]) z;
 
 -- dates in traits
 SELECT value, wait, _trait_instant(value, wait, 'Asia/Tokyo', '2026-05-10Z') AT TIME ZONE 'UTC' AS utc
@@ -71,6 +74,15 @@ BEGIN
 END $$;
 SELECT advance_journeys('2026-02-05Z') > 0;
 SELECT w, l.at AT TIME ZONE 'UTC' AS left_the_wait, l.at AT TIME ZONE _zone(trait(t.id, 'timezone') #>> '{}', 'UTC') AS local FROM journey_log l JOIN traveller t ON t.id = l.profile_id WHERE l.journey = 'nine' AND l.what = 'step' AND l.step = 'a' ORDER BY w;
+-- what becomes known during a wait may be older than it: a date and a zone that another system has sent late; one that is not in force any more moves nothing
+CREATE TEMP TABLE learnt AS SELECT w, identify(ARRAY['user_id:' || w]::identifier[], t, '2026-01-01Z') AS id FROM (VALUES ('learn1', jsonb '{}'), ('learn2', '{"born": "2026-02-20"}'), ('learn3', '{"born": "2026-02-20", "timezone": "Asia/Tokyo"}')) v(w, t);
+SELECT count(enter_journey(j, id, '{}', '2026-02-03 05:00Z')) FROM learnt, unnest('{birthday,nine}'::text[]) j;
+SELECT set_trait(id, 'timezone', '"Asia/Tokyo"', '2026-02-03 06:00Z') FROM learnt WHERE w = 'learn3';
+SELECT advance_journeys('2026-02-03 06:30Z') > 0;
+SELECT set_trait(id, 'born', '"2026-02-15"', '2026-01-31Z'), set_trait(id, 'timezone', '"America/New_York"', '2026-01-31Z') FROM learnt WHERE w IN ('learn1', 'learn2');
+SELECT set_trait(id, 'timezone', '"Europe/Berlin"', '2026-01-31Z') FROM learnt WHERE w = 'learn3';
+SELECT advance_journeys('2026-02-03 07:00Z') >= 0;
+SELECT w, s.journey, s.due_at AT TIME ZONE 'UTC' AS due, trait(id, 'timezone') AS zone FROM journey_state s JOIN learnt ON id = profile_id WHERE journey IN ('birthday', 'nine') ORDER BY 2, 1;
 -- where the clock is set forward or back: what it reaches next; when days begin
 SELECT at AT TIME ZONE 'UTC' AS utc, zone, t, _clock_reaches(at, zone, t) AT TIME ZONE 'UTC' AS reached, _clock_reaches(at, zone, t) AT TIME ZONE zone AS shows
 FROM (VALUES (timestamptz '2026-03-28 21:00Z', 'Europe/Berlin', time '02:30'), ('2026-10-24 21:00Z', 'Europe/Berlin', '02:30'), ('2026-10-25 00:30Z', 'Europe/Berlin', '02:30'), ('2026-10-25 00:30Z', 'Europe/Berlin', '08:00'),
