@@ -43,9 +43,19 @@ CREATE FUNCTION cdp._audience_among(criteria cdp.criteria, among cdp.bitmap, at 
 LANGUAGE c STABLE PARALLEL SAFE SET jit = off AS 'MODULE_PATHNAME', 'mcdp__audience_among';
 COMMENT ON FUNCTION cdp._audience_among(cdp.criteria, cdp.bitmap, timestamptz, text, boolean) IS 'who of these profiles (NULL = all) is in the audience; costs follow their number';
 
-CREATE FUNCTION cdp._overlap(tags text[], at timestamptz, kind text, OUT a int, OUT b int, OUT in_both bigint) RETURNS SETOF record
-LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__overlap';
-COMMENT ON FUNCTION cdp._overlap(text[], timestamptz, text) IS 'how many of the universe have both tags, for each pair of places in the array, a <= b';
+CREATE FUNCTION cdp._excluded(kind text, at timestamptz DEFAULT now(), among cdp.bitmap DEFAULT NULL) RETURNS cdp.bitmap
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	rules cdp.criteria := cdp._suppression(kind);
+BEGIN
+	RETURN CASE WHEN rules IS NOT NULL THEN cdp._audience_among(rules, among, at, kind, true) END;
+END
+$$;
+COMMENT ON FUNCTION cdp._excluded(text, timestamptz, cdp.bitmap) IS 'whom of these profiles (NULL = all) rules of table suppression keep out; NULL when there are none';
+
+CREATE FUNCTION cdp._overlap(tags text[], at timestamptz, kind text, without cdp.bitmap, OUT a int, OUT b int, OUT in_both bigint) RETURNS SETOF record
+LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__overlap';
+COMMENT ON FUNCTION cdp._overlap(text[], timestamptz, text, cdp.bitmap) IS 'how many of the universe, and not of "without", have both tags, for each pair of places in the array, a <= b';
 
 -- For whoever keeps answers: after an event, tag or trait of the profile ask
 -- again; if there is none, ask again at this instant.

@@ -310,15 +310,19 @@ END
 $$;
 COMMENT ON FUNCTION cdp.drop_segment(text, timestamptz) IS 'forgets a segment; its versions and changes stay';
 
-CREATE FUNCTION cdp.segment_members(name text) RETURNS cdp.bitmap
+CREATE FUNCTION cdp.segment_members(name text, at timestamptz DEFAULT now()) RETURNS cdp.bitmap
 LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_column
 DECLARE
-	of_kind text := (SELECT s.kind FROM cdp.segment s WHERE s.name = segment_members.name);
+	s cdp.segment;
+	members cdp.bitmap;
 BEGIN
-	IF of_kind IS NULL THEN
-		PERFORM cdp._no_segment(name);
+	SELECT * INTO s FROM cdp.segment o WHERE o.name = segment_members.name;
+	IF NOT FOUND THEN
+		PERFORM cdp._no_segment(segment_members.name);
 	END IF;
-	RETURN cdp.rb_and(cdp.tagged(cdp._segment_tag(name)), cdp.tagged(chr(1) || 'kind:' || of_kind));
+	members := cdp.rb_and(cdp.tagged(cdp._segment_tag(s.name)), cdp.tagged(chr(1) || 'kind:' || s.kind));
+	RETURN CASE WHEN s.include_suppressed THEN members ELSE cdp.rb_andnot(members, coalesce(cdp._excluded(s.kind, segment_members.at, members), '{}')) END;
 END
 $$;
-COMMENT ON FUNCTION cdp.segment_members(text) IS 'the members of a segment as of its last refresh, without those erased, suppressed or merged away since';
+COMMENT ON FUNCTION cdp.segment_members(text, timestamptz) IS 'the members of a segment as of its last refresh, without those erased, suppressed or merged away since';

@@ -10,14 +10,14 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION cdp._tag_or_segment(text) IS 'the tag that is meant: a name that nobody has as a tag may be that of a segment';
 
-CREATE FUNCTION cdp.overlap(names text[], at timestamptz, kind text)
+CREATE FUNCTION cdp._overlap_of(names text[], at timestamptz, kind text, without cdp.bitmap)
 RETURNS TABLE (a text, b text, in_both bigint, only_a bigint, only_b bigint, jaccard double precision)
-LANGUAGE sql STABLE STRICT PARALLEL SAFE
+LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	WITH pair AS MATERIALIZED (
 		SELECT o.a, o.b, o.in_both
 		FROM cdp._overlap(ARRAY(SELECT cdp._tag_or_segment(n.name) FROM unnest(names) WITH ORDINALITY n(name, nr) ORDER BY n.nr),
-						  overlap.at, overlap.kind) o
+						  _overlap_of.at, _overlap_of.kind, without) o
 	), size AS (
 		SELECT p.a, p.in_both AS members FROM pair p WHERE p.a = p.b
 	)
@@ -27,13 +27,21 @@ BEGIN ATOMIC
 	WHERE p.a < p.b
 	ORDER BY p.a, p.b;
 END;
+COMMENT ON FUNCTION cdp._overlap_of(text[], timestamptz, text, cdp.bitmap) IS 'overlap of profiles of a kind that were there at an instant, without some of them';
+
+CREATE FUNCTION cdp.overlap(names text[], at timestamptz, kind text)
+RETURNS TABLE (a text, b text, in_both bigint, only_a bigint, only_b bigint, jaccard double precision)
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT o.a, o.b, o.in_both, o.only_a, o.only_b, o.jaccard FROM cdp._overlap_of(names, at, kind, cdp._excluded(kind, at)) o;
+END;
 COMMENT ON FUNCTION cdp.overlap(text[], timestamptz, text) IS 'the same for profiles of a kind that were there at an instant';
 
 CREATE FUNCTION cdp.overlap(VARIADIC tags_or_segments text[])
 RETURNS TABLE (a text, b text, in_both bigint, only_a bigint, only_b bigint, jaccard double precision)
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT o.a, o.b, o.in_both, o.only_a, o.only_b, o.jaccard FROM cdp.overlap(tags_or_segments, 'infinity', 'person') o;
+	SELECT o.a, o.b, o.in_both, o.only_a, o.only_b, o.jaccard FROM cdp._overlap_of(tags_or_segments, 'infinity', 'person', cdp._excluded('person')) o;
 END;
 COMMENT ON FUNCTION cdp.overlap(text[]) IS 'for each two of these tags and segments how many persons have both, or only one of them';
 

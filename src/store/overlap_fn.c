@@ -29,6 +29,7 @@
 #include "store/audience.h"
 #include "store/chunk_scan.h"
 #include "store/statement.h"
+#include "types/bitmap.h"
 
 #define SHORT_ARRAY			100		/* positions */
 
@@ -90,8 +91,8 @@ count_chunk(ChunkCursor **cursors, int n, int64 chunk, const uint8 *among,
 }
 
 /*
- * _overlap(tags text[], at timestamptz, kind text): for each pair of places in
- * the array, a <= b, how many of the universe have both tags.
+ * _overlap(tags text[], at timestamptz, kind text, without bitmap): for each
+ * pair of places in the array, a <= b, how many of the universe have both tags.
  */
 Datum
 mcdp__overlap(PG_FUNCTION_ARGS)
@@ -99,8 +100,9 @@ mcdp__overlap(PG_FUNCTION_ARGS)
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	MemoryContext cx = AllocSetContextCreate(CurrentMemoryContext, "overlap",
 											 ALLOCSET_DEFAULT_SIZES);
-	TimestampTz at = PG_GETARG_TIMESTAMPTZ(1);
-	char	   *kind = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	TimestampTz at;
+	char	   *kind;
+	Rbuf	   *without = NULL;
 	ChunkReader reader;
 	ChunkCursor **cursors;
 	ChunkCursor *universe = NULL;
@@ -115,6 +117,13 @@ mcdp__overlap(PG_FUNCTION_ARGS)
 	int			n;
 	int64		chunk = 0;
 
+	InitMaterializedSRF(fcinfo, 0);
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
+		return (Datum) 0;
+	at = PG_GETARG_TIMESTAMPTZ(1);
+	kind = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	if (!PG_ARGISNULL(3))
+		without = mcdp_bitmap_to_rbuf(cx, PG_GETARG_DATUM(3));
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &tags, &nulls, &n);
 	if (n >= CHUNK_MAX_CURSORS)
 		ereport(ERROR,
@@ -127,7 +136,6 @@ mcdp__overlap(PG_FUNCTION_ARGS)
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("tags must not be null")));
 
-	InitMaterializedSRF(fcinfo, 0);
 	if (!mcdp_universe_is_tag(kind, at))
 	{
 		mcdp_spi_connect();
@@ -164,6 +172,14 @@ mcdp__overlap(PG_FUNCTION_ARGS)
 			with = mcdp_chunk_cursor_bits(universe, NULL);
 		else
 			continue;
+		if (without != NULL)
+		{
+			if (with != among)
+				memcpy(among, with == NULL ? full : with, CHUNK_BITS_BYTES);
+			mcdp_rbuf_get_slice(without, chunk, space);
+			mcdp_bits_andnot(among, among, space);
+			with = among;
+		}
 		count_chunk(cursors, n, chunk, with, space, full, parts, counts);
 	}
 

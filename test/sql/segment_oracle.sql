@@ -193,7 +193,7 @@ BEGIN
 	DROP TABLE IF EXISTS pg_temp.person, pg_temp.ev;
 	CREATE TEMP TABLE person AS
 	SELECT c.profile_id AS id, c.kind, (SELECT min(l.first_at) FROM profile l WHERE l.canonical_id = c.profile_id) AS first_at, tags_of(c.profile_id) AS tags,
-		(SELECT array_agg(g.name) FROM segment g WHERE segment_members(g.name) @> c.profile_id) AS segments,
+		(SELECT array_agg(g.name) FROM segment g WHERE tagged('segment:' || g.name) @> c.profile_id) AS segments,
 		(SELECT jsonb_object_agg(n, trait(c.profile_id, n)) FROM unnest('{age,score,joined,born,plan}'::text[]) n) AS traits
 	FROM profile c WHERE c.canonical_id = c.profile_id AND NOT c.suppressed AND c.erased_at IS NULL;
 	CREATE TEMP TABLE ev AS
@@ -221,7 +221,7 @@ DECLARE
 BEGIN
 	-- of those that are right for now: a refresh_every may keep a segment, or one that it names, from it
 	CREATE TEMP TABLE looked ON COMMIT DROP AS
-	SELECT w.*, g.criteria, g.include_suppressed, segment_members(g.name) AS members, g.members AS number,
+	SELECT w.*, g.criteria, g.include_suppressed, segment_members(g.name, now_) AS members, g.members AS number,
 		CASE WHEN g.include_suppressed THEN audience_with_suppressed(g.criteria, now_, g.kind) ELSE audience(g.criteria, now_, g.kind) END AS rule_members
 	FROM wanted w JOIN segment g USING (name)
 	WHERE g.computed_at = now_ AND NOT EXISTS (SELECT FROM segment o WHERE ('tag:segment:' || o.name) = ANY (g.inputs) AND o.computed_at < now_);
@@ -246,10 +246,10 @@ BEGIN
 			END IF;
 			one.members := (one.members | c.entered) - c.exited;
 		END LOOP;
-		IF one.members <> segment_members(one.name) THEN
-			INSERT INTO problem VALUES (epoch, step, one.name, one.rule, 'changes', format('%s, changes lead to %s', segment_members(one.name), one.members));
+		IF one.members <> segment_members(one.name, now_) THEN
+			INSERT INTO problem VALUES (epoch, step, one.name, one.rule, 'changes', format('%s, changes lead to %s', segment_members(one.name, now_), one.members));
 		END IF;
-		UPDATE wanted w SET was = segment_members(w.name), seen = now_ WHERE w.name = one.name;
+		UPDATE wanted w SET was = segment_members(w.name, now_), seen = now_ WHERE w.name = one.name;
 	END LOOP;
 	INSERT INTO counted SELECT 'compared', count(*) FROM looked UNION ALL SELECT 'members', sum(rb_cardinality(members)) FROM looked;
 	IF plain THEN

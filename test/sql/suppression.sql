@@ -55,6 +55,16 @@ SELECT count(*) AS pairs, count(*) FILTER (WHERE (o.in_both, o.only_a, o.only_b)
 	(rb_and_cardinality(x, y)::bigint, rb_andnot_cardinality(x, y)::bigint, rb_andnot_cardinality(y, x)::bigint)) AS wrong
 FROM overlap('vip', 'opted_out', 'segment:few') o, rb_and(tagged(o.a), audience('all', '2026-02-14')) x, rb_and(tagged(o.b), audience('all', '2026-02-14')) y;
 SELECT * FROM overlap(ARRAY['vip', 'opted_out'], '2026-02-14', 'store');
+-- … and the rules of the table hold there and for members of segments at once, also for what happened since the last refresh
+INSERT INTO suppression (name, criteria, kind) VALUES ('complains', 'count(complaint, 30d) > 0', NULL), ('opted out', 'opted_out & !vip', 'person');
+SELECT track(ARRAY['user_id:u2'], 'complaint', '{}', '2026-02-14');
+SELECT at::date, o.*, audience_count('vip & opted_out', at), audience_count('vip & !opted_out', at), audience_count('opted_out & !vip', at)
+FROM unnest('{2026-02-13,2026-02-14,2026-03-20}'::timestamptz[]) at, overlap('{vip,opted_out}', at, 'person') o;
+SELECT o.in_both, o.only_b FROM overlap('vip', 'opted_out') o;
+SELECT at::date, segment_members('vip', at), segment_members('few', at), audience('segment:vip', at) FROM unnest('{2026-02-13,2026-02-14,2026-03-20}'::timestamptz[]) at;
+SELECT define_segment('few', 'vip & !opted_out', include_suppressed => true, at => '2026-02-14');
+SELECT segment_members('few', '2026-02-14') AS asked_by_name;
+DELETE FROM suppression;
 SELECT count(*) FROM overlap('vip');
 -- splits: whole, disjoint, stable
 SELECT p.part, p.share, rb_cardinality(p.members) FROM split_audience(rb_fill('{}', 1, 10001), '{0.1,0.2,0.7}', 'seed') p;
