@@ -140,7 +140,9 @@ BEGIN
 			  CROSS JOIN LATERAL (SELECT p.profile_id FROM cdp.profile p WHERE p.canonical_id = u.id OFFSET 0) m
 			  CROSS JOIN LATERAL (SELECT o.due_at, o.channel, o.purpose FROM cdp.outbox o
 								  WHERE o.profile_id = m.profile_id AND o.due_at > u.at - reach AND o.recipient_id = o.profile_id
-									AND o.status IN ('pending', 'claimed', 'sent', 'ambiguous') OFFSET 0) o
+									AND o.status IN ('pending', 'claimed', 'sent', 'ambiguous')
+									-- one that has expired by then reaches nobody any more, whether or not the clock has marked it
+									AND NOT (o.status = 'pending' AND coalesce(o.expires_at <= u.at, false)) OFFSET 0) o
 			  WHERE o.purpose <> ALL (uncapped)) g;
 	END IF;
 	IF caps <> '{}' OR quiet <> '{}' THEN

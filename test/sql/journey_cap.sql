@@ -65,6 +65,13 @@ SELECT advance_journeys('2026-03-01Z');
 SELECT merge(pg_temp.person('slot'), pg_temp.person('slot2'), at => '2026-03-02Z') > 0 AS merged;
 SELECT (_sendable_at(pg_temp.person('slot'), 'marketing', 'push', '2026-03-02Z')).*;
 
+-- one that has expired by then keeps no slot, whether or not a clock came between; a minute before it does
+SELECT pg_temp.make('brief', '{"expires": "1h"}'), pg_temp.make('next', '{}');
+SELECT enter_journey(j, pg_temp.person(w), '{}', at) > 0 AS entered
+FROM (VALUES ('brief', 'late', timestamptz '2026-03-10Z'), ('next', 'late', '2026-03-10 01:00Z'), ('brief', 'soon', '2026-03-10Z'), ('next', 'soon', '2026-03-10 00:59Z')) v(j, w, at);
+SELECT advance_journeys('2026-03-10 01:00Z');
+SELECT value(i.identifier) AS who, l.journey, l.what FROM journey_log l JOIN identifier_link i USING (profile_id) WHERE l.journey IN ('brief', 'next') AND l.what IN ('sent', 'refused') ORDER BY 1, 2;
+
 -- Random: caps of both kinds at once, three journeys, a message every few hours.
 TRUNCATE frequency_cap; DELETE FROM quiet_hours;
 INSERT INTO frequency_cap (channel, max, per, kind, tz) VALUES ('push', 2, '3 days', 'rolling', 'UTC'), ('*', 2, '1 day', 'calendar_day', 'America/New_York'), ('*', 5, '7 days', 'calendar_day', 'UTC'), ('sms', 1, '30 hours', 'rolling', 'UTC');
