@@ -224,6 +224,11 @@ BEGIN
 	IF payload ? 'participants' THEN
 		names := names || ARRAY(SELECT jsonb_array_elements_text(payload -> 'participants'));
 	END IF;
+	IF cardinality(names) > 1000 THEN
+		m.sqlstate := '54000';	-- program_limit_exceeded
+		m.reason := 'message names more than 1000 identifiers';
+		RETURN m;
+	END IF;
 	FOREACH field IN ARRAY names LOOP
 		m.reason := cdp._identifier_problem(field);
 		IF m.reason IS NOT NULL THEN
@@ -371,12 +376,12 @@ BEGIN
 			events := events || e;
 		ELSIF m.type = 'identify' THEN
 			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source, m.message_id);
-			PERFORM cdp._take_traits(owner.leaf_id, coalesce(nullif(m.payload -> 'traits', 'null'), '{}'), m.at, m.source, m.payload, m.received_at);
+			PERFORM cdp._take_traits(owner.leaf_id, coalesce(nullif(m.payload -> 'traits', 'null'), '{}'), m.at, m.source, m.payload, m.received_at, backfill);
 		ELSIF m.type = 'group' THEN
 			SELECT * INTO STRICT other
 			FROM cdp._stitch(ARRAY[cdp.identifier('account', cdp._json_id(m.payload -> 'groupId'))], NULL, m.at, m.source);
 			owner := other;
-			PERFORM cdp._take_traits(other.leaf_id, coalesce(nullif(m.payload -> 'traits', 'null'), '{}'), m.at, m.source, m.payload, m.received_at);
+			PERFORM cdp._take_traits(other.leaf_id, coalesce(nullif(m.payload -> 'traits', 'null'), '{}'), m.at, m.source, m.payload, m.received_at, backfill);
 			IF m.identifiers IS NOT NULL THEN
 				SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source, m.message_id);
 				PERFORM cdp._relate_kinds(owner.leaf_id, other.leaf_id, 'member', m.at, m.source);

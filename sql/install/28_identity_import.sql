@@ -40,7 +40,8 @@ BEGIN
 				RAISE;
 			END IF;
 			INSERT INTO cdp.rejected (payload, reason, sqlstate, at)
-			VALUES (cdp._rejected_payload(jsonb_build_object('type', 'identify', 'identifiers', names)), sqlerrm, sqlstate, at);
+			VALUES (cdp._rejected_payload(jsonb_strip_nulls(jsonb_build_object('type', 'identify', 'identifiers', names, 'source', source,
+						'timestamp', to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')))), sqlerrm, sqlstate, at);
 			refused := refused + 1;
 		END;
 	END LOOP;

@@ -86,7 +86,7 @@ COMMENT ON FUNCTION cdp._misfit(text, text, jsonb) IS 'the message for a value t
 -- The latest "at" wins, ties go to the greater value: the same in any order
 -- of arrival.  A value that was so already is not written to trait_change
 -- again; only trait_value remembers when it was last said.
-CREATE FUNCTION cdp._set_traits(leaf bigint, traits jsonb, at timestamptz, source text) RETURNS void
+CREATE FUNCTION cdp._set_traits(leaf bigint, traits jsonb, at timestamptz, source text, backfill boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	misfit	record;
@@ -108,7 +108,7 @@ BEGIN
 	ON CONFLICT (name, profile_id) DO UPDATE SET value = excluded.value, number = excluded.number, at = excluded.at
 	WHERE (excluded.at, excluded.value) > (v.at, v.value);
 	IF FOUND THEN
-		INSERT INTO segment_dirty (input, members, cause) VALUES ('trait', rb_build(ARRAY[leaf]), 'tag');
+		INSERT INTO segment_dirty (input, members, cause) VALUES ('trait', rb_build(ARRAY[leaf]), CASE WHEN backfill THEN 'backfill' ELSE 'tag' END);
 	END IF;
 
 	-- Said again later than this, and not recorded because nothing stood
@@ -136,9 +136,9 @@ BEGIN
 	FROM journey_listener l WHERE l.source = 'trait' AND traits ? l.name;
 END
 $$;
-COMMENT ON FUNCTION cdp._set_traits(bigint, jsonb, timestamptz, text) IS 'give a leaf profile these traits at this time';
+COMMENT ON FUNCTION cdp._set_traits(bigint, jsonb, timestamptz, text, boolean) IS 'give a leaf profile these traits at this time; backfill: what follows starts no journey';
 
-CREATE FUNCTION cdp._take_traits(leaf bigint, traits jsonb, at timestamptz, source text, message jsonb, received_at timestamptz) RETURNS void
+CREATE FUNCTION cdp._take_traits(leaf bigint, traits jsonb, at timestamptz, source text, message jsonb, received_at timestamptz, backfill boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	misfit	record;
@@ -151,10 +151,10 @@ BEGIN
 					_misfit(misfit.name, misfit.type, misfit.value), '22023', received_at);
 		END LOOP;
 	END IF;
-	PERFORM _set_traits(leaf, traits, at, source);
+	PERFORM _set_traits(leaf, traits, at, source, backfill);
 END
 $$;
-COMMENT ON FUNCTION cdp._take_traits(bigint, jsonb, timestamptz, text, jsonb, timestamptz)
+COMMENT ON FUNCTION cdp._take_traits(bigint, jsonb, timestamptz, text, jsonb, timestamptz, boolean)
 	IS 'the traits of a message: those that do not fit are put aside in table rejected, in a message like this one with nothing else';
 
 CREATE FUNCTION cdp.set_trait(profile bigint, name text, value jsonb, at timestamptz DEFAULT now()) RETURNS void

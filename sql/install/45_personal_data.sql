@@ -135,40 +135,49 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN ARRAY(SELECT DISTINCT lower(cdp.value(i)) FROM unnest(ids) i);
 COMMENT ON FUNCTION cdp._identifier_values(cdp.identifier[]) IS 'their values, in lower case';
 
--- A message as it was sent spells identifiers in its own way.
+-- A message as it was sent spells identifiers in its own way.  Arrays and
+-- batches are looked into as deep as ingest takes messages out of them: what
+-- comes from outside may be nested thousands of times.
 CREATE FUNCTION cdp._names_one_of(payload jsonb, ids cdp.identifier[], id_values text[]) RETURNS boolean
 LANGUAGE plpgsql IMMUTABLE PARALLEL RESTRICTED SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
+	namespaces text[] := ARRAY(SELECT DISTINCT namespace(i) FROM unnest(ids) i);
+	message jsonb;
 	name text;
 BEGIN
 	IF EXISTS (SELECT FROM unnest(id_values) v WHERE length(v) >= 6 AND strpos(lower(payload::text), v) > 0) THEN
 		RETURN true;
-	ELSIF jsonb_typeof(payload) <> 'object' THEN
-		RETURN EXISTS (SELECT FROM jsonb_array_elements(CASE jsonb_typeof(payload) WHEN 'array' THEN payload ELSE '[]' END) m
-					   WHERE _names_one_of(m, ids, id_values));
-	ELSIF jsonb_typeof(payload -> 'batch') = 'array' AND EXISTS (
-			SELECT FROM jsonb_array_elements(payload -> 'batch') m WHERE _names_one_of(m, ids, id_values)) THEN
-		RETURN true;
 	END IF;
-	FOR name IN
-		SELECT n FROM unnest(_message_identifiers(payload)) n
-		UNION ALL SELECT k || ':' || _json_id(payload -> 'previousId') FROM unnest('{user_id,anonymous_id}'::text[]) k
-		UNION ALL SELECT 'account:' || _json_id(payload -> 'groupId')
-		UNION ALL SELECT _json_id(payload -> 'identifier')
-		UNION ALL SELECT p #>> '{}' FROM jsonb_array_elements(CASE jsonb_typeof(payload -> 'participants') WHEN 'array' THEN payload -> 'participants' ELSE '[]' END) p
+	FOR message IN
+		SELECT m
+		FROM jsonb_array_elements(CASE jsonb_typeof(payload) WHEN 'array' THEN payload ELSE jsonb_build_array(payload) END) e
+			CROSS JOIN LATERAL (SELECT e UNION ALL
+								SELECT jsonb_array_elements(CASE jsonb_typeof(e -> 'batch') WHEN 'array' THEN e -> 'batch' ELSE '[]' END)) x (m)
+		WHERE jsonb_typeof(m) = 'object'
 	LOOP
-		CONTINUE WHEN name IS NULL OR _identifier_problem(name) IS NOT NULL
-			OR NOT EXISTS (SELECT FROM unnest(ids) i WHERE namespace(i) = lower(split_part(name, ':', 1)));
 		BEGIN
-			IF name::identifier = ANY (ids) THEN
-				RETURN true;
-			END IF;
-		EXCEPTION WHEN data_exception THEN
+			FOR name IN
+				SELECT u.n
+				FROM (SELECT n FROM unnest(_message_identifiers(message)) n
+					  UNION ALL SELECT k || ':' || _json_id(message -> 'previousId') FROM unnest('{user_id,anonymous_id}'::text[]) k
+					  UNION ALL SELECT 'account:' || _json_id(message -> 'groupId')
+					  UNION ALL SELECT _json_id(message -> 'identifier')
+					  UNION ALL SELECT p #>> '{}'
+						FROM jsonb_array_elements(CASE jsonb_typeof(message -> 'participants') WHEN 'array' THEN message -> 'participants' ELSE '[]' END) p) u (n)
+				WHERE lower(btrim(split_part(u.n, ':', 1))) = ANY (namespaces) AND _identifier_problem(u.n) IS NULL
+			LOOP
+				BEGIN
+					IF name::identifier = ANY (ids) THEN
+						RETURN true;
+					END IF;
+				EXCEPTION WHEN data_exception THEN
+					NULL;
+				END;
+			END LOOP;
+		EXCEPTION WHEN data_exception THEN		-- it is no message
 			NULL;
 		END;
 	END LOOP;
-	RETURN false;
-EXCEPTION WHEN data_exception THEN
 	RETURN false;
 END
 $$;

@@ -236,10 +236,10 @@ compare_traits(const void *x, const void *y)
 
 /* Traits go in by leaf, so that two sessions do it in the same order. */
 static pg_noinline void
-take_traits(Jsonb **payload, Message *message, ManyCall *calls, TimestampTz *received, int num)
+take_traits(Jsonb **payload, Message *message, ManyCall *calls, TimestampTz *received, int num, bool backfill)
 {
 	static SPIPlanPtr plan = NULL;
-	Oid			types[6] = {INT8OID, JSONBOID, TIMESTAMPTZOID, TEXTOID, JSONBOID, TIMESTAMPTZOID};
+	Oid			types[7] = {INT8OID, JSONBOID, TIMESTAMPTZOID, TEXTOID, JSONBOID, TIMESTAMPTZOID, BOOLOID};
 	Traits	   *traits = palloc(Max(num, 1) * sizeof(Traits));
 	int			n = 0;
 
@@ -255,11 +255,11 @@ take_traits(Jsonb **payload, Message *message, ManyCall *calls, TimestampTz *rec
 	for (int i = 0; i < n; i++)
 	{
 		Message    *m = &message[traits[i].nr];
-		Datum		values[6] = {Int64GetDatum(traits[i].leaf), PointerGetDatum(m->traits), TimestampTzGetDatum(m->at),
-		PointerGetDatum(m->source), PointerGetDatum(payload[traits[i].nr]), TimestampTzGetDatum(received[traits[i].nr])};
+		Datum		values[7] = {Int64GetDatum(traits[i].leaf), PointerGetDatum(m->traits), TimestampTzGetDatum(m->at),
+		PointerGetDatum(m->source), PointerGetDatum(payload[traits[i].nr]), TimestampTzGetDatum(received[traits[i].nr]), BoolGetDatum(backfill)};
 
 		CHECK_FOR_INTERRUPTS();
-		mcdp_run("SELECT cdp._take_traits($1, $2, $3, $4, $5, $6)", &plan, 6, types, values, m->source ? NULL : "   n  ");
+		mcdp_run("SELECT cdp._take_traits($1, $2, $3, $4, $5, $6, $7)", &plan, 7, types, values, m->source ? NULL : "   n   ");
 	}
 }
 
@@ -356,7 +356,7 @@ mcdp__take_plain(PG_FUNCTION_ARGS)
 		else
 			taken++;
 	}
-	take_traits(payload, message, calls, received_at, num);
+	take_traits(payload, message, calls, received_at, num, PG_GETARG_BOOL(2));
 	record_events(message, calls, received_at, num, PG_GETARG_BOOL(2), schema);
 
 	values[0] = Int64GetDatum(taken);

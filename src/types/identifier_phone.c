@@ -8,7 +8,9 @@
  * E.164) and the trunk prefix that is dialled before a national number from
  * within the country and left out from abroad (ITU-T E.123; none where it
  * belongs to the number, as in Italy).  A number that says its country, with
- * "+" or "00", keeps it whatever the region.
+ * "+" or "00", keeps it whatever the region.  What stands for no number (a
+ * word, zeros, one digit seven times or more) stays as it is: with a code
+ * before it blocked_value would not know it.
  *
  * Copyright (c) 2026, marketing_cdp contributors
  *
@@ -179,6 +181,19 @@ static const Region regions[] = {
 	{"ZW", "263", "0"}
 };
 
+static bool
+is_nothing(const char *number, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+	{
+		if (number[i] < '0' || number[i] > '9')
+			return true;		/* a word, as in identifier_norm.c */
+		if (number[i] != number[0])
+			return false;
+	}
+	return number[0] == '0' || len >= 7;
+}
+
 /*
  * number[0 .. *len) is the value of a phone: identifier in canonical form, in
  * a buffer with room for MCDP_PHONE_PREFIX_MAX more bytes.  Returns false if
@@ -204,7 +219,7 @@ mcdp_phone_international(char *number, size_t *len, const char *region)
 	}
 	if (low == lengthof(regions) || strcmp(regions[low].name, region) != 0)
 		return false;
-	if (number[0] == '+')
+	if (number[0] == '+' || is_nothing(number, *len))
 		return true;
 
 	found = &regions[low];

@@ -48,10 +48,13 @@ FROM (VALUES
 SELECT number, region, phone_identifier(number, region)
 FROM (VALUES ('030 1234567', 'DE'), ('(0)30 1234567', 'de'), ('+44 20 7946 0000', 'DE'), ('0044 (0)20 7946 0000', 'DE'), ('138 0013 8000', 'CN'), ('010-12345678', 'CN'),
 	('06 1 234 5678', 'HU'), ('06 6982', 'IT'), ('8 916 123-45-67', 'RU'), ('(512) 555-0100', 'US'), ('1 512 555 0100', 'CA'), ('011 49 30 1234567', 'US'), ('0', 'DE'), ('612 345 678', 'ES')) v (number, region);
+-- what stands for no number gets no code, and is blocked
+SELECT number, phone_identifier(number, 'DE') AS phone, _is_blocked(phone_identifier(number, 'DE')) AS blocked
+FROM unnest('{"null",N/A,-1,0,00000,9999999,1111111111,999999,111111112}'::text[]) number;
 SELECT phone_identifier('1', 'XX');
 SELECT phone_identifier('1', '');
 SELECT phone_identifier('call me', 'DE');
-SELECT phone_identifier(repeat('1', 506), 'DE');
+SELECT phone_identifier(repeat('12', 253), 'DE');
 SELECT phone_identifier(NULL, 'DE') IS NULL AND phone_identifier('1', NULL) IS NULL AS nothing;
 -- aliases are folded on request only
 SELECT a, email_identifier(a) AS plain, email_identifier(a, true) AS folded
