@@ -422,6 +422,59 @@ END
 $$;
 COMMENT ON FUNCTION cdp._check_step(text, jsonb, boolean) IS 'checks one step of a journey spec';
 
+-- Walks along all ways, steps by number, and never twice along one: who comes to a
+-- step that is on the way here has found a loop.  Waits end a way; a wait_until
+-- does not, it may be over at once.
+CREATE FUNCTION cdp._endless_step(steps jsonb) RETURNS text
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	names	text[];
+	targets	int[];		-- of all steps, those of one after each other
+	next	int[];		-- the place there of the next target of a step
+	ends	int[];		-- and of its last one
+	state	int[];		-- 0: not seen, 1: on the way here, 2: seen with all that follows
+	way		int[] := '{}';
+	depth	int := 0;
+	here	int;
+	there	int;
+BEGIN
+	WITH step AS MATERIALIZED (
+		SELECT (row_number() OVER (ORDER BY e.key COLLATE "C"))::int AS no, e.key, e.value
+		FROM jsonb_each(steps) e WHERE NOT e.value ?| '{wait,wait_for}'
+	), edge AS MATERIALIZED (
+		SELECT s.no, t.no AS target, (row_number() OVER (ORDER BY s.no, x.ordinality))::int AS place
+		FROM step s CROSS JOIN LATERAL cdp._step_targets(s.value) WITH ORDINALITY x JOIN step t ON t.key = x.target
+	)
+	SELECT array_agg(s.key ORDER BY s.no), (SELECT array_agg(e.target ORDER BY e.place) FROM edge e),
+		   array_agg(coalesce(p.first, 1) ORDER BY s.no), array_agg(coalesce(p.last, 0) ORDER BY s.no), array_agg(0 ORDER BY s.no)
+	INTO names, targets, next, ends, state
+	FROM step s LEFT JOIN (SELECT e.no, min(e.place) AS first, max(e.place) AS last FROM edge e GROUP BY e.no) p USING (no);
+
+	FOR start IN 1 .. coalesce(cardinality(names), 0) LOOP
+		there := start;
+		LOOP
+			IF state[there] = 0 THEN
+				state[there] := 1;
+				depth := depth + 1;
+				way[depth] := there;
+			ELSIF state[there] = 1 THEN
+				RETURN names[there];
+			END IF;
+			WHILE depth > 0 AND next[way[depth]] > ends[way[depth]] LOOP
+				state[way[depth]] := 2;
+				depth := depth - 1;
+			END LOOP;
+			EXIT WHEN depth = 0;
+			here := way[depth];
+			there := targets[next[here]];
+			next[here] := next[here] + 1;
+		END LOOP;
+	END LOOP;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION cdp._endless_step(jsonb) IS 'a step on a loop in which nobody waits; NULL when there is none';
+
 CREATE FUNCTION cdp._check_journey(spec jsonb) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
@@ -582,39 +635,22 @@ BEGIN
 	END LOOP;
 
 	-- the graph
-	WITH RECURSIVE reached(name) AS (
+	WITH RECURSIVE edge AS MATERIALIZED (
+		SELECT e.key AS name, t.target FROM jsonb_each(spec -> 'steps') e CROSS JOIN LATERAL cdp._step_targets(e.value) t
+	), reached(name) AS (
 		SELECT spec ->> 'start'
 		UNION
-		SELECT t.target FROM reached r, cdp._step_targets(spec -> 'steps' -> r.name) t
+		SELECT e.target FROM reached r JOIN edge e USING (name)
 	)
 	SELECT k INTO found_ FROM jsonb_object_keys(spec -> 'steps') k
 	WHERE k NOT IN (SELECT r.name FROM reached r) ORDER BY k COLLATE "C" LIMIT 1;
 	IF found_ IS NOT NULL THEN
 		PERFORM cdp._spec_error('steps.' || found_, 'cannot be reached from the start');
 	END IF;
-
-	-- Peel off steps that only lead to waits, the end and peeled ones; what
-	-- stays lies on a loop without a wait, or leads into one.  A wait_until may
-	-- be over at once.
-	DECLARE
-		left_	text[] := ARRAY(SELECT e.key FROM jsonb_each(spec -> 'steps') e WHERE NOT e.value ?| '{wait,wait_for}' ORDER BY e.key COLLATE "C");
-		stay	text[];
-	BEGIN
-		LOOP
-			stay := ARRAY(SELECT k FROM unnest(left_) k
-						  WHERE EXISTS (SELECT FROM cdp._step_targets(spec -> 'steps' -> k) t WHERE t.target = ANY (left_)));
-			EXIT WHEN cardinality(stay) = cardinality(left_);
-			left_ := stay;
-		END LOOP;
-		-- Walk on from any of them: what is met twice is on a loop.
-		IF left_ <> '{}' THEN
-			found_ := left_[1];
-			FOR i IN 1 .. cardinality(left_) LOOP
-				found_ := (SELECT t.target FROM cdp._step_targets(spec -> 'steps' -> found_) t WHERE t.target = ANY (left_) LIMIT 1);
-			END LOOP;
-			PERFORM cdp._spec_error('steps.' || found_, 'is on a loop without a wait');
-		END IF;
-	END;
+	found_ := cdp._endless_step(spec -> 'steps');
+	IF found_ IS NOT NULL THEN
+		PERFORM cdp._spec_error('steps.' || found_, 'is on a loop without a wait');
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION cdp._check_journey(jsonb) IS 'validates a whole journey spec; an error names the path';

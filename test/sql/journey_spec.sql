@@ -29,6 +29,21 @@ FROM (VALUES (1, '{"a": {"tag": "x", "next": "end"}, "b": {"tag": "x", "next": "
 	(7, '{"a": {"wait_for": {"on": "buy"}, "timeout": "1d", "next": "a", "else": "a"}}'), (8, '{"a": {"split": [{"share": 0.9, "next": "a"}, {"share": 0.1, "next": "end"}]}}'), (9, '{"a": {"switch": [{"when": "none", "next": "a"}], "else": "end"}}'),
 	(10, '{"a": {"send": {"channel": "email", "template": "t"}, "next": "b"}, "b": {"wait_until": {"trait": "day"}, "next": "a"}}'), (11, '{"a": {"wait": "1d", "next": "b"}, "b": {"tag": "x", "next": "c"}, "c": {"untag": "x", "next": "b"}}')) v(no, steps) ORDER BY no;
 
+-- random graphs against the definition: a step that leads back to itself with nothing but steps that do not wait in between
+CREATE TEMP TABLE graph AS
+SELECT g, jsonb_object_agg('s' || n, CASE k WHEN 0 THEN jsonb_build_object('wait', '1h', 'next', a) WHEN 1 THEN jsonb_build_object('wait_for', jsonb '{"on": "x"}', 'timeout', '1d', 'next', a, 'else', b)
+	WHEN 2 THEN jsonb_build_object('switch', jsonb_build_array(jsonb_build_object('when', 'x', 'next', a)), 'else', b) WHEN 3 THEN jsonb_build_object('if', 'x', 'then', a, 'else', b) ELSE jsonb_build_object('tag', 'x', 'next', a) END) AS steps
+FROM (SELECT g, n, abs(hashint8extended(g * 100 + n, 1) % 8) AS k, to_json('s' || abs(hashint8extended(g * 100 + n, 2) % 12)) AS a, to_json('s' || abs(hashint8extended(g * 100 + n, 3) % 12)) AS b FROM generate_series(1, 400) g, generate_series(0, 7) n) x GROUP BY g;
+WITH RECURSIVE edge AS (
+	SELECT g, e.key, t.target FROM graph CROSS JOIN LATERAL jsonb_each(steps) e CROSS JOIN LATERAL _step_targets(e.value) t WHERE NOT e.value ?| '{wait,wait_for}'
+), reaches AS (
+	TABLE edge UNION SELECT r.g, r.key, e.target FROM reaches r JOIN edge e ON e.g = r.g AND e.key = r.target
+)
+SELECT named IS NOT NULL AS endless, count(*) > 50 AS many, count(*) FILTER (WHERE (named IS NULL) <> (r.loops IS NULL) OR named <> ALL (r.loops)) AS wrong
+FROM (SELECT g, _endless_step(steps) AS named FROM graph) x LEFT JOIN (SELECT g, array_agg(key) AS loops FROM reaches WHERE key = target GROUP BY g) r USING (g) GROUP BY 1 ORDER BY 1;
+-- the most steps there may be, in a row
+SELECT pg_temp.try(pg_temp.steps((SELECT jsonb_object_agg(CASE n WHEN 1 THEN 'a' ELSE 's' || n END, jsonb_build_object('tag', 'x', 'next', CASE n WHEN 1000 THEN 'end' ELSE 's' || n + 1 END)) FROM generate_series(1, 1000) n)));
+
 -- the other settings
 SELECT more, pg_temp.try(pg_temp.steps('{"a": {"tag": "x", "next": "end"}}', more::jsonb))
 FROM (VALUES (1, '{"holdout": 1}'), (2, '{"holdout": -0.1}'), (3, '{"holdout": 0}'), (4, '{"holdout": "5%"}'), (5, '{"timezone": "Mars/Base"}'), (6, '{"timezone": "Asia/Shanghai"}'), (7, '{"from": "2026-03-01", "to": "2026-02-01"}'), (8, '{"from": "2026-03-01", "to": "2026-03-01"}'),
