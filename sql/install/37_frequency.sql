@@ -49,47 +49,6 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN (extract(epoch FROM length) - extract(year FROM length) * 21600)::double precision;
 COMMENT ON FUNCTION cdp._seconds(interval) IS 'a length in seconds: a month is 30 days, a year 365';
 
--- With several quiet hours the end of one may lie in another: as many turns as
--- there can be ends, and changes of the clock, in a day or two, then it is quiet
--- for ever.  own: the time zone that the profile names.
-CREATE FUNCTION cdp._quiet_end(own text, channel text, at timestamptz) RETURNS timestamptz
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
-DECLARE
-	q		record;
-	turns	int := (SELECT 3 * count(*) + 2 FROM cdp.quiet_hours h WHERE h.channel IN (_quiet_end.channel, '*'));
-BEGIN
-	FOR turn IN 1 .. turns LOOP
-		SELECT h.until, h.since = h.until AS always, x.zone INTO q
-		FROM cdp.quiet_hours h
-		CROSS JOIN LATERAL (SELECT CASE WHEN own IS NULL THEN h.tz ELSE cdp._zone(own, h.tz) END AS zone) x
-		CROSS JOIN LATERAL (SELECT (at AT TIME ZONE x.zone)::time AS clock) l
-		WHERE h.channel IN (_quiet_end.channel, '*')
-		  AND CASE WHEN h.since < h.until THEN l.clock >= h.since AND l.clock < h.until ELSE l.clock >= h.since OR l.clock < h.until END
-		ORDER BY h.since = h.until DESC, h.channel, h.since LIMIT 1;
-		IF NOT FOUND THEN
-			RETURN at;
-		ELSIF q.always THEN
-			EXIT;
-		END IF;
-		at := cdp._clock_reaches(at, q.zone, q.until);
-	END LOOP;
-	RETURN 'infinity';
-END
-$$;
-COMMENT ON FUNCTION cdp._quiet_end(text, text, timestamptz) IS 'the first instant from this one on that is not quiet on a channel for who lives in a time zone; infinity when there is none';
-
-CREATE FUNCTION cdp._quiet_until(profile bigint, channel text, at timestamptz) RETURNS timestamptz
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN cdp._quiet_end(cdp.trait(profile, 'timezone') #>> '{}', channel, at);
-COMMENT ON FUNCTION cdp._quiet_until(bigint, text, timestamptz) IS 'the first instant from this one on that is not quiet for a profile on a channel; infinity when there is none';
-
--- Instants from which a cap could be kept: this one, and each at which a message
--- that counts is long enough ago.
-CREATE FUNCTION cdp._cap_free_at(sent timestamptz[], max int, seconds double precision, days int, zone text, at timestamptz) RETURNS timestamptz
-LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__cap_free_at';
-COMMENT ON FUNCTION cdp._cap_free_at(timestamptz[], int, double precision, int, text, timestamptz)
-	IS 'the first instant from this one on at which one more message would keep a cap, after those sent (ascending); days 0: rolling; infinity when there is none';
-
 CREATE TYPE cdp._cap AS (max int, seconds double precision, days int, zone text, everywhere boolean, name text);
 COMMENT ON TYPE cdp._cap IS 'a frequency cap; days 0: rolling; zone: of profiles that name none; everywhere: counts messages on all channels';
 CREATE TYPE cdp._quiet AS (since time, until time, zone text);

@@ -34,7 +34,7 @@
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 
-/* As many turns are made as SQL's loop made: nothing needs that many. */
+/* Nothing needs that many turns. */
 #define MAX_TURNS 1000
 
 typedef struct Cap
@@ -62,7 +62,6 @@ typedef struct Got
 	int			num;
 } Got;
 
-PG_FUNCTION_INFO_V1(mcdp__cap_free_at);
 PG_FUNCTION_INFO_V1(mcdp__sendable);
 
 /*
@@ -105,7 +104,7 @@ local_day(Datum zone, TimestampTz at)
 	return (int64) floor((double) local_time(zone, at) / USECS_PER_DAY);
 }
 
-/* As _day_begins in SQL: midnight may come twice. */
+/* The first instant of a local day: midnight may come twice. */
 static TimestampTz
 day_begins(Datum zone, int64 day)
 {
@@ -141,23 +140,6 @@ cap_free_at(const TimestampTz *sent, int num, int64 max, int64 length, bool days
 	return found == place ? at : found == PG_INT64_MAX ? DT_NOEND : day_begins(zone, found);
 }
 
-/* sent (ascending), max, seconds, days (0: rolling), zone, at */
-Datum
-mcdp__cap_free_at(PG_FUNCTION_ARGS)
-{
-	Datum	   *instants;
-	int			num;
-	int32		days = PG_GETARG_INT32(3);
-	TimestampTz *sent;
-
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TIMESTAMPTZOID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &instants, NULL, &num);
-	sent = palloc(Max(num, 1) * sizeof(TimestampTz));
-	for (int i = 0; i < num; i++)
-		sent[i] = DatumGetTimestampTz(instants[i]);
-	PG_RETURN_TIMESTAMPTZ(cap_free_at(sent, num, PG_GETARG_INT32(1), days > 0 ? days : (int64) rint(PG_GETARG_FLOAT8(2) * USECS_PER_SEC),
-									  days > 0, PG_GETARG_DATUM(4), PG_GETARG_TIMESTAMPTZ(5)));
-}
-
 /* quiet hours */
 
 static int64
@@ -166,7 +148,10 @@ utc_offset(Datum zone, TimestampTz at)
 	return local_time(zone, at) - at;
 }
 
-/* As _clock_reaches in SQL: when a local clock next shows a time, or is set before that. */
+/*
+ * When a local clock next shows a time, or is set forward or back before that:
+ * it may skip the time, or come to it once more.
+ */
 static TimestampTz
 clock_reaches(TimestampTz at, Datum zone, TimeADT clock, TimeADT until)
 {
@@ -191,7 +176,12 @@ clock_reaches(TimestampTz at, Datum zone, TimeADT clock, TimeADT until)
 	}
 }
 
-/* As _quiet_end in SQL: the first instant from this one on that is not quiet; own: 0 = names no zone. */
+/*
+ * The first instant from this one on that is not quiet; own: 0 = names no zone.
+ * With several quiet hours the end of one may lie in another: as many turns as
+ * there can be ends, and changes of the clock, in a day or two, then it is quiet
+ * for ever.
+ */
 static TimestampTz
 quiet_end(const Quiet *quiet, int num, Datum own, TimestampTz at)
 {

@@ -16,9 +16,9 @@ SELECT c, at AT TIME ZONE 'UTC' AS utc, CASE WHEN isfinite(q) THEN (q AT TIME ZO
 FROM (VALUES ('night', timestamptz '2026-01-10 20:59:59Z'), ('night', '2026-01-10 21:00Z'), ('night', '2026-01-11 06:59:59Z'), ('night', '2026-01-11 07:00Z'), ('night', '2026-03-28 22:00Z'), ('night', '2026-10-24 22:00Z'),
 	('two', '2026-01-10 19:59Z'), ('two', '2026-01-10 20:00Z'), ('two', '2026-01-10 23:30Z'), ('never', '2026-01-10Z'), ('halves', '2026-01-10Z'), ('other', '2026-01-10Z'),
 	('small', '2026-03-29 00:59Z'), ('small', '2026-03-29 01:00Z'), ('small', '2026-10-25 00:15Z'), ('small', '2026-10-25 01:15Z')) v(c, at),
-	LATERAL (SELECT _quiet_until(pg_temp.person('q'), c, at)) x(q);
+	LATERAL (SELECT (_sendable_at(pg_temp.person('q'), 'marketing', c, at)).due_at) x(q);
 SELECT set_trait(pg_temp.person('tokyo'), 'timezone', '"Asia/Tokyo"', '2026-01-01Z');
-SELECT _quiet_until(pg_temp.person('tokyo'), 'night', '2026-01-10 12:00Z') AT TIME ZONE 'UTC' AS tokyo, _quiet_until(pg_temp.person('tokyo'), 'night', '2026-01-10 13:00Z') AT TIME ZONE 'UTC' AS tokyo;
+SELECT (_sendable_at(pg_temp.person('tokyo'), 'marketing', 'night', at)).due_at AT TIME ZONE 'UTC' AS tokyo FROM unnest('{2026-01-10 12:00Z,2026-01-10 13:00Z}'::timestamptz[]) at;
 -- '*' is every channel; a message that would expire meanwhile is not sent; transactional ones do not wait
 TRUNCATE quiet_hours;
 INSERT INTO quiet_hours VALUES ('*', '22:00', '08:00', 'UTC');
@@ -98,8 +98,9 @@ SELECT c.channel, c.kind, max(pg_temp.held(c, m.profile_id, m.due_at, 9999999)) 
 FROM frequency_cap c JOIN message m ON c.channel IN ('*', m.channel) GROUP BY c.channel, c.kind, c.per, c.max ORDER BY c.channel, c.kind, c.per;
 SELECT count(*) FROM message m WHERE channel = 'sms' AND (due_at AT TIME ZONE CASE zone WHEN 'none' THEN 'Asia/Shanghai' ELSE zone END)::time NOT BETWEEN '09:00' AND '20:59:59.999999';
 -- and no message is held back without need: with it, what had been decided before would exceed a cap (quiet hours first)
+INSERT INTO purpose (name, needs_consent, capped) VALUES ('only quiet', false, false);
 SELECT count(*) AS held_back, count(*) FILTER (WHERE NOT EXISTS (
-	SELECT FROM frequency_cap c, LATERAL (SELECT _quiet_until(l.profile_id, x.channel, l.at)) q(at)
+	SELECT FROM frequency_cap c, LATERAL (SELECT (_sendable_at(l.profile_id, 'only quiet', x.channel, l.at)).due_at) q(at)
 	WHERE c.channel IN ('*', x.channel) AND (
 		pg_temp.held(c, l.profile_id, q.at, l.log_id) >= c.max
 		OR EXISTS (SELECT FROM message m WHERE m.profile_id = l.profile_id AND m.log_id < l.log_id AND m.due_at <= q.at AND c.channel IN ('*', m.channel)

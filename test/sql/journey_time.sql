@@ -83,15 +83,33 @@ SELECT set_trait(id, 'born', '"2026-02-15"', '2026-01-31Z'), set_trait(id, 'time
 SELECT set_trait(id, 'timezone', '"Europe/Berlin"', '2026-01-31Z') FROM learnt WHERE w = 'learn3';
 SELECT advance_journeys('2026-02-03 07:00Z') >= 0;
 SELECT w, s.journey, s.due_at AT TIME ZONE 'UTC' AS due, trait(id, 'timezone') AS zone FROM journey_state s JOIN learnt ON id = profile_id WHERE journey IN ('birthday', 'nine') ORDER BY 2, 1;
--- where the clock is set forward or back: what it reaches next; when days begin
-SELECT at AT TIME ZONE 'UTC' AS utc, zone, t, _clock_reaches(at, zone, t) AT TIME ZONE 'UTC' AS reached, _clock_reaches(at, zone, t) AT TIME ZONE zone AS shows
-FROM (VALUES (timestamptz '2026-03-28 21:00Z', 'Europe/Berlin', time '02:30'), ('2026-10-24 21:00Z', 'Europe/Berlin', '02:30'), ('2026-10-25 00:30Z', 'Europe/Berlin', '02:30'), ('2026-10-25 00:30Z', 'Europe/Berlin', '08:00'),
-	('2026-04-04 14:00Z', 'Australia/Lord_Howe', '01:45'), ('2026-10-03 14:00Z', 'Australia/Lord_Howe', '02:15'), ('2026-01-05 09:00Z', 'UTC', '09:00'), ('2026-01-05 09:00Z', 'UTC', '08:59:59')) v(at, zone, t);
-SELECT day, zone, _day_begins(day, zone) AT TIME ZONE 'UTC' AS utc, _day_begins(day, zone) AT TIME ZONE zone AS shows
-FROM (VALUES (date '2026-03-29', 'Europe/Berlin'), ('2026-03-29', 'Asia/Beirut'), ('2026-10-25', 'Asia/Beirut'), ('2026-11-01', 'America/Havana'), ('2026-03-08', 'America/Havana'), ('2011-12-30', 'Pacific/Apia'), ('2011-12-31', 'Pacific/Apia')) v(day, zone);
--- a day is what the clock shows: at its beginning it has this date, a microsecond before it has not
-SELECT count(*), count(*) FILTER (WHERE (b AT TIME ZONE zone)::date <> day) AS late, count(*) FILTER (WHERE ((b - interval '1 microsecond') AT TIME ZONE zone)::date >= day) AS early
-FROM (SELECT d::date AS day, zone, _day_begins(d::date, zone) AS b
+-- quiet hours and caps alone: when may a message go out that is decided at this instant?
+CREATE FUNCTION pg_temp.may_go(at timestamptz, zone text, quiet cdp._quiet[], caps cdp._cap[] DEFAULT '{}', got timestamptz[] DEFAULT '{}') RETURNS timestamptz LANGUAGE sql IMMUTABLE AS $$
+	SELECT s.due_at FROM cdp._sendable('{1}', ARRAY[at], '{NULL}', ARRAY[zone], caps, quiet, array_fill(1::bigint, ARRAY[cardinality(got)]), got, array_fill(true, ARRAY[cardinality(got)])) s
+$$;
+-- quiet from this time on: where the clock is set forward past the end they end there, where it is set back they may come twice
+SELECT at AT TIME ZONE 'UTC' AS utc, zone, since, until, due AT TIME ZONE 'UTC' AS due, due AT TIME ZONE zone AS shows
+FROM (VALUES (timestamptz '2026-03-28 21:00Z', 'Europe/Berlin', time '22:00', time '02:30'), ('2026-10-24 21:00Z', 'Europe/Berlin', '22:00', '02:30'), ('2026-10-25 00:30Z', 'Europe/Berlin', '22:00', '02:30'), ('2026-10-25 01:15Z', 'Europe/Berlin', '22:00', '02:30'),
+	('2026-10-25 00:30Z', 'Europe/Berlin', '22:00', '08:00'), ('2026-04-04 14:00Z', 'Australia/Lord_Howe', '22:00', '01:45'), ('2026-10-03 14:00Z', 'Australia/Lord_Howe', '22:00', '02:15'), ('2026-10-25 00:15Z', 'Europe/Berlin', '02:00', '02:30'), ('2026-10-25 01:15Z', 'Europe/Berlin', '02:00', '02:30'),
+	('2026-03-28 12:00Z', 'Asia/Beirut', '09:00', '00:00'), ('2026-01-05 09:00Z', 'UTC', '08:00', '09:00'), ('2026-01-05 08:59:59.999999Z', 'UTC', '08:00', '09:00'), ('2026-01-05 09:00Z', 'UTC', '00:00', '24:00'), ('2026-01-05 09:00Z', 'UTC', '05:00', '05:00')) v(at, zone, since, until),
+	LATERAL (SELECT pg_temp.may_go(at, zone, ARRAY[(since, until, 'UTC')::_quiet])) x(due);
+-- random ones, up to three at once, against a look at every quarter of an hour (all clocks are set on one)
+SELECT setseed(0.25);
+CREATE TEMP TABLE night AS SELECT g, zone, timestamptz '2026-01-01Z' + CASE g % 4 WHEN 0 THEN 365 * random() * interval '1 day' ELSE day - timestamp '2026-01-01' + (random() * 60 - 30) * interval '1 h' END AS at,
+	(SELECT array_agg((time '00:00' + floor(random() * 96) * interval '15 min', time '00:00' + floor(random() * 96) * interval '15 min', 'UTC')::_quiet) FROM generate_series(0, g % 3)) AS quiet
+FROM generate_series(1, 300) g, LATERAL (SELECT (ARRAY['Europe/Berlin', 'America/New_York', 'Australia/Lord_Howe', 'Asia/Beirut', 'America/Havana', 'Asia/Kathmandu', 'America/Santiago'])[1 + g % 7], (ARRAY['2026-03-29', '2026-03-08', '2026-04-05', '2026-03-29', '2026-11-01', '2026-06-01', '2026-09-06'])[1 + g % 7]::timestamp) z(zone, day);
+SELECT count(*), count(*) FILTER (WHERE slow > at AND slow < 'infinity') > 50 AS some_wait, count(*) FILTER (WHERE slow = 'infinity') AS for_ever, count(*) FILTER (WHERE slow <> pg_temp.may_go(at, zone, quiet)) AS wrong
+FROM night n, LATERAL (
+	SELECT coalesce(min(t), 'infinity') FROM (SELECT n.at UNION ALL SELECT to_timestamp(ceil(extract(epoch FROM n.at) / 900) * 900 + 900 * q) FROM generate_series(0, 288) q) x(t), LATERAL (SELECT (t AT TIME ZONE zone)::time) c(clock)
+	WHERE NOT EXISTS (SELECT FROM unnest(quiet) q WHERE q.since = q.until OR CASE WHEN q.since < q.until THEN clock >= q.since AND clock < q.until ELSE clock >= q.since OR clock < q.until END)) s(slow);
+-- one message a day of the calendar: the next one goes out when the next day begins, which has its date, and the microsecond before it has not
+CREATE FUNCTION pg_temp.next_day(day date, zone text) RETURNS timestamptz LANGUAGE sql IMMUTABLE AS $$
+	SELECT pg_temp.may_go(noon, zone, '{}', ARRAY[(1, 86400, 1, 'UTC', true, 'one a day')::cdp._cap], ARRAY[noon]) FROM (SELECT (day + time '12:00') AT TIME ZONE zone) x(noon)
+$$;
+SELECT day, zone, next AT TIME ZONE 'UTC' AS utc, next AT TIME ZONE zone AS shows
+FROM (VALUES (date '2026-03-28', 'Europe/Berlin'), ('2026-03-28', 'Asia/Beirut'), ('2026-10-24', 'Asia/Beirut'), ('2026-10-31', 'America/Havana'), ('2026-03-07', 'America/Havana'), ('2011-12-29', 'Pacific/Apia')) v(day, zone), LATERAL (SELECT pg_temp.next_day(day, zone)) n(next);
+SELECT count(*), count(*) FILTER (WHERE (b AT TIME ZONE zone)::date <> day + 1) AS late, count(*) FILTER (WHERE ((b - interval '1 microsecond') AT TIME ZONE zone)::date > day) AS early
+FROM (SELECT d::date AS day, zone, pg_temp.next_day(d::date, zone) AS b
 	  FROM generate_series(timestamp '2026-01-01', timestamp '2026-12-31', '1 day') d, unnest('{Europe/Berlin,America/New_York,Australia/Lord_Howe,Asia/Kathmandu,Pacific/Apia,Asia/Beirut,America/Havana,America/Santiago,Atlantic/Azores}'::text[]) zone) x;
 
 -- all of it in journeys: who leaves the wait when, and when the message after it may go out (quiet from 22:00 to 08:00, or all day); what differs
