@@ -46,6 +46,14 @@ INSERT INTO published(source, history, steps, seconds, mode, theirs) VALUES
 	('doris', 'l60 v120 l180 o240 p600', 'lvop', 3600, 'strict_deduplication', 2), ('doris', 'l0 v60 o120', 'lvop', 3600, 'strict_deduplication', 3),
 	('doris', 'l60 v120 o180 x240 p600', 'lvop', 3600, 'strict_order', 3), ('doris', 'l0 v60 o120', 'lvop', 3600, 'strict_order', 3),
 	('doris', 'l60 v120 o240 p240', 'lvop', 3600, 'strict_increase', 3), ('doris', 'l0 v60', 'lvop', 3600, 'strict_increase', 2);
+-- and its tests, window_funnel.groovy and window_funnel_v2.groovy
+INSERT INTO published(source, history, steps, seconds, mode, theirs, reason)
+SELECT 'doris', history, steps, seconds, mode, theirs, reason FROM (VALUES
+	('a0 b10022 c20041 d30244', 'ab', 1, '', 1, NULL), ('a0 b10022 c20041 d30244', 'ab', 20000, '', 2, NULL), ('l60 v120 o240 p600', 'lvop', 10800, '', 4, NULL), ('l60 v120 o240 p600', 'lvop', 30, '', 1, NULL), ('l0 v60 x120', 'lvop', 10800, '', 2, NULL), ('x0 v60', 'lvop', 10800, '', 0, NULL),
+	('a0 b10022 b10023 c12841 d15844', 'abcd', 20000, '', 4, NULL), ('a0 b10022 b10023 c12841 d15844', 'abcd', 20000, 'strict_deduplication', 2, 'the best chain wins: the second b'),
+	('l60 v120 o240 l240 x240 x240 p600', 'lvop', 3600, 'strict_deduplication', 3, NULL), ('l60 v120 o240 x240 v240 p600', 'lvop', 3600, 'strict_deduplication', 3, 'the best chain wins: v240'), ('a0 b1 a2 c3', 'abc', 86400, 'strict_deduplication', 2, NULL),
+	('l60 v120 o240 p600', 'lvop', 3600, 'strict_order', 4, NULL), ('l60 v120 o240 p600', 'lvpo', 20000, 'strict_order', 2, NULL), ('a0 b10022 c12841 d15844', 'dcba', 20000, 'strict_order', 1, NULL), ('l60 v120 x180 o240 p600', 'lvop', 3600, 'strict_order', 4, 'what is no step lies between, too'),
+	('a0 b10022 c10023 d15844', 'abcd', 20000, 'strict_increase', 4, NULL), ('a0 b10022 c10022 d15844', 'abcd', 20000, 'strict_increase', 2, NULL), ('a0 a50 b50 c60', 'abc', 100, 'strict_increase', 3, NULL), ('a0 a50 b51 c52', 'abc', 5, 'strict_increase', 3, NULL), ('a0 b10 a50', 'abc', 100, 'strict_increase', 2, NULL)) v(history, steps, seconds, mode, theirs, reason);
 
 CREATE TEMP TABLE asked AS SELECT p.*, pg_temp.over_timeline(history, steps, seconds * interval '1 s', mode) AS ours, pg_temp.over_rows(history, steps, seconds * interval '1 s', mode) AS over_rows FROM published p;
 SELECT source, count(*), count(*) FILTER (WHERE ours = theirs) AS equal, count(*) FILTER (WHERE (ours <> theirs) <> (reason IS NOT NULL)) AS unexplained, count(*) FILTER (WHERE ours <> over_rows) AS forms_differ FROM asked GROUP BY source ORDER BY source;
@@ -57,6 +65,33 @@ SELECT window_funnel('4 s', '', at, event <= 1007, event >= 1002, event <= 1006,
 SELECT u, window_funnel('1 day', '', at, a = 'a1', a = 'a2') AS "2 2 0 0", window_funnel('1 day', '', at, a = 'a1', b = 'b2') AS "2 1 0 0", window_funnel('1 day', '', at, a IS NULL AND b IS NULL) AS "0 0 1 0",
 	window_funnel('1 day', '', at, a IS NULL, b = 'b3') AS "0 0 1 2", window_funnel('1 day', 'strict_order', at, a IS NULL, b = 'b3') AS "0 0 1 1"
 FROM (SELECT u, timestamptz '2026-01-01' + s * interval '1 s' AS at, a, b FROM (VALUES (1, 1, 'a1', 'b1'), (2, 1, 'a2', 'b2'), (1, 2, 'a1', NULL), (2, 2, 'a2', NULL), (1, 3, NULL, NULL), (1, 4, NULL, 'b1'), (2, 4, 'a2', NULL), (3, 4, NULL, 'b3')) v(s, u, a, b)) r GROUP BY u ORDER BY u;
+
+-- Doris, the same tests: conditions that overlap; there a row is one step in mode fixed, so strict_once is asked for.  One row a day with the number v
+CREATE FUNCTION pg_temp.numbers(v int[], conditions text, within interval, mode text) RETURNS int LANGUAGE plpgsql AS $$
+DECLARE
+	n int;
+BEGIN
+	EXECUTE format('SELECT window_funnel($1, $2, timestamptz ''2020-01-01'' + day * interval ''1 day'', %s) FROM unnest($3) WITH ORDINALITY u(v, day)', conditions) INTO n USING within, mode, v;
+	RETURN n;
+END $$;
+SELECT v, conditions, mode, theirs, ours, CASE WHEN ours <> theirs THEN reason END AS reason FROM (SELECT *, pg_temp.numbers(v, conditions, interval '10 days', mode) AS ours FROM (VALUES
+	('{1,1,3}'::int[], 'v = 1, v <> 2, v = 3', 'strict_deduplication', 3, NULL), ('{3,1}', 'v > 2, v < 5, v > 0', 'strict_order,strict_once', 2, NULL), ('{1,3,-1}', 'v > 0, v > 2, v < 0', 'strict_order,strict_once', 3, NULL),
+	('{3}', 'v >= 0, v >= 1, v >= 2', 'strict_order,strict_once', 1, NULL), ('{0,3}', 'v >= 0, v >= 1, v >= 2', 'strict_order,strict_once', 2, NULL), ('{1,3,2}', 'v = 1, v > 1, v > 2', 'strict_order,strict_once', 2, NULL),
+	('{0,2,3}', 'v >= 0, v >= 1, v >= 2, v >= 3', 'strict_order,strict_once', 3, NULL), ('{1,2}', 'v >= 1, v >= 1, v >= 2', 'strict_order,strict_once', 2, NULL), ('{0,1,2,3}', 'v >= 0, v >= 1, v >= 2, v >= 3', 'strict_order,strict_once', 4, NULL),
+	('{1,5}', 'v = 1, v = 2, v > 2', 'strict_order,strict_once', 1, NULL), ('{1,5,1,2}', 'v > 0, v = 2', 'strict_order,strict_once', 2, NULL), ('{1,2,2,3}', 'v > 0, v > 1, v > 2', 'strict_order,strict_once', 3, NULL),
+	('{1,1,1,2,3}', 'v > 0, v > 1, v > 2', 'strict_order,strict_once', 3, NULL), ('{1,0,2,3}', 'v = 1, v = 2, v = 3', 'strict_order,strict_once', 3, 'what is no step lies between, too'), ('{1,2,2,3}', 'v = 1, v = 2, v = 3', 'strict_order,strict_once', 2, NULL),
+	('{10,5,5,20}', 'v > 8, v < 8, v > 15', 'strict_order,strict_once', 2, NULL)) d(v, conditions, mode, theirs, reason)) s;
+
+-- Doris, documentation of SEQUENCE_COUNT and SEQUENCE_MATCH: two tables, and the numbers that stand there
+SELECT sequence_count('(?1)(?2)', at, n = 1, n = 3) AS "1", sequence_count('(?1)(?2)', at, n = 1, n = 2) AS "2", sequence_count('(?1)(?t>=3600)(?2)', at, n = 1, n = 2) AS "2", sequence_match('(?1)(?2)', at, n = 1, n = 3) AS t, sequence_match('(?1)(?t>=3600)(?2)', at, n = 1, n = 2) AS t
+FROM (VALUES (timestamptz '2022-11-02 10:41:00', 1), ('2022-11-02 13:28:02', 2), ('2022-11-02 16:15:01', 1), ('2022-11-02 19:05:04', 2), ('2022-11-02 20:08:44', 3)) v(at, n);
+SELECT sequence_count('(?1)(?2)', at, n = 1, n = 2) AS "0", sequence_count('(?1)(?2).*', at, n = 1, n = 2) AS "0", sequence_count('(?1)(?t>3600)(?2)', at, n = 1, n = 7) AS "0", sequence_count('(?1)(?2)', at, n = 1, n = 5) AS "1", sequence_count('(?1)(?2)', at, n = 1, n = 5, n = 4) AS "0", sequence_count('(?1)(?2)', at, n = 1, n = 5, n = 6) AS "1",
+	sequence_match('(?1)(?2)', at, n = 1, n = 5, n = 4) AS f, sequence_match('(?1)(?2)', at, n = 1, n = 5, n = 6) AS t
+FROM (VALUES (timestamptz '2022-11-02 10:41:00', 1), ('2022-11-02 11:41:00', 7), ('2022-11-02 16:15:01', 3), ('2022-11-02 19:05:04', 4), ('2022-11-02 21:24:12', 5)) v(at, n);
+-- of RETENTION: [1], [1,1], [1,1,1]; [1], [1,1], [1,1,0]; [1], [1,0], [1,0,0]
+SELECT u, retention(d = 12), retention(d = 12, d = 13), retention(d = 12, d = 13, d = 14) FROM (VALUES (0, 12), (0, 13), (0, 14), (1, 12), (1, 13), (2, 12)) v(u, d) GROUP BY u ORDER BY u;
+-- StarRocks, documentation of retention: 327825 comes back, 460237 comes on the second day only
+SELECT u, retention(d = '1022-11-20' AND p = '4-NOT SPECI', d = '1022-11-21' AND p = '4-LONG') FROM (VALUES (date '1022-11-20', '4-NOT SPECI', 309050), ('1222-10-31', '2-HIGH', 492238), ('1380-09-30', '5-LOW', 460237), ('1022-11-20', '4-NOT SPECI', 327825), ('1022-11-21', '4-LONG', 460237), ('1022-11-21', '4-LONG', 327825)) v(d, p, u) GROUP BY u ORDER BY u;
 
 -- ClickHouse, tests of sequenceMatch and sequenceCount (00131_sequence_aggregate): twelve rows, four conditions.  There '' and '.*' are patterns too
 CREATE TEMP TABLE twelve AS SELECT timestamptz '2026-01-01' + (i - 1) * interval '1 s' AS at, data FROM unnest('{0,0,0,0,1,2,0,0,0,0,1,1}'::int[]) WITH ORDINALITY u(data, i);
