@@ -100,7 +100,7 @@ check-shell:
 fuzz:
 	@$(MAKE) -s -C test/fuzz run
 # the tests that compare random histories with a brute-force definition, on many more of them
-ORACLE_TESTS      = funnel_random sequence_random event_state_random event_name timeline_random timeline_session retention journey_oracle audience_oracle segment_oracle
+ORACLE_TESTS      = funnel_random sequence_random event_state_random event_name timeline_random timeline_session retention timeline_scan journey_oracle audience_oracle segment_oracle
 ORACLE_HISTORIES ?= 100000
 ORACLE_WORLDS    ?= 300
 ORACLE_RULES     ?= 10000

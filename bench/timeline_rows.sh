@@ -8,7 +8,8 @@
 #	sequence    view -> cart -> purchase, each within a day of the one before
 #	matrix      cohorts by the day of the first view, 31 days
 #	returns     came back on the seven days (of 24 hours) after the first view
-#	retention   came on the first of eight days, and again on each of the others
+#	retention   came on the first of eight days, and again on each of the others (by
+#				names: whoever comes, whatever the event, has the name "came")
 #
 # asked of window_funnel, sequence_match, retention_matrix and retention over rows,
 # by names of events ("at, event") and by conditions ("event = 'view'"), and of plain
@@ -98,6 +99,8 @@ floor_all="SELECT count(*) FROM (SELECT count(*) FROM events GROUP BY profile_id
 
 day() { printf "at >= '2026-02-0%s' AND at < '2026-02-0%s'" "$1" $(($1 + 1)); }
 days=$(for d in 1 2 3 4 5 6 7 8; do printf '%s%s' "$([ $d = 1 ] || echo ', ')" "$(day $d)"; done)
+name_retention="SELECT cdp.retention_matrix(s, '2026-02-01', 1) FROM (SELECT cdp.retention_state(at, 'came', 'came', '*', 8, '1 day') AS s
+FROM events WHERE at >= '2026-02-01' AND at < '2026-02-09' GROUP BY profile_id) p"
 row_retention="SELECT cdp.count_each(r) FROM (SELECT cdp.retention($days) AS r FROM events WHERE at >= '2026-02-01' AND at < '2026-02-09' GROUP BY profile_id) s"
 sql_retention="SELECT ARRAY[count(*) FILTER (WHERE d1), count(*) FILTER (WHERE d1 AND d2), count(*) FILTER (WHERE d1 AND d3), count(*) FILTER (WHERE d1 AND d4), count(*) FILTER (WHERE d1 AND d5), count(*) FILTER (WHERE d1 AND d6), count(*) FILTER (WHERE d1 AND d7), count(*) FILTER (WHERE d1 AND d8)]
 FROM (SELECT $(for d in 1 2 3 4 5 6 7 8; do printf '%sbool_or(%s) AS d%s' "$([ $d = 1 ] || echo ', ')" "$(day $d)" $d; done)
@@ -163,7 +166,7 @@ $EVENTS events, $PROFILES profiles, 12 event names, 90 days, rows stored in orde
 PostgreSQL $pg, ${cpu:-processor not known}, $(nproc) processors; shared_buffers $SHARED_BUFFERS, work_mem $WORK_MEM, jit off. Warm cache, best of $RUNS (several processes: $((3 * RUNS))), the sides in turns; load average at the start $(cut -d' ' -f1 /proc/loadavg 2>/dev/null || echo '?').
 
 A session counts its rows before it is timed. "Names" takes (at, event), "conditions" takes event = 'view' and so on (and reads only rows with one of the steps, as the plain SQL does). Plain SQL has the meaning of the aggregates; with a frame of ROWS
-it is faster, but wrong when two steps are at one time. The floor is the same scan, filter and grouping as conditions and plain SQL have, with count(*) as the only aggregate; for names it is that of all rows.
+it is faster, but wrong when two steps are at one time. The floor is the same scan, filter and grouping as conditions and plain SQL have, with count(*) as the only aggregate; for names it is that of all rows (for retention the same).
 
 | | processes | aggregate | plain SQL | times | frame of ROWS | times | floor |
 |---|---:|---:|---:|---:|---:|---:|---:|
@@ -175,14 +178,14 @@ for q in $QUESTIONS; do
 		eval "sql=\${${side}_$q:-}"
 		[ -z "$sql" ] || sides="$sides ${side}_$q"
 	done
-	[ "${sides#* name_}" = "$sides" ] || sides="$sides floor_all"
+	[ "${sides#* name_}" = "$sides" ] || [ "$q" = retention ] || sides="$sides floor_all"
 	# shellcheck disable=SC2086	# a list of words
 	for p in 1 "$WORKERS"; do measure "$p" $sides; done
 	for form in name row; do
 		eval "sql=\${${form}_$q:-} frame=\${frame_$q:-}"
 		[ -n "$sql" ] || continue
 		floor=floor_$q
-		if [ $form = name ]; then floor=floor_all; fi
+		if [ $form = name ] && [ "$q" != retention ]; then floor=floor_all; fi
 		for p in 1 "$WORKERS"; do
 			mine=$(ms "${form}_$q" "$p")
 			theirs=$(ms "sql_$q" "$p")

@@ -69,3 +69,24 @@ SELECT n, num_events, first_at, last_at FROM (SELECT i AS n, num_events(timeline
 	FROM (SELECT i, timestamptz '2026-01-10' - i * interval '1 day' AS at FROM generate_series(1, 3) i) s WINDOW w AS (ORDER BY i)) s;
 SELECT num_events('{}'), first_at('{}') IS NULL, last_at('{}') IS NULL, num_events('{}', 'a'), total('{}', 'a');
 DROP TABLE plain, outside, compressed, kept;
+-- as much as fits into 1 GB (4 GB of memory while it is built, so only in make test-oracle): 44 million events of 24 bytes do, 45 million do not, nor do names of 1.1 GB
+\getenv histories ORACLE_HISTORIES
+\if :{?histories}
+DO $$
+DECLARE
+	t timeline;
+BEGIN
+	SELECT timeline_agg(timestamptz '2026-01-01' + i * interval '5000 s 1 us', 'e' || i % 70000, 'l' || i % 70000, i / 7.0) INTO t FROM generate_series(1, 1000000) i;
+	ASSERT (SELECT num_events(timeline_agg(t)) FROM generate_series(1, 44)) = 44000000;
+	BEGIN
+		PERFORM timeline_agg(t) FROM generate_series(1, 45);
+		ASSERT false, '45 million events fit';
+	EXCEPTION WHEN program_limit_exceeded THEN NULL;
+	END;
+	BEGIN
+		PERFORM timeline_agg('2026-01-01', i || repeat('x', 100000000)) FROM generate_series(1, 11) i;
+		ASSERT false, 'names of 1.1 GB fit';
+	EXCEPTION WHEN program_limit_exceeded THEN NULL;
+	END;
+END $$;
+\endif
