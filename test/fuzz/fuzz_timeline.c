@@ -1,29 +1,42 @@
 /* Fuzz target: the stored form of a timeline, as recv and casts read it. */
 #include "fuzz.h"
 
-#include "types/timeline.h"
+#include <math.h>
+
+#include "types/timeline_match.h"
 #include "utils/memutils.h"
 
+/* Sometimes an event has any time, sometimes there are hundreds of names: every width occurs. */
 size_t
 fuzz_valid(uint8 *out, size_t max)
 {
 	TimelineBuilder *b = mcdp_timeline_builder_create(CurrentMemoryContext);
-	static const int64 units[] = {1, 1000, 1000000, 60 * 1000000};
+	static const int64 units[] = {1, 1000, USECS_PER_SEC, USECS_PER_MINUTE, USECS_PER_HOUR, USECS_PER_DAY};
+	static const double odd[] = {NAN, INFINITY, -INFINITY, -0.0, 0, 2147483647, -2147483648.0, 255, 0.5, 1e300};
 	int64		unit = units[fuzz_below(lengthof(units))];
-	uint32		spread = 1 + fuzz_below(1 << fuzz_below(30));
+	uint32		spread = 1 + fuzz_below(1 << fuzz_below(27));	/* days of it are time */
+	bool		any_time = fuzz_below(8) == 0;
+	bool		many = fuzz_below(16) == 0;
+	uint32		names = many ? 600 : 5;
 	bool		labels = fuzz_below(2);
-	uint32		values = fuzz_below(4);
+	uint32		values = fuzz_below(6);
 	Timeline   *t;
 	size_t		size;
 
-	for (uint32 n = fuzz_below(60); n > 0; n--)
+	for (uint32 n = fuzz_below(many ? 600 : 60); n > 0; n--)
 	{
 		char		event[8];
 		char		label[8];
+		int64		at = (int64) fuzz_below(spread) * unit;
 		double		value = 0;
 
-		(snprintf) (event, sizeof(event), "e%u", fuzz_below(5));
-		(snprintf) (label, sizeof(label), "%.*s", (int) fuzz_below(7), "labels");
+		(snprintf) (event, sizeof(event), "e%u", fuzz_below(names));
+		if (many)
+			(snprintf) (label, sizeof(label), "%u", fuzz_below(names));
+		else
+			(snprintf) (label, sizeof(label), "%.*s", (int) fuzz_below(7), "labels");
+		if (any_time)
+			at = MIN_TIMESTAMP + (int64) (fuzz_random() % (uint64) END_TIMESTAMP);
 		switch (values)
 		{
 			case 1:
@@ -35,8 +48,14 @@ fuzz_valid(uint8 *out, size_t max)
 			case 3:
 				value = (double) fuzz_random() * 1e-7;
 				break;
+			case 4:
+				value = odd[fuzz_below(lengthof(odd))];
+				break;
+			case 5:
+				value = (float) fuzz_below(1000000) / 7;
+				break;
 		}
-		mcdp_timeline_builder_add(b, (int64) fuzz_below(spread) * unit, event, strlen(event),
+		mcdp_timeline_builder_add(b, at, event, strlen(event),
 								  labels && fuzz_below(3) ? label : NULL, strlen(label),
 								  values > 0 && fuzz_below(4), value);
 	}
@@ -84,6 +103,46 @@ same_events(const TimelineView *a, const TimelineView *b)
 	}
 }
 
+/* The questions that have a pass of their own over the columns say what the others say. */
+static void
+same_answers(const TimelineView *v)
+{
+	int			codes[4];
+	int			nsteps = 1 + fuzz_below(lengthof(codes));
+	int64		within = (int64) (fuzz_random() >> (1 + fuzz_below(60)));
+	int64		bucket = 1 + within / 16;
+	int			buckets = 1 + fuzz_below(40);
+	bool		by_day = fuzz_below(2);
+	bool		in_columns[40],
+				in_events[40];
+	uint32		n = timeline_num_events(v);
+	uint32		sessions = 0;
+	MatchEvent *events = palloc(sizeof(MatchEvent) * n);
+	uint64		median;
+
+	for (int k = 0; k < nsteps; k++)
+		codes[k] = (int) fuzz_below(v->event_dict.count);
+	for (uint32 i = 0; i < n; i++)
+	{
+		events[i].at = timeline_at(v, i);
+		events[i].mask = 0;
+		for (int k = 0; k < nsteps; k++)
+			events[i].mask |= (uint64) (timeline_event_code(v, i) == (uint32) codes[k]) << k;
+	}
+	if (mcdp_timeline_funnel(v, nsteps, codes, within) != mcdp_match_funnel(events, n, nsteps, within, 0))
+		fuzz_fail("both funnels agree");
+	mcdp_timeline_retention(v, codes[0], nsteps > 1 ? codes[1] : -1, false, buckets, bucket, by_day, in_columns);
+	mcdp_match_retention(events, n, by_day, buckets, bucket, in_events);
+	if (memcmp(in_columns, in_events, buckets) != 0)
+		fuzz_fail("both retentions agree");
+	for (uint32 i = 0; i < n; sessions++)
+		i = mcdp_timeline_session_end(v, i, within);
+	if (sessions != mcdp_timeline_num_sessions(v, within))
+		fuzz_fail("there are as many sessions as are counted");
+	(void) mcdp_timeline_median_gap(v, codes[0], &median);
+	pfree(events);
+}
+
 bool
 fuzz_one(const uint8 *bytes, size_t len)
 {
@@ -127,6 +186,7 @@ fuzz_one(const uint8 *bytes, size_t len)
 
 		mcdp_timeline_open(&later, with_unknown_column(t));
 		same_events(&v, &later);
+		same_answers(&v);
 	}
 	return true;
 }
