@@ -158,6 +158,7 @@ DECLARE
 	tags	text[];
 	marked	bigint[];
 	control	boolean := EXISTS (SELECT FROM cdp.control_group);
+	rules	boolean := EXISTS (SELECT FROM cdp.suppression r WHERE r.active);
 BEGIN
 	IF EXISTS (SELECT FROM unnest(sets) s JOIN cdp.journey j ON j.name = s.journey
 			   JOIN cdp.journey_version v ON v.journey = j.name AND v.version = j.active_version WHERE cdp._limited(v.spec)) THEN
@@ -169,7 +170,7 @@ BEGIN
 			   cdp._journey_duration(v.spec #>> '{entry,cooldown}') AS rest, v.spec #>> '{entry,key}' = 'label' AS keyed,
 			   cdp._journey_time(v.spec ->> 'from') AS since, cdp._journey_time(v.spec ->> 'to') AS until,
 			   v.spec ->> 'start' AS first, cdp._step_delay(v.spec #> ARRAY['steps', v.spec ->> 'start']) AS delay,
-			   u.purpose, v.spec ? 'purpose' AS declared, cdp._own_channels(v.spec) AS channels, coalesce(cdp._limited(v.spec), false) AS limited,
+			   u.purpose, rules AND cdp._needs_consent(u.purpose) AS ruled, v.spec ? 'purpose' AS declared, cdp._own_channels(v.spec) AS channels, coalesce(cdp._limited(v.spec), false) AS limited,
 			   (v.spec ->> 'holdout')::double precision AS holdout,
 			   control AND coalesce((SELECT x.capped FROM cdp.purpose_effective x WHERE x.name = u.purpose), true) AS controlled
 		FROM unnest(sets) WITH ORDINALITY AS s(journey, profiles, instants, entries, owners, no)
@@ -180,11 +181,15 @@ BEGIN
 		-- journeys that wait for the same often ask the same of the same people
 		SELECT a.*, (SELECT cdp.rb_and_agg(cdp.rb_build(cdp._not_consented(a.profiles, a.purpose, c, a.declared, a.instants))) FROM unnest(a.channels) c) AS refused
 		FROM (SELECT DISTINCT p.profiles, p.instants, p.purpose, p.channels, p.declared FROM plan p WHERE p.status = 'active' AND p.channels IS NOT NULL) a
+	), excluded AS MATERIALIZED (
+		SELECT a.*, (SELECT cdp.rb_build_agg(a.profiles[n]) FROM unnest(cdp._ruled_out(a.profiles, a.instants)) n) AS ids
+		FROM (SELECT DISTINCT p.profiles, p.instants FROM plan p WHERE p.status = 'active' AND p.ruled) a
 	), verdict AS MATERIALIZED (
 		SELECT p.no, p.journey, p.version, p.first, p.limited, i.profile_id, i.at, i.entry, nullif(i.owner_id, i.profile_id) AS owner_id, k.label, k.key, v.reason, v.arm,
 			   CASE WHEN v.reason IS NULL AND v.arm = '' THEN cdp._due_at(p.spec, p.first, p.delay, i.profile_id, i.at) END AS due_at
 		FROM plan p
 		LEFT JOIN consent c ON c.purpose = p.purpose AND c.declared = p.declared AND c.channels = p.channels AND c.profiles = p.profiles AND c.instants = p.instants
+		LEFT JOIN excluded x ON p.ruled AND x.profiles = p.profiles AND x.instants = p.instants
 		CROSS JOIN LATERAL unnest(p.profiles, p.instants, p.entries, p.owners) AS i(profile_id, at, entry, owner_id)
 		CROSS JOIN LATERAL (SELECT i.entry ->> 'label' AS label, CASE WHEN p.keyed THEN coalesce(i.entry ->> 'label', '') ELSE '' END AS key) k
 		CROSS JOIN LATERAL (SELECT w.kind, w.suppressed, w.erased_at FROM cdp.profile w WHERE w.profile_id = i.profile_id OFFSET 0) who
@@ -198,6 +203,7 @@ BEGIN
 				WHEN p.status <> 'active' THEN 'journey is ' || p.status
 				WHEN who.kind <> p.kind THEN format('kind: a %s, not a %s', who.kind, p.kind)
 				WHEN who.suppressed OR who.erased_at IS NOT NULL THEN 'profile is suppressed or erased'
+				WHEN cdp.rb_contains(x.ids, i.profile_id) THEN 'profile is suppressed by a rule'
 				WHEN i.at < p.since THEN 'before the journey begins'
 				WHEN i.at >= p.until THEN 'after the journey has ended'
 				WHEN past.running THEN 'already in this journey'

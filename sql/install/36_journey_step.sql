@@ -280,6 +280,13 @@ BEGIN
 	gone := ARRAY(SELECT i.run_id FROM unnest(items) i
 				  CROSS JOIN LATERAL (SELECT p.suppressed OR p.erased_at IS NOT NULL AS away FROM cdp.profile p WHERE p.profile_id = i.profile_id OFFSET 0) p
 				  WHERE p.away);
+	IF EXISTS (SELECT FROM cdp.suppression r WHERE r.active) THEN
+		gone := gone || ARRAY(SELECT a.runs[n]
+							  FROM (SELECT array_agg(s.run_id) AS runs, array_agg(s.profile_id) AS profiles, array_agg(s.due_at) AS instants
+									FROM unnest(items) i CROSS JOIN LATERAL (SELECT o.* FROM cdp.journey_state o WHERE o.run_id = i.run_id OFFSET 0) s
+									WHERE i.run_id <> ALL (gone) AND cdp._needs_consent(coalesce((plans[i.plan]).spec ->> 'purpose', 'marketing'))) a,
+								  unnest(cdp._ruled_out(a.profiles, a.instants)) n);
+	END IF;
 	IF gone <> '{}' THEN
 		PERFORM cdp._end_due(gone, 'suppressed', NULL);
 		items := cdp._without(items, gone);

@@ -47,6 +47,37 @@ END
 $$;
 COMMENT ON FUNCTION cdp._suppression(text) IS 'who of a kind is suppressed by rule; NULL = no rules';
 
+-- Journeys ask about many, each at an instant of its own.  Rules of tags and
+-- values are the same at any instant: asked once for all.
+CREATE FUNCTION cdp._ruled_out(profiles bigint[], instants timestamptz[]) RETURNS int[]
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp SET jit = off AS $$
+DECLARE
+	timeless boolean;
+BEGIN
+	SELECT bool_and(cdp._criteria_events(s.criteria) = '{}' AND cdp._criteria_dated_traits(s.criteria) = '{}'
+					AND NOT EXISTS (SELECT FROM unnest(cdp._criteria_tags(s.criteria)) t WHERE cdp._keeps_history(t)))
+	INTO timeless FROM cdp.suppression s WHERE s.active;
+	RETURN CASE
+		WHEN timeless IS NULL THEN '{}'
+		WHEN timeless THEN ARRAY(
+			SELECT m.n::int
+			FROM (SELECT p.kind, max(m.at) AS at, cdp.rb_build_agg(m.id) AS ids
+				  FROM unnest(profiles, instants) m(id, at)
+				  CROSS JOIN LATERAL (SELECT p.kind FROM cdp.profile p WHERE p.profile_id = m.id OFFSET 0) p GROUP BY p.kind) k
+			CROSS JOIN LATERAL (SELECT cdp._excluded(k.kind, k.at, k.ids) AS ids OFFSET 0) e
+			JOIN unnest(profiles) WITH ORDINALITY m(id, n) ON cdp.rb_contains(e.ids, m.id) ORDER BY 1)
+		ELSE ARRAY(
+			WITH m AS MATERIALIZED (
+				SELECT m.*, p.kind FROM unnest(profiles, instants) WITH ORDINALITY m(id, at, n)
+				CROSS JOIN LATERAL (SELECT p.kind FROM cdp.profile p WHERE p.profile_id = m.id OFFSET 0) p
+			), k AS MATERIALIZED (
+				SELECT m.kind, cdp._suppression(m.kind) AS rules FROM m GROUP BY m.kind
+			)
+			SELECT m.n::int FROM k JOIN m USING (kind) WHERE cdp.matches_with_suppressed(m.id, k.rules, m.at) ORDER BY 1) END;
+END
+$$;
+COMMENT ON FUNCTION cdp._ruled_out(bigint[], timestamptz[]) IS 'which of these canonical profiles (by place) rules of table suppression keep out, each at an instant of its own';
+
 -- single profiles
 
 CREATE FUNCTION cdp._derive_suppressed(id bigint, otherwise boolean) RETURNS void

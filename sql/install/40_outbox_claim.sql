@@ -69,7 +69,15 @@ DECLARE
 	g		record;
 	nobody	bigint[];
 	refused	bigint[] := '{}';
+	ruled	bigint[] := '{}';
 BEGIN
+	IF EXISTS (SELECT FROM cdp.suppression r WHERE r.active) THEN
+		ruled := ARRAY(SELECT a.ids[n]
+					   FROM (SELECT array_agg(o.id) AS ids, array_agg(p.canonical_id) AS profiles, array_agg(_hand_out.at) AS instants
+							 FROM cdp.outbox o JOIN cdp.profile p ON p.profile_id = o.profile_id
+							 WHERE o.id = ANY (ids) AND o.recipient_id = o.profile_id AND cdp._needs_consent(o.purpose)) a,
+						   unnest(cdp._ruled_out(a.profiles, a.instants)) n);
+	END IF;
 	FOR g IN
 		SELECT o.purpose, o.channel, o.declared, array_agg(o.id) AS ids, array_agg(o.recipient_id) AS recipients,
 			   array_agg(o.id) FILTER (WHERE o.recipient_id <> o.profile_id) AS about_others
@@ -89,6 +97,7 @@ BEGIN
 		SELECT o.id FROM cdp.outbox o
 		CROSS JOIN LATERAL (SELECT FROM cdp.bounced_address b WHERE b.channel = o.channel AND b.address = o.address LIMIT 1) b
 		WHERE o.id = ANY (ids));
+	refused := refused || ruled;
 	IF refused <> '{}' THEN
 		ids := cdp._without(ids, refused);
 		WITH closed AS (
@@ -100,6 +109,7 @@ BEGIN
 			   CASE WHEN (SELECT count(*) FROM cdp.profile p JOIN cdp.profile o ON o.profile_id = p.canonical_id
 						  WHERE p.profile_id IN (c.recipient_id, c.profile_id) AND NOT o.suppressed AND o.erased_at IS NULL)
 						 < CASE WHEN c.recipient_id = c.profile_id THEN 1 ELSE 2 END THEN 'profile is suppressed or erased'
+					WHEN c.id = ANY (ruled) THEN 'profile is suppressed by a rule'
 					WHEN EXISTS (SELECT FROM cdp.bounced_address b WHERE b.channel = c.channel AND b.address = c.address) THEN 'bounced: ' || c.channel
 					ELSE format('consent: %s on %s', c.purpose, c.channel) END
 		FROM closed c ORDER BY c.id;

@@ -157,6 +157,9 @@ BEGIN
 		RETURN QUERY SELECT owner.erased_at, 'profile', 'is suppressed or erased';
 	END IF;
 	RETURN QUERY
+	SELECT NULL::timestamptz, 'profile', 'is ' || substr(r.term, 5) || ': ' || r.value
+	FROM cdp._suppressed_by(owner.profile_id, why_no_message.at, 'excluded') r;
+	RETURN QUERY
 	SELECT l.at, l.what, concat_ws(': ', l.step, l.detail)
 	FROM cdp.journey_log l
 	WHERE l.profile_id = ANY (members) AND l.journey = j.name AND l.at <= why_no_message.at ORDER BY l.log_id;

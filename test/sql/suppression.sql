@@ -76,6 +76,28 @@ SELECT part FROM split_audience('{1}', '{0.5,0.6}', 'x');
 SELECT part FROM split_audience('{1}', '{-0.5}', 'x');
 SELECT part FROM split_audience('{1}', '{NaN}', 'x');
 
+-- journeys: nobody enters, goes on, or is written to, but for purposes that need no consent
+SELECT create_journey('hello', '{"entry": {"on": "view"}, "start": "w", "steps": {"w": {"wait": "1d", "next": "s"}, "s": {"send": {"channel": "email", "template": "hello"}, "next": "end"}}}'), activate_journey('hello'),
+	create_journey('order', '{"entry": {"on": "view"}, "purpose": "transactional", "start": "s", "steps": {"s": {"send": {"channel": "email", "template": "order"}, "next": "end"}}}'), activate_journey('order'),
+	create_journey('gold', '{"entry": {"enters": "gold"}, "start": "t", "steps": {"t": {"tag": "golden", "next": "end"}}}'), activate_journey('gold');
+INSERT INTO suppression (name, criteria) VALUES ('opted out', 'opted_out');
+SELECT count(track(ARRAY['user_id:u' || g]::identifier[], 'view', '{}', '2026-02-20 00:00')) FROM unnest('{1,3,4,6}'::int[]) g;
+SELECT tag('{1,3}'::bitmap, 'gold', at => '2026-02-20');
+SELECT count(*) > 0 AS ticked FROM tick('2026-02-20 12:00');
+SELECT journey, profile_id, what, detail FROM journey_log WHERE what IN ('entered', 'refused') ORDER BY 1, 2;
+SELECT enter_journey('hello', 3, at => '2026-02-20 13:00') AS one, enter_journey('hello', '{3,8}'::bitmap, at => '2026-02-20 13:00') AS both;
+SELECT what, detail FROM why_no_message(3, 'hello', '2026-02-21') ORDER BY 1, 2;
+-- a rule that comes, or comes true, during a wait, or before the message is claimed
+SELECT track(ARRAY['user_id:u1'], 'complaint', '{}', '2026-02-20 18:00');
+INSERT INTO suppression (name, criteria) VALUES ('complains', 'count(complaint, 30d) > 0');
+SELECT count(*) > 0 AS ticked FROM tick('2026-02-22');
+SELECT profile_id, status, outcome FROM journey_state WHERE journey = 'hello' ORDER BY 1;
+SELECT tag(6, 'opted_out', at => '2026-02-22');
+SELECT profile_id, template FROM claim_messages('email', 10, at => '2026-02-22 01:00') ORDER BY 1;
+SELECT o.profile_id, o.template, o.status, d.detail FROM outbox o LEFT JOIN delivery d ON d.outbox_id = o.id ORDER BY 1, 2;
+SELECT untag(6, 'opted_out', '2026-02-22');
+DELETE FROM suppression;
+
 -- handing over: consented, not suppressed, all leaves
 SELECT consent('{1,2,3,4}'::bitmap, 'marketing', 'email', true, '2026-02-14'), consent(3, 'marketing', 'email', false, '2026-02-15'), consent('{1,4}'::bitmap, 'marketing', 'sms', true, '2026-02-14'),
 	suppress(4, at => '2026-02-14'), merge(1, 8, at => '2026-02-16') > 0;
