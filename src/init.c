@@ -18,6 +18,7 @@
 
 #include "core/rbuf_library.h"
 #include "store/components.h"
+#include "store/time_limit.h"
 #include "worker/worker.h"
 
 PG_MODULE_MAGIC;
@@ -35,6 +36,7 @@ _PG_init(void)
 	mcdp_rbuf_load_library();
 	mcdp_worker_init();
 	mcdp_components_scan_init();
+	mcdp_time_limit_init();
 	DefineCustomBoolVariable("marketing_cdp.notify",
 							 "Notify channel cdp_outbox when messages are written.",
 							 "NOTIFY takes a lock of the whole server while its transaction commits.",

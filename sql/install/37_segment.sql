@@ -52,6 +52,7 @@ CREATE TABLE cdp.segment (
 	computed_at			timestamptz,
 	members				bigint NOT NULL DEFAULT 0,
 	failing_since		timestamptz,
+	failed_at			timestamptz,
 	error				text,
 	error_sqlstate		text,
 	CONSTRAINT segment_definition_check CHECK ((criteria IS NULL) <> (given IS NULL)),
@@ -66,6 +67,7 @@ COMMENT ON COLUMN cdp.segment.stale IS 'the next refresh looks at everybody: it 
 COMMENT ON COLUMN cdp.segment.batch_seen IS 'the last batch of segment_work that it has seen';
 COMMENT ON COLUMN cdp.segment.computed_at IS 'the instant its members are right for';
 COMMENT ON COLUMN cdp.segment.failing_since IS 'the first refresh that failed, when the last one did';
+COMMENT ON COLUMN cdp.segment.failed_at IS 'the last refresh that failed, when it was the last';
 
 CREATE TABLE cdp.segment_version (
 	segment				text COLLATE "C" NOT NULL,

@@ -365,13 +365,21 @@ BEGIN
 	END IF;
 	UPDATE cdp.segment g SET stale = false, batch_seen = _refresh_segment.batch, computed_at = _refresh_segment.at,
 		members = CASE WHEN touched IS NULL THEN cdp.rb_cardinality(new) ELSE g.members + _refresh_segment.entered - _refresh_segment.exited END,
-		failing_since = NULL, error = NULL, error_sqlstate = NULL
+		failing_since = NULL, failed_at = NULL, error = NULL, error_sqlstate = NULL
 	WHERE g.name = s.name AND g.version = s.version;
 END
 $$;
 COMMENT ON FUNCTION cdp._refresh_segment(cdp.segment, bigint, timestamptz) IS 'second step of a pass: one segment, and how many entered and left it';
 
 -- a pass
+
+CREATE FUNCTION cdp._limit_begin() RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__limit_begin';
+COMMENT ON FUNCTION cdp._limit_begin() IS 'what follows is cancelled when marketing_cdp.segment_timeout has passed before _limit_end';
+
+CREATE FUNCTION cdp._limit_end() RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__limit_end';
+COMMENT ON FUNCTION cdp._limit_end() IS 'ends the limit of time; was it reached?';
 
 CREATE FUNCTION cdp._segment_order() RETURNS TABLE (name text, depth int)
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -415,17 +423,27 @@ BEGIN
 		IF NOT waiting THEN
 			problem_state := NULL;
 			BEGIN
+				PERFORM cdp._limit_begin();
 				SELECT r.entered, r.exited INTO entered, exited FROM cdp._refresh_segment(s, batch, _refresh_segments.at) r;
-			EXCEPTION WHEN OTHERS THEN
-				GET STACKED DIAGNOSTICS problem_state = RETURNED_SQLSTATE, problem = MESSAGE_TEXT;
-				IF problem_state ~ '^(40|531|533|57|58)' THEN
-					RAISE;				-- not the segment's fault
-				END IF;
+				PERFORM cdp._limit_end();
+			EXCEPTION
+				WHEN query_canceled THEN
+					IF NOT cdp._limit_end() THEN
+						RAISE;
+					END IF;
+					problem_state := '57014';
+					problem := format('the refresh took more than %s (marketing_cdp.segment_timeout)', current_setting('marketing_cdp.segment_timeout'));
+				WHEN OTHERS THEN
+					PERFORM cdp._limit_end();
+					GET STACKED DIAGNOSTICS problem_state = RETURNED_SQLSTATE, problem = MESSAGE_TEXT;
+					IF problem_state ~ '^(40|531|533|57|58)' THEN
+						RAISE;				-- not the segment's fault
+					END IF;
 			END;
 			IF problem_state IS NOT NULL THEN
 				entered := 0;
 				exited := 0;
-				UPDATE cdp.segment g SET stale = true, failing_since = coalesce(g.failing_since, _refresh_segments.at),
+				UPDATE cdp.segment g SET stale = true, failing_since = coalesce(g.failing_since, _refresh_segments.at), failed_at = _refresh_segments.at,
 					error = problem, error_sqlstate = problem_state
 				WHERE g.name = s.name;
 			ELSIF s.stale THEN
@@ -480,14 +498,32 @@ COMMENT ON FUNCTION cdp.refresh_segments(text, timestamptz) IS 'brings all segme
 
 -- the clock
 
+-- First those that follow changes, all together; then, each in a batch of its
+-- own, those that have to look at everybody: nobody waits for these, which may
+-- take long or fail.  One that took too long is tried again when as much time
+-- has passed as it has been failing for.
 CREATE FUNCTION cdp._advance_segments(now timestamptz, max_rows int, OUT done bigint, OUT lag interval)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	following bigint;
+	whole text[];
+	next_one text;
 BEGIN
 	done := 0;
 	-- Whoever refreshes by hand may keep the lock for long: other tasks are not to wait for that.
 	IF pg_try_advisory_xact_lock(cdp._segment_lock('pass')) THEN
-		-- One that has to look at everybody to a batch.
-		SELECT coalesce(sum(r.entered + r.exited + r.waiting::int), 0) INTO done FROM cdp._refresh_segments(NULL, now, 1) r;
+		SELECT count(*) FILTER (WHERE NOT s.stale AND s.computed_at < now),
+			array_agg(s.name) FILTER (WHERE s.stale AND (s.failed_at IS NULL OR s.failed_at < now AND (s.error_sqlstate <> '57014' OR now - s.failed_at >= s.failed_at - s.failing_since)))
+		INTO following, whole
+		FROM cdp.segment s
+		WHERE s.computed_at IS NULL OR s.computed_at <= now AND (s.refresh_every IS NULL OR s.computed_at + s.refresh_every <= now);
+		IF following = 0 AND whole IS NOT NULL THEN
+			SELECT o.name INTO next_one FROM cdp._segment_order() o WHERE o.name = ANY (whole) ORDER BY o.depth, o.name LIMIT 1;
+			PERFORM FROM cdp._refresh_segments(ARRAY[next_one], now, 1);
+			done := 1;
+		ELSE
+			SELECT coalesce(sum(r.entered + r.exited), 0) + (whole IS NOT NULL)::int INTO done FROM cdp._refresh_segments(NULL, now, 0) r;
+		END IF;
 	END IF;
 	SELECT max(now - s.computed_at - coalesce(s.refresh_every, '0')) INTO lag FROM cdp.segment s;
 END

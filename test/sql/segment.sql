@@ -62,7 +62,8 @@ SELECT cause, exited FROM segment_change WHERE at = '2026-02-10' AND segment = '
 
 -- the clock: each when its time has come
 SELECT define_segment('vips', '!vip', at => '2026-02-10');
-SELECT done FROM _advance_segments('2026-02-10 00:01', 100);
+SELECT done FROM _advance_segments('2026-02-10 00:01', 100);		-- the changes
+SELECT done FROM _advance_segments('2026-02-10 00:01', 100);		-- the one to look at as a whole
 SELECT name, computed_at FROM segment ORDER BY name;
 SELECT done, lag FROM _advance_segments('2026-02-11', 100);
 SELECT name, computed_at, members FROM segment ORDER BY name;
@@ -90,6 +91,7 @@ RESET client_min_messages;
 SELECT segment, failing_since, error_sqlstate, error IS NOT NULL AS has_error, stale, computed_at, behind FROM segment_status WHERE segment IN ('fails', 'works') ORDER BY 1;
 SELECT item, value FROM status('2026-02-12') WHERE item LIKE 'segments%';
 ALTER TABLE label_set_away RENAME TO label_set;
+SELECT done FROM _advance_segments('2026-02-13', 100);
 SELECT done FROM _advance_segments('2026-02-13', 100);
 SELECT segment, failing_since, error, stale, computed_at FROM segment_status WHERE segment = 'fails';
 
@@ -121,6 +123,36 @@ SELECT refresh_segments(at => NULL);
 SELECT tag(1, 'segment:vips');
 \set VERBOSITY default
 SELECT segment_members(NULL) IS NULL AS nothing;
+
+-- one that does not come to an end does not hold up the others either: it is tried again ever more seldom
+ALTER TABLE label_set RENAME TO label_set_away;
+CREATE VIEW cdp.label_set AS SELECT a.* FROM label_set_away a RIGHT JOIN (SELECT pg_sleep(60)) s ON true;
+SELECT define_segment('endless', 'count(purchase[@x]) > 0', at => '2026-02-14'), define_segment('after', 'segment:endless | vip', at => '2026-02-14');
+SET marketing_cdp.segment_timeout = '300ms';
+CREATE TEMP TABLE tried (at timestamptz, failed_at timestamptz, others text);
+DO $$
+DECLARE
+	at timestamptz;
+BEGIN
+	FOR h IN 1 .. 5 LOOP
+		at := '2026-02-14'::timestamptz + h * interval '1 hour';
+		WHILE (SELECT done > 0 FROM _advance_segments(at, 100)) LOOP NULL; END LOOP;
+		INSERT INTO tried SELECT at, s.failed_at, (SELECT string_agg(o.name, ' ') FROM segment o WHERE o.name <> 'endless' AND o.refresh_every IS NULL AND o.computed_at IS DISTINCT FROM at) FROM segment s WHERE s.name = 'endless';
+	END LOOP;
+END
+$$;
+SELECT array_agg(DISTINCT failed_at::time ORDER BY failed_at::time) AS failed_at, string_agg(others, '; ') AS late_ones FROM tried;
+SELECT segment, failing_since, error_sqlstate, error, stale, computed_at FROM segment_status WHERE segment = 'endless';
+SELECT segment, members FROM refresh_segments('endless', '2026-02-14 06:00');
+SET marketing_cdp.segment_timeout = 0;
+SET statement_timeout = '50ms';			-- somebody else's limit ends the pass
+SELECT segment, members FROM refresh_segments('endless', '2026-02-14 06:00');
+RESET statement_timeout;
+RESET marketing_cdp.segment_timeout;
+DROP VIEW label_set;
+ALTER TABLE label_set_away RENAME TO label_set;
+SELECT segment, members FROM refresh_segments('after', '2026-02-14 06:00') WHERE segment = 'after';
+SELECT segment, failing_since, error, stale, computed_at FROM segment_status WHERE segment = 'endless';
 
 -- nothing is left over when the last one is gone
 SELECT count(drop_segment(o.name, '2026-02-15')) FROM (SELECT name FROM _segment_order() ORDER BY depth DESC, name) o;
