@@ -201,14 +201,20 @@ BEGIN
 				WHEN pg_temp.r(scenario, step, 'op', 100) < 64 THEN '{"op": "tag all"}'
 				WHEN pg_temp.r(scenario, step, 'op', 100) < 67 THEN '{"op": "untag all"}'
 				WHEN pg_temp.r(scenario, step, 'op', 100) < 70 THEN '{"op": "trait"}'
-				WHEN pg_temp.r(scenario, step, 'op', 100) < 80 THEN '{"op": "track"}'
-				WHEN pg_temp.r(scenario, step, 'op', 100) < 82 THEN CASE pg_temp.r(scenario, step, 'unrelate', 3) WHEN 0 THEN '{"op": "unrelate"}' ELSE '{"op": "relate"}' END::jsonb
+				WHEN pg_temp.r(scenario, step, 'op', 100) < 76 THEN '{"op": "track"}'
+				WHEN pg_temp.r(scenario, step, 'op', 100) < 82 THEN CASE pg_temp.r(scenario, step, 'unrelate', 2) WHEN 0 THEN '{"op": "unrelate"}' ELSE '{"op": "relate"}' END::jsonb
 				WHEN pg_temp.r(scenario, step, 'op', 100) < 86 THEN '{"op": "consent"}'
 				WHEN pg_temp.r(scenario, step, 'op', 100) < 91 THEN '{"op": "enter"}'
 				WHEN pg_temp.r(scenario, step, 'op', 100) < 93 AND scenario % 2 = 0 THEN '{"op": "suppress"}'
 				ELSE '{"op": "tick"}' END;
 			-- all may be erased
 			CONTINUE WHEN CASE c ->> 'op' WHEN 'identify' THEN c -> 'ids' IN ('[]', 'null') WHEN 'tick' THEN false ELSE people = '{}' END;
+			IF c ->> 'op' = 'unrelate' THEN
+				-- one of somebody who has been merged away, if there is one
+				c := c || coalesce((SELECT jsonb_build_object('p', canonical_id(r.a), 'q', canonical_id(r.b), 'at', now) FROM relation r
+									WHERE canonical_id(r.a) <> canonical_id(r.b) AND r.until IS NULL
+									ORDER BY canonical_id(r.a) = r.a AND canonical_id(r.b) = r.b, pg_temp.r(scenario, step, format('%s %s', r.a, r.b), 1000000) LIMIT 1), '{}');
+			END IF;
 			IF c ->> 'op' IN ('merge', 'relate', 'unrelate') THEN
 				CONTINUE WHEN c -> 'p' = c -> 'q' OR c ->> 'op' = 'merge' AND EXISTS (
 					SELECT FROM never_merge n WHERE canonical_id(n.profile_a) IN ((c -> 'p')::bigint, (c -> 'q')::bigint)
