@@ -17,9 +17,12 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/index.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
@@ -78,7 +81,8 @@ mcdp_target_open_with(Target *t, Relation rel, int columns, EState *estate)
 	ExecOpenIndices(t->info, false);
 	t->slot = table_slot_create(t->rel, NULL);
 	t->gathered = NULL;
-	t->num_gathered = 0;
+	t->late = NULL;
+	t->num_gathered = t->num_late = t->max_late = 0;
 	t->bytes_gathered = 0;
 	for (int i = 0; i < t->info->ri_NumIndices; i++)
 	{
@@ -98,7 +102,7 @@ mcdp_target_close(Target *t)
 {
 	if (t->rel == NULL)
 		return;
-	Assert(t->num_gathered == 0);
+	Assert(t->num_gathered == 0 && t->num_late == 0);
 	for (int i = 0; t->gathered && i < GATHER_ROWS && t->gathered[i]; i++)
 		ExecDropSingleTupleTableSlot(t->gathered[i]);
 	ExecDropSingleTupleTableSlot(t->slot);
@@ -174,6 +178,91 @@ mcdp_target_insert_alone(Target *t)
 }
 
 /*
+ * An index of one bigint that says nothing about what may be inserted: its
+ * entries wait until all rows are there, and go in by key.  So entries of
+ * neighbours meet on one page, and those of new profiles at the end of the index,
+ * where no search is needed.
+ */
+static bool
+is_late(Target *t, int i)
+{
+	Relation	index = t->info->ri_IndexRelationDescs[i];
+	IndexInfo  *info = t->info->ri_IndexRelationInfo[i];
+	AttrNumber	column = info->ii_IndexAttrNumbers[0];
+
+	return !index->rd_index->indisunique && info->ii_NumIndexAttrs == 1 && info->ii_Predicate == NIL &&
+		column > 0 && TupleDescAttr(RelationGetDescr(t->rel), column - 1)->atttypid == INT8OID &&
+		TupleDescAttr(RelationGetDescr(t->rel), column - 1)->attnotnull && index->rd_rel->relam == BTREE_AM_OID;
+}
+
+static void
+remember_late_entries(Target *t, int i, int num)
+{
+	AttrNumber	column = t->info->ri_IndexRelationInfo[i]->ii_IndexAttrNumbers[0];
+	LateEntry  *late = t->late[i] + t->num_late;
+
+	for (int r = 0; r < num; r++)
+	{
+		bool		isnull;
+
+		late[r].key = DatumGetInt64(slot_getattr(t->gathered[r], column, &isnull));
+		late[r].tid = t->gathered[r]->tts_tid;
+	}
+}
+
+static int
+compare_late(const void *x, const void *y)
+{
+	const LateEntry *a = x;
+	const LateEntry *b = y;
+
+	if (a->key != b->key)
+		return a->key < b->key ? -1 : 1;
+	return ItemPointerCompare(unconstify(ItemPointerData *, &a->tid), unconstify(ItemPointerData *, &b->tid));
+}
+
+static void
+insert_late_entries(Target *t)
+{
+	for (int i = 0; i < t->info->ri_NumIndices && t->num_late > 0; i++)
+	{
+		if (t->late[i] == NULL)
+			continue;
+		qsort(t->late[i], t->num_late, sizeof(LateEntry), compare_late);
+		for (int e = 0; e < t->num_late; e++)
+		{
+			Datum		key = Int64GetDatum(t->late[i][e].key);
+			bool		isnull = false;
+
+			CHECK_FOR_INTERRUPTS();
+			(void) index_insert(t->info->ri_IndexRelationDescs[i], &key, &isnull, &t->late[i][e].tid, t->rel,
+								UNIQUE_CHECK_NO, false, t->info->ri_IndexRelationInfo[i]);
+		}
+	}
+	t->num_late = 0;
+}
+
+/* Make room for so many more; late[i] is NULL where an index does not wait. */
+static void
+expect_late_entries(Target *t, int num)
+{
+	int			n = t->info->ri_NumIndices;
+
+	if (t->num_late + num <= t->max_late)
+		return;
+	if (t->late == NULL)
+		t->late = palloc0(Max(n, 1) * sizeof(LateEntry *));
+	t->max_late = Max(2 * t->max_late, num);
+	for (int i = 0; i < n; i++)
+	{
+		if (t->late[i])
+			t->late[i] = repalloc_huge(t->late[i], t->max_late * sizeof(LateEntry));
+		else if (is_late(t, i))
+			t->late[i] = MemoryContextAllocHuge(CurrentMemoryContext, t->max_late * sizeof(LateEntry));
+	}
+}
+
+/*
  * Index entries of all gathered rows, one index after the other, so that its
  * upper pages stay in the processor's cache.  Returns the number of a row
  * that is there already, or may be, or -1.
@@ -183,6 +272,7 @@ insert_index_entries(Target *t, int num, bool unsure)
 {
 	ExprContext *econtext = GetPerTupleExprContext(t->estate);
 
+	expect_late_entries(t, num);
 	for (int i = 0; i < t->info->ri_NumIndices; i++)
 	{
 		Relation	index = t->info->ri_IndexRelationDescs[i];
@@ -191,6 +281,11 @@ insert_index_entries(Target *t, int num, bool unsure)
 
 		if (!info->ii_ReadyForInserts)
 			continue;
+		if (t->late[i])
+		{
+			remember_late_entries(t, i, num);
+			continue;
+		}
 		if (info->ii_Predicate != NIL && info->ii_PredicateState == NULL)
 			info->ii_PredicateState = ExecPrepareQual(info->ii_Predicate, t->estate);
 		for (int r = 0; r < num; r++)
@@ -211,11 +306,12 @@ insert_index_entries(Target *t, int num, bool unsure)
 				return r;
 		}
 	}
+	t->num_late += num;
 	return -1;
 }
 
-bool
-mcdp_target_flush(Target *t, bool unsure)
+static bool
+write_gathered(Target *t, bool unsure)
 {
 	int			num = t->num_gathered;
 	int			conflict;
@@ -228,6 +324,7 @@ mcdp_target_flush(Target *t, bool unsure)
 	conflict = insert_index_entries(t, num, unsure);
 	if (conflict >= 0)
 	{
+		t->num_late = 0;
 		/* our own row would be the one that is found */
 		CommandCounterIncrement();
 		simple_table_tuple_delete(t->rel, &t->gathered[conflict]->tts_tid, InvalidSnapshot);
@@ -237,6 +334,15 @@ mcdp_target_flush(Target *t, bool unsure)
 	}
 	for (int r = 0; r < num; r++)
 		ExecClearTuple(t->gathered[r]);
+	return true;
+}
+
+bool
+mcdp_target_flush(Target *t, bool unsure)
+{
+	if (!write_gathered(t, unsure))
+		return false;
+	insert_late_entries(t);
 	return true;
 }
 
@@ -255,7 +361,7 @@ mcdp_target_gather(Target *t, bool unsure)
 	t->gathered[t->num_gathered++] = slot;
 	if (t->num_gathered < GATHER_ROWS && t->bytes_gathered < GATHER_BYTES)
 		return true;
-	return mcdp_target_flush(t, unsure);
+	return write_gathered(t, unsure);
 }
 
 void

@@ -23,6 +23,13 @@
 #include "executor/tuptable.h"
 #include "nodes/execnodes.h"
 
+/* what an index waits for */
+typedef struct LateEntry
+{
+	int64		key;
+	ItemPointerData tid;
+} LateEntry;
+
 typedef struct Target
 {
 	Relation	rel;			/* NULL: not open */
@@ -33,6 +40,9 @@ typedef struct Target
 	TupleTableSlot **gathered;	/* NULL: none yet; slot is not one of them */
 	int			num_gathered;
 	Size		bytes_gathered;
+	LateEntry **late;			/* of each index: NULL, or entries of rows that were gathered */
+	int			num_late;
+	int			max_late;
 } Target;
 
 extern bool mcdp_target_open(Target *t, Relation rel, int columns);
@@ -65,7 +75,7 @@ extern void mcdp_target_insert_new(Target *t);
 /*
  * Many rows: gather each in place of inserting it, and flush in the end.  They
  * are written to the table together, and to its indexes one by one in the
- * order given.  Unsure: false if there was a row with such a key; whoever
+ * order given, or in that of the index where nobody waits there.  Unsure: false if there was a row with such a key; whoever
  * inserted it has been waited for, and the caller has to abort.
  */
 extern bool mcdp_target_gather(Target *t, bool unsure);
