@@ -16,6 +16,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/index.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_type.h"
@@ -334,6 +335,12 @@ write_gathered(Target *t, bool unsure)
 	}
 	for (int r = 0; r < num; r++)
 		ExecClearTuple(t->gathered[r]);
+	/*
+	 * The WAL writer looks only now and then.  Sessions that fill the buffers in
+	 * between have to write them themselves, page by page, one waiting for the
+	 * other.
+	 */
+	XLogSetAsyncXactLSN(XactLastRecEnd);
 	return true;
 }
 

@@ -167,6 +167,7 @@ typedef struct NewProfile
 } NewProfile;
 
 /* stitch_write.c */
+extern void mcdp_take_profile_ids(Oid schema, NewProfile *profile, int num);
 extern void mcdp_make_profiles(Lookup *lk, const NewProfile *profile, int num);
 extern void mcdp_run(const char *sql, SPIPlanPtr *plan, int num, Oid *types, Datum *values, const char *nulls);
 extern bool mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, Stitched *result);

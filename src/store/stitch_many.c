@@ -74,7 +74,7 @@ mcdp_stitch_many(Lookup *lk, ManyCall *calls, int num, bool in_order, bool locki
 	for (int c = 0; c < num; c++)
 		names += calls[c].num;
 	mcdp_many_names(&m, num);
-	m.profile = MemoryContextAllocExtended(CurrentMemoryContext, Max(num, 1) * sizeof(NewProfile), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	m.profile = MemoryContextAllocHuge(CurrentMemoryContext, Max(num, 1) * sizeof(NewProfile));
 	m.root = MemoryContextAllocHuge(CurrentMemoryContext, Max(names + num, 1) * sizeof(int64));
 	m.evidence = MemoryContextAllocHuge(CurrentMemoryContext, Max(names, 1) * sizeof(Evidence));
 	if (may_be_later)
@@ -86,5 +86,6 @@ mcdp_stitch_many(Lookup *lk, ManyCall *calls, int num, bool in_order, bool locki
 	/* waiting may make all this void: then somebody_else says so */
 	if (locking && (others || m.num_claimed + m.num_evidence > 0))
 		mcdp_lock_identities(others);
+	mcdp_many_number(&m, num);
 	mcdp_many_write(&m, wait);
 }

@@ -87,6 +87,9 @@ extern void mcdp_many_names(Many *m, int num);
 /* What do the calls change? */
 extern void mcdp_many_plan(Many *m, int num, bool in_order);
 
+/* The new profiles get their ids, once it is certain that they are made. */
+extern void mcdp_many_number(Many *m, int num);
+
 /* Ascending, each once. */
 extern void mcdp_many_sort_roots(Many *m);
 extern int	mcdp_compare_roots(const void *a, const void *b);

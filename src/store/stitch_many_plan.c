@@ -19,15 +19,19 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "commands/sequence.h"
 #include "lib/qunique.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 
 #include "core/compat.h"
 #include "core/text_order.h"
 #include "store/stitch_many.h"
+
+/*
+ * Ids of new profiles while it is not certain how many there will be: higher
+ * than all others, so that they decide the same.
+ */
+#define PLANNED_ID (INT64CONST(1) << 62)
 
 int
 mcdp_compare_roots(const void *a, const void *b)
@@ -216,9 +220,7 @@ plan_call(Many *m, int c)
 	{
 		NewProfile *p = &m->profile[m->num_profiles];
 
-		/* one that was planned before has its id */
-		if (p->id == 0)
-			p->id = nextval_internal(get_relname_relid("profile_id_seq", m->lk->schema), true);
+		p->id = PLANNED_ID + m->num_profiles;
 		p->kind = kind;
 		p->at = at;
 		via->leaf = via->root = p->id;
@@ -295,5 +297,36 @@ mcdp_many_plan(Many *m, int num, bool in_order)
 			n->hangs |= !call->later;
 			n->waits |= call->later;
 		}
+	}
+}
+
+static int64
+final_id(Many *m, int64 id)
+{
+	return id < PLANNED_ID ? id : m->profile[id - PLANNED_ID].id;
+}
+
+void
+mcdp_many_number(Many *m, int num)
+{
+	mcdp_take_profile_ids(m->lk->schema, m->profile, m->num_profiles);
+	for (int i = 0; i < m->num_names; i++)
+	{
+		ManyName   *n = &m->name[i];
+
+		if (n->profile >= 0)
+			n->leaf = n->root = m->profile[n->profile].id;
+	}
+	for (int c = 0; c < num; c++)
+		if (m->calls[c].done)
+			m->calls[c].leaf = final_id(m, m->calls[c].leaf);
+	for (int i = 0; i < m->merges.num; i++)
+	{
+		MergeCall  *merge = &m->merges.call[i];
+
+		merge->survivor = final_id(m, merge->survivor);
+		merge->merged = final_id(m, merge->merged);
+		merge->leaf_a = final_id(m, merge->leaf_a);
+		merge->leaf_b = final_id(m, merge->leaf_b);
 	}
 }

@@ -34,6 +34,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
+#include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -287,6 +288,23 @@ mcdp_run(const char *sql, SPIPlanPtr *plan, int num, Oid *types, Datum *values, 
 	if (SPI_execute_plan(*plan, values, nulls, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "SPI_execute_plan failed: %s", sql);
 	SPI_finish();
+}
+
+/*
+ * Sessions that do this at the same time go one after the other: so each gets
+ * neighbours, the rows and entries of which stand together.
+ */
+void
+mcdp_take_profile_ids(Oid schema, NewProfile *profile, int num)
+{
+	Oid			sequence = mcdp_relid("profile_id_seq", schema);
+
+	if (num > 1)
+		LockRelationOid(sequence, ShareUpdateExclusiveLock);
+	for (int i = 0; i < num; i++)
+		profile[i].id = nextval_internal(sequence, i == 0);
+	if (num > 1)
+		UnlockRelationOid(sequence, ShareUpdateExclusiveLock);
 }
 
 static void
