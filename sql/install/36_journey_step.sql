@@ -284,7 +284,9 @@ BEGIN
 		gone := gone || ARRAY(SELECT a.runs[n]
 							  FROM (SELECT array_agg(s.run_id) AS runs, array_agg(s.profile_id) AS profiles, array_agg(s.due_at) AS instants
 									FROM unnest(items) i CROSS JOIN LATERAL (SELECT o.* FROM cdp.journey_state o WHERE o.run_id = i.run_id OFFSET 0) s
-									WHERE i.run_id <> ALL (gone) AND cdp._needs_consent(coalesce((plans[i.plan]).spec ->> 'purpose', 'marketing'))) a,
+									WHERE i.run_id <> ALL (gone) AND i.plan = ANY (ARRAY(
+										SELECT p.no FROM unnest(plans) WITH ORDINALITY AS p(journey, version, step, spec, todo, no)
+										WHERE cdp._needs_consent(coalesce(p.spec ->> 'purpose', 'marketing'))))) a,
 								  unnest(cdp._ruled_out(a.profiles, a.instants)) n);
 	END IF;
 	IF gone <> '{}' THEN

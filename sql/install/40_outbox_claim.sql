@@ -75,7 +75,8 @@ BEGIN
 		ruled := ARRAY(SELECT a.ids[n]
 					   FROM (SELECT array_agg(o.id) AS ids, array_agg(p.canonical_id) AS profiles, array_agg(_hand_out.at) AS instants
 							 FROM cdp.outbox o JOIN cdp.profile p ON p.profile_id = o.profile_id
-							 WHERE o.id = ANY (ids) AND o.recipient_id = o.profile_id AND cdp._needs_consent(o.purpose)) a,
+							 WHERE o.id = ANY (ids) AND o.recipient_id = o.profile_id
+								AND o.purpose = ANY (ARRAY(SELECT u.purpose FROM (SELECT DISTINCT x.purpose FROM cdp.outbox x WHERE x.id = ANY (ids)) u WHERE cdp._needs_consent(u.purpose)))) a,
 						   unnest(cdp._ruled_out(a.profiles, a.instants)) n);
 	END IF;
 	FOR g IN
