@@ -651,3 +651,17 @@ CREATE FUNCTION cdp.identify(identifiers cdp.identifier[], traits jsonb DEFAULT 
 LANGUAGE C AS 'MODULE_PATHNAME', 'mcdp_identify';
 COMMENT ON FUNCTION cdp.identify(cdp.identifier[], jsonb, timestamptz, text, text)
 	IS 'these identifiers belong to one profile, and it has these traits; returns the canonical profile id';
+
+-- For calls that say nothing else: see src/store/stitch_fn.c.  That of varchar
+-- is there because an array of them would else fit two of the others.
+CREATE FUNCTION cdp.identify(identifiers text[]) RETURNS bigint
+LANGUAGE C AS 'MODULE_PATHNAME', 'mcdp_identify_texts';
+COMMENT ON FUNCTION cdp.identify(text[]) IS 'these identifiers belong to one person; returns the canonical profile id';
+
+CREATE FUNCTION cdp.identify(identifiers varchar[]) RETURNS bigint
+LANGUAGE C AS 'MODULE_PATHNAME', 'mcdp_identify_texts';
+COMMENT ON FUNCTION cdp.identify(varchar[]) IS 'these identifiers belong to one person; returns the canonical profile id';
+
+CREATE FUNCTION cdp.identify(identifiers text) RETURNS bigint
+LANGUAGE C AS 'MODULE_PATHNAME', 'mcdp_identify_text';
+COMMENT ON FUNCTION cdp.identify(text) IS 'the identifiers of this array, {email:a@b.c,...}, belong to one person; returns the canonical profile id';

@@ -52,12 +52,7 @@
 #include "store/stitch.h"
 #include "types/identifier.h"
 
-/* of _stitch and _stitch_new */
-#define STITCH_ARGS 5
-
 PG_FUNCTION_INFO_V1(mcdp__look_up);
-PG_FUNCTION_INFO_V1(mcdp__stitch);
-PG_FUNCTION_INFO_V1(mcdp_identify);
 
 Keyed
 mcdp_open_keyed(Oid schema, const char *table, const char *index)
@@ -149,6 +144,22 @@ mcdp_get_column(HeapTuple tuple, Keyed *k, AttrNumber column)
 	return result;
 }
 
+/* identifiers are equal when their bytes are */
+static bool
+same_bytes(Datum a, Datum b)
+{
+	struct varlena *x = DatumGetIdentifierPP(a);
+	struct varlena *y = DatumGetIdentifierPP(b);
+
+	return VARSIZE_ANY_EXHDR(x) == VARSIZE_ANY_EXHDR(y) && memcmp(VARDATA_ANY(x), VARDATA_ANY(y), VARSIZE_ANY_EXHDR(x)) == 0;
+}
+
+bool
+mcdp_are_peers(Datum a, Datum a_peer, Datum b, Datum b_peer)
+{
+	return (a_peer != 0 && same_bytes(a_peer, b)) || (b_peer != 0 && same_bytes(b_peer, a));
+}
+
 /* The row of a profile, in a slot that lasts until the next one is looked for, or NULL. */
 TupleTableSlot *
 mcdp_find_profile(Lookup *lk, int64 id, Snapshot snapshot)
@@ -161,15 +172,14 @@ mcdp_find_profile(Lookup *lk, int64 id, Snapshot snapshot)
 
 /* Its link and profile, if it has one.  "others" are identifiers looked up before. */
 static void
-find_link(Lookup *lk, Known *known, Snapshot snapshot, const Known *others, int num_others)
+find_link(Lookup *lk, Known *known, Snapshot snapshot, Known *const *others, int num_others)
 {
 	ScanKeyData key;
 	TupleTableSlot *slot;
 	bool		isnull;
 
-	known->linked = false;
+	known->linked = known->implied = false;
 	known->peer = 0;
-	known->kind = NULL;
 	mcdp_identifier_key(lk, &key, 1, known->identifier);
 	if (!probe(&lk->link_scan, &lk->link, snapshot, &key, 1))
 		return;
@@ -183,10 +193,10 @@ find_link(Lookup *lk, Known *known, Snapshot snapshot, const Known *others, int 
 	/* most calls are about one profile */
 	for (int i = 0; i < num_others; i++)
 	{
-		if (others[i].linked && others[i].leaf == known->leaf)
+		if (others[i]->linked && others[i]->leaf == known->leaf)
 		{
-			known->root = others[i].root;
-			known->kind = others[i].kind;
+			known->root = others[i]->root;
+			known->kind = others[i]->kind;
 			return;
 		}
 	}
@@ -197,6 +207,30 @@ find_link(Lookup *lk, Known *known, Snapshot snapshot, const Known *others, int 
 				 errmsg("profile %lld of an identifier does not exist", (long long) known->leaf)));
 	known->root = DatumGetInt64(slot_getattr(slot, PROFILE_CANONICAL_ID, &isnull));
 	known->kind = DatumGetTextPCopy(slot_getattr(slot, PROFILE_KIND, &isnull));
+}
+
+/*
+ * Does the evidence in the link of another one say what is to be known about
+ * it?  They are of one leaf, and it was known by then (21_identity.sql).
+ */
+static bool
+is_implied(Known *known, Known *const *others, int num_others)
+{
+	for (int i = 0; i < num_others; i++)
+	{
+		const Known *other = others[i];
+
+		if (!other->linked || other->peer == 0 || !same_bytes(other->peer, known->identifier))
+			continue;
+		known->linked = known->implied = true;
+		known->leaf = other->leaf;
+		known->at = other->at;
+		known->peer = 0;
+		known->root = other->root;
+		known->kind = other->kind;
+		return true;
+	}
+	return false;
 }
 
 /* The leaf that owns an identifier, or 0. */
@@ -219,7 +253,7 @@ mcdp_find_link(Lookup *lk, Known *known, Snapshot snapshot)
 	find_link(lk, known, snapshot, NULL, 0);
 }
 
-/* The priority of its namespace, and its kind if it has no profile yet. */
+/* The priority of its namespace, and its kind as long as no profile is found. */
 static void
 find_rule(Lookup *lk, Known *known)
 {
@@ -231,63 +265,13 @@ find_rule(Lookup *lk, Known *known)
 		elog(ERROR, "identifier has no namespace");
 	rule = mcdp_namespace_rule(lk->rules, VARDATA_ANY(id), colon - VARDATA_ANY(id));
 	known->priority = rule ? rule->priority : DEFAULT_PRIORITY;
-	if (!known->linked)
-		known->kind = rule ? rule->kind : NULL;
+	known->kind = rule ? rule->kind : NULL;
 }
 
 int
 mcdp_compare_identifiers(Lookup *lk, Datum a, Datum b)
 {
 	return DatumGetInt32(FunctionCall2(&lk->type->cmp_proc_finfo, a, b));
-}
-
-static bool
-same_identifier(Lookup *lk, Datum a, Datum b)
-{
-	return DatumGetBool(FunctionCall2(&lk->type->eq_opr_finfo, a, b));
-}
-
-/*
- * Look up the elements of an array, each once, in the order given.  Returns
- * how many there are, or -1 if one of them is null.
- */
-static int
-look_up_all(Lookup *lk, ArrayType *array, Known **result)
-{
-	Datum	   *elems;
-	bool	   *nulls;
-	int			n;
-	int			num = 0;
-	Known	   *known;
-
-	deconstruct_array(array, ARR_ELEMTYPE(array), lk->type->typlen, lk->type->typbyval,
-					  lk->type->typalign, &elems, &nulls, &n);
-	known = palloc(sizeof(Known) * Max(n, 1));
-	for (int i = 0; i < n; i++)
-	{
-		int			j;
-
-		CHECK_FOR_INTERRUPTS();
-		if (nulls[i])
-			return -1;
-		for (j = 0; j < num && !same_identifier(lk, known[j].identifier, elems[i]); j++)
-			;
-		if (j < num)
-			continue;
-		known[num].identifier = elems[i];
-		find_link(lk, &known[num], lk->snapshot, known, num);
-		num++;
-	}
-	/* one alone has no rank, and its kind only matters if it is new */
-	for (int i = 0; i < num; i++)
-	{
-		if (num > 1 || !known[i].linked)
-			find_rule(lk, &known[i]);
-		else
-			known[i].priority = DEFAULT_PRIORITY;
-	}
-	*result = known;
-	return num;
 }
 
 /* Highest priority first, then as given.  Insertion sort: there are few. */
@@ -308,6 +292,58 @@ by_priority(Known *known, int num)
 }
 
 /*
+ * Look up identifiers, each once.  Returns them with the highest priority
+ * first, then as given.  The others are asked first: they came later, nearly
+ * always, and their evidence spares a look at the one they came with.
+ */
+static Known **
+look_up_all(Lookup *lk, const Datum *ids, int n, int *num)
+{
+	Known	   *known = palloc(sizeof(Known) * Max(n, 1));
+	Known	  **order;
+
+	*num = 0;
+	for (int i = 0; i < n; i++)
+	{
+		int			j;
+
+		CHECK_FOR_INTERRUPTS();
+		for (j = 0; j < *num && !same_bytes(known[j].identifier, ids[i]); j++)
+			;
+		if (j < *num)
+			continue;
+		known[j].identifier = ids[i];
+		find_rule(lk, &known[j]);
+		(*num)++;
+	}
+	order = by_priority(known, *num);
+	for (int i = *num - 1; i >= 0; i--)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!is_implied(order[i], &order[i + 1], *num - i - 1))
+			find_link(lk, order[i], lk->snapshot, &order[i + 1], *num - i - 1);
+	}
+	return order;
+}
+
+/* Whoever writes has to know all about them.  Was there anything to look up? */
+static bool
+look_up_implied(Lookup *lk, Known **known, int num)
+{
+	bool		any = false;
+
+	for (int i = 0; i < num; i++)
+	{
+		if (known[i]->implied)
+		{
+			find_link(lk, known[i], lk->snapshot, NULL, 0);
+			any = true;
+		}
+	}
+	return any;
+}
+
+/*
  * _look_up(identifiers, at): arrays with an element for each identifier,
  * highest priority first, then as given: identifiers, kinds (NULL: neither
  * profile nor rule), leaves and canonical profiles (NULL: unknown); and
@@ -319,7 +355,8 @@ mcdp__look_up(PG_FUNCTION_ARGS)
 	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(0);
 	TimestampTz at = PG_GETARG_TIMESTAMPTZ(1);
 	Lookup		lk;
-	Known	   *known;
+	Datum	   *ids;
+	bool	   *id_nulls;
 	Known	  **order;
 	int			num;
 	bool		late = false;
@@ -333,13 +370,15 @@ mcdp__look_up(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	mcdp_lookup_begin(&lk, ARR_ELEMTYPE(array));
-	num = look_up_all(&lk, array, &known);
-	if (num < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("identifiers must not be null")));
-
-	order = by_priority(known, num);
+	deconstruct_array(array, ARR_ELEMTYPE(array), lk.type->typlen, lk.type->typbyval, lk.type->typalign, &ids, &id_nulls, &num);
+	for (int i = 0; i < num; i++)
+	{
+		if (id_nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("identifiers must not be null")));
+	}
+	order = look_up_all(&lk, ids, num, &num);
 	for (int c = 0; c < 4; c++)
 	{
 		elems[c] = palloc0(sizeof(Datum) * Max(num, 1));
@@ -374,22 +413,6 @@ mcdp__look_up(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, isnull)));
 }
 
-/* identifiers are equal when their bytes are */
-static bool
-same_bytes(Datum a, Datum b)
-{
-	struct varlena *x = DatumGetIdentifierPP(a);
-	struct varlena *y = DatumGetIdentifierPP(b);
-
-	return VARSIZE_ANY_EXHDR(x) == VARSIZE_ANY_EXHDR(y) && memcmp(VARDATA_ANY(x), VARDATA_ANY(y), VARSIZE_ANY_EXHDR(x)) == 0;
-}
-
-bool
-mcdp_are_peers(Datum a, Datum a_peer, Datum b, Datum b_peer)
-{
-	return (a_peer != 0 && same_bytes(a_peer, b)) || (b_peer != 0 && same_bytes(b_peer, a));
-}
-
 bool
 mcdp_find_edge(Lookup *lk, Snapshot snapshot, Datum a, Datum b, TimestampTz at, bool *holds)
 {
@@ -418,23 +441,22 @@ mcdp_find_edge(Lookup *lk, Snapshot snapshot, Datum a, Datum b, TimestampTz at, 
 }
 
 /*
- * Is the call about one profile, with nothing to be written?  Sets *owner to
- * the identifier that decides.
+ * Is the call about one profile, with nothing to be written?  "known" has the
+ * highest priority first.
  */
 static bool
-nothing_new(Lookup *lk, Known *known, int num, text *kind, TimestampTz at, Known **owner)
+nothing_new(Lookup *lk, Known **known, int num, text *kind, TimestampTz at)
 {
-	Known	   *first = known;
+	Known	   *first;
 	bool		result = true;
 
 	if (num < 1)
 		return false;
+	first = known[0];
 	for (int i = 0; i < num; i++)
 	{
-		if (!known[i].linked || known[i].at > at || known[i].root != known[0].root)
+		if (!known[i]->linked || known[i]->at > at || known[i]->root != first->root)
 			return false;
-		if (known[i].priority > first->priority)
-			first = &known[i];
 	}
 
 	/* Another kind than the one asked, but for the default one, is an error. */
@@ -448,149 +470,33 @@ nothing_new(Lookup *lk, Known *known, int num, text *kind, TimestampTz at, Known
 			return false;
 	}
 
-	for (int i = 0; i < num && result; i++)
+	for (int i = 1; i < num && result; i++)
 	{
-		if (&known[i] != first && !mcdp_are_peers(first->identifier, first->peer, known[i].identifier, known[i].peer))
-			(void) mcdp_find_edge(lk, lk->snapshot, first->identifier, known[i].identifier, at, &result);
+		if (!mcdp_are_peers(first->identifier, first->peer, known[i]->identifier, known[i]->peer))
+			(void) mcdp_find_edge(lk, lk->snapshot, first->identifier, known[i]->identifier, at, &result);
 	}
-	*owner = first;
 	return result;
-}
-
-/* Call _stitch_new(identifiers, kind, at, source, message_id) with the arguments of args. */
-static Datum
-stitch_new(FmgrInfo *flinfo, Oid array_type, NullableDatum *args)
-{
-	LOCAL_FCINFO(call, STITCH_ARGS);
-	FmgrInfo   *more = flinfo->fn_extra;
-	Datum		result;
-
-	if (more == NULL)
-	{
-		Oid			types[STITCH_ARGS] = {array_type, TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID};
-		List	   *name = list_make2(makeString("cdp"), makeString("_stitch_new"));
-
-		more = MemoryContextAlloc(flinfo->fn_mcxt, sizeof(FmgrInfo));
-		fmgr_info_cxt(LookupFuncName(name, STITCH_ARGS, types, false), more, flinfo->fn_mcxt);
-		flinfo->fn_extra = more;
-	}
-	InitFunctionCallInfoData(*call, more, STITCH_ARGS, InvalidOid, NULL, NULL);
-	for (int i = 0; i < STITCH_ARGS; i++)
-		call->args[i] = args[i];
-	result = FunctionCallInvoke(call);
-	if (call->isnull)
-		elog(ERROR, "function %u returned NULL", more->fn_oid);
-	return result;
-}
-
-/* What can be done without it; false when it is left to _stitch_new. */
-static bool
-stitch_here(NullableDatum *args, Stitched *who)
-{
-	ArrayType  *array;
-	StitchCall	call;
-	Lookup		lk;
-	Known	   *known;
-	Known	   *owner;
-	int			num;
-	bool		done;
-
-	if (args[0].isnull || args[2].isnull || TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(args[2].value)))
-		return false;			/* an error */
-	array = DatumGetArrayTypeP(args[0].value);
-	call.kind = args[1].isnull ? NULL : DatumGetTextPP(args[1].value);
-	if (call.kind && VARSIZE_ANY_EXHDR(call.kind) == 0)
-		return false;			/* as well */
-	call.at = DatumGetTimestampTz(args[2].value);
-	call.source = args[3].isnull ? NULL : DatumGetTextPP(args[3].value);
-	call.message_id = args[4].isnull ? NULL : DatumGetTextPP(args[4].value);
-
-	mcdp_lookup_begin(&lk, ARR_ELEMTYPE(array));
-	num = look_up_all(&lk, array, &known);
-	done = nothing_new(&lk, known, num, call.kind, call.at, &owner);
-	if (done)
-	{
-		who->leaf = owner->leaf;
-		who->root = owner->root;
-		who->via = owner->identifier;
-	}
-	else if (num > 0)
-		done = mcdp_stitch_plain(&lk, by_priority(known, num), num, &call, who);
-	mcdp_lookup_end(&lk);
-	return done;
 }
 
 bool
-mcdp_stitch_one(Oid identifier_type, Datum *ids, int num, const StitchCall *call, Stitched *who)
+mcdp_stitch_one(Oid identifier_type, const Datum *ids, int num, const StitchCall *call, Stitched *who)
 {
-	NullableDatum args[STITCH_ARGS] = {
-		{PointerGetDatum(construct_array(ids, num, identifier_type, -1, false, TYPALIGN_INT)), false},
-		{PointerGetDatum(call->kind), call->kind == NULL},
-		{TimestampTzGetDatum(call->at), false},
-		{PointerGetDatum(call->source), call->source == NULL},
-		{PointerGetDatum(call->message_id), call->message_id == NULL}
-	};
+	Lookup		lk;
+	Known	  **known;
+	bool		done;
 
-	return stitch_here(args, who);
-}
-
-/* _stitch(identifiers, kind, at, source, message_id, OUT leaf_id, OUT canonical_id, OUT via) */
-Datum
-mcdp__stitch(PG_FUNCTION_ARGS)
-{
-	Stitched	who;
-	Datum		values[3];
-	bool		isnull[3] = {false, false, false};
-	TupleDesc	desc;
-
-	if (!stitch_here(fcinfo->args, &who))
-		return stitch_new(fcinfo->flinfo, get_fn_expr_argtype(fcinfo->flinfo, 0), fcinfo->args);
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	values[0] = Int64GetDatum(who.leaf);
-	values[1] = Int64GetDatum(who.root);
-	values[2] = who.via;
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, isnull)));
-}
-
-void
-mcdp_set_traits(int64 leaf, Datum traits, TimestampTz at, text *source)
-{
-	static SPIPlanPtr plan = NULL;
-	Oid			types[4] = {INT8OID, JSONBOID, TIMESTAMPTZOID, TEXTOID};
-	Datum		values[4] = {Int64GetDatum(leaf), traits, TimestampTzGetDatum(at), PointerGetDatum(source)};
-	char		nulls[5] = {' ', ' ', ' ', source ? ' ' : 'n', 0};
-
-	mcdp_run("SELECT cdp._set_traits($1, $2, $3, $4)", &plan, 4, types, values, nulls);
-}
-
-/* identify(identifiers, traits, at, source, kind) */
-Datum
-mcdp_identify(PG_FUNCTION_ARGS)
-{
-	NullableDatum args[STITCH_ARGS] = {fcinfo->args[0], fcinfo->args[4], fcinfo->args[2], fcinfo->args[3], {0, true}};
-	Stitched	who;
-	Jsonb	   *traits;
-
-	if (PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("traits must not be null")));
-	traits = PG_GETARG_JSONB_P(1);
-	if (!JB_ROOT_IS_OBJECT(traits))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("traits must be a JSON object")));
-
-	if (!stitch_here(args, &who))
+	mcdp_lookup_begin(&lk, identifier_type);
+	known = look_up_all(&lk, ids, num, &num);
+	done = nothing_new(&lk, known, num, call->kind, call->at) ||
+		(look_up_implied(&lk, known, num) && nothing_new(&lk, known, num, call->kind, call->at));
+	if (done)
 	{
-		HeapTupleHeader row = DatumGetHeapTupleHeader(stitch_new(fcinfo->flinfo, get_fn_expr_argtype(fcinfo->flinfo, 0), args));
-		bool		isnull;
-
-		who.leaf = DatumGetInt64(GetAttributeByNum(row, 1, &isnull));
-		who.root = DatumGetInt64(GetAttributeByNum(row, 2, &isnull));
+		who->leaf = known[0]->leaf;
+		who->root = known[0]->root;
+		who->via = known[0]->identifier;
 	}
-	if (JB_ROOT_COUNT(traits) > 0)
-		mcdp_set_traits(who.leaf, PG_GETARG_DATUM(1), PG_GETARG_TIMESTAMPTZ(2), PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3));
-	PG_RETURN_INT64(who.root);
+	else if (num > 0)
+		done = mcdp_stitch_plain(&lk, known, num, call, who);
+	mcdp_lookup_end(&lk);
+	return done;
 }

@@ -3,10 +3,10 @@
  * stitch.h
  *	  From identifiers to a profile.
  *
- * Which file defines what: stitch.c looks identifiers up and is what SQL
- * calls, stitch_write.c writes what is new in the plain cases, stitch_many*.c
- * does so for many calls at once, identity_rules.c knows the rules.  All other cases are _stitch_new's
- * (21_identity.sql).
+ * Which file defines what: stitch.c looks identifiers up, stitch_write.c
+ * writes what is new in the plain cases, stitch_fn.c is what SQL calls,
+ * stitch_many*.c does so for many calls at once, identity_rules.c knows the
+ * rules.  All other cases are _stitch_new's (21_identity.sql).
  *
  * The columns are known by position: they keep it for ever, new ones are
  * added at the end.
@@ -99,6 +99,7 @@ typedef struct Known
 {
 	Datum		identifier;
 	bool		linked;			/* the next five are set */
+	bool		implied;		/* by what another one's link says: at may be earlier, peer is not known */
 	int64		leaf;
 	TimestampTz at;
 	Datum		peer;			/* of the evidence in the link, or 0 */
@@ -146,8 +147,7 @@ extern void mcdp_find_link(Lookup *lk, Known *known, Snapshot snapshot);
 extern int64 mcdp_leaf_of(Lookup *lk, Snapshot snapshot, Datum identifier);
 extern TupleTableSlot *mcdp_find_profile(Lookup *lk, int64 id, Snapshot snapshot);
 /* What _stitch does, or false, with nothing left behind, when it is left to _stitch_new. */
-extern bool mcdp_stitch_one(Oid identifier_type, Datum *ids, int num, const StitchCall *call, Stitched *who);
-extern void mcdp_set_traits(int64 leaf, Datum traits, TimestampTz at, text *source);
+extern bool mcdp_stitch_one(Oid identifier_type, const Datum *ids, int num, const StitchCall *call, Stitched *who);
 extern Keyed mcdp_open_keyed(Oid schema, const char *table, const char *index);
 extern void mcdp_identifier_key(Lookup *lk, ScanKey key, AttrNumber column, Datum identifier);
 extern Datum mcdp_get_column(HeapTuple tuple, Keyed *k, AttrNumber column);

@@ -187,6 +187,55 @@ SELECT relate(:p, :r, 'x', '2026-01-02', '2026-01-02');
 SELECT unrelate(99999, :r, 'x');
 \set VERBOSITY default
 
+-- every way to write a call: a known pair, so that all of them have to agree
+SELECT identify(ARRAY['user_id:80', 'email:80@x.org']::identifier[], '{}', '2026-10-01') AS who \gset
+CREATE DOMAIN mail_address AS varchar;
+SELECT identify('{user_id:80,"Email: 80@X.org"}') = :who AS literal, identify(identifiers => '{user_id:80,email:80@x.org}') = :who AS named;
+SELECT identify(ARRAY['user_id:80', 'email:80@x.org']) = :who AS literals, identify(identifiers => ARRAY['user_id:80', 'email:80@x.org']) = :who AS named,
+	identify(ARRAY['user_id:80', 'email:80@x.org']::text[]) = :who AS texts, identify(ARRAY['user_id:80', 'email:80@x.org']::varchar[]) = :who AS varchars,
+	identify(ARRAY['user_id:80', 'email:80@x.org']::identifier[]) = :who AS identifiers, identify('{user_id:80,email:80@x.org}'::text) = :who AS text,
+	identify(ARRAY['user_id:80'::mail_address, 'email:80@x.org']) = :who AS domain_and_literal,
+	identify(ARRAY['user_id:80'::identifier, 'email:80@x.org']) = :who AS identifier_and_literal,
+	identify(ARRAY[['user_id:80'], ['email:80@x.org']]) = :who AS two_dimensions, identify('{{user_id:80},{email:80@x.org}}') = :who AS in_text;
+SELECT identify('{user_id:80}', '{}') = :who AS traits, identify('{user_id:80}', at => '2026-10-02') = :who AS at, identify(ARRAY['user_id:80'], '{}') = :who AS traits,
+	identify(source => 'x', identifiers => ARRAY['user_id:80']) = :who AS source, identify('{user_id:80}', kind => 'person') = :who AS kind,
+	identify(ARRAY['user_id:80']::varchar[], '{}', '2026-10-02', NULL, 'person') = :who AS positions;
+PREPARE who AS SELECT identify($1);
+EXECUTE who('{user_id:80,email:80@x.org}') \gset prepared_
+SELECT :prepared_identify = :who AS prepared;
+DEALLOCATE who;
+DROP DOMAIN mail_address;
+-- what they write is the same: nothing is said but who, and when the transaction began
+BEGIN;
+SELECT identify('{user_id:81,email:81@x.org}') <> identify(ARRAY['user_id:82', 'email:82@x.org']) AS two,
+	identify(ARRAY['user_id:83', 'email:83@x.org']::identifier[]) > 0 AS three;
+SELECT count(*), bool_and(l.at = now()) AS now, bool_and(l.source IS NULL AND l.message_id IS NULL) AS nothing_else, array_agg(l.peer ORDER BY l.identifier) AS peers,
+	count(DISTINCT p.profile_id) AS profiles, bool_and(p.kind = 'person' AND p.first_at = now()) AS persons
+FROM identifier_link l JOIN profile p USING (profile_id) WHERE l.identifier::text ~ ':8[123]';
+COMMIT;
+\set VERBOSITY terse
+SELECT identify(NULL);
+SELECT identify(NULL::text[]);
+SELECT identify('{user_id:80,NULL}');
+SELECT identify(ARRAY['user_id:80', NULL]);
+SELECT identify('{}');
+SELECT identify('{}'::text[]);
+SELECT identify('user_id:80');
+SELECT identify(ARRAY['user_id:80', 'user_id']);
+SELECT identify('{user_id:80,user_id}');
+\set VERBOSITY default
+
+-- Evidence in one link says what is to be known about the other identifier: a call before it, and one that names a third, look at that one, too.
+SELECT identify('{user_id:90,device_id:90}', at => '2026-11-03') AS who \gset
+SELECT identifier, peer, at::date FROM identifier_link WHERE profile_id = :who ORDER BY identifier;
+SELECT identify('{user_id:90}', at => '2026-11-01') = :who AS user_before, identify('{device_id:90,user_id:90}', at => '2026-11-02') = :who AS both_before,
+	identify('{device_id:90,anonymous_id:90}', at => '2026-11-04') = :who AS third, identify('{anonymous_id:90,device_id:90,user_id:90}', at => '2026-11-05') = :who AS all_three,
+	identify('{anonymous_id:90,device_id:90,user_id:90}', at => '2026-11-06') = :who AS again;
+SELECT identifier, peer, at::date FROM identifier_link WHERE profile_id = :who ORDER BY identifier;
+SELECT a, b, at::date FROM identity_edge WHERE a IN ('user_id:90', 'device_id:90', 'anonymous_id:90') ORDER BY a, b;
+SELECT split('{device_id:90}', 'another') AS other \gset
+SELECT identify('{device_id:90,user_id:90}', at => '2026-11-07') IN (:who, :other) AS not_one_again, resolve('device_id:90') <> resolve('user_id:90') AS two;
+
 -- nothing ends up pointing nowhere: canonical ids are roots, links are to leaves that exist
 SELECT count(*) FILTER (WHERE r.canonical_id <> r.profile_id) AS chains, count(*) FILTER (WHERE r.profile_id IS NULL OR r.kind <> p.kind) AS lost
 FROM profile p LEFT JOIN profile r ON r.profile_id = p.canonical_id;

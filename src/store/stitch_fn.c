@@ -1,0 +1,228 @@
+/*-------------------------------------------------------------------------
+ *
+ * stitch_fn.c
+ *	  _stitch and identify, as SQL calls them.
+ *
+ * identify comes in two more forms that take text and nothing else.  They are
+ * there for the calls that say only who it is, most of all: an argument that
+ * is left out is read from the text of its default by the parser and then by
+ * the planner, and an array of texts becomes one of identifiers in the
+ * executor.  For a known pair all of that costs more than the answer.
+ *
+ * Copyright (c) 2026, marketing_cdp contributors
+ *
+ * IDENTIFICATION
+ *	  src/store/stitch_fn.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "parser/parse_func.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "core/compat.h"
+#include "store/relid.h"
+#include "store/stitch.h"
+
+/* of _stitch and _stitch_new */
+#define STITCH_ARGS 5
+
+PG_FUNCTION_INFO_V1(mcdp__stitch);
+PG_FUNCTION_INFO_V1(mcdp_identify);
+PG_FUNCTION_INFO_V1(mcdp_identify_texts);
+PG_FUNCTION_INFO_V1(mcdp_identify_text);
+extern Datum mcdp_identifier(PG_FUNCTION_ARGS);
+
+/* What can be done here; false when it is left to _stitch_new, as errors are. */
+static bool
+stitch_here(NullableDatum *args, Stitched *who)
+{
+	ArrayType  *array;
+	StitchCall	call;
+	Datum	   *ids;
+	int			num;
+
+	if (args[0].isnull || args[2].isnull || TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(args[2].value)))
+		return false;
+	array = DatumGetArrayTypeP(args[0].value);
+	call.kind = args[1].isnull ? NULL : DatumGetTextPP(args[1].value);
+	if (array_contains_nulls(array) || (call.kind && VARSIZE_ANY_EXHDR(call.kind) == 0))
+		return false;
+	call.at = DatumGetTimestampTz(args[2].value);
+	call.source = args[3].isnull ? NULL : DatumGetTextPP(args[3].value);
+	call.message_id = args[4].isnull ? NULL : DatumGetTextPP(args[4].value);
+	deconstruct_array(array, ARR_ELEMTYPE(array), -1, false, TYPALIGN_INT, &ids, NULL, &num);
+	return mcdp_stitch_one(ARR_ELEMTYPE(array), ids, num, &call, who);
+}
+
+/* Call _stitch_new(identifiers, kind, at, source, message_id) with the arguments of args. */
+static Datum
+stitch_new(FmgrInfo *flinfo, Oid array_type, NullableDatum *args)
+{
+	LOCAL_FCINFO(call, STITCH_ARGS);
+	FmgrInfo   *more = flinfo->fn_extra;
+	Datum		result;
+
+	if (more == NULL)
+	{
+		Oid			types[STITCH_ARGS] = {array_type, TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID};
+		List	   *name = list_make2(makeString("cdp"), makeString("_stitch_new"));
+
+		more = MemoryContextAlloc(flinfo->fn_mcxt, sizeof(FmgrInfo));
+		fmgr_info_cxt(LookupFuncName(name, STITCH_ARGS, types, false), more, flinfo->fn_mcxt);
+		flinfo->fn_extra = more;
+	}
+	InitFunctionCallInfoData(*call, more, STITCH_ARGS, InvalidOid, NULL, NULL);
+	for (int i = 0; i < STITCH_ARGS; i++)
+		call->args[i] = args[i];
+	result = FunctionCallInvoke(call);
+	if (call->isnull)
+		elog(ERROR, "function %u returned NULL", more->fn_oid);
+	return result;
+}
+
+/* _stitch(identifiers, kind, at, source, message_id, OUT leaf_id, OUT canonical_id, OUT via) */
+Datum
+mcdp__stitch(PG_FUNCTION_ARGS)
+{
+	Stitched	who;
+	Datum		values[3];
+	bool		isnull[3] = {false, false, false};
+	TupleDesc	desc;
+
+	if (!stitch_here(fcinfo->args, &who))
+		return stitch_new(fcinfo->flinfo, get_fn_expr_argtype(fcinfo->flinfo, 0), fcinfo->args);
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	values[0] = Int64GetDatum(who.leaf);
+	values[1] = Int64GetDatum(who.root);
+	values[2] = who.via;
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, isnull)));
+}
+
+/* args: identifiers, kind, at, source, message_id */
+static Stitched
+stitch(FmgrInfo *flinfo, Oid array_type, NullableDatum *args)
+{
+	Stitched	who;
+
+	if (!stitch_here(args, &who))
+	{
+		HeapTupleHeader row = DatumGetHeapTupleHeader(stitch_new(flinfo, array_type, args));
+		bool		isnull;
+
+		who.leaf = DatumGetInt64(GetAttributeByNum(row, 1, &isnull));
+		who.root = DatumGetInt64(GetAttributeByNum(row, 2, &isnull));
+	}
+	return who;
+}
+
+static void
+set_traits(int64 leaf, Datum traits, TimestampTz at, text *source)
+{
+	static SPIPlanPtr plan = NULL;
+	Oid			types[4] = {INT8OID, JSONBOID, TIMESTAMPTZOID, TEXTOID};
+	Datum		values[4] = {Int64GetDatum(leaf), traits, TimestampTzGetDatum(at), PointerGetDatum(source)};
+	char		nulls[5] = {' ', ' ', ' ', source ? ' ' : 'n', 0};
+
+	mcdp_run("SELECT cdp._set_traits($1, $2, $3, $4)", &plan, 4, types, values, nulls);
+}
+
+/* identify(identifiers, traits, at, source, kind) */
+Datum
+mcdp_identify(PG_FUNCTION_ARGS)
+{
+	NullableDatum args[STITCH_ARGS] = {fcinfo->args[0], fcinfo->args[4], fcinfo->args[2], fcinfo->args[3], {0, true}};
+	Stitched	who;
+	Jsonb	   *traits;
+
+	if (PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("traits must not be null")));
+	traits = PG_GETARG_JSONB_P(1);
+	if (!JB_ROOT_IS_OBJECT(traits))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("traits must be a JSON object")));
+
+	who = stitch(fcinfo->flinfo, get_fn_expr_argtype(fcinfo->flinfo, 0), args);
+	if (JB_ROOT_COUNT(traits) > 0)
+		set_traits(who.leaf, PG_GETARG_DATUM(1), PG_GETARG_TIMESTAMPTZ(2), PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3));
+	PG_RETURN_INT64(who.root);
+}
+
+static Oid
+identifier_type(void)
+{
+	return GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("identifier"), ObjectIdGetDatum(mcdp_schema()));
+}
+
+/* What the defaults of the others say: no traits, now(), no source, a person. */
+static int64
+identify_only(FmgrInfo *flinfo, Oid type, NullableDatum identifiers)
+{
+	NullableDatum args[STITCH_ARGS] = {
+		identifiers,
+		{CStringGetTextDatum("person"), false},
+		{TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()), false},
+		{0, true},
+		{0, true}
+	};
+
+	return stitch(flinfo, get_array_type(type), args).root;
+}
+
+/* identify(identifiers text[]), and varchar[] */
+Datum
+mcdp_identify_texts(PG_FUNCTION_ARGS)
+{
+	Oid			type = identifier_type();
+	ArrayType  *array;
+	NullableDatum identifiers = {0, true};
+	Datum	   *ids;
+	int			num;
+
+	if (!PG_ARGISNULL(0))
+	{
+		array = PG_GETARG_ARRAYTYPE_P(0);
+		if (array_contains_nulls(array))
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("identifiers must not be null")));
+		deconstruct_array(array, ARR_ELEMTYPE(array), -1, false, TYPALIGN_INT, &ids, NULL, &num);
+		for (int i = 0; i < num; i++)
+			ids[i] = DirectFunctionCall1(mcdp_identifier, ids[i]);
+		identifiers.value = PointerGetDatum(construct_array(ids, num, type, -1, false, TYPALIGN_INT));
+		identifiers.isnull = false;
+	}
+	PG_RETURN_INT64(identify_only(fcinfo->flinfo, type, identifiers));
+}
+
+/* identify(identifiers text): an array of identifiers in its text form */
+Datum
+mcdp_identify_text(PG_FUNCTION_ARGS)
+{
+	Oid			type = identifier_type();
+	NullableDatum identifiers = {0, true};
+
+	if (!PG_ARGISNULL(0))
+	{
+		identifiers.value = OidInputFunctionCall(F_ARRAY_IN, text_to_cstring(PG_GETARG_TEXT_PP(0)), type, -1);
+		identifiers.isnull = false;
+	}
+	PG_RETURN_INT64(identify_only(fcinfo->flinfo, type, identifiers));
+}
