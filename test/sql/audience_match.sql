@@ -54,6 +54,17 @@ $$;
 SELECT rule, pg_temp.rows_of(format('SELECT * FROM customer c WHERE matches(c.id, %L, %L)', rule, '2026-03-01')) AS estimated, (SELECT count(*) FROM customer c WHERE matches(c.id, rule::criteria, '2026-03-01')) AS found
 FROM unnest('{half,rare,half & rare,half | rare,!half,all,none,nobody}'::text[]) rule;
 
+-- policies of the user's table: as a policy by index; beside one the rows that it lets through are looked up in the set
+CREATE ROLE regress_shop; SELECT grant_role('regress_shop', 'analyst'); GRANT SELECT ON customer TO regress_shop;
+ALTER TABLE customer ENABLE ROW LEVEL SECURITY; CREATE POLICY rare ON customer USING (matches(id, 'rare', '2026-03-01'));
+SET ROLE regress_shop;
+EXPLAIN (COSTS OFF) SELECT * FROM customer;
+SELECT count(*), min(id), max(id) FROM customer;
+RESET ROLE; ALTER POLICY rare ON customer USING (id > 5000); SET ROLE regress_shop;
+EXPLAIN (COSTS OFF) SELECT * FROM customer c WHERE matches(c.id, 'rare', '2026-03-01');
+SELECT count(*), min(id), max(id) FROM customer c WHERE matches(c.id, 'rare', '2026-03-01');
+RESET ROLE; DROP POLICY rare ON customer; ALTER TABLE customer DISABLE ROW LEVEL SECURITY; REVOKE ALL ON customer FROM regress_shop; SELECT revoke_role('regress_shop'); DROP ROLE regress_shop;
+
 -- ---- the same answers, with an index, without, and one by one; people, stores, merged and suppressed ones
 SELECT merge(1, 401) > 0, merge(9901, 9903) > 0;
 UPDATE profile SET suppressed = true WHERE profile_id IN (201, 601);
