@@ -242,7 +242,8 @@ BEGIN
 			_define_segment.refresh_every, _define_segment.include_suppressed,
 			coalesce(cdp._criteria_inputs(_define_segment.criteria), '{}') || ('tag:' || chr(1) || 'kind:' || _define_segment.kind))
 	ON CONFLICT (name) DO UPDATE SET criteria = excluded.criteria, given = excluded.given, version = excluded.version,
-		refresh_every = excluded.refresh_every, include_suppressed = excluded.include_suppressed, inputs = excluded.inputs, stale = true;
+		refresh_every = excluded.refresh_every, include_suppressed = excluded.include_suppressed, inputs = excluded.inputs, stale = true,
+		failing_since = NULL, failed_at = NULL, error = NULL, error_sqlstate = NULL;
 	RETURN made;
 END
 $$;

@@ -393,9 +393,10 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION cdp._segment_order() IS 'all segments, inner ones before those that name them';
 
--- names NULL: those whose time has come; else these, and what belongs to them.
-CREATE FUNCTION cdp._refresh_segments(names text[], at timestamptz, max_stale int)
-RETURNS TABLE (segment text, entered bigint, exited bigint, members bigint, waiting boolean)
+-- names NULL: those whose time has come; else these, and what belongs to them;
+-- those of "later" are left alone.
+CREATE FUNCTION cdp._refresh_segments(names text[], at timestamptz, later text[] DEFAULT '{}')
+RETURNS TABLE (segment text, entered bigint, exited bigint, members bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -419,8 +420,7 @@ BEGIN
 		segment := s.name;
 		entered := 0;
 		exited := 0;
-		waiting := s.stale AND max_stale <= 0;
-		IF NOT waiting THEN
+		IF s.name <> ALL (later) THEN
 			problem_state := NULL;
 			BEGIN
 				PERFORM cdp._limit_begin();
@@ -446,8 +446,6 @@ BEGIN
 				UPDATE cdp.segment g SET stale = true, failing_since = coalesce(g.failing_since, _refresh_segments.at), failed_at = _refresh_segments.at,
 					error = problem, error_sqlstate = problem_state
 				WHERE g.name = s.name;
-			ELSIF s.stale THEN
-				max_stale := max_stale - 1;
 			END IF;
 			IF entered + exited > 0 THEN
 				changed := changed || ('tag:' || cdp._segment_tag(s.name));
@@ -460,7 +458,7 @@ BEGIN
 	WHERE w.batch <= coalesce((SELECT min(g.batch_seen) FROM cdp.segment g WHERE NOT g.stale), w.batch);
 END
 $$;
-COMMENT ON FUNCTION cdp._refresh_segments(text[], timestamptz, int) IS 'one pass; waiting: it is stale, and as many stale ones as allowed were refreshed before it';
+COMMENT ON FUNCTION cdp._refresh_segments(text[], timestamptz, text[]) IS 'one pass: segments that are due, inner ones first';
 
 CREATE FUNCTION cdp.refresh_segments(name text DEFAULT NULL, at timestamptz DEFAULT now())
 RETURNS TABLE (segment text, entered bigint, exited bigint, members bigint)
@@ -486,7 +484,7 @@ BEGIN
 		END IF;
 	END IF;
 	RETURN QUERY
-	SELECT r.segment, r.entered, r.exited, r.members FROM cdp._refresh_segments(names, refresh_segments.at, 2147483647) r
+	SELECT r.segment, r.entered, r.exited, r.members FROM cdp._refresh_segments(names, refresh_segments.at) r
 	WHERE refresh_segments.name IS NULL OR r.segment = refresh_segments.name OR r.entered + r.exited > 0;
 	FOR failed IN SELECT s.name, s.error, s.error_sqlstate FROM cdp.segment s
 				  WHERE s.error IS NOT NULL AND (refresh_segments.name IS NULL OR s.name = ANY (names)) ORDER BY s.name LOOP
@@ -499,30 +497,33 @@ COMMENT ON FUNCTION cdp.refresh_segments(text, timestamptz) IS 'brings all segme
 -- the clock
 
 -- First those that follow changes, all together; then, each in a batch of its
--- own, those that have to look at everybody: nobody waits for these, which may
--- take long or fail.  One that took too long is tried again when as much time
--- has passed as it has been failing for.
+-- own, new ones and those that took too long, which look at everybody: nobody
+-- waits for these.  One that took too long is tried again when as much time has
+-- passed as it has been failing for.
 CREATE FUNCTION cdp._advance_segments(now timestamptz, max_rows int, OUT done bigint, OUT lag interval)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
+	slow text[];
+	ready text[];
 	following bigint;
-	whole text[];
 	next_one text;
 BEGIN
 	done := 0;
 	-- Whoever refreshes by hand may keep the lock for long: other tasks are not to wait for that.
 	IF pg_try_advisory_xact_lock(cdp._segment_lock('pass')) THEN
-		SELECT count(*) FILTER (WHERE NOT s.stale AND s.computed_at < now),
-			array_agg(s.name) FILTER (WHERE s.stale AND (s.failed_at IS NULL OR s.failed_at < now AND (s.error_sqlstate <> '57014' OR now - s.failed_at >= s.failed_at - s.failing_since)))
-		INTO following, whole
-		FROM cdp.segment s
-		WHERE s.computed_at IS NULL OR s.computed_at <= now AND (s.refresh_every IS NULL OR s.computed_at + s.refresh_every <= now);
-		IF following = 0 AND whole IS NOT NULL THEN
-			SELECT o.name INTO next_one FROM cdp._segment_order() o WHERE o.name = ANY (whole) ORDER BY o.depth, o.name LIMIT 1;
-			PERFORM FROM cdp._refresh_segments(ARRAY[next_one], now, 1);
+		SELECT coalesce(array_agg(w.name) FILTER (WHERE w.slow), '{}'),
+			array_agg(w.name) FILTER (WHERE w.slow AND w.due AND (w.failed_at IS NULL OR w.failed_at < now AND now - w.failed_at >= w.failed_at - w.failing_since)),
+			count(*) FILTER (WHERE NOT w.stale AND w.due AND w.computed_at < now)
+		INTO slow, ready, following
+		FROM (SELECT s.*, s.stale AND (s.failed_at IS NULL OR s.error_sqlstate = '57014') AS slow,
+				s.computed_at IS NULL OR s.computed_at <= now AND (s.refresh_every IS NULL OR s.computed_at + s.refresh_every <= now) AS due
+			  FROM cdp.segment s) w;
+		IF following = 0 AND ready IS NOT NULL THEN
+			SELECT o.name INTO next_one FROM cdp._segment_order() o WHERE o.name = ANY (ready) ORDER BY o.depth, o.name LIMIT 1;
+			PERFORM FROM cdp._refresh_segments(ARRAY[next_one], now, array_remove(slow, next_one));
 			done := 1;
 		ELSE
-			SELECT coalesce(sum(r.entered + r.exited), 0) + (whole IS NOT NULL)::int INTO done FROM cdp._refresh_segments(NULL, now, 0) r;
+			SELECT coalesce(sum(r.entered + r.exited), 0) + (ready IS NOT NULL)::int INTO done FROM cdp._refresh_segments(NULL, now, slow) r;
 		END IF;
 	END IF;
 	SELECT max(now - s.computed_at - coalesce(s.refresh_every, '0')) INTO lag FROM cdp.segment s;
@@ -533,10 +534,10 @@ COMMENT ON FUNCTION cdp._advance_segments(timestamptz, int) IS 'task: refreshes 
 CREATE FUNCTION cdp._rebuild_segments(now timestamptz) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
-	PERFORM FROM cdp._refresh_segments(ARRAY(SELECT s.name FROM cdp.segment s), now, 2147483647);
+	PERFORM FROM cdp._refresh_segments(ARRAY(SELECT s.name FROM cdp.segment s), now);
 	PERFORM pg_advisory_xact_lock(cdp._segment_lock('pass'));
 	UPDATE cdp.segment s SET stale = true WHERE s.computed_at <= now;
-	RETURN (SELECT coalesce(sum(r.entered + r.exited), 0) FROM cdp._refresh_segments(ARRAY(SELECT s.name FROM cdp.segment s), now, 2147483647) r);
+	RETURN (SELECT coalesce(sum(r.entered + r.exited), 0) FROM cdp._refresh_segments(ARRAY(SELECT s.name FROM cdp.segment s), now) r);
 END
 $$;
 COMMENT ON FUNCTION cdp._rebuild_segments(timestamptz) IS 'refreshes all segments, then looks at everybody again; returns how many that corrected, normally 0';

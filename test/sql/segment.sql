@@ -92,7 +92,6 @@ SELECT segment, failing_since, error_sqlstate, error IS NOT NULL AS has_error, s
 SELECT item, value FROM status('2026-02-12') WHERE item LIKE 'segments%';
 ALTER TABLE label_set_away RENAME TO label_set;
 SELECT done FROM _advance_segments('2026-02-13', 100);
-SELECT done FROM _advance_segments('2026-02-13', 100);
 SELECT segment, failing_since, error, stale, computed_at FROM segment_status WHERE segment = 'fails';
 
 -- static ones are given anew; dropped ones leave their story
