@@ -179,10 +179,10 @@ END
 $$;
 COMMENT ON FUNCTION cdp.why_no_message(bigint, text, timestamptz) IS 'everything that kept a journey from writing to a profile, up to an instant';
 
--- Mermaid takes quoted labels; in them it looks for entities (#35;) and HTML.
+-- Mermaid takes quoted labels; in them it looks for entities (#35;), HTML and Markdown (`).
 CREATE FUNCTION cdp._mermaid_text(label text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN '"' || replace(replace(replace(replace(replace(label, '#', '#35;'), '"', '#quot;'), '<', '#lt;'), '>', '#gt;'), E'\n', ' ') || '"';
+RETURN '"' || replace(replace(replace(replace(replace(replace(label, '#', '#35;'), '"', '#quot;'), '<', '#lt;'), '>', '#gt;'), '`', '#96;'), E'\n', ' ') || '"';
 COMMENT ON FUNCTION cdp._mermaid_text(text) IS 'a label of a Mermaid diagram';
 
 CREATE FUNCTION cdp.journey_diagram(name text) RETURNS text

@@ -10,7 +10,7 @@ SELECT journey_diagram('cart');
 -- every kind of step; what Mermaid would take for its own
 SELECT create_journey('all', '{"entry": {"enters": "vip"}, "start": "w", "steps": {"w": {"wait": "1h", "next": "u"}, "u": {"wait_until": {"time": "10:00", "weekday": "monday"}, "next": "d"}, "d": {"wait_until": {"trait": "born", "offset": "-1d"}, "next": "f"},
 	"f": {"wait_for": {"on": ["purchase", "call"]}, "timeout": "1d", "next": "i", "else": "end"}, "i": {"if": "count(view, 7d) < 1", "then": "s", "else": "p"}, "s": {"switch": [{"when": "vip", "next": "p"}, {"when": "say = \"<b>; #35; ]\"", "next": "x"}], "else": "t"},
-	"p": {"split": [{"share": 0.333, "next": "m"}, {"share": 0.667, "next": "t", "name": "rest"}]}, "m": {"send": {"channel": ["email", "push"], "template": "a\nb"}, "next": "t"}, "t": {"tag": "x:y", "next": "x"}, "x": {"untag": "z", "next": "st"}, "st": {"set_trait": {"seen": "{{profile_id}}"}, "next": "j"}, "j": {"journey": "cart", "next": "end"}}}');
+	"p": {"split": [{"share": 0.333, "next": "m"}, {"share": 0.667, "next": "t", "name": "rest"}]}, "m": {"send": {"channel": ["email", "push"], "template": "a\nb"}, "next": "t"}, "t": {"tag": "x:y", "next": "x"}, "x": {"untag": "z", "next": "st"}, "st": {"set_trait": {"seen": "{{profile_id}}"}, "next": "`*j*`"}, "`*j*`": {"journey": "cart", "next": "end"}}}');
 SELECT journey_diagram('all');
 
 CREATE TEMP TABLE who AS SELECT g, track(ARRAY['user_id:p' || g]::identifier[], 'cart', '{"product_id": "x"}', timestamptz '2026-02-01Z' + g * interval '1 min') AS id FROM generate_series(1, 200) g;
