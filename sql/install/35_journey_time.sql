@@ -78,7 +78,7 @@ BEGIN
 		shift_days := 0;
 	END IF;
 	IF wait -> 'yearly' = 'true' THEN
-		years := greatest(extract(year FROM at)::int - extract(year FROM day)::int - 2, 0);
+		years := greatest(extract(year FROM at - make_interval(days => shift_days) - shift)::int - extract(year FROM day)::int - 2, 0);
 		RETURN (SELECT min(c.instant)
 				FROM (SELECT ((day + make_interval(years => years + n))::date + shift_days + coalesce((wait ->> 'time')::time, '00:00'))
 							 AT TIME ZONE zone + shift AS instant

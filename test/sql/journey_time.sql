@@ -38,7 +38,10 @@ SELECT value, wait, _trait_instant(value, wait, 'Asia/Tokyo', '2026-05-10Z') AT 
 FROM (VALUES ('2026-05-20', jsonb '{}'), ('2026-05-20', '{"time": "09:00"}'), ('2026-05-20', '{"time": "09:00", "offset": "-3d"}'), ('2026-05-20', '{"offset": "+1w"}'),
 	('2026-05-20', '{"offset": "-90min"}'), ('2026-05-20T18:00:00Z', '{}'), ('2026-05-20T18:00:00Z', '{"offset": "-2h"}'), ('2026-05-20T18:00:00Z', '{"time": "09:00"}'),
 	('1990-05-20', '{"yearly": true}'), ('1990-05-09', '{"yearly": true, "time": "09:00"}'), ('1992-02-29', '{"yearly": true}'), ('2030-05-20', '{"yearly": true}'),
-	('1990-05-12', '{"yearly": true, "offset": "-3d"}'), ('soon', '{}'), ('2026-02-30', '{}'), (NULL, '{}')) v(value, wait);
+	('1990-05-12', '{"yearly": true, "offset": "-3d"}'), ('1990-05-20', '{"yearly": true, "offset": "-9y"}'), ('1990-05-20', '{"yearly": true, "offset": "+26281h"}'), ('soon', '{}'), ('2026-02-30', '{}'), (NULL, '{}')) v(value, wait);
+-- what is a date to a wait is one to a rule: nothing else, and nothing that would stop the clock
+SELECT v, _journey_time(v) AT TIME ZONE 'UTC' AS utc, _is_date(v) <> (_journey_time(v) IS NOT NULL) AS differs
+FROM unnest('{2026-05-01,2026-05-01 10:00,2026-05-01t10:00:00z,2026-05-01T10:00:00.1234567Z,2026-05-01T10:00:00+0530,2026-05-01T10:00:00-08,2026-05-01T10:00:00+15:59,2026-05-01T10:00:00+16:00,2026-05-01T10:00:00+99:99,2026-05-01T24:00:00Z,0000-01-01,9999-12-31T23:59:59-15:59,infinity,now,1e400}'::text[]) v;
 
 -- in a journey: the profile's zone, then the journey's, then UTC
 SELECT create_journey('morning', '{"entry": {"manual": true}, "timezone": "Asia/Shanghai", "start": "a", "steps": {"a": {"wait_until": {"time": "09:00", "weekday": ["monday", "thursday"]}, "next": "end"}}}'), activate_journey('morning');
@@ -82,6 +85,9 @@ SELECT advance_journeys('2026-02-03 06:30Z') > 0;
 SELECT set_trait(id, 'born', '"2026-02-15"', '2026-01-31Z'), set_trait(id, 'timezone', '"America/New_York"', '2026-01-31Z') FROM learnt WHERE w IN ('learn1', 'learn2');
 SELECT set_trait(id, 'timezone', '"Europe/Berlin"', '2026-01-31Z') FROM learnt WHERE w = 'learn3';
 SELECT advance_journeys('2026-02-03 07:00Z') >= 0;
+-- nor do values that are none stop the clock for the others
+SELECT set_trait(id, n, v, '2026-02-03 07:30Z') FROM learnt, unnest('{born,timezone}'::text[]) n, unnest('{"\"2026-05-01T10:00:00+99:99\"",1e400,"{\"a\": 1}","\"UTC+99\""}'::jsonb[]) v WHERE w = 'learn2';
+SELECT advance_journeys('2026-02-03 07:30Z') >= 0;
 SELECT w, s.journey, s.due_at AT TIME ZONE 'UTC' AS due, trait(id, 'timezone') AS zone FROM journey_state s JOIN learnt ON id = profile_id WHERE journey IN ('birthday', 'nine') ORDER BY 2, 1;
 -- quiet hours and caps alone: when may a message go out that is decided at this instant?
 CREATE FUNCTION pg_temp.may_go(at timestamptz, zone text, quiet cdp._quiet[], caps cdp._cap[] DEFAULT '{}', got timestamptz[] DEFAULT '{}') RETURNS timestamptz LANGUAGE sql IMMUTABLE AS $$
