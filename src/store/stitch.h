@@ -166,9 +166,11 @@ typedef struct NewProfile
 	TimestampTz at;
 } NewProfile;
 
-/* stitch_write.c */
+/* profile_insert.c */
 extern void mcdp_take_profile_ids(Oid schema, NewProfile *profile, int num);
 extern void mcdp_make_profiles(Lookup *lk, const NewProfile *profile, int num);
+
+/* stitch_write.c */
 extern void mcdp_run(const char *sql, SPIPlanPtr *plan, int num, Oid *types, Datum *values, const char *nulls);
 extern bool mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, Stitched *result);
 extern text *mcdp_kind_of_call(text *asked, text *first, bool some_without);

@@ -8,6 +8,7 @@
  *		tag_change.c	tag and untag of one profile
  *		tag_pending.c	the row that says so until it is folded
  *		tag_lock.c		keeps changes of single tags and merges apart
+ *		tag_write.c		many members at once, into the chunks
  *
  * Copyright (c) 2026, marketing_cdp contributors
  *
@@ -114,6 +115,16 @@ extern bool mcdp_tag_lock_profile(int64 id);
 extern bool mcdp_tag_locks_are_many(void);
 extern void mcdp_tag_lock_merges(int num);
 extern void mcdp_tag_unlock_profile(int64 id);
+
+/*
+ * ---- tag_write.c ----
+ *
+ * May this user change chunks without a query?
+ */
+extern bool mcdp_tag_may_write_chunks(void);
+
+/* Everybody in this chunk has the tag. */
+extern void mcdp_tag_fill_chunk(Datum tag, int64 chunk);
 
 /* ---- tag_change.c ---- */
 

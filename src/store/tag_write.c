@@ -36,7 +36,9 @@
 #include "core/chunk_set.h"
 #include "core/compat.h"
 #include "store/access.h"
+#include "store/relid.h"
 #include "store/row_insert.h"
+#include "store/tag_point.h"
 #include "types/bitmap.h"
 #include "types/chunk.h"
 
@@ -258,4 +260,30 @@ mcdp__write_chunks(PG_FUNCTION_ARGS)
 	end_writing(&writer);
 	MemoryContextDelete(cx);
 	PG_RETURN_VOID();
+}
+
+bool
+mcdp_tag_may_write_chunks(void)
+{
+	Oid			relid = mcdp_relid("tag_chunk", mcdp_schema());
+	Target		target;
+
+	if (!OidIsValid(relid) || !mcdp_may(relid, ACL_SELECT | ACL_INSERT | ACL_UPDATE | ACL_DELETE) ||
+		!mcdp_target_open_id(&target, relid, CHUNK_COLUMNS, NULL))
+		return false;
+	mcdp_target_close(&target);
+	return true;
+}
+
+void
+mcdp_tag_fill_chunk(Datum tag, int64 chunk)
+{
+	Writer		writer;
+	uint8		added[CHUNK_BITS_BYTES];
+	uint8		removed[CHUNK_BITS_BYTES] = {0};
+
+	memset(added, 0xff, sizeof(added));
+	begin_writing(&writer, tag);
+	write_chunk(&writer, chunk, added, removed);
+	end_writing(&writer);
 }

@@ -31,3 +31,24 @@ CREATE TABLE before AS SELECT * FROM lifecycle_state;
 SELECT count(*) FROM rebuild('lifecycle');
 SELECT count(*) AS different FROM (SELECT profile_id, stage, since FROM before EXCEPT SELECT profile_id, stage, since FROM lifecycle_state) d;
 DROP TABLE before;
+
+-- A batch that fills a whole chunk of the universe writes it at once; the others of it wait.
+SELECT nextval('profile_id_seq') < 1000 AS few;
+SELECT * FROM import_identities($$SELECT 'user_id:c' || i, 'email:c' || i || '@x.org' FROM generate_series(1, 70000) i$$, at => '2026-01-04');
+SELECT chunk, _chunk_cardinality(members) FROM tag_chunk WHERE tag = chr(1) || 'kind:person' ORDER BY chunk;
+CREATE FUNCTION universe() RETURNS TABLE (members bigint, missing bigint, too_many bigint) LANGUAGE sql AS $$
+	SELECT rb_cardinality(u), rb_cardinality(rb_andnot(p, u)), rb_cardinality(rb_andnot(u, p))
+	FROM audience('all', '2027-01-05') u,
+		(SELECT rb_build_agg(profile_id) AS p FROM profile WHERE canonical_id = profile_id AND NOT suppressed AND erased_at IS NULL) x
+$$;
+SELECT * FROM universe();
+SELECT max(profile_id) - min(profile_id) = count(*) - 1 AS neighbours, count(*) FROM profile WHERE first_at = '2026-01-04';
+SELECT count(*) AS waiting FROM tag_pending WHERE tag = chr(1) || 'kind:person' AND profile_id BETWEEN 32768 AND 65535;
+-- whoever is in it is merged, parted, erased and suppressed like everybody else
+SELECT merge(resolve('user_id:c40000'), resolve('user_id:c40001')) > 0 AS merged;
+SELECT * FROM universe();
+SELECT unmerge(max(merge_id)) IS NOT NULL AS parted FROM profile_merge;
+SELECT erase_profile(resolve('user_id:c40002')) ->> 'mode', erase_profile(resolve('user_id:c40003'), 'suppress') ->> 'mode';
+SELECT * FROM universe();
+SELECT done > 37000 AS folded FROM _fold_tags('2026-01-05', 100000);
+SELECT * FROM universe();
