@@ -50,7 +50,7 @@ $$;
 SQL
 # milliseconds of a pass at an instant, in a session that has done one before
 pass() {
-	psql -c "SELECT count(*) FROM _refresh_segments(${1:-NULL}, (SELECT max(computed_at) FROM segment), 0)" -c "SELECT timed(format('SELECT _refresh_segments(%L, %L, 100)', ${1:-NULL::text[]}, '$2'))" | tail -1
+	psql -c "SELECT count(*) FROM _refresh_segments(${1:-NULL}, (SELECT max(computed_at) FROM segment), ARRAY(SELECT name FROM segment WHERE stale))" -c "SELECT timed(format('SELECT _refresh_segments(%L, %L)', ${1:-NULL::text[]}, '$2'))" | tail -1
 }
 wrong() {
 	psql -c "SELECT count(*) FROM segment s WHERE segment_members(s.name) <> audience(s.criteria, s.computed_at)"
@@ -69,7 +69,7 @@ minute=$(pass '' '2026-03-02 00:01')
 say "idle $idle, a minute later $minute"
 changed=$(psql -c "SELECT round($PROFILES * $SHARE)")
 {	# one session, as that of a worker is
-	echo "SELECT count(*) FROM _refresh_segments(NULL, (SELECT max(computed_at) FROM segment), 0);"
+	echo "SELECT count(*) FROM _refresh_segments(NULL, (SELECT max(computed_at) FROM segment), ARRAY(SELECT name FROM segment WHERE stale));"
 	for round in $(seq 0 "$ROUNDS"); do
 		at="2026-03-02 00:$(printf %02d $((round + 2)))"
 		cat <<-SQL
@@ -78,7 +78,7 @@ changed=$(psql -c "SELECT round($PROFILES * $SHARE)")
 		SELECT count(*) FROM (SELECT tag(1 + (hashint8extended(g, $round + 100) & 1073741823) % $PROFILES, 'vip', at => '$at') FROM generate_series(1, $changed / 10) g) x;
 		SELECT sum((_fold_timelines('$at', 10000)).done) FROM generate_series(1, $changed / 10000 + 1);
 		SELECT done FROM _fold_tags('$at', 10000);
-		SELECT timed('SELECT _refresh_segments(NULL, ''$at'', 100)') AS ms \gset
+		SELECT timed('SELECT _refresh_segments(NULL, ''$at'')') AS ms \gset
 		SELECT 'round', :ms, (SELECT sum(rb_cardinality(entered | exited)) FROM segment_change WHERE at = '$at'),
 			(SELECT count(*) FROM segment s WHERE segment_members(s.name) <> audience(s.criteria, s.computed_at));
 		SQL

@@ -88,7 +88,7 @@ question() {	# side name
 		cdp.q1) echo "SELECT cdp.audience_count('t0 & t40 & !t80')" ;;
 		cdp.q2) echo "SELECT cdp.audience_count('(t8 | t41 | t83) & t4')" ;;
 		cdp.q3) echo "SELECT cdp.audience_count('t160 & t40 & !t80')" ;;
-		cdp.matrix) echo "SELECT $overlap_sum FROM cdp._overlap(ARRAY['t$(echo $matrix | sed "s/,/','t/g")'], now(), 'person')" ;;
+		cdp.matrix) echo "SELECT $overlap_sum FROM cdp._overlap(ARRAY['t$(echo $matrix | sed "s/,/','t/g")'], now(), 'person', NULL)" ;;
 		rival.q1) echo 'SELECT rival.rb_andnot_cardinality(rival.rb_and(a.bm, b.bm), c.bm) FROM tag_rival a, tag_rival b, tag_rival c WHERE a.tag = 0 AND b.tag = 40 AND c.tag = 80' ;;
 		rival.q2) echo 'SELECT rival.rb_and_cardinality((SELECT rival.rb_or_agg(bm) FROM tag_rival WHERE tag IN (8, 41, 83)), bm) FROM tag_rival WHERE tag = 4' ;;
 		rival.q3) echo 'SELECT rival.rb_andnot_cardinality(rival.rb_and(a.bm, b.bm), c.bm) FROM tag_rival a, tag_rival b, tag_rival c WHERE a.tag = 160 AND b.tag = 40 AND c.tag = 80' ;;

@@ -25,23 +25,31 @@
 
 #include "store/audience.h"
 #include "store/audience_estimate.h"
+#include "store/statement.h"
+#include "store/suppression.h"
 #include "types/criteria_datum.h"
 
 PG_FUNCTION_INFO_V1(mcdp_audience_explain);
 PG_FUNCTION_INFO_V1(mcdp__explain_match);
 PG_FUNCTION_INFO_V1(mcdp__matching_labels);
 
-/* audience_explain(criteria, at, kind) */
+/* audience_explain(criteria, at, kind): of what is evaluated, with the rules of suppression. */
 Datum
 mcdp_audience_explain(PG_FUNCTION_ARGS)
 {
 	CriteriaNode *rule = mcdp_criteria_open(PG_GETARG_CRITERIA_PP(0));
+	char	   *kind = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	MemoryContext cx = CurrentMemoryContext;
 	AudienceEstimate estimate;
 	StringInfoData out;
 
 	mcdp_audience_check_rule(rule);
+	mcdp_spi_connect();
+	MemoryContextSwitchTo(cx);
+	rule = mcdp_suppression_apply(rule, kind);
+	mcdp_spi_finish();
 	initStringInfo(&out);
-	mcdp_audience_estimate(mcdp_plan_make(rule), text_to_cstring(PG_GETARG_TEXT_PP(2)), &estimate, &out);
+	mcdp_audience_estimate(mcdp_plan_make(rule), kind, &estimate, &out);
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));
 }
 

@@ -19,6 +19,7 @@ SELECT audience('vip', '2026-02-01'), audience('!vip', '2026-02-01'), audience_c
 	matches(3, 'vip', '2026-02-01'), matches_with_suppressed(3, 'vip', '2026-02-01'), _matches(3, 'vip', '2026-02-01', NULL);
 SELECT track(ARRAY['user_id:u1'], 'complaint', '{}', '2026-02-01');
 SELECT at::date, audience('vip', at) FROM unnest('{2026-01-31,2026-02-01,2026-03-02,2026-03-03}'::timestamptz[]) at;
+SELECT audience_explain('vip', '2026-02-01');
 SELECT count(*) AS wrong FROM profile p, unnest('{2026-01-31,2026-02-01,2026-03-03}'::timestamptz[]) at, unnest('{all,none,vip,!vip,vip | count(complaint) = 0,count(*) > 0,!count(*) > 0,vip & opted_out}'::criteria[]) rule
 WHERE matches(p.profile_id, rule, at) <> (audience(rule, at, p.kind) @> p.profile_id)
 	OR matches(p.profile_id, rule, at) <> (matches_with_suppressed(p.profile_id, rule, at) AND NOT (p.kind = 'person' AND has_tag(p.profile_id, 'opted_out')) AND NOT matches_with_suppressed(p.profile_id, 'count(complaint, 30d) > 0', at))
