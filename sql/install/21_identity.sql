@@ -617,6 +617,35 @@ $$;
 COMMENT ON FUNCTION cdp._stitch_new(cdp.identifier[], text, timestamptz, text, text)
 	IS '_stitch when there is something to write: makes, links and merges profiles';
 
+-- What the part "late" above does, for many (src/store/stitch_many_late.c).
+-- Each identifier and leaf is found by its key, whatever statistics say.
+CREATE FUNCTION cdp._move_links_back(identifiers text[], ats timestamptz[]) RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE
+	ids	identifier[] := identifiers;
+BEGIN
+	PERFORM FROM identifier_link l WHERE l.identifier = ANY (ids) ORDER BY l.identifier FOR UPDATE;
+	PERFORM _move_edges_out(ids);
+	UPDATE identifier_link l SET at = u.at FROM unnest(ids, ats) u (identifier, at) WHERE l.identifier = u.identifier AND l.at > u.at;
+END
+$$;
+COMMENT ON FUNCTION cdp._move_links_back(text[], timestamptz[]) IS 'these identifiers were known that early already; takes the locks of identifiers';
+
+CREATE FUNCTION cdp._move_profiles_back(leaves bigint[], ats timestamptz[]) RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+BEGIN
+	WITH earlier AS (
+		UPDATE profile p SET first_at = u.at
+		FROM (SELECT t.leaf, min(t.at) AS at FROM unnest(leaves, ats) t (leaf, at) GROUP BY t.leaf) u
+		WHERE p.profile_id = u.leaf AND p.first_at > u.at
+		RETURNING p.canonical_id, p.first_at
+	)
+	INSERT INTO profile_queue (profile_id, at, cause)
+	SELECT e.canonical_id, min(e.first_at), 'first' FROM earlier e GROUP BY e.canonical_id;
+END
+$$;
+COMMENT ON FUNCTION cdp._move_profiles_back(bigint[], timestamptz[]) IS 'these leaves were known that early already; the caller holds their profiles';
+
 -- Evidence that one call named them together; writes only what is new.
 CREATE FUNCTION cdp._add_edges(anchor cdp.identifier, others cdp.identifier[], at timestamptz, source text, message_id text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$

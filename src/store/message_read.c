@@ -32,6 +32,10 @@
 #define MAX_CHARACTERS 200		/* of an event name and a message id */
 #define BLANKS " \t\n\r"		/* around an id */
 
+/* 1900-01-01 and 2200-01-01, as _check_event_time (22_event.sql) */
+#define FIRST_EVENT ((TimestampTz) -36524 * USECS_PER_DAY)
+#define BEHIND_LAST_EVENT ((TimestampTz) 73049 * USECS_PER_DAY)
+
 /* A member of an object; NULL when there is none or it is null. */
 static JsonbValue *
 get(JsonbContainer *object, const char *key, JsonbValue *into)
@@ -245,7 +249,11 @@ digits(const char *s, int from, int num, int *value)
 	return true;
 }
 
-/* 2026-03-04T05:06:07[.123456]Z and nothing else, from 1900 to 2199 */
+/*
+ * 2026-03-04T05:06:07[.123456][Z|+01:00|+01], or the day alone; without a zone
+ * it is UTC.  What _iso_time (24_ingest.sql) takes beyond these is left to it,
+ * and so is what is not from 1900 to 2199.
+ */
 static bool
 read_time(const char *s, int len, TimestampTz *at)
 {
@@ -253,31 +261,66 @@ read_time(const char *s, int len, TimestampTz *at)
 	int			y,
 				mo,
 				d,
-				h,
-				mi,
-				sec,
-				usec = 0;
+				h = 0,
+				mi = 0,
+				sec = 0,
+				usec = 0,
+				zone_h = 0,
+				zone_mi = 0,
+				pos = 10;
 
-	if (len < 20 || s[4] != '-' || s[7] != '-' || s[10] != 'T' || s[13] != ':' || s[16] != ':' || s[len - 1] != 'Z')
+	if (len < 10 || s[4] != '-' || s[7] != '-' || !digits(s, 0, 4, &y) || !digits(s, 5, 2, &mo) || !digits(s, 8, 2, &d))
 		return false;
-	if (!digits(s, 0, 4, &y) || !digits(s, 5, 2, &mo) || !digits(s, 8, 2, &d) ||
-		!digits(s, 11, 2, &h) || !digits(s, 14, 2, &mi) || !digits(s, 17, 2, &sec))
-		return false;
-	if (len > 20)
+	if (len > 10)
 	{
-		int			n = len - 21;
-
-		if (s[19] != '.' || n < 1 || n > 6 || !digits(s, 20, n, &usec))
+		if (len < 19 || s[10] != 'T' || s[13] != ':' || s[16] != ':' ||
+			!digits(s, 11, 2, &h) || !digits(s, 14, 2, &mi) || !digits(s, 17, 2, &sec))
 			return false;
+		pos = 19;
+	}
+	if (pos == 19 && len > pos && s[pos] == '.')
+	{
+		int			n = 0;
+
+		pos++;
+		while (pos + n < len && n < 6 && s[pos + n] >= '0' && s[pos + n] <= '9')
+			n++;
+		if (n == 0 || !digits(s, pos, n, &usec))
+			return false;
+		pos += n;
 		for (; n < 6; n++)
 			usec *= 10;
 	}
-	if (y < 1900 || y >= 2200 || mo < 1 || mo > 12 || d < 1 || h > 23 || mi > 59 || sec > 59 ||
+	if (pos >= 19 && len > pos && s[pos] == 'Z')
+		pos++;
+	else if (pos >= 19 && len > pos && (s[pos] == '+' || s[pos] == '-'))
+	{
+		char		sign = s[pos];
+
+		if (len < pos + 3 || !digits(s, pos + 1, 2, &zone_h))
+			return false;
+		pos += 3;
+		if (len > pos)
+		{
+			if (len < pos + 3 || s[pos] != ':' || !digits(s, pos + 1, 2, &zone_mi))
+				return false;
+			pos += 3;
+		}
+		if (zone_h > 15 || zone_mi > 59)
+			return false;
+		if (sign == '-')
+		{
+			zone_h = -zone_h;
+			zone_mi = -zone_mi;
+		}
+	}
+	if (pos != len ||
+		y < 1900 || y >= 2200 || mo < 1 || mo > 12 || d < 1 || h > 23 || mi > 59 || sec > 59 ||
 		d > days[mo - 1] + (mo == 2 && y % 4 == 0 && (y % 100 != 0 || y % 400 == 0)))
 		return false;
 	*at = ((TimestampTz) (date2j(y, mo, d) - POSTGRES_EPOCH_JDATE) * SECS_PER_DAY +
-		   h * SECS_PER_HOUR + mi * SECS_PER_MINUTE + sec) * USECS_PER_SEC + usec;
-	return true;
+		   (h - zone_h) * SECS_PER_HOUR + (mi - zone_mi) * SECS_PER_MINUTE + sec) * USECS_PER_SEC + usec;
+	return *at >= FIRST_EVENT && *at < BEHIND_LAST_EVENT;
 }
 
 /* "name" and "category" of a page or screen are properties of its event. */

@@ -84,7 +84,7 @@ mcdp_stitch_many(Lookup *lk, ManyCall *calls, int num, bool in_order, bool locki
 	others |= m.left;
 
 	/* waiting may make all this void: then somebody_else says so */
-	if (locking && (others || m.num_claimed + m.num_evidence > 0))
+	if (locking && (others || m.num_claimed + m.num_evidence + m.num_late > 0))
 		mcdp_lock_identities(others);
 	mcdp_many_number(&m, num);
 	mcdp_many_write(&m, wait);

@@ -6,6 +6,7 @@
  * stitch_many_names.c	the identifiers of all calls, and what is known about them
  * stitch_many_plan.c	what each call changes, worked out in memory
  * stitch_many_held.c	the same around profiles that somebody else holds
+ * stitch_many_late.c	what begins earlier than was known
  * stitch_many_write.c	all of it written, in the order of the locks
  *
  * Wording: a name is an identifier of these calls, each once.
@@ -32,6 +33,7 @@ typedef struct ManyName
 	bool		waits;			/* on a call that is left for later */
 	bool		busy;			/* linked before, and somebody else holds its profile */
 	bool		involved;		/* linked before, and its profile gets something */
+	bool		late;			/* of a profile that is known, and begins earlier than was known: at "at" */
 	bool		quarantined;
 	int8		blocked;		/* -1: not looked at */
 	int64		leaf;
@@ -69,6 +71,7 @@ typedef struct Many
 	int64	   *root;			/* canonical profiles that get something, or are merged */
 	int			num_roots;
 	int			num_claimed;
+	int			num_late;
 	MergePlan	merges;
 	int			num_later;
 	int			num_news;		/* calls that change something */
@@ -101,6 +104,15 @@ extern int	mcdp_compare_roots(const void *a, const void *b);
  * else holds.  Returns whether to wait for them all the same.
  */
 extern bool mcdp_many_plan_around(Many *m, int num);
+
+/* ---- stitch_many_late.c ---- */
+
+/* A call at this time names it. */
+extern void mcdp_many_begin_earlier(Many *m, ManyName *n, TimestampTz at);
+
+/* Links go with the identifiers in the order of the locks, profiles with the profiles. */
+extern void mcdp_many_move_links_back(Many *m);
+extern void mcdp_many_move_profiles_back(Many *m);
 
 /* ---- stitch_many_write.c ---- */
 

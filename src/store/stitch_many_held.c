@@ -42,7 +42,7 @@ forget_plan(Many *m, const ManyName *before)
 		}
 		m->name[i] = n;
 	}
-	m->num_profiles = m->num_evidence = m->num_roots = m->num_claimed = m->num_news = m->num_later = 0;
+	m->num_profiles = m->num_evidence = m->num_roots = m->num_claimed = m->num_late = m->num_news = m->num_later = 0;
 	memset(&m->merges, 0, sizeof(m->merges));
 	m->left = false;
 }

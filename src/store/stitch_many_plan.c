@@ -151,6 +151,7 @@ plan_call(Many *m, int c)
 	ManyName   *owner = NULL;
 	bool		fresh = false;
 	bool		merge = false;
+	bool		late = false;
 	bool		busy = false;
 	bool		before = true;	/* all were linked before */
 	bool		quarantined = false;
@@ -168,8 +169,9 @@ plan_call(Many *m, int c)
 			look_up_profile(m, n);
 		if (n->waits)
 			call->later = true;
-		if (n->waits || n->hangs || (n->linked && n->at > at))
+		if (n->waits || n->hangs)
 			return false;
+		late |= n->linked && n->at > at;
 		if (n->linked || n->claimed)
 		{
 			if (owner == NULL)
@@ -194,17 +196,20 @@ plan_call(Many *m, int c)
 		return false;
 
 	/* leaves of one profile */
-	if (before && !merge && is_evident(m, c))
+	if (before && !merge && !late && is_evident(m, c))
 		return true;
 
-	if (!m->may_write || ((fresh || merge) && call->only_known) || (merge && !m->may_merge))
+	if (!m->may_write || ((fresh || merge || late) && call->only_known) || (merge && (late || !m->may_merge)))
 		return false;
 	if (num > 1 && quarantined)
 		return false;
 	for (int i = 0; i < num; i++)
 	{
-		if (is_blocked(m, &m->name[of[i]]) ||
-			(num > 1 && mcdp_identifier_is_limited(m->lk->rules, m->name[of[i]].id, !m->name[of[i]].linked)))
+		ManyName   *n = &m->name[of[i]];
+		bool		moves = (n->linked || n->claimed) && n->at > at;	/* which may break a limit within a time */
+
+		if (is_blocked(m, n) ||
+			((num > 1 || moves) && mcdp_identifier_is_limited(m->lk->rules, n->id, !n->linked || moves)))
 			return false;
 	}
 
@@ -246,7 +251,8 @@ plan_call(Many *m, int c)
 			m->num_claimed++;
 		}
 		n->involved = n->linked;
-		n->at = Min(n->at, at);
+		if (n->at > at)
+			mcdp_many_begin_earlier(m, n, at);
 		if (n->profile >= 0)
 			m->profile[n->profile].at = Min(m->profile[n->profile].at, at);
 	}

@@ -217,7 +217,9 @@ mcdp_many_write(Many *m, bool wait)
 {
 	place_evidence(m);
 	write_claims(m);
+	mcdp_many_move_links_back(m);
 	lock_roots(m, wait);
+	mcdp_many_move_profiles_back(m);
 	mcdp_make_profiles(m->lk, m->profile, m->num_profiles);
 	write_evidence(m);
 	if (m->num_claimed + m->num_evidence > 0)

@@ -19,7 +19,7 @@ SELECT count(*) > 0 AS ticked FROM tick('2026-01-02');
 -- of somebody known (also before he was), somebody new, by messages that are taken together and by one that is not (its time has another form)
 CREATE TEMP TABLE history AS
 	SELECT jsonb_build_object('timestamp', at, 'userId', u) || m::jsonb AS message
-	FROM (VALUES ('known', '2026-01-01T12:00:00Z'), ('late', '2025-01-01T00:00:00Z'), ('slow', '2026-01-01T12:00:00+00:00'), ('new', '2025-06-01T00:00:00Z'), ('new and slow', '2025-06-01')) u (u, at),
+	FROM (VALUES ('known', '2026-01-01T12:00:00Z'), ('late', '2025-01-01T00:00:00Z'), ('slow', '2026-01-01 12:00:00Z'), ('new', '2025-06-01T00:00:00Z'), ('new and slow', '2025-06-01 00:00Z')) u (u, at),
 		(VALUES ('{"type": "identify", "traits": {"age": 30}}'), ('{"type": "track", "event": "Order Completed", "properties": {"revenue": 5}}'),
 			('{"type": "group", "groupId": "g", "traits": {"seats": 9}}')) m (m);
 INSERT INTO inbox (payload) SELECT message FROM history;

@@ -137,3 +137,17 @@ SELECT payload, reason FROM rejected;
 -- what an alias merged says so
 SELECT ingest('[{"type": "identify", "userId": "older"}, {"type": "identify", "userId": "newer"}, {"type": "alias", "previousId": "older", "userId": "newer"}]', '2026-09-04Z');
 SELECT cause, evidence FROM cdp.profile_merge ORDER BY merge_id DESC LIMIT 1;
+
+-- times, read together with others or one by one: what _iso_time says, or put aside
+TRUNCATE rejected;
+CREATE TEMP TABLE told AS
+	SELECT row_number() OVER () AS n, t FROM (
+		SELECT DISTINCT left(overlay(base PLACING (ARRAY['', '0', '9', '-', '+', ':', 'Z', 'T', '.', ' ', '1', '08', '+08:00', '-03:30'])[1 + abs(hashint4extended(i, 3)) % 14] FROM 1 + (abs(hashint4extended(i, 1)) % 28)::int FOR (abs(hashint4extended(i, 2)) % 3)::int), 34) AS t
+		FROM unnest('{2026-03-01T10:00:00.123456Z,2026-12-31T23:59:59,2024-02-29,1900-01-01T00:30:00+01:00,2199-12-31T23:30:00-01,2026-03-01T10:00:00.5+05:30,2026-03-01T10:00:00-08:00,2026-03-01 10:00}'::text[]) base, generate_series(1, 250) i
+		UNION SELECT day || fraction || zone FROM unnest('{2026-03-01T10:00:00,2024-02-29T23:59:59,2025-02-29T00:00:00,1900-01-01T00:30:00,2199-12-31T23:30:00,2026-03-01 10:00:00,2026-03-01T10:00,2026-03-01}'::text[]) day,
+			unnest('{"",.5,.123456,.1234567,.}'::text[]) fraction, unnest('{"",Z,z,+00,+01:00,-08:30,+0530," +02",+15:59,-16:00,-3}'::text[]) zone) x;
+INSERT INTO inbox (payload, received_at) SELECT jsonb_build_object('type', 'track', 'userId', 'u1', 'event', 'told', 'messageId', 'told' || n, 'timestamp', t), '2026-06-01Z' FROM told;
+SELECT count(*) > 1000 AS many, ingest_inbox() BETWEEN 200 AND count(*) / 2 AS good_and_bad FROM told;
+SELECT t, e.at, _iso_time(t) FROM told LEFT JOIN event e ON e.message_id = 'told' || n
+WHERE e.at IS DISTINCT FROM CASE WHEN _iso_time(t) >= '1900-01-01Z' AND _iso_time(t) < '2200-01-01Z' THEN _iso_time(t) END LIMIT 5;
+SELECT sqlstate, count(*) > 10 AS some FROM rejected GROUP BY 1 ORDER BY 1;
