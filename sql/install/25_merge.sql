@@ -201,7 +201,7 @@ BEGIN
 	PERFORM _unmerge_segments(was, roots);
 	PERFORM _unmerge_tag_history(leaves);
 	PERFORM _unmerge_tags(was, leaves);
-	PERFORM _unmerge_consent(roots, leaves);
+	PERFORM _unmerge_consent(roots);
 	PERFORM _part_messages(leaves);
 END
 $$;

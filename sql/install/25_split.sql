@@ -196,8 +196,10 @@ BEGIN
 
 	id := nextval('profile_id_seq');
 	PERFORM _new_profile(id, (SELECT p.kind FROM profile p WHERE p.profile_id = was[1]), since);
-	UPDATE profile p SET suppressed = true
-	WHERE p.profile_id = id AND EXISTS (SELECT FROM profile o WHERE o.profile_id = ANY (leaves) AND o.suppressed);
+	-- a decision of its own, so that it survives whatever is merged and unmerged later
+	INSERT INTO consent_log (profile_id, purpose, channel, granted, at, source)
+	SELECT id, '*', '*', false, split.at, coalesce(split.reason, 'split') FROM profile p WHERE p.profile_id = was[1] AND p.suppressed;
+	PERFORM _derive_suppressed(id, NULL);
 	split_no := nextval('split_id_seq');
 	INSERT INTO identifier_split (identifier, split_id, at, from_profile, to_profile, reason)
 	SELECT u.identifier, split_no, split.at, u.leaf, id, split.reason FROM unnest(known, sources) u (identifier, leaf);

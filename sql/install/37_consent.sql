@@ -303,18 +303,16 @@ END
 $$;
 COMMENT ON FUNCTION cdp._merge_consent(bigint, bigint[]) IS 'the survivor after these leaves have joined it';
 
-CREATE FUNCTION cdp._unmerge_consent(roots bigint[], leaves bigint[]) RETURNS void
+CREATE FUNCTION cdp._unmerge_consent(roots bigint[]) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	root bigint;
-	by_decision boolean := EXISTS (SELECT FROM cdp.consent_log l WHERE l.profile_id = ANY (leaves) AND l.purpose = '*');
 BEGIN
 	FOREACH root IN ARRAY roots LOOP
 		PERFORM cdp._derive_consent(root);
-		IF by_decision THEN
-			PERFORM cdp._derive_suppressed(root, false);
-		END IF;
+		-- whoever it was suppressed with may have left long ago, while it was merged into another
+		PERFORM cdp._derive_suppressed(root, false);
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION cdp._unmerge_consent(bigint[], bigint[]) IS 'the canonical profiles that these leaves are now';
+COMMENT ON FUNCTION cdp._unmerge_consent(bigint[]) IS 'these are canonical profiles now';

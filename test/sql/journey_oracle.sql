@@ -113,7 +113,7 @@ BEGIN
 				LOOP
 					done := (SELECT t.done FROM cdp._run_task(todo, c, CASE of_mode WHEN 'sometimes' THEN 1 + pg_temp.rnd(c::text || 'bite', 60) ELSE 1000000 END) t);
 					worked := worked + done;
-					EXIT WHEN done = 0 OR of_mode <> 'sometimes' AND todo <> 'journeys';
+					EXIT WHEN done = 0 OR of_mode <> 'sometimes' AND todo NOT IN ('segments', 'journeys');
 				END LOOP;
 			END LOOP;
 			EXIT WHEN worked = 0;
@@ -134,10 +134,12 @@ BEGIN
 	INSERT INTO got_run SELECT x.w, x.name, s.journey, s.version, s.key, s.entered_at, s.step, s.due_at, s.status, s.outcome, s.ended_at, s.variant, y.name FROM cdp.journey_state s JOIN person x ON x.id = cdp.canonical_id(s.profile_id) JOIN person y ON y.id = coalesce(s.owner_id, s.profile_id) WHERE pg_temp.mode(x.w) = of_mode;
 	INSERT INTO got_result SELECT s.w, s.journey, r.* FROM spec s, cdp.journey_results(s.journey) r WHERE pg_temp.mode(s.w) = of_mode AND s.version = 1;
 	INSERT INTO got_stats SELECT s.w, s.journey, r.* FROM spec s, cdp.journey_stats(s.journey) r WHERE pg_temp.mode(s.w) = of_mode AND s.version = 1;
+	INSERT INTO got_member SELECT x.name FROM person x WHERE pg_temp.mode(x.w) = of_mode AND cdp.canonical_id(x.id) = x.id AND cdp.has_tag(x.id, 'segment:w' || x.w);
 	PERFORM cdp.archive_journey(name, pg_temp.base() + interval '241 h') FROM cdp.journey WHERE status <> 'archived';
 END
 $$;
 CREATE TEMP TABLE got_run (w int, who text, journey text, version int, key text, entered timestamptz, step text, due timestamptz, status text, outcome text, ended timestamptz, variant text, owner text);
+CREATE TEMP TABLE got_member (LIKE o_member);
 CREATE TEMP TABLE got_result (LIKE o_result);
 CREATE TEMP TABLE got_stats (LIKE o_stats);
 SELECT pg_temp.play('punctual');
@@ -195,7 +197,7 @@ SELECT * FROM foreseen_differs ORDER BY at, journey, step LIMIT 5;
 TABLE left_behind;
 -- who is who in the end, in which stage and segment, and what is left of tags and traits
 SELECT count(*) AS stages FROM person x WHERE canonical_id(x.id) = x.id AND (SELECT s.stage::text FROM lifecycle_state s WHERE s.profile_id = x.id) IS DISTINCT FROM (SELECT s.stage FROM all_stage s WHERE s.who = x.name);
-SELECT count(*) AS members FROM person x WHERE canonical_id(x.id) = x.id AND has_tag(x.id, 'segment:w' || x.w) <> EXISTS (SELECT FROM all_member m WHERE m.who = x.name);
+SELECT g.who AS engine, o.who AS oracle FROM got_member g FULL JOIN all_member o USING (who) WHERE g.who IS NULL OR o.who IS NULL ORDER BY 1, 2 LIMIT 5;
 SELECT count(*) AS tags FROM person x WHERE canonical_id(x.id) = x.id AND has_tag(x.id, 'gold' || x.w) <> EXISTS (SELECT FROM all_tag t WHERE t.who = x.name AND t.tag = 'gold' || x.w);
 SELECT count(*) AS traits FROM person x, unnest('{day,tier,born}'::text[]) n WHERE (SELECT nullif(v.value, 'null') #>> '{}' FROM trait_value v WHERE v.profile_id = x.id AND v.name = n) IS DISTINCT FROM (SELECT t.value #>> '{}' FROM all_trait t WHERE t.leaf = x.name AND t.name = n ORDER BY t.at DESC, t.value DESC LIMIT 1);
 -- what has not come up, in 100 worlds or more

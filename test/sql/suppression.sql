@@ -130,3 +130,19 @@ SELECT * FROM identifier_link;
 RESET ROLE;
 REVOKE ALL ON FUNCTION audience_identifiers, _hashed_identifiers FROM mcdp_test_marketer;
 DROP ROLE mcdp_test_marketer;
+
+-- suppression is whose it is: a with b (suppressed), a into c; without b, a is not, neither with c nor alone
+CREATE TEMP TABLE someone AS SELECT n AS name, identify(ARRAY['user_id:supp' || n]::identifier[], at => '2026-03-01') AS id FROM unnest('{a,b,c,d}'::text[]) n;
+SELECT suppress(id, at => '2026-03-02') FROM someone WHERE name = 'b';
+SELECT merge(a.id, b.id, at => '2026-03-03') AS with_b FROM someone a, someone b WHERE (a.name, b.name) = ('a', 'b') \gset
+SELECT merge(c.id, a.id, at => '2026-03-04') AS with_c FROM someone a, someone c WHERE (a.name, c.name) = ('a', 'c') \gset
+SELECT unmerge(:with_b, false, at => '2026-03-05');
+SELECT s.name, matches(canonical_id(s.id), 'all', '2026-03-05') FROM someone s ORDER BY s.name;
+SELECT unmerge(:with_c, false, at => '2026-03-06');
+SELECT s.name, matches(s.id, 'all', '2026-03-06') FROM someone s ORDER BY s.name;
+-- what is split from b is suppressed, and whoever it is merged into
+SELECT identify('{user_id:suppb,device_id:supp}'::identifier[], at => '2026-03-07') = id AS b FROM someone WHERE name = 'b';
+SELECT split('{device_id:supp}', 'sold', '2026-03-08') AS new \gset
+SELECT matches(:new, 'all', '2026-03-08');
+SELECT merge(id, :new, at => '2026-03-09') > 0 AS merged FROM someone WHERE name = 'd';
+SELECT matches(id, 'all', '2026-03-09') FROM someone WHERE name = 'd';
