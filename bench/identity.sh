@@ -22,7 +22,7 @@
 set -eu
 
 : "${EDGES:=10000000}" "${IDS:=12000000}" "${HUB:=20000}" "${PROFILES:=2000000}" "${PAIRS:=400000}" "${MESSAGES:=400000}"
-: "${CLIENTS:=4}" "${SECONDS_EACH:=20}" "${RUNS:=3}" "${PARTS:=components identify import ingest}" "${RIVALS=clickhouse duckdb}" "${NPM_DIR:=}" "${MODES:=literal simple prepared}" "${OURS=sized counted to_table alone read_only}" "${POINTS=100 10 1}"
+: "${CLIENTS:=4}" "${SECONDS_EACH:=20}" "${RUNS:=3}" "${PARTS:=components identify import ingest}" "${RIVALS=clickhouse duckdb}" "${NPM_DIR:=}" "${MODES:=literal array simple prepared}" "${OURS=sized counted to_table alone read_only}" "${POINTS=100 10 1}"
 top=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=bench/server
 . "$top/bench/server"
@@ -152,20 +152,20 @@ people() {
 }
 
 # --- online ------------------------------------------------------------------------
-calls() {	# the call with two values; :user and the like would be variables of pgbench
+calls() {	# the call with two values that the server puts together
 	cat <<-PGBENCH
 	\\set k random(1, 100)
 	\\set u random(1, $PROFILES)
 	\\set v random(1, $PROFILES)
 	\\set n random(1, 1000000000)
 	\\if :k <= 70
-	SELECT $1'anon-' || md5((:u)::text)$2'user' || (:u)::text || '@example.com'$3;
+	SELECT $1anon-' || md5((:u)::text)$2user' || (:u)::text || '@example.com'$3;
 	\\elif :k <= 85
-	SELECT $1'new-' || md5((:n)::text)$2'user' || (:u)::text || '@example.com'$3;
+	SELECT $1new-' || md5((:n)::text)$2user' || (:u)::text || '@example.com'$3;
 	\\elif :k <= 95
-	SELECT $1'new-' || md5((:n)::text)$2'new' || (:n)::text || '@example.com'$3;
+	SELECT $1new-' || md5((:n)::text)$2new' || (:n)::text || '@example.com'$3;
 	\\else
-	SELECT $1'anon-' || md5((:u)::text)$2'user' || (:v)::text || '@example.com'$3;
+	SELECT $1anon-' || md5((:u)::text)$2user' || (:v)::text || '@example.com'$3;
 	\\endif
 	PGBENCH
 }
@@ -192,27 +192,31 @@ identify() {
 	psql -c "SELECT * FROM cdp.import_identities(\$q\$SELECT 'anonymous_id:visitor-' || g, 'email:user' || g || '@example.com' FROM generate_series(1, $PROFILES) g\$q\$, at => '2026-01-01')" >/dev/null
 	psql -v profiles="$PROFILES" -f "$top/bench/identity_plpgsql.sql" \
 		-c 'VACUUM ANALYZE hand_identifier, hand_profile, audited_identifier, audited_profile, audited_evidence, cdp.identifier_link, cdp.profile, cdp.tag_pending'
-	calls 'hand_identify(' ', ' ')' >"$dir/hand.sql"
-	calls 'audited_identify(' ', ' ')' >"$dir/audited.sql"
-	calls "cdp.identify(ARRAY[cdp.identifier('anonymous_id', " "), cdp.identifier('email', " ')])' >"$dir/ours.sql"
-	literal_calls "hand_identify('" "', '" "')" >"$dir/hand.literal.sql"
-	literal_calls "audited_identify('" "', '" "')" >"$dir/audited.literal.sql"
+	for side in hand audited; do
+		calls "${side}_identify('" ", '" ')' >"$dir/$side.sql"
+		literal_calls "${side}_identify('" "', '" "')" >"$dir/$side.literal.sql"
+		cp "$dir/$side.literal.sql" "$dir/$side.array.sql"
+	done
+	# \x3a is a colon: before a name it would make a variable of pgbench
+	calls "cdp.identify(ARRAY[E'anonymous_id\\x3a" ", E'email\\x3a" '])' >"$dir/ours.sql"
 	literal_calls "cdp.identify('{anonymous_id:" ",email:" "}')" >"$dir/ours.literal.sql"
+	literal_calls "cdp.identify(ARRAY['anonymous_id:" "', 'email:" "'])" >"$dir/ours.array.sql"
 	cat <<-MD
 
 	## Online: two identifiers a call
 
 	$PROFILES people, $CLIENTS clients, $SECONDS_EACH s a run, synchronous_commit off; 70 % known pairs, 15 % a new device, 10 % a new person, 5 % merges. Each run begins with a checkpoint
-	(full-page images are part of the WAL). "hand" keeps no evidence, no record of merges and no rules; "audited" is the same with these, as ours has them.
+	(full-page images are part of the WAL). "hand" keeps no evidence, no record of merges and no rules; "audited" is the same with what identify guarantees (identity_plpgsql.sql says what it is spared).
 
-	"literal" is the simple protocol with the values in the statement; in "simple" and "prepared" the server puts them together, with md5, before it calls.
+	"literal" is the simple protocol with the values in the statement, ours as one literal, '{anonymous_id:…,email:…}', and "array" the same with ARRAY['anonymous_id:…', 'email:…'];
+	in "simple" and "prepared" the server puts them together, with md5, before it calls.
 
 	| protocol | side | tps | mean latency | WAL bytes a call | load |
 	|---|---|---:|---|---:|---:|
 	MD
 	for mode in $MODES; do
 		protocol=$mode script=
-		[ "$mode" != literal ] || protocol=simple script=.literal
+		case $mode in literal | array) protocol=simple script=.$mode ;; esac
 		rm -f "$dir"/tps.*
 		run=0
 		while [ $run -lt "$RUNS" ]; do
@@ -246,7 +250,7 @@ identify() {
 		done
 		echo "$row"
 	done
-	psql -c 'DROP TABLE hand_identifier, hand_profile, audited_identifier, audited_profile, audited_evidence, audited_merge CASCADE'
+	psql -c 'DROP TABLE hand_identifier, hand_profile, audited_identifier, audited_profile, audited_evidence, audited_merge, audited_refused, audited_apart CASCADE'
 }
 if has identify; then identify; fi
 

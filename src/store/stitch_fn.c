@@ -68,9 +68,15 @@ stitch_here(NullableDatum *args, Stitched *who)
 	return mcdp_stitch_one(ARR_ELEMTYPE(array), ids, num, &call, who);
 }
 
+static Oid
+identifier_type(void)
+{
+	return GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("identifier"), ObjectIdGetDatum(mcdp_schema()));
+}
+
 /* Call _stitch_new(identifiers, kind, at, source, message_id) with the arguments of args. */
 static Datum
-stitch_new(FmgrInfo *flinfo, Oid array_type, NullableDatum *args)
+stitch_new(FmgrInfo *flinfo, NullableDatum *args)
 {
 	LOCAL_FCINFO(call, STITCH_ARGS);
 	FmgrInfo   *more = flinfo->fn_extra;
@@ -78,7 +84,7 @@ stitch_new(FmgrInfo *flinfo, Oid array_type, NullableDatum *args)
 
 	if (more == NULL)
 	{
-		Oid			types[STITCH_ARGS] = {array_type, TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID};
+		Oid			types[STITCH_ARGS] = {get_array_type(identifier_type()), TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID};
 		List	   *name = list_make2(makeString("cdp"), makeString("_stitch_new"));
 
 		more = MemoryContextAlloc(flinfo->fn_mcxt, sizeof(FmgrInfo));
@@ -104,7 +110,7 @@ mcdp__stitch(PG_FUNCTION_ARGS)
 	TupleDesc	desc;
 
 	if (!stitch_here(fcinfo->args, &who))
-		return stitch_new(fcinfo->flinfo, get_fn_expr_argtype(fcinfo->flinfo, 0), fcinfo->args);
+		return stitch_new(fcinfo->flinfo, fcinfo->args);
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	values[0] = Int64GetDatum(who.leaf);
@@ -115,13 +121,13 @@ mcdp__stitch(PG_FUNCTION_ARGS)
 
 /* args: identifiers, kind, at, source, message_id */
 static Stitched
-stitch(FmgrInfo *flinfo, Oid array_type, NullableDatum *args)
+stitch(FmgrInfo *flinfo, NullableDatum *args)
 {
 	Stitched	who;
 
 	if (!stitch_here(args, &who))
 	{
-		HeapTupleHeader row = DatumGetHeapTupleHeader(stitch_new(flinfo, array_type, args));
+		HeapTupleHeader row = DatumGetHeapTupleHeader(stitch_new(flinfo, args));
 		bool		isnull;
 
 		who.leaf = DatumGetInt64(GetAttributeByNum(row, 1, &isnull));
@@ -159,21 +165,15 @@ mcdp_identify(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("traits must be a JSON object")));
 
-	who = stitch(fcinfo->flinfo, get_fn_expr_argtype(fcinfo->flinfo, 0), args);
+	who = stitch(fcinfo->flinfo, args);
 	if (JB_ROOT_COUNT(traits) > 0)
 		set_traits(who.leaf, PG_GETARG_DATUM(1), PG_GETARG_TIMESTAMPTZ(2), PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3));
 	PG_RETURN_INT64(who.root);
 }
 
-static Oid
-identifier_type(void)
-{
-	return GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("identifier"), ObjectIdGetDatum(mcdp_schema()));
-}
-
 /* What the defaults of the others say: no traits, now(), no source, a person. */
 static int64
-identify_only(FmgrInfo *flinfo, Oid type, NullableDatum identifiers)
+identify_only(FmgrInfo *flinfo, NullableDatum identifiers)
 {
 	NullableDatum args[STITCH_ARGS] = {
 		identifiers,
@@ -183,7 +183,7 @@ identify_only(FmgrInfo *flinfo, Oid type, NullableDatum identifiers)
 		{0, true}
 	};
 
-	return stitch(flinfo, get_array_type(type), args).root;
+	return stitch(flinfo, args).root;
 }
 
 /* identify(identifiers text[]), and varchar[] */
@@ -209,7 +209,7 @@ mcdp_identify_texts(PG_FUNCTION_ARGS)
 		identifiers.value = PointerGetDatum(construct_array(ids, num, type, -1, false, TYPALIGN_INT));
 		identifiers.isnull = false;
 	}
-	PG_RETURN_INT64(identify_only(fcinfo->flinfo, type, identifiers));
+	PG_RETURN_INT64(identify_only(fcinfo->flinfo, identifiers));
 }
 
 /* identify(identifiers text): an array of identifiers in its text form */
@@ -224,5 +224,5 @@ mcdp_identify_text(PG_FUNCTION_ARGS)
 		identifiers.value = OidInputFunctionCall(F_ARRAY_IN, text_to_cstring(PG_GETARG_TEXT_PP(0)), type, -1);
 		identifiers.isnull = false;
 	}
-	PG_RETURN_INT64(identify_only(fcinfo->flinfo, type, identifiers));
+	PG_RETURN_INT64(identify_only(fcinfo->flinfo, identifiers));
 }
