@@ -16,7 +16,7 @@ CREATE TABLE cdp.frequency_cap (
 	PRIMARY KEY (channel, per, kind),
 	CONSTRAINT frequency_cap_max_check CHECK (max >= 0),
 	CONSTRAINT frequency_cap_kind_check CHECK (kind IN ('rolling', 'calendar_day')),
-	CONSTRAINT frequency_cap_per_check CHECK (per > interval '0' AND (kind = 'rolling' OR extract(epoch FROM per)::bigint % 86400 = 0)),
+	CONSTRAINT frequency_cap_per_check CHECK (per > interval '0' AND (kind = 'rolling' OR (extract(epoch FROM per) - extract(year FROM per) * 21600)::bigint % 86400 = 0)),
 	CONSTRAINT frequency_cap_tz_check CHECK (cdp._zone(tz, NULL) IS NOT NULL)
 );
 COMMENT ON TABLE cdp.frequency_cap IS 'at most max messages per stretch of time on a channel, * = all together; no row = no limit, max 0 = none; writable';

@@ -72,6 +72,10 @@ FROM (VALUES ('brief', 'late', timestamptz '2026-03-10Z'), ('next', 'late', '202
 SELECT advance_journeys('2026-03-10 01:00Z');
 SELECT value(i.identifier) AS who, l.journey, l.what FROM journey_log l JOIN identifier_link i USING (profile_id) WHERE l.journey IN ('brief', 'next') AND l.what IN ('sent', 'refused') ORDER BY 1, 2;
 
+-- a calendar day is whole days; a year has 365
+INSERT INTO frequency_cap (channel, max, per, kind) VALUES ('post', 1, '1 year 1 month', 'calendar_day');
+INSERT INTO frequency_cap (channel, max, per, kind) VALUES ('post', 1, '36 hours', 'calendar_day');
+
 -- Random: caps of both kinds at once, three journeys, a message every few hours.
 TRUNCATE frequency_cap; DELETE FROM quiet_hours;
 INSERT INTO frequency_cap (channel, max, per, kind, tz) VALUES ('push', 2, '3 days', 'rolling', 'UTC'), ('*', 2, '1 day', 'calendar_day', 'America/New_York'), ('*', 5, '7 days', 'calendar_day', 'UTC'), ('sms', 1, '30 hours', 'rolling', 'UTC');
