@@ -96,6 +96,10 @@ BEGIN
 					HINT = 'Call it identifier, identifiers or like a namespace, for example email.';
 			END IF;
 			missing := '';
+			-- the order of the locks is kept within a batch only
+			IF cardinality(rows) = 1000 THEN
+				PERFORM cdp._lock_identities(true);
+			END IF;
 		END IF;
 		taken := (cdp._ingest(ARRAY(SELECT cdp._row_message(r.fields, source, namespaces) FROM unnest(rows) WITH ORDINALITY r (fields, n) ORDER BY r.n),
 							 array_fill(received_at, ARRAY[cardinality(rows)]), backfill, true)).accepted;
