@@ -298,7 +298,7 @@ BEGIN
 	FOR branch IN SELECT format('%s[%s]', _spec_split.path, e.n - 1) AS path, e.item AS value
 				  FROM jsonb_array_elements(_spec_split.value) WITH ORDINALITY e(item, n) LOOP
 		PERFORM cdp._spec_object(branch.path, branch.value, '{share,next,name}', '{}');
-		IF jsonb_typeof(branch.value -> 'share') IS DISTINCT FROM 'number' OR (branch.value ->> 'share')::numeric NOT BETWEEN 0 AND 1 THEN
+		IF jsonb_typeof(branch.value -> 'share') IS DISTINCT FROM 'number' OR (branch.value ->> 'share')::numeric NOT BETWEEN 0 AND 1 OR scale((branch.value ->> 'share')::numeric) > 100 THEN
 			PERFORM cdp._spec_error(branch.path || '.share', 'must be a number from 0 to 1');
 		END IF;
 		sum_ := sum_ + (branch.value ->> 'share')::numeric;
@@ -575,7 +575,8 @@ BEGIN
 	END IF;
 	IF spec ? 'holdout' THEN
 		number_ := CASE WHEN jsonb_typeof(spec -> 'holdout') = 'number' THEN (spec ->> 'holdout')::numeric END;
-		IF number_ IS NULL OR number_ < 0 OR number_ >= 1 THEN
+		-- also as a double precision
+		IF number_ IS NULL OR number_ < 0 OR number_ >= 1 OR scale(number_) > 100 OR number_::double precision = 1 THEN
 			PERFORM cdp._spec_error('holdout', 'must be a number from 0 to less than 1');
 		END IF;
 	END IF;
