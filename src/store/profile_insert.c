@@ -38,7 +38,9 @@
 
 /*
  * Sessions that do this at the same time go one after the other: so each gets
- * neighbours, the rows and entries of which stand together.
+ * neighbours, the rows and entries of which stand together.  The lock is let go
+ * at once and stands in nobody else's way, calls of nextval included: it is
+ * outside of the order of locks.
  */
 void
 mcdp_take_profile_ids(Oid schema, NewProfile *profile, int num)
