@@ -30,7 +30,8 @@ CREATE INDEX identifier_link_profile_id_idx ON cdp.identifier_link (profile_id);
  * All other evidence is in extra_edge: two that were linked before, one that
  * was linked by an earlier call, what is overruled, what an alias or a split
  * says.  Whoever changes at or profile_id of a link, or what its evidence
- * says, moves it there first (_move_edges_out).  A pair is in one place only,
+ * says, moves it there first (_move_edges_out): a call does not even look up an
+ * identifier that is the peer of another one it names (src/store/stitch.c).  A pair is in one place only,
  * because a link gets a peer only while it is inserted.
  */
 CREATE TABLE cdp.extra_edge (

@@ -5,8 +5,8 @@
  *
  * Nearly every call names identifiers that are known and belong together.
  * _stitch answers those straight from the primary keys: one probe per
- * identifier and profile, and per piece of evidence that does not stand in one
- * of the links (21_identity.sql).  What is new is written by
+ * identifier that no other one's link speaks of, per profile, and per piece of
+ * evidence that does not stand in one of the links (21_identity.sql).  What is new is written by
  * stitch_write.c where that is plain; when profiles have to be merged or a
  * rule has a say, _stitch hands over to _stitch_new (21_identity.sql).
  *
@@ -27,19 +27,15 @@
 #include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "access/table.h"
-#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "access/tableam.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "parser/parse_func.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
-#include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
