@@ -191,7 +191,7 @@ is_late(Target *t, int i)
 	IndexInfo  *info = t->info->ri_IndexRelationInfo[i];
 	AttrNumber	column = info->ii_IndexAttrNumbers[0];
 
-	return !index->rd_index->indisunique && info->ii_NumIndexAttrs == 1 && info->ii_Predicate == NIL &&
+	return info->ii_ReadyForInserts && !index->rd_index->indisunique && info->ii_NumIndexAttrs == 1 && info->ii_Predicate == NIL &&
 		column > 0 && TupleDescAttr(RelationGetDescr(t->rel), column - 1)->atttypid == INT8OID &&
 		TupleDescAttr(RelationGetDescr(t->rel), column - 1)->attnotnull && index->rd_rel->relam == BTREE_AM_OID;
 }
