@@ -204,7 +204,8 @@ BEGIN
 					WHEN p.moved_by = 'merge' THEN EXISTS (
 						SELECT FROM walked w JOIN profile_merge m ON m.survivor = p.profile_id AND m.undone_at IS NULL
 						JOIN event e ON e.profile_id = ANY (m.members) AND e.at = w.last_order AND e.at < m.at
-						WHERE w.profile_id = p.profile_id AND w.at > p.known AND w.at < p.move_at)
+						WHERE w.profile_id = p.profile_id AND w.at > p.known AND w.at < p.move_at
+						  AND EXISTS (SELECT FROM _event_entries(e.at, e.event, e.source, e.properties) n WHERE n.event = (p.rule).purchase_event))
 					ELSE false
 			   END AS is_moved,
 			   p.moved_by IS NULL AND p.was IS NOT NULL AND p.was <> p.was_really AS is_corrected,
@@ -230,7 +231,8 @@ BEGIN
 			   CASE WHEN s.kept_stage IS NULL AND s.was IS NOT NULL THEN 'merge'
 					WHEN (w.cause = 'event' OR s.backfill_at <= w.at AND w.at IS DISTINCT FROM s.kept_due)
 						AND coalesce((SELECT bool_and(e.backfill) FROM profile leaf JOIN event e ON e.profile_id = leaf.profile_id
-									  WHERE leaf.canonical_id = s.profile_id AND e.at = w.last_order),
+									  WHERE leaf.canonical_id = s.profile_id AND e.at = w.last_order
+										AND EXISTS (SELECT FROM _event_entries(e.at, e.event, e.source, e.properties) n WHERE n.event = (s.rule).purchase_event)),
 									 -- an order in which it only took part
 									 s.backfill_at <= w.last_order AND (s.event_at <= w.last_order) IS NOT TRUE)
 					THEN 'backfill'

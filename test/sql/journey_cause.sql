@@ -28,7 +28,12 @@ SELECT * FROM pg_temp.entries();
 CREATE TEMP TABLE so_far AS SELECT count(*) AS n FROM journey_log;
 SELECT count(pg_temp.buys('dan', t, true)) FROM generate_series(timestamptz '2026-01-01Z', '2026-03-01Z', '10 days') t;
 SELECT * FROM import_events($$ SELECT 'eve' AS user_id, 'purchase' AS event, t AS at, 'old-' || row_number() OVER () AS message_id FROM generate_series(timestamptz '2026-02-01Z', '2026-03-01Z', '7 days') t $$, 'old shop');
+SELECT pg_temp.who('hal') > 0 AS hal;
 SELECT count(*) > 0 AS ticked FROM tick('2027-01-05Z');
+-- neither when something else has happened at that very instant
+SELECT pg_temp.buys('hal', '2027-01-05 12:00Z', true) = track('{user_id:hal}'::identifier[], 'view', at => '2027-01-05 12:00Z') AS same;
+SELECT count(*) > 0 AS ticked FROM tick('2027-01-05 13:00Z');
+SELECT stage, (SELECT count(*) FROM pg_temp.entries() WHERE at >= '2027-01-05Z') AS entered FROM lifecycle_state WHERE profile_id = pg_temp.who('hal');
 SELECT tag(pg_temp.who('fay'), 'vip', NULL, '2027-01-06Z'), consent(pg_temp.who('fay'), 'marketing', 'email', true, '2027-01-06Z'), count(pg_temp.buys(w, '2027-01-06Z')) FROM unnest('{fay,gus,gus}'::text[]) w;
 SELECT count(*) > 0 AS ticked FROM tick('2027-01-06Z');
 SELECT count(*) AS entered_by_themselves FROM pg_temp.entries() WHERE at = '2027-01-06Z';
