@@ -7,7 +7,7 @@
  * 1. Every identifier is alone.  Blocked and quarantined ones stay so.
  * 2. Evidence joins two groups, unless that would break a rule of
  *    namespace_rule or never_merge (_rule_against): merges by hand first, as
- *    decided; then pairs of identifiers that one call named together, those
+ *    decided, and those of leaves that have lost all identifiers to a split; then pairs of identifiers that one call named together, those
  *    whose lower priority is higher first, then by the higher priority, time
  *    and bytes.  Identifiers that one message named together with one that
  *    is out are such a pair, too.
@@ -132,7 +132,7 @@ BEGIN
 			LEFT JOIN rule r ON r.namespace = namespace(l.identifier)
 		WHERE p.canonical_id = root
 	), home AS MATERIALIZED (
-		SELECT n.leaf, coalesce(min(n.nr) FILTER (WHERE n.is_out IS NOT TRUE), min(n.nr)) AS nr FROM node n GROUP BY n.leaf
+		SELECT n.leaf, coalesce(min(n.nr) FILTER (WHERE n.is_out IS NOT TRUE), min(n.nr)) AS nr, bool_and(n.identifier IS NULL) AS bare FROM node n GROUP BY n.leaf
 	), edge AS MATERIALIZED (
 		SELECT x.nr AS x, y.nr AS y, x.is_out OR y.is_out AS is_out, x.is_out AS x_out,
 			   least(x.priority, y.priority) AS low, greatest(x.priority, y.priority) AS high, e.at, e.a, e.b, e.message_id
@@ -141,7 +141,8 @@ BEGIN
 		WHERE e.inactive_at IS NULL
 	), evidence AS (
 		SELECT 1 AS class, m.merge_id, NULL::int AS low, NULL::int AS high, m.at, NULL::identifier AS a, NULL::identifier AS b, x.nr AS x, y.nr AS y
-		FROM home x JOIN profile_merge m ON m.leaf_a = x.leaf AND m.cause = 'manual' AND m.undone_at IS NULL JOIN home y ON y.leaf = m.leaf_b
+		FROM home x JOIN profile_merge m ON m.leaf_a = x.leaf AND m.undone_at IS NULL JOIN home y ON y.leaf = m.leaf_b
+		WHERE m.cause = 'manual' OR x.bare OR y.bare
 		UNION ALL
 		SELECT 2, NULL, e.low, e.high, e.at, e.a, e.b, e.x, e.y FROM edge e WHERE NOT e.is_out
 		UNION ALL

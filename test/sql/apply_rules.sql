@@ -57,6 +57,16 @@ SELECT * FROM apply_rules(NULL);
 SELECT * FROM apply_rules('infinity');
 \set VERBOSITY default
 
+-- a leaf that lost all its identifiers to a split still holds together what was merged with it
+SELECT identify('{phone:+498}', at => '2026-03-10') AS bare, identify('{email:w1@x.org,user_id:w1}', at => '2026-03-11') AS w, identify('{till:1,till:2}', at => '2026-03-11') AS till \gset
+SELECT identify('{phone:+498,email:w1@x.org}', at => '2026-03-12') = :bare AS one, split('{phone:+498}', 'wrong number', '2026-03-13') > 0 AS apart, merge(:bare, :till, at => '2026-03-14') > 0 AS merged;
+BEGIN;
+INSERT INTO namespace_rule (namespace, max_per_profile) VALUES ('till', 1);
+SELECT regexp_replace(change, 'profile \d+', 'profile N') FROM simulate_rules();
+SELECT count(*) AS done FROM apply_rules('2026-03-15');
+SELECT resolve('user_id:w1') = resolve('till:1') AS still_one, resolve('till:2') = resolve('till:1') AS tills_still_one;
+ROLLBACK;
+
 -- a preview: the rule is gone with the transaction, for later calls as well
 SELECT identify('{email:v1@x.org,phone:+494}', at => '2026-04-01') = identify('{email:v1@x.org,phone:+495}', at => '2026-04-01') AS one;
 BEGIN;

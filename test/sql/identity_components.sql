@@ -27,7 +27,8 @@ DECLARE
 	mid		bigint;
 BEGIN
 	TRUNCATE profile, profile_queue, identifier_link, extra_edge, profile_merge, never_merge, relation, tag_pending, tag_chunk, identity_refusal, identifier_split, quarantined_identifier,
-		erasure, erasure_pending, erased_profile, tombstone;
+		erasure, erasure_pending, erased_profile, tombstone, tag_own;
+	PERFORM setval('profile_id_seq', 1, false), setval('merge_id_seq', 1, false);
 	merges := 0; splits := 0; unmerges := 0; erased := 0;
 	FOR n IN 1 .. 120 LOOP
 		what := rnd(format('%s what %s', seed, n), 12);
@@ -61,7 +62,8 @@ BEGIN
 	CREATE TEMP TABLE truth AS
 		SELECT node, component FROM connected_components($q$
 			SELECT a::text, b::text FROM cdp.identity_edge WHERE inactive_at IS NULL
-			UNION ALL SELECT cdp._node_of_leaf(leaf_a), cdp._node_of_leaf(leaf_b) FROM cdp.profile_merge WHERE cause = 'manual' AND undone_at IS NULL
+			UNION ALL SELECT cdp._node_of_leaf(leaf_a), cdp._node_of_leaf(leaf_b) FROM cdp.profile_merge m
+				WHERE undone_at IS NULL AND (cause = 'manual' OR (SELECT count(DISTINCT profile_id) FROM cdp.identifier_link WHERE profile_id IN (leaf_a, leaf_b)) < 2)		-- all of a leaf was split off
 			UNION ALL SELECT identifier::text, identifier::text FROM cdp.identifier_link $q$);
 	SELECT count(*), count(*) FILTER (WHERE (c.component = d.component) <> (resolve(x.identifier) = resolve(y.identifier))) INTO pairs, wrong_pairs
 	FROM identifier_link x JOIN truth c ON c.node = x.identifier::text, identifier_link y JOIN truth d ON d.node = y.identifier::text
