@@ -103,7 +103,7 @@ fuzz:
 ORACLE_TESTS      = funnel_random sequence_random event_state_random event_name timeline_random timeline_session retention timeline_scan journey_oracle audience_oracle segment_oracle \
 				    merge_random identity_components
 ORACLE_HISTORIES ?= 100000
-ORACLE_WORLDS    ?= 300
+ORACLE_WORLDS    ?= 120
 ORACLE_RULES     ?= 10000
 ORACLE_SEGMENTS  ?= 10000
 ORACLE_MERGES    ?= 500

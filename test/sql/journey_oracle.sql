@@ -1,7 +1,7 @@
 -- A discrete-event oracle: random worlds of journeys with all kinds of steps, random histories and
 -- clocks, replayed by a plain simulation that was written from docs/reference/journey.md: same
 -- entries, messages, times, reasons, reports and simulations.
--- ORACLE_WORLDS=300 ORACLE_SEED=7 in the environment make it long and different (600 at most: 1,000 profiles go side by side).  A world is
+-- ORACLE_WORLDS=120 ORACLE_SEED=7 in the environment make it long and different (about two seconds a world; the work of 300 grows faster).  A world is
 -- a kind of profiles with stages and a segment of its own, has five journeys and five people; a third of the worlds has a punctual
 -- clock and everything that can happen from outside (leases that run out, early and late reports of what became of messages, tags,
 -- traits, moves to another zone, events that arrive late, are loaded as history or taken back, entries by hand, pauses, versions,
