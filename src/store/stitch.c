@@ -48,6 +48,8 @@
 #include "store/stitch.h"
 #include "types/identifier.h"
 
+#define MAX_IDENTIFIERS 1000
+
 PG_FUNCTION_INFO_V1(mcdp__look_up);
 
 Keyed
@@ -290,14 +292,21 @@ by_priority(Known *known, int num)
 /*
  * Look up identifiers, each once.  Returns them with the highest priority
  * first, then as given.  The others are asked first: they came later, nearly
- * always, and their evidence spares a look at the one they came with.
+ * always, and their evidence spares a look at the one they came with.  They are
+ * compared each with each: nobody has more than MAX_IDENTIFIERS.
  */
 static Known **
 look_up_all(Lookup *lk, const Datum *ids, int n, int *num)
 {
-	Known	   *known = palloc(sizeof(Known) * Max(n, 1));
+	Known	   *known;
 	Known	  **order;
 
+	if (n > MAX_IDENTIFIERS)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("cannot take %d identifiers in one call", n),
+				 errdetail("At most %d identifiers can belong together in one call.", MAX_IDENTIFIERS)));
+	known = palloc(sizeof(Known) * Max(n, 1));
 	*num = 0;
 	for (int i = 0; i < n; i++)
 	{

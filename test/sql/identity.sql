@@ -225,6 +225,10 @@ SELECT identify(ARRAY['user_id:80', 'user_id']);
 SELECT identify('{user_id:80,user_id}');
 \set VERBOSITY default
 
+-- as many as a message may name, and no more
+SELECT identify(ARRAY(SELECT 'device_id:many' || n FROM generate_series(1, 1000) n)) > 0 AS a_thousand;
+SELECT identify(ARRAY(SELECT 'device_id:many' || n FROM generate_series(1, 1001) n));
+
 -- Evidence in one link says what is to be known about the other identifier: a call before it, and one that names a third, look at that one, too.
 SELECT identify('{user_id:90,device_id:90}', at => '2026-11-03') AS who \gset
 SELECT identifier, peer, at::date FROM identifier_link WHERE profile_id = :who ORDER BY identifier;
