@@ -48,6 +48,7 @@
 #include "store/stitch.h"
 #include "types/identifier.h"
 
+/* of one call, as of one message (_read_message in 24_ingest.sql) */
 #define MAX_IDENTIFIERS 1000
 
 PG_FUNCTION_INFO_V1(mcdp__look_up);
