@@ -166,28 +166,43 @@ $$;
 COMMENT ON FUNCTION cdp.resolve(cdp.identifier, timestamptz) IS 'the same by the links, merges and splits that stood at as_of';
 
 /*
- * Locks.  Stitching takes them in this order, which is the order of all code
- * (sql-contract: identifier keys by bytes, then profile rows ascending):
+ * Locks.  What stitching needs:
  *
  * 1. Unknown identifiers are claimed by inserting their rows of
- *    identifier_link in byte order.  A second session that inserts one of
- *    them waits in the unique index until the first is through, then finds
- *    the row there.  (Advisory locks would fill the lock table in a bulk load.)
- * 2. The canonical profiles concerned are locked FOR UPDATE in ascending
- *    order by _lock_profiles.  If one turns out to be merged by now, it lets
- *    all of them go and starts anew: who waits holds canonical profiles only,
- *    so a merge can always move the leaves of those it holds.
+ *    identifier_link.  (Advisory locks would fill the lock table in a bulk load.)
+ *    Somebody who is known since later than the call has his row locked.
+ * 2. The canonical profiles concerned are locked FOR UPDATE.
+ *
+ * No order of these would do: a bulk load takes people in the order of its
+ * messages, and goes on to the next ones with all that it holds.  So there are two
+ * kinds of callers:
+ *
+ * A small call (one message, one decision) waits for nobody while it holds any of
+ * these.  It tries: when somebody else has what it needs it lets go of all it
+ * holds (a subtransaction is rolled back), waits for that one thing with empty hands,
+ * and begins again (SQLSTATE CDP01, _await).  So nobody ever waits for
+ * one who waits.  Should others always be faster, it waits in the order above in the end.
+ *
+ * A large call (a bulk load, an audience, all that breaks a rule) holds and waits.
+ * There is one at a time that does so: see _lock_identities (24_ingest).
+ *
+ * Beyond these locks, whoever meets others in a circle lets go of everything and
+ * begins again (_open_circle).
  *
  * Whoever changes a profile row, a leaf's too, holds the lock of its
  * canonical profile.  A call that only adds identifiers to one leaf locks the
  * leaf instead, in memory (src/store/link_lock.c); whoever takes some away from
- * leaves (split, erase, apply_rules) begins with _lock_links.  A call with nothing new takes no lock and writes nothing.
+ * leaves (split, erase, apply_rules) locks it, too (_try_identities).  A call with nothing new takes no lock and writes nothing.
  */
 
--- Ascending, and before any other lock: see src/store/link_lock.c.
+-- Ascending: see src/store/link_lock.c.
 CREATE FUNCTION cdp._lock_links(leaves bigint[]) RETURNS void
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__lock_links';
 COMMENT ON FUNCTION cdp._lock_links(bigint[]) IS 'until the end of the transaction nobody gives these leaves identifiers without locking their profile';
+
+CREATE FUNCTION cdp._try_lock_links(leaves bigint[]) RETURNS bigint
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__try_lock_links';
+COMMENT ON FUNCTION cdp._try_lock_links(bigint[]) IS 'the same without waiting: 0, or a leaf that somebody is giving identifiers, and none is locked';
 
 -- Volatile: it looks at the present, under a snapshot of its own.
 CREATE FUNCTION cdp._are_roots(leaves bigint[], roots bigint[]) RETURNS boolean
@@ -211,58 +226,147 @@ BEGIN ATOMIC
 				   WHERE l.locktype = 'advisory' AND l.pid = pg_backend_pid() AND l.granted AND l.objsubid = 1
 					 AND l.classid::bigint = (cdp._identities_key() >> 32 & 4294967295) AND l.objid::bigint = (cdp._identities_key() & 4294967295));
 END;
-COMMENT ON FUNCTION cdp._holds_identities() IS 'is this transaction the one that takes many messages and changes identities?';
+COMMENT ON FUNCTION cdp._holds_identities() IS 'is this transaction one that takes many messages and changes identities?';
 
-CREATE FUNCTION cdp._lock_profiles(leaves bigint[]) RETURNS bigint[]
-LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+-- The other one in the circle has not woken up yet: asking again at once would win.
+CREATE FUNCTION cdp._open_circle(attempt int, most int DEFAULT 20) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	IF attempt >= most THEN
+		RAISE EXCEPTION USING ERRCODE = 'deadlock_detected', MESSAGE = 'deadlock detected',
+			DETAIL = format('The call has let go of its locks and begun again %s times.', attempt);
+	END IF;
+	PERFORM pg_sleep(0.01 * least(attempt, 100));
+END
+$$;
+COMMENT ON FUNCTION cdp._open_circle(int, int) IS 'called by whoever has met others in a circle and let go: before the next attempt; gives up after so many';
+
+-- With empty hands: what it gets it gives back.  A circle is the affair of a large
+-- call of which this is a part.
+--
+-- It looks again now and then: who waits for a row waits for the transaction that
+-- had it, and does not hear that this one has let go of it and goes on (rolled
+-- back more than one subtransaction).
+CREATE FUNCTION cdp._await(what text, which text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
-	roots	bigint[];
-	root	bigint;
-	present	bigint;
-	retries	int := 3;
+	unlimited	boolean := current_setting('lock_timeout') = '0';
+	circles		int := 0;
 BEGIN
 	LOOP
-		roots := ARRAY(SELECT DISTINCT p.canonical_id FROM profile p WHERE p.profile_id = ANY (leaves) ORDER BY p.canonical_id);
-
-		-- One that nobody else holds: the usual case needs no subtransaction.
-		IF cardinality(roots) = 1 THEN
-			SELECT p.canonical_id INTO present FROM profile p WHERE p.profile_id = roots[1] FOR UPDATE SKIP LOCKED;
-			IF present = roots[1] AND _are_roots(leaves, roots) THEN
-				RETURN roots;
-			END IF;
-		END IF;
-
-		-- The subtransaction gives the row locks back when one turns out to be
-		-- merged by now: nobody waits with a lock that is out of order.
 		BEGIN
-			FOREACH root IN ARRAY roots LOOP
-				SELECT p.canonical_id INTO present FROM profile p WHERE p.profile_id = root FOR UPDATE;
-				IF present IS DISTINCT FROM root THEN	-- merged, or erased
-					RAISE SQLSTATE 'CDP01';			-- caught below, always
-				END IF;
-			END LOOP;
-			IF _are_roots(leaves, roots) THEN
-				RETURN roots;
+			IF unlimited THEN
+				PERFORM set_config('lock_timeout', '300ms', true);		-- rolled back, too
 			END IF;
+			CASE what
+				WHEN 'profile' THEN
+					PERFORM FROM profile p WHERE p.profile_id = which::bigint FOR UPDATE;
+				WHEN 'leaf' THEN
+					PERFORM _lock_links(ARRAY[which::bigint]);
+				WHEN 'identifier' THEN
+					-- who claims it, who changes it
+					INSERT INTO identifier_link (identifier, profile_id, at) VALUES (which::identifier, 0, '-infinity') ON CONFLICT DO NOTHING;
+					PERFORM FROM identifier_link l WHERE l.identifier = which::identifier FOR UPDATE;
+				WHEN 'merges' THEN
+					LOCK TABLE profile_merge IN ROW EXCLUSIVE MODE;
+				ELSE
+					NULL;
+			END CASE;
 			RAISE SQLSTATE 'CDP01';
 		EXCEPTION
 			WHEN SQLSTATE 'CDP01' THEN
-				NULL;
-			WHEN deadlock_detected THEN
-				-- With a bulk load, which takes people in the order of its messages.
-				-- We have let go what it waits for; one that is a bulk load itself
-				-- has to let go more than this.
-				-- It has not woken up yet, and asking again at once would win.
-				retries := retries - 1;
-				IF retries = 0 OR _holds_identities() THEN
+				RETURN;
+			WHEN lock_not_available THEN
+				IF NOT unlimited THEN
 					RAISE;
 				END IF;
-				PERFORM pg_sleep(0.1);
+			-- With empty hands it only stands in somebody's way who has let go, and it need not.
+			WHEN deadlock_detected THEN
+				circles := circles + 1;
+				IF circles >= 5 OR _holds_identities() THEN
+					RAISE;
+				END IF;
+				PERFORM pg_sleep(0.01 * circles);
 		END;
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION cdp._lock_profiles(bigint[]) IS 'lock the canonical profiles of these profiles, in ascending order; returns them';
+COMMENT ON FUNCTION cdp._await(text, text) IS 'waits for whoever has this profile, leaf or identifier; holds nothing afterwards';
+
+-- For calls that are tried as a whole, in one subtransaction each time.  In one: who waits
+-- for a subtransaction that has been committed within it would wait for the whole
+-- transaction, and not wake up when that one is rolled back.
+CREATE FUNCTION cdp._let_go(attempt int, what text, which text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	IF what IS NULL OR attempt >= 100 THEN
+		PERFORM _open_circle(attempt, 40);
+	ELSE
+		PERFORM _await(what, which);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION cdp._let_go(int, text, text) IS 'after an attempt: waits for what CDP01 said, or (NULL) for those whom it met in a circle';
+
+-- In a subtransaction of the caller, who catches CDP01: message and detail
+-- are what _await is to wait for.
+CREATE FUNCTION cdp._try_profiles(leaves bigint[], wait boolean) RETURNS bigint[]
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	roots	bigint[] := ARRAY(SELECT DISTINCT p.canonical_id FROM profile p WHERE p.profile_id = ANY (leaves) ORDER BY p.canonical_id);
+	root	bigint;
+	present	bigint;
+BEGIN
+	FOREACH root IN ARRAY roots LOOP
+		IF wait THEN
+			SELECT p.canonical_id INTO present FROM profile p WHERE p.profile_id = root FOR UPDATE;
+		ELSE
+			SELECT p.canonical_id INTO present FROM profile p WHERE p.profile_id = root FOR UPDATE SKIP LOCKED;
+			IF NOT FOUND THEN				-- or erased
+				RAISE SQLSTATE 'CDP01' USING MESSAGE = 'profile', DETAIL = root::text;
+			END IF;
+		END IF;
+		IF present IS DISTINCT FROM root THEN	-- merged, or erased
+			RAISE SQLSTATE 'CDP01' USING MESSAGE = '';
+		END IF;
+	END LOOP;
+	IF NOT _are_roots(leaves, roots) THEN
+		RAISE SQLSTATE 'CDP01' USING MESSAGE = '';
+	END IF;
+	RETURN roots;
+END
+$$;
+COMMENT ON FUNCTION cdp._try_profiles(bigint[], boolean) IS 'lock the canonical profiles of these profiles, in ascending order, and return them; or CDP01: without waiting it cannot be done';
+
+-- For those who take identifiers away.  What they looked at before may be another
+-- by now: they look again.
+CREATE FUNCTION cdp._try_identities(leaves bigint[], ids cdp.identifier[], profiles bigint[], wait boolean) RETURNS bigint[]
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	roots	bigint[];
+	held	identifier[];
+	busy	text;
+BEGIN
+	IF wait THEN
+		PERFORM _lock_links(leaves);
+		PERFORM FROM identifier_link l WHERE l.identifier = ANY (ids) ORDER BY l.identifier FOR UPDATE;
+		RETURN _try_profiles(profiles, true);
+	END IF;
+	roots := _try_profiles(profiles, false);
+	held := ARRAY(SELECT l.identifier FROM identifier_link l WHERE l.identifier = ANY (ids) ORDER BY l.identifier FOR UPDATE SKIP LOCKED);
+	busy := (SELECT l.identifier FROM identifier_link l WHERE l.identifier = ANY (ids) AND l.identifier <> ALL (held) LIMIT 1);
+	IF busy IS NOT NULL THEN
+		RAISE SQLSTATE 'CDP01' USING MESSAGE = 'identifier', DETAIL = busy;
+	END IF;
+	busy := nullif(_try_lock_links(leaves), 0);
+	IF busy IS NOT NULL THEN
+		RAISE SQLSTATE 'CDP01' USING MESSAGE = 'leaf', DETAIL = busy;
+	END IF;
+	RETURN roots;
+END
+$$;
+COMMENT ON FUNCTION cdp._try_identities(bigint[], cdp.identifier[], bigint[], boolean)
+	IS 'nobody links or parts these leaves and identifiers until the transaction ends; locks the canonical profiles and returns them, ascending; or CDP01, as _try_profiles';
 
 -- src/store/stitch_write.c does the same without a query.
 CREATE FUNCTION cdp._new_profile(profile_id bigint, kind text, at timestamptz) RETURNS void
@@ -319,12 +423,23 @@ COMMENT ON FUNCTION cdp._look_up(cdp.identifier[], timestamptz)
 	IS 'what is known about these identifiers, highest priority first; late: one of them was linked later than that';
 
 CREATE FUNCTION cdp._stitch(identifiers cdp.identifier[], kind text, at timestamptz, source text, message_id text DEFAULT NULL,
-							OUT leaf_id bigint, OUT canonical_id bigint, OUT via cdp.identifier)
+							waits boolean DEFAULT true, OUT leaf_id bigint, OUT canonical_id bigint, OUT via cdp.identifier)
 LANGUAGE C AS 'MODULE_PATHNAME', 'mcdp__stitch';
-COMMENT ON FUNCTION cdp._stitch(cdp.identifier[], text, timestamptz, text, text)
-	IS 'the one way identifiers become a profile: looks them up, makes, links and merges what is needed';
+COMMENT ON FUNCTION cdp._stitch(cdp.identifier[], text, timestamptz, text, text, boolean)
+	IS 'the one way identifiers become a profile: looks them up, makes, links and merges what is needed; waits: when it must, else CDP01 says for what (_await)';
 
-CREATE FUNCTION cdp._stitch_new(identifiers cdp.identifier[], kind text, at timestamptz, source text, message_id text,
+CREATE FUNCTION cdp._stitch_known(identifiers cdp.identifier[], at timestamptz, OUT leaf_id bigint, OUT canonical_id bigint, OUT via cdp.identifier)
+LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__stitch_known';
+COMMENT ON FUNCTION cdp._stitch_known(cdp.identifier[], timestamptz) IS 'what _stitch answers when it has nothing to write; else NULLs';
+
+-- By bytes: who has to wait all the same does so in this order.
+CREATE FUNCTION cdp._claim(identifiers cdp.identifier[], leaves bigint[], at timestamptz, source text) RETURNS int
+LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__claim';
+COMMENT ON FUNCTION cdp._claim(cdp.identifier[], bigint[], timestamptz, text)
+	IS 'links new identifiers without waiting; 0: done; n: nothing was, the nth is linked or being linked by somebody else; NULL: a query has to do it';
+
+-- An attempt: CDP01 when it would have to wait (or what it found is so no more).
+CREATE FUNCTION cdp._stitch_try(identifiers cdp.identifier[], kind text, at timestamptz, source text, message_id text, wait boolean,
 								OUT leaf_id bigint, OUT canonical_id bigint, OUT via cdp.identifier)
 LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
@@ -343,6 +458,7 @@ DECLARE
 	unknown		identifier[];
 	targets		bigint[];
 	matched		identifier[];
+	taken		int;
 	-- what is to be one profile
 	accepted	identifier[] := '{}';
 	joined		bigint[] := '{}';		-- canonical profiles
@@ -359,9 +475,9 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'identifiers must not be null';
 	ELSIF cardinality(identifiers) = 0 THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at least one identifier is needed';
-	ELSIF _stitch_new.at IS NULL THEN
+	ELSIF _stitch_try.at IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'at must not be null';
-	ELSIF NOT isfinite(_stitch_new.at) THEN
+	ELSIF NOT isfinite(_stitch_try.at) THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at must be finite';
 	ELSIF kind = '' THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'kind must not be empty';
@@ -369,7 +485,7 @@ BEGIN
 
 	LOOP
 		SELECT k.ids, k.kinds, k.leaves, k.roots, k.late INTO ids, kinds, leaves, roots, late
-		FROM _look_up(identifiers, _stitch_new.at) k;
+		FROM _look_up(identifiers, _stitch_try.at) k;
 
 		-- Which kind is it about?
 		kind := asked;
@@ -401,16 +517,17 @@ BEGIN
 			via := own[1];
 			IF cardinality(own) > 1 THEN
 				-- They may be several by now, after an unmerge or a split.
-				CONTINUE WHEN _lock_profiles(own_leaves) <> ARRAY[canonical_id];
-				CONTINUE WHEN EXISTS (
+				IF _try_profiles(own_leaves, wait) <> ARRAY[canonical_id] OR EXISTS (
 					SELECT FROM unnest(own, own_leaves) u (identifier, leaf) JOIN identifier_link l ON l.identifier = u.identifier
-					WHERE u.leaf <> l.profile_id);
-				PERFORM _add_edges(via, own, _stitch_new.at, source, message_id);
+					WHERE u.leaf <> l.profile_id) THEN
+					RAISE SQLSTATE 'CDP01' USING MESSAGE = '';
+				END IF;
+				PERFORM _add_edges(via, own, _stitch_try.at, source, message_id);
 			END IF;
 			IF cardinality(own) < cardinality(ids) THEN
 				FOR i IN 1 .. cardinality(ids) LOOP
 					IF kinds[i] <> kind THEN
-						PERFORM _relate_kinds(leaf_id, leaves[i], kinds[i], _stitch_new.at, source);
+						PERFORM _relate_kinds(leaf_id, leaves[i], kinds[i], _stitch_try.at, source);
 					END IF;
 				END LOOP;
 			END IF;
@@ -430,7 +547,7 @@ BEGIN
 						HINT = 'See table blocked_value.';
 				END IF;
 				INSERT INTO identity_refusal (at, identifiers, reason, source)
-				SELECT _stitch_new.at, ARRAY[u.identifier], 'blocked value', _stitch_new.source FROM unnest(matched) u (identifier);
+				SELECT _stitch_try.at, ARRAY[u.identifier], 'blocked value', _stitch_try.source FROM unnest(matched) u (identifier);
 				identifiers := ARRAY(SELECT d.identifier FROM unnest(identifiers) WITH ORDINALITY d (identifier, n)
 									 WHERE d.identifier <> ALL (matched) ORDER BY d.n);
 				CONTINUE;
@@ -440,7 +557,7 @@ BEGIN
 		-- Identifiers in quarantine link nobody, either.
 		IF NOT weighed AND cardinality(own) > 1 THEN
 			weighed := true;
-			SELECT array_agg(q.identifier) INTO matched FROM _quarantine(own, own_roots, _stitch_new.at, _stitch_new.source) q;
+			SELECT array_agg(q.identifier) INTO matched FROM _quarantine(own, own_roots, _stitch_try.at, _stitch_try.source) q;
 			IF matched IS NOT NULL THEN
 				identifiers := ARRAY(SELECT d.identifier FROM unnest(identifiers) WITH ORDINALITY d (identifier, n)
 									 WHERE d.identifier <> ALL (matched) ORDER BY d.n);
@@ -461,51 +578,59 @@ BEGIN
 				targets := targets || CASE WHEN kinds[i] = kind THEN leaf ELSE nextval('profile_id_seq') END;
 			END IF;
 		END LOOP;
-		EXIT WHEN unknown = '{}';
-		IF cardinality(unknown) = 1 THEN
-			INSERT INTO identifier_link (identifier, profile_id, at, source)
-			VALUES (unknown[1], targets[1], _stitch_new.at, _stitch_new.source)
-			ON CONFLICT DO NOTHING;
-			EXIT WHEN FOUND;
-			CONTINUE;
-		END IF;
-		WITH claim AS (
-			INSERT INTO identifier_link AS l (identifier, profile_id, at, source)
-			SELECT u.identifier, u.profile_id, _stitch_new.at, _stitch_new.source
-			FROM unnest(unknown, targets) u (identifier, profile_id)
-			ORDER BY u.identifier
-			ON CONFLICT DO NOTHING
-			RETURNING l.identifier
-		)
-		SELECT array_agg(c.identifier) INTO matched FROM claim c;
-		EXIT WHEN cardinality(matched) = cardinality(unknown);
-		-- Somebody else was first with one of them: look again.  Nobody can
-		-- take the others away before this transaction ends.
-		DELETE FROM identifier_link l WHERE l.identifier = ANY (matched);
+		EXIT;
 	END LOOP;
+
+	IF unknown <> '{}' THEN
+		SELECT array_agg(u.identifier ORDER BY u.identifier), array_agg(u.leaf ORDER BY u.identifier) INTO unknown, targets
+		FROM unnest(unknown, targets) u (identifier, leaf);
+		IF NOT wait THEN
+			taken := _claim(unknown, targets, _stitch_try.at, _stitch_try.source);
+		END IF;
+		IF taken > 0 THEN
+			RAISE SQLSTATE 'CDP01' USING MESSAGE = 'identifier', DETAIL = unknown[taken];
+		ELSIF taken IS NULL THEN
+			INSERT INTO identifier_link (identifier, profile_id, at, source)
+			SELECT u.identifier, u.leaf, _stitch_try.at, _stitch_try.source FROM unnest(unknown, targets) u (identifier, leaf) ORDER BY u.identifier
+			ON CONFLICT DO NOTHING;
+			GET DIAGNOSTICS taken = ROW_COUNT;
+			IF taken < cardinality(unknown) THEN	-- somebody else was first with one of them
+				RAISE SQLSTATE 'CDP01' USING MESSAGE = '';
+			END IF;
+		END IF;
+	END IF;
 	PERFORM _refuse_erased(unknown);
 
 	IF late THEN
+		IF NOT wait THEN
+			matched := ARRAY(SELECT l.identifier FROM identifier_link l WHERE l.identifier = ANY (ids) AND l.at > _stitch_try.at
+							 ORDER BY l.identifier FOR UPDATE SKIP LOCKED);
+			SELECT l.identifier INTO via FROM identifier_link l
+			WHERE l.identifier = ANY (ids) AND l.at > _stitch_try.at AND l.identifier <> ALL (matched) LIMIT 1;
+			IF FOUND THEN
+				RAISE SQLSTATE 'CDP01' USING MESSAGE = 'identifier', DETAIL = via;
+			END IF;
+		END IF;
 		FOR via IN SELECT u FROM unnest(ids) u ORDER BY u LOOP
 			-- A limit within a time could be broken by moving it back.
-			reason := _moves_against(via, _stitch_new.at);
+			reason := _moves_against(via, _stitch_try.at);
 			IF reason IS NULL THEN
-				PERFORM _move_edges_out(ARRAY(SELECT l.identifier FROM identifier_link l WHERE l.identifier = via AND l.at > _stitch_new.at AND l.peer IS NOT NULL));
-				UPDATE identifier_link l SET at = _stitch_new.at WHERE l.identifier = via AND l.at > _stitch_new.at;
+				PERFORM _move_edges_out(ARRAY(SELECT l.identifier FROM identifier_link l WHERE l.identifier = via AND l.at > _stitch_try.at AND l.peer IS NOT NULL));
+				UPDATE identifier_link l SET at = _stitch_try.at WHERE l.identifier = via AND l.at > _stitch_try.at;
 			ELSE
 				INSERT INTO identity_refusal (at, identifiers, reason, source)
-				VALUES (_stitch_new.at, ARRAY[via], 'not linked that early: ' || reason, _stitch_new.source);
+				VALUES (_stitch_try.at, ARRAY[via], 'not linked that early: ' || reason, _stitch_try.source);
 			END IF;
 		END LOOP;
 	END IF;
 
 	-- Those that exist already, stable from here on.
 	IF late THEN
-		PERFORM _lock_profiles(leaves);
+		PERFORM _try_profiles(leaves, wait);
 	ELSIF leaf IS DISTINCT FROM fresh
 		AND (array_position(own_leaves, NULL) IS NOT NULL OR own_roots[1] <> ANY (own_roots))
 	THEN
-		PERFORM _lock_profiles(own_leaves);
+		PERFORM _try_profiles(own_leaves, wait);
 	END IF;
 	-- A split may have taken one of them elsewhere meanwhile, or it was erased.
 	IF EXISTS (SELECT FROM identifier_split s WHERE s.identifier = ANY (ids)) AND EXISTS (
@@ -514,10 +639,7 @@ BEGIN
 		OR EXISTS (SELECT FROM unnest(leaves) u (leaf)
 				   WHERE u.leaf IS NOT NULL AND NOT EXISTS (SELECT FROM profile p WHERE p.profile_id = u.leaf))
 	THEN
-		DELETE FROM identifier_link l WHERE l.identifier = ANY (unknown);
-		SELECT n.leaf_id, n.canonical_id, n.via INTO leaf_id, canonical_id, via
-		FROM _stitch_new(identifiers, asked, _stitch_new.at, source, message_id) n;
-		RETURN;
+		RAISE SQLSTATE 'CDP01' USING MESSAGE = '';
 	END IF;
 	IF leaf IS DISTINCT FROM fresh THEN
 		own_roots := ARRAY(SELECT (SELECT p.canonical_id FROM profile p WHERE p.profile_id = u.profile_id)
@@ -533,7 +655,7 @@ BEGIN
 		FOR i IN 1 .. cardinality(own) LOOP
 			reason := NULL;
 			IF own_roots[i] IS NULL OR own_roots[i] <> ALL (joined) THEN
-				reason := _refusal(joined, added, own[i], own_roots[i], _stitch_new.at, unknown);
+				reason := _refusal(joined, added, own[i], own_roots[i], _stitch_try.at, unknown);
 			END IF;
 			IF reason IS NULL THEN
 				accepted := accepted || own[i];
@@ -544,7 +666,7 @@ BEGIN
 				END IF;
 			ELSE
 				INSERT INTO identity_refusal (at, identifiers, reason, source)
-				VALUES (_stitch_new.at, ARRAY[accepted[1], own[i]], reason, _stitch_new.source);
+				VALUES (_stitch_try.at, ARRAY[accepted[1], own[i]], reason, _stitch_try.source);
 				IF own_roots[i] IS NULL THEN
 					DELETE FROM identifier_link l WHERE l.identifier = own[i];
 				END IF;
@@ -563,7 +685,7 @@ BEGIN
 	-- Make the profile, or extend and merge those there are.
 	IF joined = '{}' THEN
 		root := coalesce(fresh, nextval('profile_id_seq'));
-		PERFORM _new_profile(root, kind, _stitch_new.at);
+		PERFORM _new_profile(root, kind, _stitch_try.at);
 		canonical_id := root;
 	ELSE
 		SELECT u.leaf INTO root
@@ -579,16 +701,24 @@ BEGIN
 	IF cardinality(joined) > 1 THEN
 		-- The one that decides links each of the others (as its edges do), so
 		-- its own profile goes first.
+		-- Who tags a set of profiles, or ticks, keeps merges away (30_tag).
+		IF NOT wait THEN
+			BEGIN
+				LOCK TABLE profile_merge IN ROW EXCLUSIVE MODE NOWAIT;
+			EXCEPTION WHEN lock_not_available THEN
+				RAISE SQLSTATE 'CDP01' USING MESSAGE = 'merges';
+			END;
+		END IF;
 		via_root := canonical_id(leaf_id);
-		FOR root IN SELECT r FROM unnest(joined) r WHERE r <> _stitch_new.canonical_id ORDER BY r <> via_root, r LOOP
-			PERFORM _merge_profiles(_stitch_new.canonical_id, root, _stitch_new.at, 'identifiers', source, NULL,
+		FOR root IN SELECT r FROM unnest(joined) r WHERE r <> _stitch_try.canonical_id ORDER BY r <> via_root, r LOOP
+			PERFORM _merge_profiles(_stitch_try.canonical_id, root, _stitch_try.at, 'identifiers', source, NULL,
 				via || ARRAY(SELECT u.identifier FROM unnest(own, own_roots) WITH ORDINALITY u (identifier, root_id, n)
 							 WHERE u.identifier = ANY (accepted)
-							   AND u.root_id = CASE WHEN root = via_root THEN _stitch_new.canonical_id ELSE root END ORDER BY u.n));
+							   AND u.root_id = CASE WHEN root = via_root THEN _stitch_try.canonical_id ELSE root END ORDER BY u.n));
 		END LOOP;
 	END IF;
 	IF cardinality(accepted) > 1 THEN
-		PERFORM _add_edges(via, accepted, _stitch_new.at, source, message_id);
+		PERFORM _add_edges(via, accepted, _stitch_try.at, source, message_id);
 	END IF;
 
 	-- Profiles of other kinds are related.
@@ -596,23 +726,52 @@ BEGIN
 		IF kinds[i] <> kind THEN
 			IF leaves[i] IS NULL THEN
 				leaves[i] := targets[array_position(unknown, ids[i])];
-				PERFORM _new_profile(leaves[i], kinds[i], _stitch_new.at);
+				PERFORM _new_profile(leaves[i], kinds[i], _stitch_try.at);
 			END IF;
-			PERFORM _relate_kinds(leaf_id, leaves[i], kinds[i], _stitch_new.at, source);
+			PERFORM _relate_kinds(leaf_id, leaves[i], kinds[i], _stitch_try.at, source);
 		END IF;
 	END LOOP;
 
 	IF late THEN
 		WITH earlier AS (
-			UPDATE profile p SET first_at = _stitch_new.at
-			WHERE p.first_at > _stitch_new.at AND p.profile_id = ANY (leaves)
+			UPDATE profile p SET first_at = _stitch_try.at
+			WHERE p.first_at > _stitch_try.at AND p.profile_id = ANY (leaves)
 			  AND NOT EXISTS (SELECT FROM unnest(own, own_leaves) u (identifier, leaf)
 							  WHERE u.leaf = p.profile_id AND u.identifier <> ALL (accepted))
 			RETURNING p.canonical_id
 		)
 		INSERT INTO profile_queue (profile_id, at, cause)
-		SELECT DISTINCT e.canonical_id, _stitch_new.at, 'first' FROM earlier e;
+		SELECT DISTINCT e.canonical_id, _stitch_try.at, 'first' FROM earlier e;
 	END IF;
+END
+$$;
+COMMENT ON FUNCTION cdp._stitch_try(cdp.identifier[], text, timestamptz, text, text, boolean)
+	IS 'an attempt at _stitch_new; wait: for whoever is in the way, in the order of the locks, else CDP01 says what it would have to wait for';
+
+CREATE FUNCTION cdp._stitch_new(identifiers cdp.identifier[], kind text, at timestamptz, source text, message_id text,
+								OUT leaf_id bigint, OUT canonical_id bigint, OUT via cdp.identifier)
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	what	text;
+	which	text;
+	circles	int := 0;
+BEGIN
+	FOR attempt IN 1 .. 1000 LOOP
+		BEGIN
+			SELECT t.leaf_id, t.canonical_id, t.via INTO leaf_id, canonical_id, via
+			FROM _stitch_try(identifiers, kind, _stitch_new.at, source, message_id, attempt > 20) t;
+			RETURN;
+		EXCEPTION
+			WHEN SQLSTATE 'CDP01' THEN
+				GET STACKED DIAGNOSTICS what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
+			WHEN deadlock_detected THEN
+				circles := circles + 1;
+				PERFORM _open_circle(circles, 5);
+				CONTINUE;
+		END;
+		PERFORM _await(what, which);
+	END LOOP;
+	RAISE EXCEPTION USING ERRCODE = 'lock_not_available', MESSAGE = 'identifiers are linked and parted faster than they can be locked';
 END
 $$;
 COMMENT ON FUNCTION cdp._stitch_new(cdp.identifier[], text, timestamptz, text, text)

@@ -412,7 +412,7 @@ RETURN CASE
 END;
 COMMENT ON FUNCTION cdp._event_problem(text, text, jsonb, jsonb) IS 'what is wrong with an event, or NULL';
 
-CREATE FUNCTION cdp._participant_leaf(participant cdp.identifier, at timestamptz, source text) RETURNS bigint
+CREATE FUNCTION cdp._participant_leaf(participant cdp.identifier, at timestamptz, source text, waits boolean) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	leaf bigint;
@@ -425,12 +425,32 @@ BEGIN
 		RETURN NULL;
 	END IF;
 	-- Each by itself: a store is never merged with its customer.
-	SELECT s.leaf_id INTO STRICT leaf FROM _stitch(ARRAY[participant], NULL, _participant_leaf.at, _participant_leaf.source) s;
+	SELECT s.leaf_id INTO STRICT leaf FROM _stitch(ARRAY[participant], NULL, _participant_leaf.at, _participant_leaf.source, NULL, waits) s;
 	RETURN leaf;
 END
 $$;
-COMMENT ON FUNCTION cdp._participant_leaf(cdp.identifier, timestamptz, text)
+COMMENT ON FUNCTION cdp._participant_leaf(cdp.identifier, timestamptz, text, boolean)
 	IS 'the leaf profile of an event''s participant; NULL = nobody: it was erased, or its value is blocked (the refusal is recorded)';
+
+-- An attempt at track, when there is something new to say about identities.
+CREATE FUNCTION cdp._track_once(identifiers cdp.identifier[], event text, properties jsonb, at timestamptz, message_id text, source text,
+		backfill boolean, context jsonb, participants cdp.identifier[], received_at timestamptz, OUT canonical_id bigint, OUT event_id bigint)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	owner record;
+	others bigint[] := '{}';
+	participant cdp.identifier;
+BEGIN
+	SELECT * INTO STRICT owner FROM cdp._stitch(identifiers, NULL, _track_once.at, _track_once.source, _track_once.message_id, false);
+	FOREACH participant IN ARRAY coalesce(participants, '{}') LOOP
+		others := array_remove(others || cdp._participant_leaf(participant, _track_once.at, _track_once.source, false), NULL);
+	END LOOP;
+	canonical_id := owner.canonical_id;
+	event_id := cdp._record_event(owner.leaf_id, owner.via, event, properties, at, message_id, source, backfill, context, others, received_at);
+END
+$$;
+COMMENT ON FUNCTION cdp._track_once(cdp.identifier[], text, jsonb, timestamptz, text, text, boolean, jsonb, cdp.identifier[], timestamptz)
+	IS 'stitches the identifiers and stores the event, or CDP01 (see _await); event_id NULL: the message id was seen';
 
 CREATE FUNCTION cdp.track(identifiers cdp.identifier[], event text, properties jsonb DEFAULT '{}',
 		at timestamptz DEFAULT now(), message_id text DEFAULT NULL, source text DEFAULT NULL,
@@ -444,6 +464,9 @@ DECLARE
 	others bigint[] := '{}';
 	participant cdp.identifier;
 	known bigint;
+	stored bigint;
+	what text;
+	which text;
 BEGIN
 	track.event := btrim(track.event);
 	track.message_id := nullif(track.message_id, '');
@@ -470,18 +493,39 @@ BEGIN
 	IF to_regclass('cdp.' || cdp._event_partition_name(track.at)) IS NULL THEN
 		PERFORM cdp._event_partition(track.at);
 	END IF;
-	SELECT * INTO STRICT owner FROM cdp._stitch(track.identifiers, NULL, track.at, track.source, track.message_id);
+	-- Nearly always everybody is known, and nobody is locked.
+	SELECT k.leaf_id, k.canonical_id, k.via INTO owner FROM cdp._stitch_known(track.identifiers, track.at) k;
 	FOREACH participant IN ARRAY coalesce(track.participants, '{}') LOOP
-		others := array_remove(others || cdp._participant_leaf(participant, track.at, track.source), NULL);
+		others := others || (SELECT k.leaf_id FROM cdp._stitch_known(ARRAY[participant], track.at) k);
 	END LOOP;
-
-	IF cdp._record_event(owner.leaf_id, owner.via, track.event, track.properties, track.at, track.message_id,
-						 track.source, track.backfill, track.context, others,
-						 track.received_at) IS NULL THEN
+	IF owner.leaf_id IS NOT NULL AND array_position(others, NULL) IS NULL THEN
+		stored := cdp._record_event(owner.leaf_id, owner.via, track.event, track.properties, track.at, track.message_id,
+									track.source, track.backfill, track.context, others, track.received_at);
+	ELSE
+		-- All or nothing: it waits for no participant with identifiers in its hands.
+		FOR attempt IN 1 .. 1000 LOOP		-- _let_go gives up before
+			BEGIN
+				SELECT o.canonical_id, o.event_id INTO owner.canonical_id, stored
+				FROM cdp._track_once(track.identifiers, track.event, track.properties, track.at, track.message_id, track.source,
+									 track.backfill, track.context, track.participants, track.received_at) o;
+				EXIT;
+			EXCEPTION
+				WHEN SQLSTATE 'CDP01' THEN
+					GET STACKED DIAGNOSTICS what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
+				WHEN deadlock_detected THEN
+					what := NULL;		-- it met a bulk load at the message id
+			END;
+			PERFORM cdp._let_go(attempt, what, which);
+		END LOOP;
+	END IF;
+	IF stored IS NULL THEN
 		-- Another session took the same message meanwhile.
-		SELECT p.canonical_id INTO STRICT known
+		SELECT p.canonical_id INTO known
 		FROM cdp.event_message m JOIN cdp.profile p ON p.profile_id = m.profile_id
 		WHERE m.message_id = track.message_id;
+		IF NOT FOUND THEN
+			RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = format('message "%s" was about somebody who was erased', track.message_id);
+		END IF;
 		RETURN known;
 	END IF;
 	RETURN owner.canonical_id;

@@ -260,10 +260,12 @@ END
 $$;
 COMMENT ON FUNCTION cdp._read_message(jsonb, timestamptz) IS 'reads a Segment message; what is wrong with it is in reason and sqlstate, never an error';
 
--- A transaction that takes many messages would lock people in the order of
+-- A transaction that takes many messages locks people in the order of
 -- the messages, and two of them would wait for each other.  So only one of them
 -- at a time changes identities and traits; the others go on as long as they
 -- only tell what happened to people who are known already, which locks nobody.
+-- Calls about one message or decision do not take this lock: they wait for nobody
+-- while they hold anybody (21_identity).
 CREATE FUNCTION cdp._lock_identities(wait boolean) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
@@ -351,13 +353,13 @@ BEGIN
 		END IF;
 
 		IF m.type IN ('track', 'page', 'screen') THEN
-			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source, m.message_id);
+			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source, m.message_id, many);
 			e.event_id := nextval('cdp.event_id_seq');
 			e.profile_id := owner.leaf_id;
 			e.via := owner.via;
 			e.participants := '{}';
 			FOREACH participant IN ARRAY participants LOOP
-				e.participants := array_remove(e.participants || cdp._participant_leaf(participant, m.at, m.source), NULL);
+				e.participants := array_remove(e.participants || cdp._participant_leaf(participant, m.at, m.source, many), NULL);
 			END LOOP;
 			e.properties := coalesce(nullif(m.payload -> 'properties', 'null'), '{}');
 			e.context := coalesce(nullif(m.payload -> 'context', 'null'), '{}');
@@ -375,15 +377,17 @@ BEGIN
 			END IF;
 			events := events || e;
 		ELSIF m.type = 'identify' THEN
-			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source, m.message_id);
+			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source, m.message_id, many);
+			PERFORM cdp._lock_owners(ARRAY[owner.leaf_id], true) WHERE many;		-- as take_traits in message_fn.c
 			PERFORM cdp._take_traits(owner.leaf_id, coalesce(nullif(m.payload -> 'traits', 'null'), '{}'), m.at, m.source, m.payload, m.received_at, backfill);
 		ELSIF m.type = 'group' THEN
 			SELECT * INTO STRICT other
-			FROM cdp._stitch(ARRAY[cdp.identifier('account', cdp._json_id(m.payload -> 'groupId'))], NULL, m.at, m.source);
+			FROM cdp._stitch(ARRAY[cdp.identifier('account', cdp._json_id(m.payload -> 'groupId'))], NULL, m.at, m.source, NULL, many);
 			owner := other;
+			PERFORM cdp._lock_owners(ARRAY[other.leaf_id], true) WHERE many;
 			PERFORM cdp._take_traits(other.leaf_id, coalesce(nullif(m.payload -> 'traits', 'null'), '{}'), m.at, m.source, m.payload, m.received_at, backfill);
 			IF m.identifiers IS NOT NULL THEN
-				SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source, m.message_id);
+				SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source, m.message_id, many);
 				PERFORM cdp._relate_kinds(owner.leaf_id, other.leaf_id, 'member', m.at, m.source);
 			END IF;
 		ELSE
@@ -393,7 +397,7 @@ BEGIN
 				PERFORM cdp._refuse_erased(ARRAY[previous]);
 				previous := cdp.identifier('anonymous_id', cdp._json_id(m.payload -> 'previousId'));
 			END IF;
-			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers || previous, NULL, m.at, m.source, m.message_id);
+			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers || previous, NULL, m.at, m.source, m.message_id, many);
 			-- A link that somebody else is changing stays: he holds it and waits for profiles, and we may hold some.
 			PERFORM cdp._move_edges_out(ARRAY(SELECT l.identifier FROM cdp.identifier_link l
 											  WHERE l.identifier OPERATOR(cdp.=) ANY (ARRAY[previous, owner.via]) AND l.peer OPERATOR(cdp.=) ANY (ARRAY[previous, owner.via])
@@ -424,26 +428,43 @@ CREATE FUNCTION cdp._take_or_split(messages cdp._message[], backfill boolean, ma
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	n int := coalesce(array_length(messages, 1), 0);
+	circles int := 0;
+	what text;
+	which text;
 BEGIN
 	IF n = 0 THEN
 		RETURN 0;
 	END IF;
-	PERFORM cdp._take_messages(messages, backfill, many);
-	RETURN n;
-EXCEPTION WHEN OTHERS THEN
-	IF sqlstate = 'CDP02' THEN
-		RETURN cdp._take_or_split(messages, backfill, many);
-	END IF;
-	-- Not the message's fault: the caller tries again.  A deadlock (with a call
-	-- that takes one message) is over when this batch lets its locks go.
-	IF sqlstate ~ '^(40|53|57|58)' AND (sqlstate <> '40P01' OR n = 1) THEN
-		RAISE;
-	ELSIF n > 1 THEN
-		RETURN cdp._take_or_split(messages[: n / 2], backfill, many) + cdp._take_or_split(messages[n / 2 + 1 :], backfill, many);
-	END IF;
-	INSERT INTO cdp.rejected (payload, reason, sqlstate, at)
-	VALUES (cdp._rejected_payload(messages[1].payload), sqlerrm, sqlstate, messages[1].received_at);
-	RETURN 0;
+	LOOP
+		BEGIN
+			PERFORM cdp._take_messages(messages, backfill, many);
+			RETURN n;
+		EXCEPTION
+			WHEN SQLSTATE 'CDP02' THEN
+				CONTINUE;
+			WHEN SQLSTATE 'CDP01' THEN			-- one message, which lets go before it waits
+				GET STACKED DIAGNOSTICS what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
+			-- It is open again now that we have let go; if not, it is not only about these messages.
+			WHEN deadlock_detected THEN
+				circles := circles + 1;
+				IF many AND circles > 2 THEN
+					RAISE;
+				END IF;
+				PERFORM cdp._open_circle(circles);
+				CONTINUE;
+			WHEN OTHERS THEN
+				IF sqlstate ~ '^(40|53|57|58)' THEN
+					RAISE;				-- not the message's fault: the caller tries again
+				ELSIF n > 1 THEN
+					EXIT;
+				END IF;
+				INSERT INTO cdp.rejected (payload, reason, sqlstate, at)
+				VALUES (cdp._rejected_payload(messages[1].payload), sqlerrm, sqlstate, messages[1].received_at);
+				RETURN 0;
+		END;
+		PERFORM cdp._await(what, which);
+	END LOOP;
+	RETURN cdp._take_or_split(messages[: n / 2], backfill, many) + cdp._take_or_split(messages[n / 2 + 1 :], backfill, many);
 END
 $$;
 COMMENT ON FUNCTION cdp._take_or_split(cdp._message[], boolean, boolean) IS 'takes messages; when that fails, each half by itself, down to the message that is put aside; returns how many were taken';
@@ -492,6 +513,8 @@ BEGIN
 		EXCEPTION
 			WHEN SQLSTATE 'CDP02' OR deadlock_detected THEN
 				NULL;			-- another session was first with something: look again
+			WHEN SQLSTATE 'CDP01' THEN
+				EXIT;			-- or is at it, and a single message waits for nobody here
 			WHEN OTHERS THEN
 				IF sqlstate ~ '^(40|53|57|58)' THEN
 					RAISE;
@@ -558,7 +581,10 @@ BEGIN
 			MESSAGE = 'message must not be null';
 	END IF;
 	PERFORM cdp._check_event_time(received_at);
-	RETURN (cdp._ingest(ARRAY[message], ARRAY[received_at], false, jsonb_typeof(message) = 'array' OR message ? 'batch', true)).accepted;
+	IF jsonb_typeof(message) = 'array' OR message ? 'batch' THEN
+		RETURN (cdp._ingest_patiently(ARRAY[message], ARRAY[received_at], false, true, false)).accepted;
+	END IF;
+	RETURN (cdp._ingest(ARRAY[message], ARRAY[received_at], false, false, true)).accepted;
 END
 $$;
 COMMENT ON FUNCTION cdp.ingest(jsonb, timestamptz) IS 'takes one Segment message or an array of them and returns how many were accepted; the others are in table rejected';
@@ -568,25 +594,24 @@ LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__take_inb
 COMMENT ON FUNCTION cdp._take_inbox(bigint, bigint)
 	IS 'takes the oldest rows of table inbox behind this one that nobody holds out of it; no payloads and a last_id: it has to be done by a query';
 
--- Among calls that take one message each it is the one to let go: of all that it
--- holds, and not only of what a half of it holds (_take_or_split).
-CREATE FUNCTION cdp._ingest_patiently(payloads jsonb[], received timestamptz[], backfill boolean, may_be_later boolean, OUT accepted bigint, OUT later bigint)
+-- When it meets others in a circle it lets go of all that it holds of this batch,
+-- and not only of what a part of it holds (_take_or_split).
+CREATE FUNCTION cdp._ingest_patiently(payloads jsonb[], received timestamptz[], backfill boolean, in_order boolean, may_be_later boolean,
+									  OUT accepted bigint, OUT later bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
-	FOR attempt IN 1 .. 10 LOOP
+	FOR attempt IN 1 .. 100 LOOP
 		BEGIN
-			SELECT i.accepted, i.later INTO accepted, later FROM cdp._ingest(payloads, received, backfill, true, may_be_later => _ingest_patiently.may_be_later) i;
+			SELECT i.accepted, i.later INTO accepted, later
+			FROM cdp._ingest(payloads, received, backfill, true, _ingest_patiently.in_order, _ingest_patiently.may_be_later) i;
 			RETURN;
 		EXCEPTION WHEN deadlock_detected THEN
-			IF attempt = 10 THEN
-				RAISE;
-			END IF;
-			PERFORM pg_sleep(0.1);		-- asking again at once would win
+			PERFORM cdp._open_circle(attempt);
 		END;
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION cdp._ingest_patiently(jsonb[], timestamptz[], boolean, boolean) IS '_ingest of a batch, again when it meets others in a circle';
+COMMENT ON FUNCTION cdp._ingest_patiently(jsonb[], timestamptz[], boolean, boolean, boolean) IS '_ingest of a batch, again when it meets others in a circle';
 
 CREATE FUNCTION cdp.ingest_inbox(max_rows bigint DEFAULT 10000, backfill boolean DEFAULT false) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
@@ -624,7 +649,7 @@ BEGIN
 		END IF;
 		EXIT WHEN payloads IS NULL;
 		left_over := left_over - array_length(payloads, 1);
-		SELECT * INTO done FROM cdp._ingest_patiently(payloads, received, coalesce(ingest_inbox.backfill, false), may_be_later);
+		SELECT * INTO done FROM cdp._ingest_patiently(payloads, received, coalesce(ingest_inbox.backfill, false), false, may_be_later);
 		accepted := accepted + done.accepted;
 		EXIT WHEN done.later > 0;		-- or they would come up again
 	END LOOP;

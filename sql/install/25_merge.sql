@@ -116,7 +116,7 @@ LANGUAGE C AS 'MODULE_PATHNAME', 'mcdp__merge_profiles';
 COMMENT ON FUNCTION cdp._merge_profiles(bigint, bigint, timestamptz, text, text, text, cdp.identifier[])
 	IS 'link one canonical profile, with all that was merged into it, to another';
 
-CREATE FUNCTION cdp.merge(survivor bigint, merged bigint, reason text DEFAULT NULL, at timestamptz DEFAULT now()) RETURNS bigint
+CREATE FUNCTION cdp._merge_once(survivor bigint, merged bigint, reason text, at timestamptz, wait boolean) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	into_id		bigint;
@@ -125,12 +125,13 @@ DECLARE
 	from_kind	text;
 	refusal		text;
 BEGIN
-	IF survivor IS NULL OR merged IS NULL OR merge.at IS NULL THEN
+	IF survivor IS NULL OR merged IS NULL OR _merge_once.at IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'survivor, merged and at must not be null';
-	ELSIF NOT isfinite(merge.at) THEN
+	ELSIF NOT isfinite(_merge_once.at) THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at must be finite';
 	END IF;
-	PERFORM _lock_profiles(ARRAY[survivor, merged]);
+	LOCK TABLE profile_merge IN ROW EXCLUSIVE MODE;		-- before any profile: it may be waited for
+	PERFORM _try_profiles(ARRAY[survivor, merged], wait);
 	SELECT p.canonical_id, p.kind INTO into_id, into_kind FROM profile p WHERE p.profile_id = survivor;
 	SELECT p.canonical_id, p.kind INTO from_id, from_kind FROM profile p WHERE p.profile_id = merged;
 	IF into_id IS NULL OR from_id IS NULL THEN
@@ -146,13 +147,34 @@ BEGIN
 			MESSAGE = format('cannot merge a profile of kind "%s" into one of kind "%s"', from_kind, into_kind),
 			HINT = 'Use relate() to connect profiles of different kinds.';
 	END IF;
-	refusal := _refusal(ARRAY[into_id], '{}', NULL, from_id, merge.at, '{}');
+	refusal := _refusal(ARRAY[into_id], '{}', NULL, from_id, _merge_once.at, '{}');
 	IF refusal IS NOT NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
 			MESSAGE = format('cannot merge profile %s into %s', from_id, into_id),
 			DETAIL = format('A rule forbids it: %s.', refusal);
 	END IF;
-	RETURN _merge_profiles(into_id, from_id, merge.at, 'manual', NULL, reason, '{}');
+	RETURN _merge_profiles(into_id, from_id, _merge_once.at, 'manual', NULL, reason, '{}');
+END
+$$;
+COMMENT ON FUNCTION cdp._merge_once(bigint, bigint, text, timestamptz, boolean) IS 'an attempt at merge, or CDP01 (see _let_go)';
+
+CREATE FUNCTION cdp.merge(survivor bigint, merged bigint, reason text DEFAULT NULL, at timestamptz DEFAULT now()) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	what	text;
+	which	text;
+BEGIN
+	FOR attempt IN 1 .. 1000 LOOP		-- _let_go gives up before
+		BEGIN
+			RETURN cdp._merge_once(survivor, merged, reason, at, attempt > 20);
+		EXCEPTION
+			WHEN SQLSTATE 'CDP01' THEN
+				GET STACKED DIAGNOSTICS what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
+			WHEN deadlock_detected THEN
+				what := NULL;
+		END;
+		PERFORM cdp._let_go(attempt, what, which);
+	END LOOP;
 END
 $$;
 COMMENT ON FUNCTION cdp.merge(bigint, bigint, text, timestamptz)
@@ -243,30 +265,53 @@ $$;
 COMMENT ON FUNCTION cdp._undo_merges(bigint, bigint[], boolean, text, timestamptz)
 	IS 'undo some merges of one profile at once: see unmerge';
 
-CREATE FUNCTION cdp.unmerge(merge_id bigint, keep_apart boolean DEFAULT true, reason text DEFAULT NULL, at timestamptz DEFAULT now()) RETURNS void
+CREATE FUNCTION cdp._unmerge_once(merge_id bigint, keep_apart boolean, reason text, at timestamptz, wait boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
 	m		profile_merge;
 	was		bigint;
 BEGIN
-	IF unmerge.merge_id IS NULL OR unmerge.keep_apart IS NULL OR unmerge.at IS NULL THEN
+	IF _unmerge_once.merge_id IS NULL OR _unmerge_once.keep_apart IS NULL OR _unmerge_once.at IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'merge_id, keep_apart and at must not be null';
-	ELSIF NOT isfinite(unmerge.at) THEN
+	ELSIF NOT isfinite(_unmerge_once.at) THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at must be finite';
 	END IF;
-	SELECT * INTO m FROM profile_merge x WHERE x.merge_id = unmerge.merge_id;
+	SELECT * INTO m FROM profile_merge x WHERE x.merge_id = _unmerge_once.merge_id;
 	IF NOT FOUND THEN
-		RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('merge %s does not exist', unmerge.merge_id);
+		RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('merge %s does not exist', _unmerge_once.merge_id);
 	END IF;
-	PERFORM _lock_profiles(ARRAY[m.leaf_a, m.leaf_b]);
-	SELECT * INTO m FROM profile_merge x WHERE x.merge_id = unmerge.merge_id;
+	LOCK TABLE profile_merge IN ROW EXCLUSIVE MODE;		-- as in merge
+	PERFORM _try_profiles(ARRAY[m.leaf_a, m.leaf_b], wait);
+	SELECT * INTO m FROM profile_merge x WHERE x.merge_id = _unmerge_once.merge_id;
 	IF m.undone_at IS NOT NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
-			MESSAGE = format('merge %s is undone already', unmerge.merge_id);
+			MESSAGE = format('merge %s is undone already', _unmerge_once.merge_id);
 	END IF;
 	SELECT p.canonical_id INTO was FROM profile p WHERE p.profile_id = m.leaf_a;
-	PERFORM _undo_merges(was, ARRAY[unmerge.merge_id], unmerge.keep_apart, unmerge.reason, unmerge.at);
+	PERFORM _undo_merges(was, ARRAY[_unmerge_once.merge_id], _unmerge_once.keep_apart, _unmerge_once.reason, _unmerge_once.at);
+END
+$$;
+COMMENT ON FUNCTION cdp._unmerge_once(bigint, boolean, text, timestamptz, boolean) IS 'an attempt at unmerge, or CDP01 (see _let_go)';
+
+CREATE FUNCTION cdp.unmerge(merge_id bigint, keep_apart boolean DEFAULT true, reason text DEFAULT NULL, at timestamptz DEFAULT now()) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	what	text;
+	which	text;
+BEGIN
+	FOR attempt IN 1 .. 1000 LOOP		-- _let_go gives up before
+		BEGIN
+			PERFORM cdp._unmerge_once(merge_id, keep_apart, reason, at, attempt > 20);
+			RETURN;
+		EXCEPTION
+			WHEN SQLSTATE 'CDP01' THEN
+				GET STACKED DIAGNOSTICS what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
+			WHEN deadlock_detected THEN
+				what := NULL;
+		END;
+		PERFORM cdp._let_go(attempt, what, which);
+	END LOOP;
 END
 $$;
 COMMENT ON FUNCTION cdp.unmerge(bigint, boolean, text, timestamptz)

@@ -7,9 +7,9 @@
  * and so do the events of their messages.  Tags, traits, other runs, consent
  * and relations name no identifier: they stay, too.
  *
- * Locks: the leaves (_lock_links), the identifiers and those whose link says that they were named
- * together with one of them (FOR UPDATE, by bytes), their profile, event_tail,
- * part 0 of the timelines.  _stitch_new looks again at identifiers that were
+ * Locks: the leaves, the identifiers and those whose link says that they were named
+ * together with one of them, their profile (_try_identities); rows of event_tail, then
+ * part 0 of the timelines.  _stitch_try looks again at identifiers that were
  * ever split once it holds their profile.
  */
 
@@ -145,13 +145,14 @@ END
 $$;
 COMMENT ON FUNCTION cdp._bind_together(bigint[], timestamptz) IS 'the identifiers of these leaves are of one profile: a split said so';
 
-CREATE FUNCTION cdp.split(identifiers cdp.identifier[], reason text, at timestamptz DEFAULT now()) RETURNS bigint
+CREATE FUNCTION cdp._split_once(identifiers cdp.identifier[], reason text, at timestamptz, wait boolean) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
 	ids			identifier[] := ARRAY(SELECT DISTINCT i FROM unnest(identifiers) i ORDER BY i);
 	sources		bigint[];			-- the leaf of each
 	known		identifier[];
+	named		identifier[];		-- and those whose links say that they were named together with one of them
 	since		timestamptz;
 	was			bigint[];
 	leaves		bigint[];
@@ -159,30 +160,31 @@ DECLARE
 	split_no	bigint;
 	leaf		bigint;
 BEGIN
-	IF identifiers IS NULL OR array_position(identifiers, NULL) IS NOT NULL OR split.at IS NULL THEN
+	IF identifiers IS NULL OR array_position(identifiers, NULL) IS NOT NULL OR _split_once.at IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'identifiers and at must not be null';
 	ELSIF ids = '{}' THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at least one identifier is needed';
-	ELSIF NOT isfinite(split.at) THEN
+	ELSIF NOT isfinite(_split_once.at) THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at must be finite';
 	END IF;
-	PERFORM _lock_links(ARRAY(SELECT DISTINCT l.profile_id FROM identifier_link l WHERE l.identifier = ANY (ids) ORDER BY 1));
 	-- by themselves, or an OR would be a scan of the table
-	known := ARRAY(SELECT i FROM unnest(ids) i
-				   UNION
-				   SELECT l.identifier FROM identifier_link x JOIN identifier_link l ON l.profile_id = x.profile_id
-				   WHERE x.identifier = ANY (ids) AND l.peer = ANY (ids));
-	PERFORM FROM identifier_link l WHERE l.identifier = ANY (known) ORDER BY l.identifier FOR UPDATE;
+	SELECT array_agg(i ORDER BY i) INTO named
+	FROM (SELECT i FROM unnest(ids) i
+		  UNION
+		  SELECT l.identifier FROM identifier_link x JOIN identifier_link l ON l.profile_id = x.profile_id
+		  WHERE x.identifier = ANY (ids) AND l.peer = ANY (ids)) n (i);
+	sources := ARRAY(SELECT DISTINCT l.profile_id FROM identifier_link l WHERE l.identifier = ANY (ids) ORDER BY 1);
+	was := _try_identities(sources, named, sources, wait);
+	-- another split may have moved one of them meanwhile
+	IF sources <> ARRAY(SELECT DISTINCT l.profile_id FROM identifier_link l WHERE l.identifier = ANY (ids) ORDER BY 1) THEN
+		RAISE SQLSTATE 'CDP01' USING MESSAGE = '';
+	END IF;
 	SELECT array_agg(l.identifier ORDER BY l.identifier), array_agg(l.profile_id ORDER BY l.identifier), min(l.at) INTO known, sources, since
 	FROM identifier_link l WHERE l.identifier = ANY (ids);
-	-- for those that another split has just moved
-	PERFORM _lock_links(ARRAY(SELECT DISTINCT u FROM unnest(sources) u ORDER BY 1));
 	IF cardinality(known) IS DISTINCT FROM cardinality(ids) THEN
 		RAISE EXCEPTION USING ERRCODE = 'undefined_object',
 			MESSAGE = format('identifier "%s" is not known', (SELECT i FROM unnest(ids) i WHERE i = ANY (known) IS NOT TRUE ORDER BY i LIMIT 1));
-	END IF;
-	was := _lock_profiles(sources);
-	IF cardinality(was) > 1 THEN
+	ELSIF cardinality(was) > 1 THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
 			MESSAGE = 'identifiers belong to different profiles',
 			DETAIL = format('Profiles %s.', array_to_string(was, ', '));
@@ -198,28 +200,53 @@ BEGIN
 	PERFORM _new_profile(id, (SELECT p.kind FROM profile p WHERE p.profile_id = was[1]), since);
 	-- a decision of its own, so that it survives whatever is merged and unmerged later
 	INSERT INTO consent_log (profile_id, purpose, channel, granted, at, source)
-	SELECT id, '*', '*', false, split.at, coalesce(split.reason, 'split') FROM profile p WHERE p.profile_id = was[1] AND p.suppressed;
+	SELECT id, '*', '*', false, _split_once.at, coalesce(_split_once.reason, 'split') FROM profile p WHERE p.profile_id = was[1] AND p.suppressed;
 	PERFORM _derive_suppressed(id, NULL);
 	split_no := nextval('split_id_seq');
 	INSERT INTO identifier_split (identifier, split_id, at, from_profile, to_profile, reason)
-	SELECT u.identifier, split_no, split.at, u.leaf, id, split.reason FROM unnest(known, sources) u (identifier, leaf);
+	SELECT u.identifier, split_no, _split_once.at, u.leaf, id, _split_once.reason FROM unnest(known, sources) u (identifier, leaf);
 	UPDATE identifier_link l SET profile_id = id WHERE l.identifier = ANY (ids);
 	PERFORM _move_edges_out(ARRAY(SELECT l.identifier FROM identifier_link l JOIN identifier_link k ON k.identifier = l.peer
 								  WHERE l.profile_id = ANY (sources || id) AND k.profile_id <> l.profile_id));
 	INSERT INTO never_merge (profile_a, profile_b, reason, at)
-	SELECT DISTINCT s, id, coalesce(split.reason, 'split'), split.at FROM unnest(sources) s ORDER BY s;
+	SELECT DISTINCT s, id, coalesce(_split_once.reason, 'split'), _split_once.at FROM unnest(sources) s ORDER BY s;
 
 	-- So that a session with an older snapshot is told.
 	UPDATE profile p SET canonical_id = p.canonical_id WHERE p.profile_id = was[1];
-	PERFORM _overrule_edges(leaves || id, split.at);
+	PERFORM _overrule_edges(leaves || id, _split_once.at);
+	-- Rows of event_tail of all leaves before the first timeline, as folds do.
+	IF sources[1] <> ANY (sources) THEN
+		PERFORM _lock_events(sources);
+	END IF;
 	FOR leaf IN SELECT DISTINCT s FROM unnest(sources) s ORDER BY s LOOP
 		PERFORM _move_events(leaf, id, ids);
 	END LOOP;
-	PERFORM _unmerge_journeys(leaves || id, split.at, format('split from profile %s', was[1]));
-	PERFORM _unmerge_lifecycle(was[1], ARRAY[was[1], id], split.at);
+	PERFORM _unmerge_journeys(leaves || id, _split_once.at, format('split from profile %s', was[1]));
+	PERFORM _unmerge_lifecycle(was[1], ARRAY[was[1], id], _split_once.at);
 	PERFORM _unmerge_segments(was[1], ARRAY[was[1], id]);
 	PERFORM _part_messages(leaves || id);
 	RETURN id;
+END
+$$;
+COMMENT ON FUNCTION cdp._split_once(cdp.identifier[], text, timestamptz, boolean) IS 'an attempt at split, or CDP01 (see _let_go)';
+
+CREATE FUNCTION cdp.split(identifiers cdp.identifier[], reason text, at timestamptz DEFAULT now()) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	what	text;
+	which	text;
+BEGIN
+	FOR attempt IN 1 .. 1000 LOOP		-- _let_go gives up before
+		BEGIN
+			RETURN cdp._split_once(identifiers, reason, at, attempt > 20);
+		EXCEPTION
+			WHEN SQLSTATE 'CDP01' THEN
+				GET STACKED DIAGNOSTICS what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
+			WHEN deadlock_detected THEN
+				what := NULL;
+		END;
+		PERFORM cdp._let_go(attempt, what, which);
+	END LOOP;
 END
 $$;
 COMMENT ON FUNCTION cdp.split(cdp.identifier[], text, timestamptz)

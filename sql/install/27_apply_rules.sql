@@ -358,7 +358,7 @@ BEGIN
 		GROUP BY p.canonical_id, x.grp ORDER BY p.canonical_id, x.grp
 	LOOP
 		-- The rule keeps them apart, as long as there is one.
-		fresh := split(one.identifiers, 'apply_rules', _part_by_rules.at);
+		fresh := _split_once(one.identifiers, 'apply_rules', _part_by_rules.at, true);
 		DELETE FROM never_merge n WHERE n.profile_a = fresh OR n.profile_b = fresh;
 	END LOOP;
 
@@ -389,7 +389,7 @@ END
 $$;
 COMMENT ON FUNCTION cdp._part_by_rules(bigint, cdp.identifier[], text[], timestamptz) IS 'part one profile as simulate_rules says; returns the changes';
 
-CREATE FUNCTION cdp.apply_rules(at timestamptz DEFAULT now()) RETURNS TABLE (profile_id bigint, change text)
+CREATE FUNCTION cdp._apply_rules_once(at timestamptz, wait boolean) RETURNS TABLE (profile_id bigint, change text)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -398,31 +398,53 @@ DECLARE
 	roots	bigint[];
 	root	bigint;
 BEGIN
-	IF apply_rules.at IS NULL THEN
+	IF _apply_rules_once.at IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'at must not be null';
-	ELSIF NOT isfinite(apply_rules.at) THEN
+	ELSIF NOT isfinite(_apply_rules_once.at) THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at must be finite';
 	END IF;
+	PERFORM _lock_identities(true);			-- it may be about many profiles, and goes on with all of them
 	RETURN QUERY
 	WITH due AS MATERIALIZED (
 		SELECT d.identifier, d.degree, d.reason, resolve(d.identifier) AS root FROM _quarantine_due() d
 	), done AS (
 		INSERT INTO quarantined_identifier (identifier, at, degree, reason)
-		SELECT d.identifier, apply_rules.at, d.degree, d.reason FROM due d ORDER BY d.identifier ON CONFLICT DO NOTHING
+		SELECT d.identifier, _apply_rules_once.at, d.degree, d.reason FROM due d ORDER BY d.identifier ON CONFLICT DO NOTHING
 		RETURNING identifier
 	)
 	SELECT d.root, format('puts %s into quarantine: %s', d.identifier, d.reason) FROM due d JOIN done USING (identifier) ORDER BY 1, d.identifier;
 
-	-- Leaves and identifiers first, then profiles, as everybody does; and look again.
+	-- Look for them, lock them, look again.
 	SELECT coalesce(array_agg(o.identifier), '{}') INTO outs FROM _linked_outs() o;
 	roots := ARRAY(SELECT b FROM _rule_breakers(outs) b);
-	PERFORM _lock_links(ARRAY(SELECT p.profile_id FROM profile p WHERE p.canonical_id = ANY (roots) ORDER BY 1));
-	PERFORM FROM identifier_link l
-	WHERE l.profile_id IN (SELECT p.profile_id FROM profile p WHERE p.canonical_id = ANY (roots)) ORDER BY l.identifier FOR UPDATE;
-	roots := _lock_profiles(roots);
+	roots := _try_identities(ARRAY(SELECT p.profile_id FROM profile p WHERE p.canonical_id = ANY (roots) ORDER BY 1),
+							  ARRAY(SELECT l.identifier FROM profile p JOIN identifier_link l ON l.profile_id = p.profile_id
+									WHERE p.canonical_id = ANY (roots) ORDER BY l.identifier), roots, wait);
 	SELECT coalesce(array_agg(o.identifier), '{}'), coalesce(array_agg(o.reason), '{}') INTO outs, reasons FROM _linked_outs() o;
 	FOR root IN SELECT b FROM _rule_breakers(outs) b WHERE b = ANY (roots) LOOP
-		RETURN QUERY SELECT root, c FROM _part_by_rules(root, outs, reasons, apply_rules.at) c;
+		RETURN QUERY SELECT root, c FROM _part_by_rules(root, outs, reasons, _apply_rules_once.at) c;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp._apply_rules_once(timestamptz, boolean) IS 'an attempt at apply_rules, or CDP01 (see _let_go)';
+
+CREATE FUNCTION cdp.apply_rules(at timestamptz DEFAULT now()) RETURNS TABLE (profile_id bigint, change text)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	what	text;
+	which	text;
+BEGIN
+	FOR attempt IN 1 .. 1000 LOOP		-- _let_go gives up before
+		BEGIN
+			RETURN QUERY SELECT o.* FROM cdp._apply_rules_once(at, attempt > 20) o;
+			RETURN;
+		EXCEPTION
+			WHEN SQLSTATE 'CDP01' THEN
+				GET STACKED DIAGNOSTICS what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
+			WHEN deadlock_detected THEN
+				what := NULL;
+		END;
+		PERFORM cdp._let_go(attempt, what, which);
 	END LOOP;
 END
 $$;

@@ -75,6 +75,7 @@ DECLARE
 	row_cursor	refcursor := cdp._open_query(query, path);
 	namespaces	text[] := ARRAY(SELECT r.namespace FROM cdp.namespace_rule_effective r ORDER BY r.priority DESC, r.namespace);
 	rows		jsonb[];
+	next_rows	jsonb[] := cdp._fetch_rows(row_cursor, path, 1000);
 	missing		text;
 	taken		bigint;
 BEGIN
@@ -84,8 +85,13 @@ BEGIN
 	PERFORM cdp._check_event_time(received_at);
 	accepted := 0; rejected := 0;
 	LOOP
-		rows := cdp._fetch_rows(row_cursor, path, 1000);
+		rows := next_rows;
 		EXIT WHEN rows = '{}';
+		next_rows := cdp._fetch_rows(row_cursor, path, 1000);
+		-- The order of the locks is kept within a batch only: several go alone.
+		IF next_rows <> '{}' THEN
+			PERFORM cdp._lock_identities(true);
+		END IF;
 		IF missing IS NULL THEN
 			-- a mistake in the query, not in a row
 			SELECT min(c) INTO missing FROM unnest('{at,event}'::text[]) c WHERE NOT rows[1] ? c;
@@ -101,8 +107,8 @@ BEGIN
 				PERFORM cdp._lock_identities(true);
 			END IF;
 		END IF;
-		taken := (cdp._ingest(ARRAY(SELECT cdp._row_message(r.fields, source, namespaces) FROM unnest(rows) WITH ORDINALITY r (fields, n) ORDER BY r.n),
-							 array_fill(received_at, ARRAY[cardinality(rows)]), backfill, true)).accepted;
+		taken := (cdp._ingest_patiently(ARRAY(SELECT cdp._row_message(r.fields, source, namespaces) FROM unnest(rows) WITH ORDINALITY r (fields, n) ORDER BY r.n),
+							 array_fill(received_at, ARRAY[cardinality(rows)]), backfill, false, false)).accepted;
 		accepted := accepted + taken;
 		rejected := rejected + cardinality(rows) - taken;
 	END LOOP;

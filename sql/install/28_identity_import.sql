@@ -10,7 +10,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__stitch_pairs';
 COMMENT ON FUNCTION cdp._stitch_pairs(text[], text[], timestamptz, text, text, boolean, regtype)
 	IS 'stitches those pairs that are plain; returns the positions of the others';
 
-CREATE FUNCTION cdp._import_pairs(a text[], b text[], at timestamptz, source text, kind text, alone boolean) RETURNS bigint
+CREATE FUNCTION cdp._import_pairs_once(a text[], b text[], at timestamptz, source text, kind text, alone boolean) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	rest int[];
@@ -46,6 +46,20 @@ BEGIN
 		END;
 	END LOOP;
 	RETURN refused;
+END
+$$;
+COMMENT ON FUNCTION cdp._import_pairs_once(text[], text[], timestamptz, text, text, boolean) IS 'an attempt at _import_pairs';
+
+CREATE FUNCTION cdp._import_pairs(a text[], b text[], at timestamptz, source text, kind text, alone boolean) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	FOR attempt IN 1 .. 100 LOOP
+		BEGIN
+			RETURN cdp._import_pairs_once(a, b, at, source, kind, alone);
+		EXCEPTION WHEN deadlock_detected THEN
+			PERFORM cdp._open_circle(attempt);
+		END;
+	END LOOP;
 END
 $$;
 COMMENT ON FUNCTION cdp._import_pairs(text[], text[], timestamptz, text, text, boolean) IS 'stitches pairs of identifiers; returns how many were put aside';

@@ -51,7 +51,7 @@ $$;
 COMMENT ON FUNCTION cdp._remove_entry(bigint, timestamptz, text, text, double precision)
 	IS 'take one entry out of a leaf''s stored timeline; false if it is not there';
 
-CREATE FUNCTION cdp.retract(message_id text, reason text, at timestamptz DEFAULT now()) RETURNS boolean
+CREATE FUNCTION cdp._retract_once(message_id text, reason text, at timestamptz, wait boolean) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -59,44 +59,48 @@ DECLARE
 	e		event;
 	leaf	bigint;
 	leaves	bigint[];
-	folded	boolean;
+	unfolded bigint[];
 	entry	record;
 	missing	boolean;
 	entries	bigint;
 BEGIN
-	IF retract.message_id IS NULL OR retract.reason IS NULL OR retract.at IS NULL THEN
+	IF _retract_once.message_id IS NULL OR _retract_once.reason IS NULL OR _retract_once.at IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'message_id, reason and at must not be null';
 	END IF;
 	-- The profile is what two of us would wait for; event_message is locked by
 	-- nobody else once it is there.  A split may have moved the event meanwhile.
 	LOOP
-		SELECT s.* INTO m FROM event_message s WHERE s.message_id = retract.message_id;
+		SELECT s.* INTO m FROM event_message s WHERE s.message_id = _retract_once.message_id;
 		IF NOT FOUND THEN
-			RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('message "%s" does not exist', retract.message_id);
+			RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('message "%s" does not exist', _retract_once.message_id);
 		ELSIF m.event_id IS NULL THEN
-			RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('message "%s" was no event', retract.message_id),
+			RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('message "%s" was no event', _retract_once.message_id),
 				HINT = 'What it said about identities is taken back with unmerge() or split().';
 		END IF;
 		EXIT WHEN m.profile_id = leaf;
 		SELECT n.* INTO e FROM event n WHERE n.profile_id = m.profile_id AND n.event_id = m.event_id AND n.at = m.at;
 		leaves := ARRAY(SELECT DISTINCT u FROM unnest(m.profile_id || coalesce(e.participants, '{}')) u ORDER BY u);
-		PERFORM _lock_profiles(leaves);
+		PERFORM _try_profiles(leaves, wait);
 		leaf := m.profile_id;
 	END LOOP;
 	INSERT INTO event_retraction (message_id, event_id, at, profile_id, participants, event, reason, retracted_at)
-	VALUES (m.message_id, m.event_id, m.at, m.profile_id, coalesce(e.participants, '{}'), e.event, retract.reason, retract.at)
+	VALUES (m.message_id, m.event_id, m.at, m.profile_id, coalesce(e.participants, '{}'), e.event, _retract_once.reason, _retract_once.at)
 	ON CONFLICT DO NOTHING;
 	IF NOT FOUND THEN
 		RETURN false;
 	END IF;
 
 	DELETE FROM event n WHERE n.profile_id = m.profile_id AND n.event_id = m.event_id AND n.at = m.at;
+	-- Folds that have it in hand are waited for, and then it is folded; all rows of
+	-- event_tail before the first timeline, as folds do.
+	PERFORM FROM event_tail t WHERE t.profile_id = ANY (leaves) AND t.event_id = m.event_id ORDER BY t.profile_id FOR UPDATE;
+	WITH gone AS (
+		DELETE FROM event_tail t WHERE t.profile_id = ANY (leaves) AND t.event_id = m.event_id RETURNING t.profile_id
+	)
+	SELECT array_agg(g.profile_id) INTO unfolded FROM gone g;
+	PERFORM FROM timeline_part p WHERE p.profile_id = ANY (leaves) AND p.part = 0 ORDER BY p.profile_id FOR UPDATE;
 	FOREACH leaf IN ARRAY leaves LOOP
-		-- Waits for a fold that has it in hand, and then finds it folded.
-		DELETE FROM event_tail t WHERE t.profile_id = leaf AND t.event_id = m.event_id;
-		folded := NOT FOUND;
-		CONTINUE WHEN NOT folded;
-		PERFORM FROM timeline_part p WHERE p.profile_id = leaf AND p.part = 0 FOR UPDATE;
+		CONTINUE WHEN leaf = ANY (unfolded);
 		missing := false;
 		IF e.event_id IS NOT NULL THEN
 			FOR entry IN SELECT * FROM _event_entries(e.at, e.event, e.source, e.properties) LOOP
@@ -114,7 +118,7 @@ BEGIN
 			WHERE p.profile_id = leaf;
 			IF entries <> 1 THEN
 				RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
-					MESSAGE = format('cannot tell which entry of profile %s is message "%s"', leaf, retract.message_id),
+					MESSAGE = format('cannot tell which entry of profile %s is message "%s"', leaf, _retract_once.message_id),
 					DETAIL = format('The event itself is gone, and its timeline has %s events at that instant.', entries);
 			END IF;
 			FOR entry IN
@@ -133,6 +137,27 @@ BEGIN
 	SELECT DISTINCT p.canonical_id, m.at, 'backfill' FROM profile p WHERE p.profile_id = ANY (leaves);
 	INSERT INTO segment_dirty (input, members, cause) VALUES ('event', rb_build(leaves), 'backfill');
 	RETURN true;
+END
+$$;
+COMMENT ON FUNCTION cdp._retract_once(text, text, timestamptz, boolean) IS 'an attempt at retract, or CDP01 (see _let_go)';
+
+CREATE FUNCTION cdp.retract(message_id text, reason text, at timestamptz DEFAULT now()) RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	what	text;
+	which	text;
+BEGIN
+	FOR attempt IN 1 .. 1000 LOOP		-- _let_go gives up before
+		BEGIN
+			RETURN cdp._retract_once(message_id, reason, at, attempt > 20);
+		EXCEPTION
+			WHEN SQLSTATE 'CDP01' THEN
+				GET STACKED DIAGNOSTICS what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
+			WHEN deadlock_detected THEN
+				what := NULL;
+		END;
+		PERFORM cdp._let_go(attempt, what, which);
+	END LOOP;
 END
 $$;
 COMMENT ON FUNCTION cdp.retract(text, text, timestamptz)

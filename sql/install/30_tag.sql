@@ -13,7 +13,8 @@
  *		chr(1) || 'seen:' || tag	what 37_segment saw of a tag
  *		chr(1) || 'trait:' || …		values of searchable texts (31_trait_text)
  *
- * Locks, in this order: the key of an exclusive tag (advisory: single changes
+ * Locks, in this order: against merges (below), the tag (_lock_tag_sets: bulk changes against journeys), the key
+ * of an exclusive tag (advisory: single changes
  * share it, bulk changes do not), the profile against a merge (_lock_tags, or its
  * row), tag_own (30_tag_own), tag_pending by (tag, profile), tag_expiry
  * likewise, tag_chunk by (tag, chunk).  Bulk
@@ -276,21 +277,7 @@ BEGIN
 		IF root = id AND (profile = id OR (SELECT p.canonical_id FROM cdp.profile p WHERE p.profile_id = profile) = id) THEN
 			RETURN id;
 		END IF;
-		-- It gives the lock back when it is the wrong one by now: nobody waits
-		-- with a lock that is out of order.
-		BEGIN
-			IF alone THEN
-				SELECT p.canonical_id INTO root FROM cdp.profile p WHERE p.profile_id = id FOR NO KEY UPDATE;
-			ELSE
-				SELECT p.canonical_id INTO root FROM cdp.profile p WHERE p.profile_id = id FOR KEY SHARE;
-			END IF;
-			IF root = id AND (SELECT p.canonical_id FROM cdp.profile p WHERE p.profile_id = profile) = id THEN
-				RETURN id;
-			END IF;
-			RAISE SQLSTATE 'CDP01';			-- caught here, always
-		EXCEPTION WHEN SQLSTATE 'CDP01' THEN
-			NULL;
-		END;
+		PERFORM cdp._await('profile', id::text);		-- see 21_identity
 	END LOOP;
 END
 $$;
@@ -304,6 +291,10 @@ COMMENT ON FUNCTION cdp._key_lock(text) IS 'advisory lock that keeps single and 
 CREATE FUNCTION cdp._lock_tags(profiles bigint[]) RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__lock_tags';
 COMMENT ON FUNCTION cdp._lock_tags(bigint[]) IS 'nobody changes a single tag of these profiles until the transaction ends; the next statement sees what has been changed';
+
+CREATE FUNCTION cdp._lock_tag_sets(tags text[], sets boolean) RETURNS void
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__lock_tag_sets';
+COMMENT ON FUNCTION cdp._lock_tag_sets(text[], boolean) IS 'until the transaction ends these tags (or exclusive keys), ascending, are changed for sets of profiles, or (false) for many as they come: not both at once';
 
 CREATE FUNCTION cdp._tag_one(profile bigint, tag text, expires_at timestamptz, at timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
@@ -510,13 +501,14 @@ BEGIN
 	IF audience IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'audience must not be null';
 	END IF;
-	IF present THEN
-		key := cdp._exclusive_key(_tag_set.tag);
-		IF key IS NOT NULL THEN
-			PERFORM pg_advisory_xact_lock(cdp._key_lock(key));
-		END IF;
+	PERFORM cdp._lock_merges();				-- before all others, as a tick, which excludes this
+	key := cdp._exclusive_key(_tag_set.tag);
+	PERFORM cdp._lock_tag_sets(ARRAY[coalesce(key, _tag_set.tag)], true);
+	IF NOT present THEN
+		key := NULL;
+	ELSIF key IS NOT NULL THEN
+		PERFORM pg_advisory_xact_lock(cdp._key_lock(key));
 	END IF;
-	PERFORM cdp._lock_merges();
 	ids := cdp._canonical_set(audience);
 	-- An old snapshot may not know a merge that is done by now: 40001.
 	IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN

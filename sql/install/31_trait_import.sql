@@ -32,6 +32,7 @@ BEGIN
 		END IF;
 		traits := jsonb_strip_nulls(fields - '{profile_id,identifier,identifiers,at}'::text[]);
 		IF traits <> '{}' THEN
+			PERFORM cdp._lock_owners(ARRAY[leaf], true);		-- as take_traits in message_fn.c
 			PERFORM cdp._set_traits(leaf, traits, said, source);
 		END IF;
 	END LOOP;
@@ -61,6 +62,7 @@ BEGIN
 	ELSIF NOT isfinite(at) THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at must be finite';
 	END IF;
+	PERFORM cdp._lock_identities(true);			-- people in the order of the rows
 	LOOP
 		rows := cdp._fetch_rows(row_cursor, path, 1000);
 		EXIT WHEN rows = '{}';
@@ -68,7 +70,14 @@ BEGIN
 			RAISE EXCEPTION USING ERRCODE = 'undefined_column', MESSAGE = 'the query has no column that names somebody',
 				HINT = 'Call it profile_id, identifier or identifiers.';
 		END IF;
-		done := done + cdp._trait_rows(rows, source, at);
+		FOR attempt IN 1 .. 100 LOOP
+			BEGIN
+				done := done + cdp._trait_rows(rows, source, at);
+				EXIT;
+			EXCEPTION WHEN deadlock_detected THEN
+				PERFORM cdp._open_circle(attempt);
+			END;
+		END LOOP;
 	END LOOP;
 	CLOSE row_cursor;
 	RETURN done;

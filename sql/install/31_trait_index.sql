@@ -85,13 +85,17 @@ CREATE FUNCTION cdp._begin_trait_index(trait text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET lock_timeout = '300ms' AS $$
 #variable_conflict use_column
 BEGIN
+	-- A tick is waited for by those whom it would have to wait for.
+	IF EXISTS (SELECT FROM pg_locks l WHERE l.pid = pg_backend_pid() AND l.relation = 'cdp.profile_merge'::regclass AND l.mode = 'ShareRowExclusiveLock') THEN
+		LOCK TABLE cdp.profile, cdp.trait_value IN SHARE MODE NOWAIT;
+	END IF;
 	LOCK TABLE cdp.profile IN SHARE MODE;
 	LOCK TABLE cdp.trait_value IN SHARE MODE;
 	INSERT INTO cdp.trait_index (trait, type, survivorship)
 	SELECT r.name, r.type, r.survivorship FROM cdp.trait_rule r WHERE r.name = _begin_trait_index.trait
 	ON CONFLICT DO NOTHING;
 	RETURN true;
-EXCEPTION WHEN lock_not_available THEN
+EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
 	RETURN false;
 END
 $$;

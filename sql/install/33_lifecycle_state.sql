@@ -460,6 +460,7 @@ DECLARE
 	tagged_ones bitmap;
 BEGIN
 	PERFORM pg_advisory_xact_lock('lifecycle_change'::regclass::oid::bigint);
+	PERFORM _lock_merges();
 	WHILE (_advance_lifecycle(now, 10000)).done > 0 LOOP
 	END LOOP;
 
@@ -470,7 +471,7 @@ BEGIN
 		WITH next_ones AS (
 			SELECT p.profile_id FROM profile p
 			WHERE p.profile_id > last_one AND p.canonical_id = p.profile_id AND p.erased_at IS NULL
-			ORDER BY p.profile_id LIMIT 1000 FOR SHARE
+			ORDER BY p.profile_id LIMIT 1000
 		)
 		SELECT array_agg(n.profile_id ORDER BY n.profile_id), max(n.profile_id) INTO batch, last_one FROM next_ones n;
 		EXIT WHEN batch IS NULL;

@@ -310,15 +310,10 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at must be finite';
 	END IF;
 	j := cdp._share_journey(enter_journey.name);
-	LOOP
-		owner := (SELECT p.canonical_id FROM cdp.profile p WHERE p.profile_id = enter_journey.profile);
-		IF owner IS NULL THEN
-			RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('profile %s does not exist', enter_journey.profile);
-		END IF;
-		-- Merged or set free while we waited for the lock: try again.
-		PERFORM FROM cdp.profile p WHERE p.profile_id = owner AND p.canonical_id = owner FOR NO KEY UPDATE;
-		EXIT WHEN FOUND AND owner = (SELECT p.canonical_id FROM cdp.profile p WHERE p.profile_id = enter_journey.profile);
-	END LOOP;
+	owner := (cdp._lock_owners(ARRAY[enter_journey.profile]))[1];
+	IF owner IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('profile %s does not exist', enter_journey.profile);
+	END IF;
 	RETURN (cdp._enter(ARRAY[(j.name, ARRAY[owner], ARRAY[enter_journey.at],
 							  ARRAY[jsonb_strip_nulls(jsonb_build_object('label', enter_journey.context ->> 'label'))], NULL)::cdp._entry_set],
 					   enter_journey.context))[1];
@@ -326,21 +321,48 @@ END
 $$;
 COMMENT ON FUNCTION cdp.enter_journey(text, bigint, jsonb, timestamptz) IS 'enters one profile; the run id, or NULL with the reason in journey_log';
 
-CREATE FUNCTION cdp._lock_owners(profiles bigint[]) RETURNS bigint[]
+-- It waits for nobody while it holds somebody, unless it is told to: see 21_identity.
+CREATE FUNCTION cdp._lock_owners(profiles bigint[], waits boolean DEFAULT false) RETURNS bigint[]
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	owners	bigint[];
+	held	bigint[];
+	missing	bigint;
+	circles	int := 0;
 BEGIN
-	-- Again when one of them was merged or set free while we waited for a lock.
-	LOOP
-		owners := ARRAY(SELECT DISTINCT m.canonical_id FROM cdp.profile m WHERE m.profile_id = ANY (profiles) ORDER BY 1);
-		PERFORM FROM cdp.profile p WHERE p.profile_id = ANY (owners) ORDER BY p.profile_id FOR NO KEY UPDATE;
-		EXIT WHEN owners = ARRAY(SELECT DISTINCT m.canonical_id FROM cdp.profile m WHERE m.profile_id = ANY (profiles) ORDER BY 1);
+	FOR attempt IN 1 .. 1000 LOOP
+		BEGIN
+			-- Again when one of them was merged or set free while we waited.
+			owners := ARRAY(SELECT DISTINCT m.canonical_id FROM cdp.profile m WHERE m.profile_id = ANY (profiles) ORDER BY 1);
+			IF waits OR attempt > 20 THEN
+				-- The strongest lock: who asks for that later stands behind those who wait for this one.
+				PERFORM FROM cdp.profile p WHERE p.profile_id = ANY (owners) ORDER BY p.profile_id FOR UPDATE;
+				held := owners;
+			ELSE
+				held := ARRAY(SELECT p.profile_id FROM cdp.profile p WHERE p.profile_id = ANY (owners) ORDER BY p.profile_id FOR NO KEY UPDATE SKIP LOCKED);
+			END IF;
+			IF held = owners AND owners = ARRAY(SELECT DISTINCT m.canonical_id FROM cdp.profile m WHERE m.profile_id = ANY (profiles) ORDER BY 1) THEN
+				RETURN owners;
+			END IF;
+			missing := (SELECT min(o) FROM (SELECT unnest(owners) EXCEPT SELECT unnest(held)) x (o));
+			RAISE SQLSTATE 'CDP01';
+		EXCEPTION
+			WHEN SQLSTATE 'CDP01' THEN
+				NULL;
+			WHEN deadlock_detected THEN
+				IF waits THEN
+					RAISE;
+				END IF;
+				circles := circles + 1;
+				PERFORM cdp._open_circle(circles, 5);
+				missing := NULL;
+		END;
+		PERFORM cdp._await('profile', missing::text) WHERE missing IS NOT NULL;
 	END LOOP;
-	RETURN owners;
+	RAISE EXCEPTION USING ERRCODE = 'lock_not_available', MESSAGE = 'profiles are merged and parted faster than they can be locked';
 END
 $$;
-COMMENT ON FUNCTION cdp._lock_owners(bigint[]) IS 'locks the canonical profiles of these; returns them in their order';
+COMMENT ON FUNCTION cdp._lock_owners(bigint[], boolean) IS 'locks the canonical profiles of these; returns them in their order; waits: holding those that it has (a large call, see 21_identity)';
 
 CREATE FUNCTION cdp.enter_journey(name text, audience cdp.bitmap, context jsonb DEFAULT '{}', at timestamptz DEFAULT now())
 RETURNS bigint
@@ -357,6 +379,10 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'context must be a JSON object';
 	ELSIF NOT isfinite(enter_journey.at) THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at must be finite';
+	END IF;
+	-- Who goes on to a second thousand keeps the first: see _lock_identities.
+	IF cdp.rb_cardinality(enter_journey.audience) > 1000 THEN
+		PERFORM cdp._lock_identities(true);
 	END IF;
 	j := cdp._share_journey(enter_journey.name);
 	IF (SELECT cdp._limited(v.spec) FROM cdp.journey_version v WHERE v.journey = j.name AND v.version = j.active_version) THEN
@@ -589,6 +615,8 @@ DECLARE
 	done		bigint := 0;
 	before		bigint;
 	limited		boolean;
+	tags		text[];
+	keys		text[];
 	until		timestamptz;	-- what comes before the next audience first
 	horizon		timestamptz := '-infinity';
 	batch		bigint[];
@@ -603,16 +631,18 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'max_runs must not be negative';
 	END IF;
 	PERFORM FROM cdp.journey j WHERE j.status IN ('active', 'paused') ORDER BY j.name FOR SHARE;
-	-- What tag() would take one by one: a bulk change of an exclusive key that
-	-- waits for our rows must not be waited for later.
-	PERFORM pg_advisory_xact_lock_shared(cdp._key_lock(k.key))
-	FROM (SELECT DISTINCT cdp._exclusive_key(e.value ->> 'tag') AS key
+	-- What steps take one by one: a bulk change of a tag that waits for our rows
+	-- must not be waited for later.
+	SELECT array_agg(k.key ORDER BY k.key), array_agg(k.key ORDER BY k.key) FILTER (WHERE k.exclusive) INTO tags, keys
+	FROM (SELECT DISTINCT coalesce(x.key, t.tag) COLLATE "C" AS key, x.key IS NOT NULL AS exclusive
 		  FROM cdp.journey j
 		  JOIN cdp.journey_version v ON v.journey = j.name
 		  CROSS JOIN LATERAL jsonb_each(v.spec -> 'steps') e
-		  WHERE j.status = 'active' AND e.value ? 'tag' AND EXISTS (SELECT FROM cdp.tag_key x WHERE x.exclusive)
-		  ORDER BY key) k
-	WHERE k.key IS NOT NULL;
+		  CROSS JOIN LATERAL (SELECT coalesce(e.value ->> 'tag', e.value ->> 'untag') AS tag) t
+		  CROSS JOIN LATERAL (SELECT cdp._exclusive_key(t.tag) AS key) x
+		  WHERE j.status = 'active' AND t.tag IS NOT NULL) k;
+	PERFORM cdp._lock_tag_sets(tags, false);
+	PERFORM pg_advisory_xact_lock_shared(cdp._key_lock(k)) FROM unnest(keys) k;
 
 	limited := EXISTS (SELECT FROM cdp.journey j JOIN cdp.journey_version v ON v.journey = j.name AND v.version = j.active_version
 					   WHERE j.status = 'active' AND cdp._limited(v.spec));

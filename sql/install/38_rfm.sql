@@ -320,9 +320,6 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('RFM model "%s" does not exist', model);
 	END IF;
 	PERFORM pg_advisory_xact_lock('rfm_run'::regclass::oid::bigint);
-	IF model IS NULL THEN
-		PERFORM _clear_rfm(at);
-	END IF;
 	FOR one IN SELECT m.* FROM rfm_model_effective m WHERE model IS NULL OR m.name = model ORDER BY m.name COLLATE "C" LOOP
 		run := _refresh_rfm(one, at);
 		name := run.model;
@@ -330,6 +327,9 @@ BEGIN
 		changed := run.changed;
 		RETURN NEXT;
 	END LOOP;
+	IF model IS NULL THEN
+		PERFORM _clear_rfm(at);		-- last: no tag before _score_rfm excludes merges
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION cdp.refresh_rfm(text, timestamptz) IS 'score all profiles by one RFM model, or by all, and bring their tags up to date';

@@ -236,12 +236,13 @@ DECLARE
 	looked_at bigint := 0;
 BEGIN
 	PERFORM pg_advisory_xact_lock('lifecycle_change'::regclass::oid::bigint);
+	PERFORM _lock_merges();
 	DELETE FROM purchase_due d WHERE NOT EXISTS (SELECT FROM profile p WHERE p.profile_id = d.profile_id AND p.canonical_id = p.profile_id);
 	LOOP
 		WITH next_ones AS (
 			SELECT p.profile_id FROM profile p
 			WHERE p.profile_id > last_one AND p.canonical_id = p.profile_id
-			ORDER BY p.profile_id LIMIT 1000 FOR SHARE
+			ORDER BY p.profile_id LIMIT 1000
 		)
 		SELECT array_agg(n.profile_id ORDER BY n.profile_id), max(n.profile_id) INTO batch, last_one FROM next_ones n;
 		EXIT WHEN batch IS NULL;

@@ -55,9 +55,7 @@ BEGIN
 		PERFORM pg_advisory_xact_lock_shared(l.key)
 		FROM (SELECT DISTINCT cdp._consent_lock('consent:' || o.purpose || '.' || o.channel) AS key FROM cdp.outbox o WHERE o.id = ANY (ids)) l
 		ORDER BY l.key;
-		PERFORM FROM cdp.profile p
-		WHERE p.profile_id IN (SELECT l.canonical_id FROM cdp.outbox o JOIN cdp.profile l ON l.profile_id = o.recipient_id WHERE o.id = ANY (ids))
-		ORDER BY p.profile_id FOR NO KEY UPDATE;
+		PERFORM cdp._lock_owners(ARRAY(SELECT o.recipient_id FROM cdp.outbox o WHERE o.id = ANY (ids)));
 	END IF;
 	SELECT array_agg(ROW(nextval('cdp.event_id_seq'), _report_events.at, _report_events.at, coalesce(run.owner_id, run.profile_id, m.profile_id), NULL,
 			CASE WHEN m.recipient_id <> m.profile_id THEN ARRAY[m.recipient_id] ELSE '{}' END, event,

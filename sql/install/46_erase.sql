@@ -9,8 +9,8 @@
  *
  * Who takes what is said in 45_personal_data; tombstones in 21_tombstone.
  *
- * Locks: the leaves (_lock_links), the identifiers (FOR UPDATE, by bytes) and the canonical profiles, its
- * own and those of participants, as split does; against tags as a merge does;
+ * Locks: the leaves, the identifiers and the canonical profiles, its own and those
+ * of participants, as split does (_try_identities); against tags as a merge does;
  * traits' indexes; rows of event_tail, then part 0 of the timelines (_lock_events);
  * then rows that only somebody with the profile's lock touches, tag_pending,
  * chunks, and the outbox.
@@ -176,10 +176,15 @@ BEGIN
 	UPDATE segment_version s SET given = s.given - gone WHERE s.given && gone;
 	GET DIAGNOSTICS n = ROW_COUNT;
 	removed := _add_count(removed, 'segment_version', n);
-	UPDATE profile_batch b SET members = b.members - gone WHERE b.members && gone;
-	UPDATE segment_dirty s SET members = s.members - gone WHERE s.members && gone;
-	UPDATE segment_work s SET members = s.members - gone WHERE s.members && gone;
-	UPDATE segment_due s SET members = s.members - gone WHERE s.members && gone;
+	-- Work rows.  Who has one in hand may wait for us; the task comes back for it.
+	UPDATE profile_batch b SET members = b.members - gone
+	WHERE b.ctid = ANY (ARRAY(SELECT o.ctid FROM profile_batch o WHERE o.members && gone FOR UPDATE SKIP LOCKED));
+	UPDATE segment_dirty s SET members = s.members - gone
+	WHERE s.ctid = ANY (ARRAY(SELECT o.ctid FROM segment_dirty o WHERE o.members && gone FOR UPDATE SKIP LOCKED));
+	UPDATE segment_work s SET members = s.members - gone
+	WHERE s.ctid = ANY (ARRAY(SELECT o.ctid FROM segment_work o WHERE o.members && gone FOR UPDATE SKIP LOCKED));
+	UPDATE segment_due s SET members = s.members - gone
+	WHERE s.ctid = ANY (ARRAY(SELECT o.ctid FROM segment_due o WHERE o.members && gone FOR UPDATE SKIP LOCKED));
 	RETURN removed;
 END
 $$;
@@ -300,47 +305,27 @@ COMMENT ON FUNCTION cdp._erase_names(cdp.identifier[], bigint[], bigint, jsonb) 
 
 -- the call
 
--- Tried again when a call gets the profile another identifier, or another
--- participant, while we wait: what is locked too late would be out of order.
-CREATE FUNCTION cdp._lock_for_erasure(profile bigint, OUT leaves bigint[], OUT ids cdp.identifier[])
+CREATE FUNCTION cdp._lock_for_erasure(profile bigint, wait boolean, OUT leaves bigint[], OUT ids cdp.identifier[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
-	own		bigint[];
+	own		bigint[] := ARRAY(SELECT o.profile_id FROM profile p JOIN profile o ON o.canonical_id = p.canonical_id WHERE p.profile_id = profile ORDER BY 1);
 	others	bigint[];
-	retries	int := 10;
 BEGIN
-	LOOP
-		own := ARRAY(SELECT o.profile_id FROM profile p JOIN profile o ON o.canonical_id = p.canonical_id WHERE p.profile_id = profile ORDER BY 1);
-		IF own = '{}' THEN
-			RETURN;
-		END IF;
-		ids := ARRAY(SELECT l.identifier FROM identifier_link l WHERE l.profile_id = ANY (own) ORDER BY l.identifier);
-		others := ARRAY(SELECT DISTINCT u FROM event e, unnest(e.participants) u WHERE e.profile_id = ANY (own) AND u <> ALL (own));
-		BEGIN
-			PERFORM _lock_links(own);
-			PERFORM FROM identifier_link l WHERE l.identifier = ANY (ids) ORDER BY l.identifier FOR UPDATE;
-			PERFORM _lock_profiles(own || others);
-			leaves := ARRAY(SELECT o.profile_id FROM profile p JOIN profile o ON o.canonical_id = p.canonical_id WHERE p.profile_id = profile ORDER BY 1);
-			IF leaves = own AND ids = ARRAY(SELECT l.identifier FROM identifier_link l WHERE l.profile_id = ANY (own) ORDER BY l.identifier)
-				AND others @> ARRAY(SELECT DISTINCT u FROM event e, unnest(e.participants) u WHERE e.profile_id = ANY (own) AND u <> ALL (own)) THEN
-				RETURN;
-			END IF;
-			RAISE SQLSTATE 'CDP01';			-- caught here, always
-		EXCEPTION
-			WHEN SQLSTATE 'CDP01' THEN
-				leaves := NULL;
-			WHEN deadlock_detected THEN		-- with a bulk load, which takes people in the order of its messages
-				retries := retries - 1;
-				IF retries = 0 THEN
-					RAISE;
-				END IF;
-				leaves := NULL;
-				PERFORM pg_sleep(0.1);
-		END;
-	END LOOP;
+	IF own = '{}' THEN
+		RETURN;
+	END IF;
+	ids := ARRAY(SELECT l.identifier FROM identifier_link l WHERE l.profile_id = ANY (own) ORDER BY l.identifier);
+	others := ARRAY(SELECT DISTINCT u FROM event e, unnest(e.participants) u WHERE e.profile_id = ANY (own) AND u <> ALL (own));
+	PERFORM _try_identities(own, ids, own || others, wait);
+	leaves := ARRAY(SELECT o.profile_id FROM profile p JOIN profile o ON o.canonical_id = p.canonical_id WHERE p.profile_id = profile ORDER BY 1);
+	-- A call may have got the profile another identifier, or another participant, before it was locked.
+	IF leaves <> own OR ids <> ARRAY(SELECT l.identifier FROM identifier_link l WHERE l.profile_id = ANY (own) ORDER BY l.identifier)
+		OR NOT others @> ARRAY(SELECT DISTINCT u FROM event e, unnest(e.participants) u WHERE e.profile_id = ANY (own) AND u <> ALL (own)) THEN
+		RAISE SQLSTATE 'CDP01' USING MESSAGE = '';
+	END IF;
 END
 $$;
-COMMENT ON FUNCTION cdp._lock_for_erasure(bigint) IS 'all leaves and identifiers of a canonical profile, locked; NULL when there is no such profile (any more)';
+COMMENT ON FUNCTION cdp._lock_for_erasure(bigint, boolean) IS 'all leaves and identifiers of a canonical profile, locked, or CDP01; NULL when there is no such profile (any more)';
 
 CREATE FUNCTION cdp._suppress_for_good(profile bigint, reason text, at timestamptz) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
@@ -368,7 +353,7 @@ END
 $$;
 COMMENT ON FUNCTION cdp._suppress_for_good(bigint, text, timestamptz) IS 'erase_profile with mode suppress';
 
-CREATE FUNCTION cdp.erase_profile(profile bigint, mode text DEFAULT 'erase', reason text DEFAULT NULL, at timestamptz DEFAULT now()) RETURNS jsonb
+CREATE FUNCTION cdp._erase_profile_once(profile bigint, mode text, reason text, at timestamptz, wait boolean) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -382,28 +367,30 @@ DECLARE
 	kept		jsonb := '{}';
 	receipt		jsonb;
 BEGIN
-	IF erase_profile.profile IS NULL OR erase_profile.mode IS NULL OR erase_profile.at IS NULL THEN
+	IF _erase_profile_once.profile IS NULL OR _erase_profile_once.mode IS NULL OR _erase_profile_once.at IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'profile, mode and at must not be null';
-	ELSIF erase_profile.mode NOT IN ('erase', 'anonymise', 'suppress') THEN
-		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('unrecognized mode: "%s"', erase_profile.mode),
+	ELSIF _erase_profile_once.mode NOT IN ('erase', 'anonymise', 'suppress') THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('unrecognized mode: "%s"', _erase_profile_once.mode),
 			HINT = 'Use "erase", "anonymise" or "suppress".';
-	ELSIF NOT isfinite(erase_profile.at) THEN
+	ELSIF NOT isfinite(_erase_profile_once.at) THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at must be finite';
 	ELSIF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
 		RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'cannot erase a profile under an old snapshot',
 			HINT = 'Use isolation level read committed.';
 	END IF;
 
-	SELECT l.leaves, l.ids INTO locked FROM _lock_for_erasure(erase_profile.profile) l;
+	PERFORM pg_advisory_xact_lock(_segment_lock('pass'));	-- as a refresh, whose rows we may change
+	LOCK TABLE profile_merge IN ROW EXCLUSIVE MODE;		-- before any profile, as in merge, and any tag
+	SELECT l.leaves, l.ids INTO locked FROM _lock_for_erasure(_erase_profile_once.profile, wait) l;
 	IF locked.leaves IS NULL THEN
-		SELECT e.receipt INTO known FROM erased_profile p JOIN erasure e USING (erasure_id) WHERE p.profile_id = erase_profile.profile;
+		SELECT e.receipt INTO known FROM erased_profile p JOIN erasure e USING (erasure_id) WHERE p.profile_id = _erase_profile_once.profile;
 		IF NOT FOUND THEN
-			RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('profile %s does not exist', erase_profile.profile);
+			RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('profile %s does not exist', _erase_profile_once.profile);
 		END IF;
 		RETURN known;
 	END IF;
-	root := canonical_id(erase_profile.profile);
-	IF erase_profile.mode = 'suppress' THEN
+	root := canonical_id(_erase_profile_once.profile);
+	IF _erase_profile_once.mode = 'suppress' THEN
 		SELECT e.receipt INTO known FROM erasure e JOIN profile p USING (profile_id)
 		WHERE e.profile_id = root AND e.mode = 'suppress' AND p.suppressed ORDER BY e.erasure_id DESC LIMIT 1;
 		IF FOUND THEN
@@ -412,18 +399,17 @@ BEGIN
 	END IF;
 
 	number := nextval('erasure_id_seq');
-	IF erase_profile.mode = 'suppress' THEN
-		removed := _suppress_for_good(root, erase_profile.reason, erase_profile.at);
+	IF _erase_profile_once.mode = 'suppress' THEN
+		removed := _suppress_for_good(root, _erase_profile_once.reason, _erase_profile_once.at);
 	ELSE
-		LOCK TABLE profile_merge IN ROW EXCLUSIVE MODE;		-- before any tag: see 30_tag
 		PERFORM _lock_tags(locked.leaves);
 		PERFORM FROM trait_index i WHERE i.trait IN (SELECT v.name FROM trait_value v WHERE v.profile_id = ANY (locked.leaves)) ORDER BY i.trait FOR UPDATE;
 		SELECT l.ids, l.waiting INTO events FROM _lock_events(locked.leaves) l;
 		PERFORM _count_erased_runs(locked.leaves);
 		PERFORM _erase_begun_runs(locked.leaves, events.ids);
 		PERFORM _erase_addresses(locked.leaves, locked.ids);
-		IF erase_profile.mode = 'anonymise' THEN
-			kept := _anonymise(locked.leaves, locked.ids, root, events.ids, events.waiting, erase_profile.at);
+		IF _erase_profile_once.mode = 'anonymise' THEN
+			kept := _anonymise(locked.leaves, locked.ids, root, events.ids, events.waiting, _erase_profile_once.at);
 		END IF;
 		removed := _erase_rows(locked.leaves, events.ids, events.waiting, removed);
 		removed := _erase_tags(locked.leaves, root, removed);
@@ -435,15 +421,36 @@ BEGIN
 		INSERT INTO erased_profile (profile_id, erasure_id) SELECT l, number FROM unnest(locked.leaves) l;
 		INSERT INTO erasure_pending (erasure_id) VALUES (number);
 	END IF;
-	receipt := jsonb_strip_nulls(jsonb_build_object('erasure_id', number, 'profile_id', root, 'mode', erase_profile.mode,
-			'at', to_char(erase_profile.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), 'reason', erase_profile.reason))
+	receipt := jsonb_strip_nulls(jsonb_build_object('erasure_id', number, 'profile_id', root, 'mode', _erase_profile_once.mode,
+			'at', to_char(_erase_profile_once.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), 'reason', _erase_profile_once.reason))
 		|| jsonb_build_object('profiles', cardinality(locked.leaves), 'identifiers', cardinality(locked.ids),
-			CASE erase_profile.mode WHEN 'suppress' THEN 'changed' ELSE 'removed' END, removed)
+			CASE _erase_profile_once.mode WHEN 'suppress' THEN 'changed' ELSE 'removed' END, removed)
 		|| CASE WHEN kept <> '{}' THEN jsonb_build_object('kept', kept) ELSE '{}' END
 		|| CASE WHEN flying <> '{}' THEN jsonb_build_object('messages_in_flight', flying) ELSE '{}' END;
 	INSERT INTO erasure (erasure_id, profile_id, mode, at, reason, receipt)
-	VALUES (number, root, erase_profile.mode, erase_profile.at, erase_profile.reason, receipt);
+	VALUES (number, root, _erase_profile_once.mode, _erase_profile_once.at, _erase_profile_once.reason, receipt);
 	RETURN receipt;
+END
+$$;
+COMMENT ON FUNCTION cdp._erase_profile_once(bigint, text, text, timestamptz, boolean) IS 'an attempt at erase_profile, or CDP01 (see _let_go)';
+
+CREATE FUNCTION cdp.erase_profile(profile bigint, mode text DEFAULT 'erase', reason text DEFAULT NULL, at timestamptz DEFAULT now()) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	what	text;
+	which	text;
+BEGIN
+	FOR attempt IN 1 .. 1000 LOOP		-- _let_go gives up before
+		BEGIN
+			RETURN cdp._erase_profile_once(profile, mode, reason, at, attempt > 20);
+		EXCEPTION
+			WHEN SQLSTATE 'CDP01' THEN
+				GET STACKED DIAGNOSTICS what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
+			WHEN deadlock_detected THEN
+				what := NULL;
+		END;
+		PERFORM cdp._let_go(attempt, what, which);
+	END LOOP;
 END
 $$;
 COMMENT ON FUNCTION cdp.erase_profile(bigint, text, text, timestamptz)
@@ -462,7 +469,7 @@ DECLARE
 BEGIN
 	done := 0;
 	lag := '0';
-	IF NOT EXISTS (SELECT FROM erasure_pending) THEN
+	IF NOT EXISTS (SELECT FROM erasure_pending) OR NOT pg_try_advisory_xact_lock(_segment_lock('pass')) THEN
 		RETURN;
 	END IF;
 	SELECT t.oldest, t.next INTO x FROM _transactions() t;	-- before looking: what ended until then is seen
@@ -472,6 +479,7 @@ BEGIN
 		ORDER BY p.erasure_id LIMIT max_rows FOR UPDATE SKIP LOCKED
 	LOOP
 		leaves := ARRAY(SELECT g.profile_id FROM erased_profile g WHERE g.erasure_id = e.erasure_id ORDER BY 1);
+		LOCK TABLE profile_merge IN ROW EXCLUSIVE MODE;		-- before timelines, as rebuild
 		SELECT l.ids, l.waiting INTO events FROM _lock_events(leaves) l;
 		PERFORM _erase_begun_runs(leaves, events.ids);
 		late := _erase_messages(leaves, e.erasure_id, _erase_rows(leaves, events.ids, events.waiting, '{}'));

@@ -115,13 +115,21 @@ BEGIN
 	PERFORM pg_advisory_xact_lock('task_state'::regclass::oid::bigint);
 	-- Tasks take this lock before they change tags (30_tag).  Here the next
 	-- task comes after the tags of the one before.
-	LOCK TABLE profile_merge IN SHARE MODE;
+	-- Nor does anybody tag a set of profiles meanwhile.
+	LOCK TABLE profile_merge IN SHARE ROW EXCLUSIVE MODE;
 	LOOP
 		worked := false;
 		FOR i IN 1 .. cardinality(tasks) LOOP
 			started := clock_timestamp();
 			LOOP
-				SELECT t.done, t.lag INTO batch FROM _run_task(tasks[i], now, 10000) t;
+				FOR attempt IN 1 .. 100 LOOP
+					BEGIN
+						SELECT t.done, t.lag INTO batch FROM _run_task(tasks[i], now, 10000) t;
+						EXIT;
+					EXCEPTION WHEN deadlock_detected THEN
+						PERFORM _open_circle(attempt);
+					END;
+				END LOOP;
 				dones[i] := dones[i] + batch.done;
 				lags[i] := batch.lag;
 				worked := worked OR batch.done > 0;
@@ -251,6 +259,7 @@ BEGIN
 			HINT = 'Use "all", "timelines", "traits", "lifecycle", "purchase_due" or "segments".';
 	END IF;
 	PERFORM _check_clock(now, '0');
+	PERFORM _lock_merges();			-- before tables that merges write
 	lag := '0';
 	IF what IN ('all', 'timelines') THEN
 		started := clock_timestamp();

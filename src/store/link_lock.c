@@ -42,6 +42,7 @@
 #define MANY_LEAVES	250
 
 PG_FUNCTION_INFO_V1(mcdp__lock_links);
+PG_FUNCTION_INFO_V1(mcdp__try_lock_links);
 
 /* How many this transaction has taken so far (more, after a ROLLBACK TO). */
 static int	num_taken = 0;
@@ -115,4 +116,35 @@ mcdp__lock_links(PG_FUNCTION_ARGS)
 	}
 	count(num);
 	PG_RETURN_VOID();
+}
+
+/* _try_lock_links(leaves bigint[]) -> bigint: the same without waiting; 0, or a leaf that somebody else is at (then none is locked) */
+Datum
+mcdp__try_lock_links(PG_FUNCTION_ARGS)
+{
+	Datum	   *leaves;
+	int			num;
+
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &leaves, NULL, &num);
+	if (num_taken + num > MANY_LEAVES)
+	{
+		if (num > 0 && !ConditionalLockRelationOid(get_relname_relid("identifier_link", get_namespace_oid("cdp", false)), ShareRowExclusiveLock))
+			PG_RETURN_DATUM(leaves[0]);
+		PG_RETURN_INT64(0);
+	}
+	for (int i = 0; i < num; i++)
+	{
+		LOCKTAG		tag = tag_of(DatumGetInt64(leaves[i]));
+
+		if (LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL)
+			continue;
+		for (int j = 0; j < i; j++)
+		{
+			tag = tag_of(DatumGetInt64(leaves[j]));
+			(void) LockRelease(&tag, ExclusiveLock, false);
+		}
+		PG_RETURN_DATUM(leaves[i]);
+	}
+	count(num);
+	PG_RETURN_INT64(0);
 }

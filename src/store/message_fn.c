@@ -142,7 +142,7 @@ stitch_rest(Message *message, ManyCall *calls, int num, Oid identifier_type)
 		CHECK_FOR_INTERRUPTS();
 		c = &calls[message[i].call];
 		MemoryContextSwitchTo(context);
-		c->done = !c->only_known && mcdp_stitch_one(identifier_type, c->ids, c->num, &c->call, &who);
+		c->done = !c->only_known && mcdp_stitch_one(identifier_type, c->ids, c->num, &c->call, STITCH_ALONE, &who);
 		MemoryContextSwitchTo(caller);
 		if (!c->done)
 			break;
@@ -234,11 +234,16 @@ compare_traits(const void *x, const void *y)
 	return (a->nr > b->nr) - (a->nr < b->nr);
 }
 
-/* Traits go in by leaf, so that two sessions do it in the same order. */
+/*
+ * Traits go in by leaf, so that two sessions do it in the same order.  Who takes
+ * many messages locks the profiles first: else those who merge them, or do a step of their
+ * journeys, would wait for a row of a trait while we wait for another profile of theirs.
+ */
 static pg_noinline void
-take_traits(Jsonb **payload, Message *message, ManyCall *calls, TimestampTz *received, int num, bool backfill)
+take_traits(Jsonb **payload, Message *message, ManyCall *calls, TimestampTz *received, int num, bool backfill, bool many)
 {
 	static SPIPlanPtr plan = NULL;
+	static SPIPlanPtr lock_plan = NULL;
 	Oid			types[7] = {INT8OID, JSONBOID, TIMESTAMPTZOID, TEXTOID, JSONBOID, TIMESTAMPTZOID, BOOLOID};
 	Traits	   *traits = palloc(Max(num, 1) * sizeof(Traits));
 	int			n = 0;
@@ -252,6 +257,17 @@ take_traits(Jsonb **payload, Message *message, ManyCall *calls, TimestampTz *rec
 		}
 	}
 	qsort(traits, n, sizeof(Traits), compare_traits);
+	if (many && n > 0)
+	{
+		Datum	   *leaves = palloc(n * sizeof(Datum));
+		Oid			type = INT8ARRAYOID;
+		Datum		value;
+
+		for (int i = 0; i < n; i++)
+			leaves[i] = Int64GetDatum(traits[i].leaf);
+		value = PointerGetDatum(construct_array(leaves, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+		mcdp_run("SELECT cdp._lock_owners($1, true)", &lock_plan, 1, &type, &value, NULL);
+	}
 	for (int i = 0; i < n; i++)
 	{
 		Message    *m = &message[traits[i].nr];
@@ -356,7 +372,7 @@ mcdp__take_plain(PG_FUNCTION_ARGS)
 		else
 			taken++;
 	}
-	take_traits(payload, message, calls, received_at, num, PG_GETARG_BOOL(2));
+	take_traits(payload, message, calls, received_at, num, PG_GETARG_BOOL(2), PG_GETARG_BOOL(3));
 	record_events(message, calls, received_at, num, PG_GETARG_BOOL(2), schema);
 
 	values[0] = Int64GetDatum(taken);

@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/heapam.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -85,6 +86,7 @@ mcdp_target_open_with(Target *t, Relation rel, int columns, EState *estate)
 	t->late = NULL;
 	t->num_gathered = t->num_late = t->max_late = 0;
 	t->bytes_gathered = 0;
+	t->waits = true;
 	for (int i = 0; i < t->info->ri_NumIndices; i++)
 	{
 		Form_pg_index index = t->info->ri_IndexRelationDescs[i]->rd_index;
@@ -145,20 +147,47 @@ mcdp_target_store(Target *t)
 	ExecMaterializeSlot(t->slot);
 }
 
-bool
-mcdp_target_insert(Target *t)
+uint32
+mcdp_target_begin_trying(void)
 {
-	uint32		token;
+	return SpeculativeInsertionLockAcquire(GetCurrentTransactionId());
+}
+
+bool
+mcdp_target_try(Target *t, uint32 token)
+{
 	bool		conflict = false;
 
 	mcdp_target_store(t);
-	token = SpeculativeInsertionLockAcquire(GetCurrentTransactionId());
 	table_tuple_insert_speculative(t->rel, t->slot, GetCurrentCommandId(true), 0, NULL, token);
 	mcdp_insert_index_tuples(t->info, t->slot, t->estate, true, &conflict);
-	table_tuple_complete_speculative(t->rel, t->slot, token, !conflict);
-	SpeculativeInsertionLockRelease(GetCurrentTransactionId());
+	if (conflict)
+		heap_abort_speculative(t->rel, &t->slot->tts_tid);
 	ResetPerTupleExprContext(t->estate);
 	return !conflict;
+}
+
+void
+mcdp_target_end_trying(Target *t, ItemPointerData *tids, int num, bool keep)
+{
+	for (int i = 0; i < num; i++)
+	{
+		if (keep)
+			heap_finish_speculative(t->rel, &tids[i]);
+		else
+			heap_abort_speculative(t->rel, &tids[i]);
+	}
+	SpeculativeInsertionLockRelease(GetCurrentTransactionId());
+}
+
+bool
+mcdp_target_insert(Target *t)
+{
+	uint32		token = mcdp_target_begin_trying();
+	bool		ok = mcdp_target_try(t, token);
+
+	mcdp_target_end_trying(t, &t->slot->tts_tid, ok ? 1 : 0, true);
+	return ok;
 }
 
 bool
@@ -330,7 +359,8 @@ write_gathered(Target *t, bool unsure)
 		CommandCounterIncrement();
 		simple_table_tuple_delete(t->rel, &t->gathered[conflict]->tts_tid, InvalidSnapshot);
 		ExecCopySlot(t->slot, t->gathered[conflict]);
-		(void) mcdp_target_wait(t);
+		if (t->waits)
+			(void) mcdp_target_wait(t);
 		return false;
 	}
 	for (int r = 0; r < num; r++)

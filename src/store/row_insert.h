@@ -43,6 +43,7 @@ typedef struct Target
 	LateEntry **late;			/* of each index: NULL, or entries of rows that were gathered */
 	int			num_late;
 	int			max_late;
+	bool		waits;			/* flush: for whoever is inserting such a key */
 } Target;
 
 extern bool mcdp_target_open(Target *t, Relation rel, int columns);
@@ -62,6 +63,15 @@ extern void mcdp_target_clear(Target *t);
 extern void mcdp_target_set(Target *t, AttrNumber column, Datum value);
 extern void mcdp_target_set_text(Target *t, AttrNumber column, text *value);
 extern bool mcdp_target_insert(Target *t);
+
+/*
+ * Rows that are to be there all or none: begin, try each (false: there is one
+ * with its key, or may be), end.  Until then others who insert such a key wait
+ * for that moment only; what is not kept is gone at once, and no lock stays behind.
+ */
+extern uint32 mcdp_target_begin_trying(void);
+extern bool mcdp_target_try(Target *t, uint32 token);
+extern void mcdp_target_end_trying(Target *t, ItemPointerData *tids, int num, bool keep);
 
 /*
  * The same with half the WAL, for a caller who has made sure that nobody else is

@@ -485,7 +485,7 @@ nothing_new(Lookup *lk, Known **known, int num, text *kind, TimestampTz at)
 }
 
 bool
-mcdp_stitch_one(Oid identifier_type, const Datum *ids, int num, const StitchCall *call, Stitched *who)
+mcdp_stitch_one(Oid identifier_type, const Datum *ids, int num, const StitchCall *call, StitchHow how, Stitched *who)
 {
 	Lookup		lk;
 	Known	  **known;
@@ -501,8 +501,8 @@ mcdp_stitch_one(Oid identifier_type, const Datum *ids, int num, const StitchCall
 		who->root = known[0]->root;
 		who->via = known[0]->identifier;
 	}
-	else if (num > 0)
-		done = mcdp_stitch_plain(&lk, known, num, call, who);
+	else if (num > 0 && how != STITCH_KNOWN)
+		done = mcdp_stitch_plain(&lk, known, num, call, how == STITCH_WITHIN, who);
 	mcdp_lookup_end(&lk);
 	return done;
 }

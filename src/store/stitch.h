@@ -117,6 +117,13 @@ typedef struct StitchCall
 	text	   *message_id;
 } StitchCall;
 
+typedef enum StitchHow
+{
+	STITCH_KNOWN,				/* only if nothing is to be changed */
+	STITCH_ALONE,				/* what it cannot do leaves no lock behind */
+	STITCH_WITHIN				/* the same, but the caller rolls back a subtransaction of his */
+} StitchHow;
+
 /* and its answer */
 typedef struct Stitched
 {
@@ -147,7 +154,7 @@ extern void mcdp_find_link(Lookup *lk, Known *known, Snapshot snapshot);
 extern int64 mcdp_leaf_of(Lookup *lk, Snapshot snapshot, Datum identifier);
 extern TupleTableSlot *mcdp_find_profile(Lookup *lk, int64 id, Snapshot snapshot);
 /* What _stitch does, or false, with nothing left behind, when it is left to _stitch_new. */
-extern bool mcdp_stitch_one(Oid identifier_type, const Datum *ids, int num, const StitchCall *call, Stitched *who);
+extern bool mcdp_stitch_one(Oid identifier_type, const Datum *ids, int num, const StitchCall *call, StitchHow how, Stitched *who);
 extern Keyed mcdp_open_keyed(Oid schema, const char *table, const char *index);
 extern void mcdp_identifier_key(Lookup *lk, ScanKey key, AttrNumber column, Datum identifier);
 extern Datum mcdp_get_column(HeapTuple tuple, Keyed *k, AttrNumber column);
@@ -172,7 +179,7 @@ extern void mcdp_make_profiles(Lookup *lk, const NewProfile *profile, int num);
 
 /* stitch_write.c */
 extern void mcdp_run(const char *sql, SPIPlanPtr *plan, int num, Oid *types, Datum *values, const char *nulls);
-extern bool mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, Stitched *result);
+extern bool mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, bool within, Stitched *result);
 extern text *mcdp_kind_of_call(text *asked, text *first, bool some_without);
 extern bool mcdp_identifier_is_blocked(const IdentityRules *rules, Datum identifier);
 extern bool mcdp_identifier_is_limited(const IdentityRules *rules, Datum identifier, bool joins);

@@ -24,12 +24,15 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "parser/parse_func.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
@@ -37,10 +40,15 @@
 #include "store/relid.h"
 #include "store/stitch.h"
 
-/* of _stitch and _stitch_new */
+/* of _stitch_new; _stitch and _stitch_try have one more */
 #define STITCH_ARGS 5
 
+/* how often identify tries, and from when on it waits in the order of the locks: see 21_identity.sql */
+#define MAX_ATTEMPTS 40
+#define PATIENT_ATTEMPTS 20
+
 PG_FUNCTION_INFO_V1(mcdp__stitch);
+PG_FUNCTION_INFO_V1(mcdp__stitch_known);
 PG_FUNCTION_INFO_V1(mcdp_identify);
 PG_FUNCTION_INFO_V1(mcdp_identify_texts);
 PG_FUNCTION_INFO_V1(mcdp_identify_text);
@@ -48,7 +56,7 @@ extern Datum mcdp_identifier(PG_FUNCTION_ARGS);
 
 /* What can be done here; false when it is left to _stitch_new, as errors are. */
 static bool
-stitch_here(NullableDatum *args, Stitched *who)
+stitch_here(NullableDatum *args, StitchHow how, Stitched *who)
 {
 	ArrayType  *array;
 	StitchCall	call;
@@ -65,7 +73,7 @@ stitch_here(NullableDatum *args, Stitched *who)
 	call.source = args[3].isnull ? NULL : DatumGetTextPP(args[3].value);
 	call.message_id = args[4].isnull ? NULL : DatumGetTextPP(args[4].value);
 	deconstruct_array(array, ARR_ELEMTYPE(array), -1, false, TYPALIGN_INT, &ids, NULL, &num);
-	return mcdp_stitch_one(ARR_ELEMTYPE(array), ids, num, &call, who);
+	return mcdp_stitch_one(ARR_ELEMTYPE(array), ids, num, &call, how, who);
 }
 
 static Oid
@@ -74,60 +82,89 @@ identifier_type(void)
 	return GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("identifier"), ObjectIdGetDatum(mcdp_schema()));
 }
 
-/* Call _stitch_new(identifiers, kind, at, source, message_id) with the arguments of args. */
+/*
+ * Call _stitch_new(identifiers, kind, at, source, message_id) with the arguments of args, or,
+ * if the caller rolls back and tries again, _stitch_try.
+ */
 static Datum
-stitch_new(FmgrInfo *flinfo, NullableDatum *args)
+stitch_new(FmgrInfo *flinfo, NullableDatum *args, bool alone, bool wait)
 {
-	LOCAL_FCINFO(call, STITCH_ARGS);
+	LOCAL_FCINFO(call, STITCH_ARGS + 1);
 	FmgrInfo   *more = flinfo->fn_extra;
+	int			num = alone ? STITCH_ARGS : STITCH_ARGS + 1;
 	Datum		result;
 
 	if (more == NULL)
+		flinfo->fn_extra = more = MemoryContextAllocZero(flinfo->fn_mcxt, 2 * sizeof(FmgrInfo));
+	more += alone;
+	if (!OidIsValid(more->fn_oid))
 	{
-		Oid			types[STITCH_ARGS] = {get_array_type(identifier_type()), TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID};
-		List	   *name = list_make2(makeString("cdp"), makeString("_stitch_new"));
+		Oid			types[STITCH_ARGS + 1] = {get_array_type(identifier_type()), TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, BOOLOID};
+		List	   *name = list_make2(makeString("cdp"), makeString(alone ? "_stitch_new" : "_stitch_try"));
 
-		more = MemoryContextAlloc(flinfo->fn_mcxt, sizeof(FmgrInfo));
-		fmgr_info_cxt(LookupFuncName(name, STITCH_ARGS, types, false), more, flinfo->fn_mcxt);
-		flinfo->fn_extra = more;
+		fmgr_info_cxt(LookupFuncName(name, num, types, false), more, flinfo->fn_mcxt);
 	}
-	InitFunctionCallInfoData(*call, more, STITCH_ARGS, InvalidOid, NULL, NULL);
+	InitFunctionCallInfoData(*call, more, num, InvalidOid, NULL, NULL);
 	for (int i = 0; i < STITCH_ARGS; i++)
 		call->args[i] = args[i];
+	call->args[STITCH_ARGS].value = BoolGetDatum(wait);
+	call->args[STITCH_ARGS].isnull = false;
 	result = FunctionCallInvoke(call);
 	if (call->isnull)
 		elog(ERROR, "function %u returned NULL", more->fn_oid);
 	return result;
 }
 
-/* _stitch(identifiers, kind, at, source, message_id, OUT leaf_id, OUT canonical_id, OUT via) */
+/* the answer as a row; who may be NULL */
+static Datum
+stitched_row(FunctionCallInfo fcinfo, const Stitched *who)
+{
+	Datum		values[3] = {0};
+	bool		isnull[3] = {who == NULL, who == NULL, who == NULL};
+	TupleDesc	desc;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	if (who)
+	{
+		values[0] = Int64GetDatum(who->leaf);
+		values[1] = Int64GetDatum(who->root);
+		values[2] = who->via;
+	}
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, isnull));
+}
+
+/* _stitch(identifiers, kind, at, source, message_id, waits, OUT leaf_id, OUT canonical_id, OUT via) */
 Datum
 mcdp__stitch(PG_FUNCTION_ARGS)
 {
+	bool		alone = PG_GETARG_BOOL(5);
 	Stitched	who;
-	Datum		values[3];
-	bool		isnull[3] = {false, false, false};
-	TupleDesc	desc;
 
-	if (!stitch_here(fcinfo->args, &who))
-		return stitch_new(fcinfo->flinfo, fcinfo->args);
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	values[0] = Int64GetDatum(who.leaf);
-	values[1] = Int64GetDatum(who.root);
-	values[2] = who.via;
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, isnull)));
+	if (!stitch_here(fcinfo->args, alone ? STITCH_ALONE : STITCH_WITHIN, &who))
+		return stitch_new(fcinfo->flinfo, fcinfo->args, alone, false);
+	PG_RETURN_DATUM(stitched_row(fcinfo, &who));
+}
+
+/* _stitch_known(identifiers, at, OUT leaf_id, OUT canonical_id, OUT via): NULLs when _stitch would have something to change */
+Datum
+mcdp__stitch_known(PG_FUNCTION_ARGS)
+{
+	NullableDatum args[STITCH_ARGS] = {fcinfo->args[0], {0, true}, fcinfo->args[1], {0, true}, {0, true}};
+	Stitched	who;
+
+	PG_RETURN_DATUM(stitched_row(fcinfo, stitch_here(args, STITCH_KNOWN, &who) ? &who : NULL));
 }
 
 /* args: identifiers, kind, at, source, message_id */
 static Stitched
-stitch(FmgrInfo *flinfo, NullableDatum *args)
+stitch(FmgrInfo *flinfo, NullableDatum *args, bool alone, bool wait)
 {
 	Stitched	who;
 
-	if (!stitch_here(args, &who))
+	if (!stitch_here(args, alone ? STITCH_ALONE : STITCH_WITHIN, &who))
 	{
-		HeapTupleHeader row = DatumGetHeapTupleHeader(stitch_new(flinfo, args));
+		HeapTupleHeader row = DatumGetHeapTupleHeader(stitch_new(flinfo, args, alone, wait));
 		bool		isnull;
 
 		who.leaf = DatumGetInt64(GetAttributeByNum(row, 1, &isnull));
@@ -145,6 +182,82 @@ set_traits(int64 leaf, Datum traits, TimestampTz at, text *source)
 	char		nulls[5] = {' ', ' ', ' ', source ? ' ' : 'n', 0};
 
 	mcdp_run("SELECT cdp._set_traits($1, $2, $3, $4)", &plan, 4, types, values, nulls);
+}
+
+/* CDP01: wait for what it says; else it was a circle, and asking again at once would win. */
+static void
+let_go(const ErrorData *error, int attempts)
+{
+	static SPIPlanPtr plan = NULL;
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2];
+
+	if (error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED)
+	{
+		pg_usleep(10000L * attempts);
+		CHECK_FOR_INTERRUPTS();
+		return;
+	}
+	values[0] = CStringGetTextDatum(error->message);
+	values[1] = error->detail ? CStringGetTextDatum(error->detail) : (Datum) 0;
+	mcdp_run("SELECT cdp._await($1, $2)", &plan, 2, types, values, error->detail ? NULL : " n");
+}
+
+/*
+ * Both in one subtransaction.  A bulk load takes rows of traits in the order of
+ * its messages; so who holds one of them, or identifiers, and waits for another may
+ * meet it in a circle.  Then, and when the stitching would have to wait, all
+ * that this call holds is let go, and it begins again.
+ *
+ * In one: who waits for a subtransaction that has been committed within it
+ * would wait for the whole transaction, and not wake up when this one is rolled back.
+ */
+static Stitched
+stitch_and_set(FunctionCallInfo fcinfo, NullableDatum *args)
+{
+	text	   *source = PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3);
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner resources = CurrentResourceOwner;
+	Stitched	who;
+
+	/* the usual case: nobody is locked, and one row of a trait */
+	if (JB_ROOT_COUNT(PG_GETARG_JSONB_P(1)) == 1 && stitch_here(args, STITCH_KNOWN, &who))
+	{
+		set_traits(who.leaf, PG_GETARG_DATUM(1), PG_GETARG_TIMESTAMPTZ(2), source);
+		return who;
+	}
+	for (volatile int attempts = 1;; attempts++)
+	{
+		ErrorData  *volatile error = NULL;
+
+		BeginInternalSubTransaction(NULL);
+		MemoryContextSwitchTo(caller);
+		PG_TRY();
+		{
+			who = stitch(fcinfo->flinfo, args, false, attempts > PATIENT_ATTEMPTS);
+			set_traits(who.leaf, PG_GETARG_DATUM(1), PG_GETARG_TIMESTAMPTZ(2), source);
+			ReleaseCurrentSubTransaction();
+			MemoryContextSwitchTo(caller);
+			CurrentResourceOwner = resources;
+		}
+		PG_CATCH();
+		{
+			MemoryContextSwitchTo(caller);
+			error = CopyErrorData();
+			FlushErrorState();
+			RollbackAndReleaseCurrentSubTransaction();
+			MemoryContextSwitchTo(caller);
+			CurrentResourceOwner = resources;
+		}
+		PG_END_TRY();
+		if (error == NULL)
+			return who;
+		if ((error->sqlerrcode != ERRCODE_T_R_DEADLOCK_DETECTED && error->sqlerrcode != MAKE_SQLSTATE('C', 'D', 'P', '0', '1')) ||
+			attempts >= MAX_ATTEMPTS)
+			ReThrowError(error);
+		let_go(error, attempts);
+		FreeErrorData(error);
+	}
 }
 
 /* identify(identifiers, traits, at, source, kind) */
@@ -165,9 +278,10 @@ mcdp_identify(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("traits must be a JSON object")));
 
-	who = stitch(fcinfo->flinfo, args);
 	if (JB_ROOT_COUNT(traits) > 0)
-		set_traits(who.leaf, PG_GETARG_DATUM(1), PG_GETARG_TIMESTAMPTZ(2), PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3));
+		who = stitch_and_set(fcinfo, args);
+	else
+		who = stitch(fcinfo->flinfo, args, true, true);
 	PG_RETURN_INT64(who.root);
 }
 
@@ -183,7 +297,7 @@ identify_only(FmgrInfo *flinfo, NullableDatum identifiers)
 		{0, true}
 	};
 
-	return stitch(flinfo, args).root;
+	return stitch(flinfo, args, true, true).root;
 }
 
 /* identify(identifiers text[]), and varchar[] */

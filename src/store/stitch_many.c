@@ -67,6 +67,7 @@ mcdp_stitch_many(Lookup *lk, ManyCall *calls, int num, bool in_order, bool locki
 
 	m.lk = lk;
 	m.calls = calls;
+	m.waits = locking;
 	if (lk->edge.rel == NULL)
 		lk->edge = mcdp_open_keyed(lk->schema, "extra_edge", "extra_edge_pkey");
 	m.may_write = can_write(lk);

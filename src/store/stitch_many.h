@@ -78,6 +78,7 @@ typedef struct Many
 	bool		left;			/* some call is left to _stitch */
 	bool		may_write;
 	bool		may_merge;
+	bool		waits;			/* else a single message, which waits for nobody */
 } Many;
 
 /* ---- stitch_many_names.c ---- */
@@ -116,7 +117,7 @@ extern void mcdp_many_move_profiles_back(Many *m);
 
 /* ---- stitch_many_write.c ---- */
 
-/* All of it; CDP02 when another session was first with something. */
+/* All of it; CDP02 when another session was first with something, CDP01 when we do not wait for it. */
 extern void mcdp_many_write(Many *m, bool wait);
 
 #endif							/* MCDP_STITCH_MANY_H */

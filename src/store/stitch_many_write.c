@@ -49,10 +49,10 @@ compare_evidence(const void *x, const void *y)
 }
 
 static void
-somebody_else(void)
+somebody_else(const Many *m)
 {
 	ereport(ERROR,
-			(errcode(MAKE_SQLSTATE('C', 'D', 'P', '0', '2')),
+			(errcode(MAKE_SQLSTATE('C', 'D', 'P', '0', m->waits ? '2' : '1')),
 			 errmsg("another session was first")));
 }
 
@@ -112,6 +112,7 @@ write_claims(Many *m)
 	claimed = MemoryContextAllocHuge(CurrentMemoryContext, m->num_claimed * sizeof(Datum));
 	if (!mcdp_target_open(&t, m->lk->link.rel, LINK_COLUMNS))
 		elog(ERROR, "cannot insert into identifier_link");	/* was asked before */
+	t.waits = m->waits;
 	for (int i = 0; i < m->num_names; i++)
 	{
 		ManyName   *n = &m->name[i];
@@ -121,14 +122,14 @@ write_claims(Many *m)
 		CHECK_FOR_INTERRUPTS();
 		mcdp_set_link(&t, n->id, n->leaf, n->at, n->source, n->peer, n->message_id);
 		if (!mcdp_target_gather(&t, true))
-			somebody_else();
+			somebody_else(m);
 		claimed[num++] = n->id;
 	}
 	if (!mcdp_target_flush(&t, true))
-		somebody_else();
+		somebody_else(m);
 	mcdp_target_close(&t);
 	if (mcdp_claimed_tombstone(m->lk->schema, claimed, num))
-		somebody_else();
+		somebody_else(m);
 	pfree(claimed);
 }
 
@@ -144,8 +145,8 @@ lock_roots(Many *m, bool wait)
 	for (int i = 0; i < m->num_roots; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!mcdp_lock_root(m->lk, m->root[i], wait))
-			somebody_else();
+		if (!mcdp_lock_root(m->lk, m->root[i], wait && m->waits))
+			somebody_else(m);
 	}
 	now = RegisterSnapshot(GetLatestSnapshot());
 	for (int i = 0; i < m->num_names; i++)
@@ -153,7 +154,7 @@ lock_roots(Many *m, bool wait)
 		ManyName   *n = &m->name[i];
 
 		if (n->involved && !mcdp_still_linked(m->lk, now, n->id, n->leaf, n->root))
-			somebody_else();
+			somebody_else(m);
 	}
 	UnregisterSnapshot(now);
 }

@@ -10,7 +10,7 @@
  * (21_identity.sql) does, with the same locks in the same order, without a
  * query; the rest is left to it, as is every race.
  *
- * Of two sessions that insert the same identifier one finds out, takes back
+ * Of two sessions that insert the same identifier one finds out, gives up
  * what it has claimed and lets _stitch_new wait for the other.
  *
  * Copyright (c) 2026, marketing_cdp contributors
@@ -34,6 +34,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
+#include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -51,6 +52,7 @@
 #include "types/identifier.h"
 
 PG_FUNCTION_INFO_V1(mcdp__is_blocked);
+PG_FUNCTION_INFO_V1(mcdp__claim);
 
 void
 mcdp_set_link(Target *t, Datum identifier, int64 leaf, TimestampTz at, text *source, Datum peer, text *message_id)
@@ -180,6 +182,52 @@ mcdp__is_blocked(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(mcdp_identifier_is_blocked(rules, PG_GETARG_DATUM(0)));
 }
 
+/*
+ * _claim(identifiers identifier[], leaves bigint[], at, source) -> int: links
+ * them, each to its leaf, without waiting for anybody.  0: done; else nothing is
+ * left behind, and this one (from 1) is linked already, or somebody else is
+ * at it.  NULL: has to be done by a query.
+ */
+Datum
+mcdp__claim(PG_FUNCTION_ARGS)
+{
+	ArrayType  *array;
+	text	   *source = PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3);
+	Datum	   *ids;
+	Datum	   *leaves;
+	ItemPointerData *claimed;
+	int			num;
+	int			num_leaves;
+	int			taken = 0;
+	Target		link;
+	uint32		token;
+	int			done;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
+		PG_RETURN_NULL();
+	array = PG_GETARG_ARRAYTYPE_P(0);
+	deconstruct_array(array, ARR_ELEMTYPE(array), -1, false, TYPALIGN_INT, &ids, NULL, &num);
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &leaves, NULL, &num_leaves);
+	if (num != num_leaves)
+		elog(ERROR, "arrays differ in length");
+	if (IsolationUsesXactSnapshot() || !mcdp_target_open_id(&link, mcdp_relid("identifier_link", mcdp_schema()), LINK_COLUMNS, NULL))
+		PG_RETURN_NULL();
+	claimed = palloc(Max(num, 1) * sizeof(ItemPointerData));
+	token = mcdp_target_begin_trying();
+	for (done = 0; done < num && taken == 0; done++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		mcdp_set_link(&link, ids[done], DatumGetInt64(leaves[done]), PG_GETARG_TIMESTAMPTZ(2), source, 0, NULL);
+		if (mcdp_target_try(&link, token))
+			claimed[done] = link.slot->tts_tid;
+		else
+			taken = done + 1;
+	}
+	mcdp_target_end_trying(&link, claimed, taken ? taken - 1 : num, taken == 0);
+	mcdp_target_close(&link);
+	PG_RETURN_INT32(taken);
+}
+
 static bool
 same_text(text *a, text *b)
 {
@@ -250,18 +298,6 @@ is_plain(Lookup *lk, Known **known, int num, const StitchCall *call, text **kind
 	if (num > 1 && mcdp_any_quarantined(lk, known, num))
 		return false;
 	return !*merge || mcdp_merges_freely(lk);
-}
-
-/* Take back what was claimed, so that it can be looked at again. */
-static void
-delete_rows(Target *t, ItemPointerData *tids, int num)
-{
-	if (num == 0)
-		return;
-	CommandCounterIncrement();	/* or the rows would be of this very command */
-	for (int i = 0; i < num; i++)
-		simple_table_tuple_delete(t->rel, &tids[i], InvalidSnapshot);
-	CommandCounterIncrement();
 }
 
 /*
@@ -374,7 +410,7 @@ place_evidence(Lookup *lk, Known **known, int num, TimestampTz at, bool *extra)
  * Returns false when it is not a plain case, with nothing left behind.
  */
 bool
-mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, Stitched *result)
+mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, bool within, Stitched *result)
 {
 	Known	  **by_bytes;
 	ItemPointerData *claimed;
@@ -385,6 +421,7 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 	Known	   *owner;
 	int64	   *root;
 	int			num_roots;
+	bool		own_sub;
 	bool		merge;
 	bool		adds;
 	text	   *kind;
@@ -392,8 +429,10 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 	Target		edge = {NULL};
 	int64		leaf;
 	volatile bool ok = true;	/* changed within PG_TRY */
+	volatile bool merging = false;
 	MemoryContext caller = CurrentMemoryContext;
 	ResourceOwner resources = CurrentResourceOwner;
+	ResourceOwner volatile own_resources = NULL;	/* of the subtransaction */
 
 	if (XactReadOnly || IsInParallelMode() || IsolationUsesXactSnapshot() ||
 		!is_plain(lk, known, num, call, &kind, &owner, &merge))
@@ -401,6 +440,7 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 
 	root = palloc(num * sizeof(int64));
 	num_roots = mcdp_distinct_roots(known, num, root);
+	own_sub = num_roots > 1 && !within;
 	/* in the order of the locks */
 	by_bytes = palloc(num * sizeof(Known *));
 	claimed = palloc(num * sizeof(ItemPointerData));
@@ -430,30 +470,31 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 	leaf = owner ? owner->leaf : nextval_internal(mcdp_relid("profile_id_seq", lk->schema), true);
 
 	/*
-	 * Who goes on to wait must not hold some of several profiles: they are
-	 * given back.  All of a merge is done in there, so that a row is locked and
-	 * changed by the same subtransaction.
+	 * Whoever goes on to wait (_stitch_new) must hold nothing: neither the
+	 * identifiers claimed so far, which are given up, nor some of several
+	 * profiles.  All of a merge is done in the subtransaction, so that a row is
+	 * locked and changed by the same one.
 	 */
-	if (num_roots > 1)
+	if (own_sub)
 	{
 		BeginInternalSubTransaction(NULL);
 		MemoryContextSwitchTo(caller);
+		own_resources = CurrentResourceOwner;
 		CurrentResourceOwner = resources;
 	}
 	PG_TRY();
 	{
 		bool		leaf_locked;
+		uint32		token = 0;
 
+		if (link.rel)
+			token = mcdp_target_begin_trying();
 		for (int i = 0; i < num && ok; i++)
 		{
 			if (by_bytes[i]->linked)
 				continue;
 			mcdp_set_link(&link, by_bytes[i]->identifier, leaf, call->at, call->source, by_bytes[i]->peer, call->message_id);
-			/*
-			 * A dead row of ours, where somebody else has the live one,
-			 * would be a lock out of order: he who looks again meets it.
-			 */
-			ok = mcdp_target_insert(&link);
+			ok = mcdp_target_try(&link, token);
 			if (ok)
 				claimed[num_claimed++] = link.slot->tts_tid;
 		}
@@ -469,6 +510,8 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 					fresh[n++] = known[i]->identifier;
 			ok = !mcdp_claimed_tombstone(lk->schema, fresh, n);
 		}
+		if (link.rel)
+			mcdp_target_end_trying(&link, claimed, num_claimed, ok);
 		for (int i = 0; i < num && ok; i++)
 		{
 			int			k;
@@ -485,11 +528,8 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 				mcdp_target_insert_new(&edge);
 			}
 		}
-		/* who goes on to wait must not hold it */
 		if (!ok && leaf_locked)
 			mcdp_link_unlock(leaf);
-		if (!ok && num_roots <= 1)
-			delete_rows(&link, claimed, num_claimed);
 		mcdp_target_close(&edge);
 		mcdp_target_close(&link);
 		if (ok && owner == NULL)
@@ -504,12 +544,19 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 
 			CommandCounterIncrement();
 			mcdp_plan_merges(&plan, lk, known, num, owner->root, leaf, call);
-			mcdp_do_merges(&plan);
+			if (own_sub)
+				CurrentResourceOwner = own_resources;
+			merging = true;
+			/* who tags a set of profiles, or ticks, keeps merges away (30_tag) */
+			ok = ConditionalLockRelationOid(mcdp_relid("profile_merge", lk->schema), RowExclusiveLock);
+			if (ok)
+				mcdp_do_merges(&plan);
+			CurrentResourceOwner = resources;
 		}
 	}
 	PG_CATCH();
 	{
-		if (num_roots > 1)
+		if (own_sub)
 		{
 			ErrorData  *error;
 
@@ -519,12 +566,18 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, St
 			RollbackAndReleaseCurrentSubTransaction();
 			MemoryContextSwitchTo(caller);
 			CurrentResourceOwner = resources;
+			/* the circle is open again now that we have let go: _stitch_new goes on */
+			if (merging && error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED)
+			{
+				FreeErrorData(error);
+				return false;
+			}
 			ReThrowError(error);
 		}
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
-	if (num_roots > 1)
+	if (own_sub)
 	{
 		if (ok)
 			ReleaseCurrentSubTransaction();

@@ -19,6 +19,10 @@
  * A third kind is of a tag of a profile, and held only while a row is inserted
  * into tag_pending (tag_pending.c).
  *
+ * A fourth kind is of a tag: who changes it for a set of profiles takes their rows
+ * by profile, but a journey's clock takes tags as its runs come to them.  So these
+ * two keep apart, each kind among itself does not.  It comes before all other locks of tags.
+ *
  * In the order of locks these stand before tag_pending.  They carry a number
  * of ours where the functions pg_advisory_lock have 1 and 2, so that nobody
  * else takes them.
@@ -44,10 +48,12 @@
 
 #define TAG_LOCK			0x6364	/* in place of 1 and 2 */
 #define CHANGE_LOCK			0x6365
+#define SET_LOCK			0x6367	/* link_lock.c has 0x6366 */
 #define MANY_PROFILES		250
 #define ALL_PROFILES		0
 
 PG_FUNCTION_INFO_V1(mcdp__lock_tags);
+PG_FUNCTION_INFO_V1(mcdp__lock_tag_sets);
 
 /* How many this transaction has taken so far (more, after a ROLLBACK TO). */
 static int	num_changed = 0;
@@ -172,6 +178,31 @@ mcdp__lock_tags(PG_FUNCTION_ARGS)
 		lock_profile(least, ExclusiveLock);
 		num_merged++;
 		last = least;
+	}
+	PG_RETURN_VOID();
+}
+
+/*
+ * _lock_tag_sets(tags text[], sets boolean): these tags, ascending, are changed
+ * for sets of profiles, or (not sets) for many profiles as they come, until the end of the
+ * transaction.
+ */
+Datum
+mcdp__lock_tag_sets(PG_FUNCTION_ARGS)
+{
+	Datum	   *tags;
+	int			n;
+
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &tags, NULL, &n);
+	for (int i = 0; i < n; i++)
+	{
+		text	   *name = DatumGetTextPP(tags[i]);
+		uint64		hash = hash_bytes_extended((const unsigned char *) VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), 0);
+		LOCKTAG		lock;
+
+		CHECK_FOR_INTERRUPTS();
+		SET_LOCKTAG_ADVISORY(lock, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash, SET_LOCK);
+		(void) LockAcquire(&lock, PG_GETARG_BOOL(1) ? RowExclusiveLock : ShareLock, false, false);
 	}
 	PG_RETURN_VOID();
 }

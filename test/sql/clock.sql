@@ -100,4 +100,4 @@ SELECT _is_urgent('2027-03-02Z'), _due_tasks('2027-03-02Z'), _have_worked('{exte
 CALL _run_tasks(_other_tasks(), '2027-03-02Z', '1 min', 1);
 SELECT _is_urgent('2027-03-02Z'), _due_tasks('2027-03-02Z'), _have_worked(_other_tasks());
 -- what cannot be locked, because there is none
-SELECT _lock_profiles(NULL), _lock_profiles('{}'), _claim_profiles('2027-03-02Z', 0), _claim_profiles(NULL, 10);
+SELECT _try_profiles(NULL, false), _try_profiles('{}', true), _claim_profiles('2027-03-02Z', 0), _claim_profiles(NULL, 10);
