@@ -53,17 +53,13 @@ COMMENT ON FUNCTION cdp._number(jsonb) IS 'a JSON number as double precision; NU
 
 -- types
 
-CREATE FUNCTION cdp._is_date(value text) RETURNS boolean
-LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__is_date';
-COMMENT ON FUNCTION cdp._is_date(text) IS 'would rules read the text as a date or an instant?';
-
 CREATE FUNCTION cdp._fits_type(value jsonb, type text) RETURNS boolean
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN CASE jsonb_typeof(value)
 	WHEN 'null' THEN true
 	WHEN 'number' THEN type IN ('number', 'json')
 	WHEN 'boolean' THEN type IN ('boolean', 'json')
-	WHEN 'string' THEN type IN ('text', 'json') OR type = 'date' AND cdp._is_date(value #>> '{}')
+	WHEN 'string' THEN type IN ('text', 'json') OR type = 'date' AND cdp._iso_time(value #>> '{}') IS NOT NULL
 	ELSE type = 'json'
 END;
 COMMENT ON FUNCTION cdp._fits_type(jsonb, text) IS 'can a trait of that type have this value? Null, which removes it, always';

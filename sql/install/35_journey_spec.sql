@@ -91,12 +91,6 @@ END
 $$;
 COMMENT ON FUNCTION cdp._spec_duration(text, jsonb) IS 'a duration of a journey spec';
 
--- "2026-01-31", "2026-01-31T12:00:00" (both UTC) or with a zone offset: as rules
--- read traits, whatever the session's TimeZone or DateStyle.
-CREATE FUNCTION cdp._journey_time(instant text) RETURNS timestamptz
-LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__journey_time';
-COMMENT ON FUNCTION cdp._journey_time(text) IS 'an ISO 8601 instant, UTC when no zone is given; NULL when malformed';
-
 -- Also refuses [$] where nothing binds it: better now than in the middle of a
 -- run.
 CREATE FUNCTION cdp._spec_criteria(path text, value jsonb, may_bind boolean) RETURNS void
@@ -506,7 +500,7 @@ BEGIN
 		IF entry ? 'every' THEN
 			PERFORM cdp._spec_duration('entry.every', entry -> 'every');
 		END IF;
-		IF entry ? 'at' AND cdp._journey_time(cdp._spec_text('entry.at', entry -> 'at')) IS NULL THEN
+		IF entry ? 'at' AND cdp._iso_time(cdp._spec_text('entry.at', entry -> 'at')) IS NULL THEN
 			PERFORM cdp._spec_error('entry.at', format('invalid time "%s"', entry ->> 'at'));
 		END IF;
 	ELSIF entry ? 'enters' THEN
@@ -590,12 +584,12 @@ BEGIN
 	END LOOP;
 	FOREACH key IN ARRAY '{from,to}'::text[] LOOP
 		IF spec ->> key IS NOT NULL THEN
-			IF cdp._journey_time(cdp._spec_text(key, spec -> key)) IS NULL THEN
+			IF cdp._iso_time(cdp._spec_text(key, spec -> key)) IS NULL THEN
 				PERFORM cdp._spec_error(key, format('invalid time "%s"', spec ->> key));
 			END IF;
 		END IF;
 	END LOOP;
-	IF cdp._journey_time(spec ->> 'to') <= cdp._journey_time(spec ->> 'from') THEN
+	IF cdp._iso_time(spec ->> 'to') <= cdp._iso_time(spec ->> 'from') THEN
 		PERFORM cdp._spec_error('to', 'must be later than "from"');
 	END IF;
 

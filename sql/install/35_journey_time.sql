@@ -53,7 +53,7 @@ COMMENT ON FUNCTION cdp._next_local(timestamptz, text, time, int[]) IS 'the next
 CREATE FUNCTION cdp._trait_instant(value text, wait jsonb, zone text, at timestamptz) RETURNS timestamptz
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
-	instant		timestamptz := cdp._journey_time(value);
+	instant		timestamptz := cdp._iso_time(value);
 	shift		interval := coalesce(cdp._journey_duration(ltrim(wait ->> 'offset', '+-')), '0');
 	shift_days	int := extract(epoch FROM shift) / 86400;
 	day			date;

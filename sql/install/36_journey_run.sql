@@ -168,7 +168,7 @@ BEGIN
 		SELECT s.no, s.profiles, s.instants, s.entries, s.owners, j.name AS journey, j.status, j.kind, j.active_version AS version, v.spec,
 			   (v.spec #>> '{entry,when}')::cdp.criteria AS rule, coalesce(v.spec #>> '{entry,reentry}', 'always') AS reentry,
 			   cdp._journey_duration(v.spec #>> '{entry,cooldown}') AS rest, v.spec #>> '{entry,key}' = 'label' AS keyed,
-			   cdp._journey_time(v.spec ->> 'from') AS since, cdp._journey_time(v.spec ->> 'to') AS until,
+			   cdp._iso_time(v.spec ->> 'from') AS since, cdp._iso_time(v.spec ->> 'to') AS until,
 			   v.spec ->> 'start' AS first, cdp._step_delay(v.spec #> ARRAY['steps', v.spec ->> 'start']) AS delay,
 			   u.purpose, rules AND cdp._needs_consent(u.purpose) AS ruled, v.spec ? 'purpose' AS declared, cdp._own_channels(v.spec) AS channels, coalesce(cdp._limited(v.spec), false) AS limited,
 			   (v.spec ->> 'holdout')::double precision AS holdout,

@@ -142,7 +142,7 @@ DECLARE
 BEGIN
 	DELETE FROM cdp.journey_trigger t WHERE t.source IN ('due', 'schedule') AND t.name = of_journey;
 	DELETE FROM cdp.journey_schedule s WHERE s.journey = of_journey;
-	SELECT v.spec -> 'entry', coalesce(cdp._journey_time(v.spec #>> '{entry,at}'), cdp._journey_time(v.spec ->> 'from'))
+	SELECT v.spec -> 'entry', coalesce(cdp._iso_time(v.spec #>> '{entry,at}'), cdp._iso_time(v.spec ->> 'from'))
 	INTO entry, start
 	FROM cdp.journey j JOIN cdp.journey_version v ON v.journey = j.name AND v.version = j.active_version
 	WHERE j.name = of_journey AND j.status = 'active';

@@ -20,12 +20,12 @@
 
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
-#include "utils/datetime.h"
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
 #include "core/compat.h"
+#include "core/iso_time.h"
 #include "store/message_read.h"
 #include "types/identifier.h"
 
@@ -236,91 +236,11 @@ add_identifiers(Message *m, JsonbContainer *root)
 	return true;
 }
 
-static bool
-digits(const char *s, int from, int num, int *value)
-{
-	*value = 0;
-	for (int i = from; i < from + num; i++)
-	{
-		if (s[i] < '0' || s[i] > '9')
-			return false;
-		*value = *value * 10 + (s[i] - '0');
-	}
-	return true;
-}
-
-/*
- * 2026-03-04T05:06:07[.123456][Z|+01:00|+01], or the day alone; without a zone
- * it is UTC.  What _iso_time (24_ingest.sql) takes beyond these is left to it,
- * and so is what is not from 1900 to 2199.
- */
+/* What is not from 1900 to 2199 is left to _read_message. */
 static bool
 read_time(const char *s, int len, TimestampTz *at)
 {
-	static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-	int			y,
-				mo,
-				d,
-				h = 0,
-				mi = 0,
-				sec = 0,
-				usec = 0,
-				zone_h = 0,
-				zone_mi = 0,
-				pos = 10;
-
-	if (len < 10 || s[4] != '-' || s[7] != '-' || !digits(s, 0, 4, &y) || !digits(s, 5, 2, &mo) || !digits(s, 8, 2, &d))
-		return false;
-	if (len > 10)
-	{
-		if (len < 19 || s[10] != 'T' || s[13] != ':' || s[16] != ':' ||
-			!digits(s, 11, 2, &h) || !digits(s, 14, 2, &mi) || !digits(s, 17, 2, &sec))
-			return false;
-		pos = 19;
-	}
-	if (pos == 19 && len > pos && s[pos] == '.')
-	{
-		int			n = 0;
-
-		pos++;
-		while (pos + n < len && n < 6 && s[pos + n] >= '0' && s[pos + n] <= '9')
-			n++;
-		if (n == 0 || !digits(s, pos, n, &usec))
-			return false;
-		pos += n;
-		for (; n < 6; n++)
-			usec *= 10;
-	}
-	if (pos >= 19 && len > pos && s[pos] == 'Z')
-		pos++;
-	else if (pos >= 19 && len > pos && (s[pos] == '+' || s[pos] == '-'))
-	{
-		char		sign = s[pos];
-
-		if (len < pos + 3 || !digits(s, pos + 1, 2, &zone_h))
-			return false;
-		pos += 3;
-		if (len > pos)
-		{
-			if (len < pos + 3 || s[pos] != ':' || !digits(s, pos + 1, 2, &zone_mi))
-				return false;
-			pos += 3;
-		}
-		if (zone_h > 15 || zone_mi > 59)
-			return false;
-		if (sign == '-')
-		{
-			zone_h = -zone_h;
-			zone_mi = -zone_mi;
-		}
-	}
-	if (pos != len ||
-		y < 1900 || y >= 2200 || mo < 1 || mo > 12 || d < 1 || h > 23 || mi > 59 || sec > 59 ||
-		d > days[mo - 1] + (mo == 2 && y % 4 == 0 && (y % 100 != 0 || y % 400 == 0)))
-		return false;
-	*at = ((TimestampTz) (date2j(y, mo, d) - POSTGRES_EPOCH_JDATE) * SECS_PER_DAY +
-		   (h - zone_h) * SECS_PER_HOUR + (mi - zone_mi) * SECS_PER_MINUTE + sec) * USECS_PER_SEC + usec;
-	return *at >= FIRST_EVENT && *at < BEHIND_LAST_EVENT;
+	return mcdp_iso_time(s, len, at) && *at >= FIRST_EVENT && *at < BEHIND_LAST_EVENT;
 }
 
 /* "name" and "category" of a page or screen are properties of its event. */

@@ -19,6 +19,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "core/iso_time.h"
 #include "store/access.h"
 #include "store/audience.h"
 #include "store/statement.h"
@@ -51,7 +52,7 @@ mcdp_trait_number(bool dates, const CriteriaConst *value, double *number, bool *
 	{
 		TimestampTz at;
 
-		if (value->type != CRITERIA_TEXT || !mcdp_criteria_instant(value->text, value->len, &at))
+		if (value->type != CRITERIA_TEXT || !mcdp_iso_time(value->text, value->len, &at))
 			return false;
 		*number = (double) at;
 		*exact = (TimestampTz) *number == at;

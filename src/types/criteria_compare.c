@@ -16,95 +16,13 @@
  */
 #include "postgres.h"
 
-#include <ctype.h>
 #include <math.h>
 
 #include "common/int.h"
 
+#include "core/iso_time.h"
 #include "types/criteria_eval.h"
 #include "types/criteria_parse.h"
-
-static bool
-two_digits(const char *s, int *out)
-{
-	if (!isdigit((unsigned char) s[0]) || !isdigit((unsigned char) s[1]))
-		return false;
-	*out = (s[0] - '0') * 10 + (s[1] - '0');
-	return true;
-}
-
-/*
- * A trait's text as an instant: YYYY-MM-DD, or that and T or a blank and
- * HH:MM[:SS[.ffffff]] and maybe Z or +HH[[:]MM]; UTC if no zone is given.
- */
-bool
-mcdp_criteria_instant(const char *s, int len, TimestampTz *out)
-{
-	const char *end = s + len;
-	int			hour,
-				minute,
-				second = 0;
-	int64		fraction = 0;
-	int64		zone = 0;
-	bool		valid;
-
-	if (len < 10 || !mcdp_criteria_read_date(s, 10, out, &valid) || !valid)
-		return false;
-	s += 10;
-	if (s == end)
-		return true;
-	if ((*s != 'T' && *s != 't' && *s != ' ') || end - s < 6 ||
-		!two_digits(s + 1, &hour) || s[3] != ':' || !two_digits(s + 4, &minute))
-		return false;
-	s += 6;
-	if (end - s >= 3 && *s == ':')
-	{
-		if (!two_digits(s + 1, &second))
-			return false;
-		s += 3;
-		if (s < end && *s == '.')
-		{
-			int64		unit = USECS_PER_SEC / 10;
-
-			if (++s == end || !isdigit((unsigned char) *s))
-				return false;
-			for (; s < end && isdigit((unsigned char) *s); s++, unit /= 10)
-				fraction += unit * (*s - '0');
-		}
-	}
-	if (hour > 23 || minute > 59 || second > 60)
-		return false;
-	if (s < end && (*s == 'Z' || *s == 'z'))
-		s++;
-	else if (end - s >= 3 && (*s == '+' || *s == '-'))
-	{
-		bool		west = *s == '-';
-		int			zone_hour,
-					zone_minute = 0;
-
-		if (!two_digits(s + 1, &zone_hour))
-			return false;
-		s += 3;
-		if (s < end && *s == ':')
-			s++;
-		if (end - s >= 2)
-		{
-			if (!two_digits(s, &zone_minute))
-				return false;
-			s += 2;
-		}
-		if (zone_hour > 15 || zone_minute > 59)
-			return false;
-		zone = zone_hour * USECS_PER_HOUR + zone_minute * USECS_PER_MINUTE;
-		if (west)
-			zone = -zone;
-	}
-	if (s != end)
-		return false;
-	*out += hour * USECS_PER_HOUR + minute * USECS_PER_MINUTE + second * USECS_PER_SEC +
-		fraction - zone;
-	return true;
-}
 
 /* As the float8 type of the server: NaN is equal to NaN and greater than the rest. */
 int
@@ -125,7 +43,7 @@ compare_consts(const CriteriaConst *value, const CriteriaConst *constant, Timest
 	if (value->type == CRITERIA_TEXT &&
 		(constant->type == CRITERIA_DATE || constant->type == CRITERIA_LENGTH))
 	{
-		if (!mcdp_criteria_instant(value->text, value->len, &date))
+		if (!mcdp_iso_time(value->text, value->len, &date))
 			return false;
 		if (pg_sub_s64_overflow(at, date, &length))
 			length = PG_INT64_MAX;	/* at infinity */

@@ -89,8 +89,6 @@ extern void mcdp_criteria_prior(const CriteriaEvent *event, const CriteriaEnv *e
 
 extern int	mcdp_criteria_compare_numbers(double a, double b);
 
-/* A text as an instant; see the language's "date". */
-extern bool mcdp_criteria_instant(const char *s, int len, TimestampTz *out);
 
 /* ---- criteria_sequence.c ---- */
 

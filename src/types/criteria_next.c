@@ -23,6 +23,7 @@
 
 #include "miscadmin.h"
 
+#include "core/iso_time.h"
 #include "types/criteria_eval.h"
 
 #define NEVER	PG_INT64_MAX
@@ -161,7 +162,7 @@ next_of_trait(NextChange *n, const CriteriaNode *node)
 
 	memset(&value, 0, sizeof(value));
 	if (n->env.trait != NULL && n->env.trait(n->env.arg, node, &value) &&
-		value.type == CRITERIA_TEXT && mcdp_criteria_instant(value.text, value.len, &date))
+		value.type == CRITERIA_TEXT && mcdp_iso_time(value.text, value.len, &date))
 		next_of_age(n, date, node);
 }
 

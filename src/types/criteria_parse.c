@@ -21,6 +21,7 @@
 
 #include "common/int.h"
 
+#include "core/iso_time.h"
 #include "types/criteria_parse.h"
 
 CriteriaNode *
@@ -93,17 +94,6 @@ mcdp_criteria_character(const CriteriaParser *p, int pos)
 }
 
 /* ---- numbers, durations, days ---- */
-
-static bool
-all_digits(const char *s, int len)
-{
-	for (int i = 0; i < len; i++)
-	{
-		if (!isdigit((unsigned char) s[i]))
-			return false;
-	}
-	return len > 0;
-}
 
 static int
 skip_digits(const char *s, int i)
@@ -208,46 +198,6 @@ mcdp_criteria_read_length(CriteriaParser *p, int pos, CriteriaText word, int64 *
 	return true;
 }
 
-bool
-mcdp_criteria_read_date(const char *s, int len, TimestampTz *date, bool *valid)
-{
-	static const int month_days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-	int			year,
-				month,
-				day,
-				days;
-	bool		leap;
-
-	if (len != 10 || s[4] != '-' || s[7] != '-' || !all_digits(s, 4) ||
-		!all_digits(s + 5, 2) || !all_digits(s + 8, 2))
-		return false;
-	year = (s[0] - '0') * 1000 + (s[1] - '0') * 100 + (s[2] - '0') * 10 + (s[3] - '0');
-	month = (s[5] - '0') * 10 + (s[6] - '0');
-	day = (s[8] - '0') * 10 + (s[9] - '0');
-	leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-	*valid = year >= 1 && month >= 1 && month <= 12 && day >= 1 &&
-		day <= month_days[month - 1] + (month == 2 && leap ? 1 : 0);
-	if (!*valid)
-		return true;
-
-	/* days since 2000-01-01, counting years from March */
-	if (month <= 2)
-	{
-		year--;
-		month += 12;
-	}
-	days = year * 365 + year / 4 - year / 100 + year / 400 +
-		(153 * (month - 3) + 2) / 5 + day - 1 - 730425;
-	*date = days * USECS_PER_DAY;
-	return true;
-}
-
-static bool
-date_of(CriteriaText word, TimestampTz *date, bool *valid)
-{
-	return mcdp_criteria_read_date(word.str, word.len, date, valid);
-}
-
 static bool
 check_date(CriteriaParser *p, int pos, CriteriaText word, bool valid)
 {
@@ -299,7 +249,7 @@ mcdp_criteria_make_const(CriteriaParser *p, int pos, CriteriaText word)
 		if (value->number == 0)
 			value->number = 0;	/* no -0 */
 	}
-	else if (date_of(word, &value->date, &flag))
+	else if (mcdp_iso_date(word.str, word.len, &value->date, &flag))
 	{
 		value->type = CRITERIA_DATE;
 		if (!check_date(p, pos, word, flag))
@@ -608,8 +558,8 @@ mcdp_criteria_make_range(CriteriaParser *p, int pos, CriteriaText from, int to_p
 				to_date;
 
 	memset(out, 0, sizeof(*out));
-	from_date = date_of(from, &out->since, &from_valid);
-	to_date = date_of(to, &out->until, &to_valid);
+	from_date = mcdp_iso_date(from.str, from.len, &out->since, &from_valid);
+	to_date = mcdp_iso_date(to.str, to.len, &out->until, &to_valid);
 	if (from_date && to_date)
 	{
 		out->type = CRITERIA_DATES;

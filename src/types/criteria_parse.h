@@ -80,9 +80,6 @@ extern bool mcdp_criteria_make_within(CriteriaParser *p, int pos, CriteriaText l
 extern bool mcdp_criteria_make_range(CriteriaParser *p, int pos, CriteriaText from, int to_pos, CriteriaText to, CriteriaWindow *out);
 extern bool mcdp_criteria_read_length(CriteriaParser *p, int pos, CriteriaText word, int64 *usec);
 
-/* Is it YYYY-MM-DD in shape?  Then *valid tells whether there is such a day. */
-extern bool mcdp_criteria_read_date(const char *s, int len, TimestampTz *date, bool *valid);
-
 /* criteria_letter.c: which characters a name may have without quotes */
 
 /* Bytes from the start of str that are letters of any script, digits or one of _ - . / */

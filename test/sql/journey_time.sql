@@ -40,7 +40,7 @@ FROM (VALUES ('2026-05-20', jsonb '{}'), ('2026-05-20', '{"time": "09:00"}'), ('
 	('1990-05-20', '{"yearly": true}'), ('1990-05-09', '{"yearly": true, "time": "09:00"}'), ('1992-02-29', '{"yearly": true}'), ('2030-05-20', '{"yearly": true}'),
 	('1990-05-12', '{"yearly": true, "offset": "-3d"}'), ('1990-05-20', '{"yearly": true, "offset": "-9y"}'), ('1990-05-20', '{"yearly": true, "offset": "+26281h"}'), ('soon', '{}'), ('2026-02-30', '{}'), (NULL, '{}')) v(value, wait);
 -- what is a date to a wait is one to a rule: nothing else, and nothing that would stop the clock
-SELECT v, _journey_time(v) AT TIME ZONE 'UTC' AS utc, _is_date(v) <> (_journey_time(v) IS NOT NULL) AS differs
+SELECT v, _iso_time(v) AT TIME ZONE 'UTC' AS utc, _fits_type(to_jsonb(v), 'date') <> (_iso_time(v) IS NOT NULL) AS differs
 FROM unnest('{2026-05-01,2026-05-01 10:00,2026-05-01t10:00:00z,2026-05-01T10:00:00.1234567Z,2026-05-01T10:00:00+0530,2026-05-01T10:00:00-08,2026-05-01T10:00:00+15:59,2026-05-01T10:00:00+16:00,2026-05-01T10:00:00+99:99,2026-05-01T24:00:00Z,0000-01-01,9999-12-31T23:59:59-15:59,infinity,now,1e400}'::text[]) v;
 
 -- in a journey: the profile's zone, then the journey's, then UTC
