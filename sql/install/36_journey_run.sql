@@ -410,6 +410,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_
 DECLARE
 	taken	cdp.journey_trigger[];
 	owners	bigint[];		-- the leaf that each trigger names
+	kinds	text[];			-- and what it is
 	sets	cdp._entry_set[];
 	turns	bigint[];
 	one		cdp._entry_set;
@@ -419,17 +420,17 @@ BEGIN
 	-- index on profile_id, whatever the planner believes about tables that were
 	-- empty a moment ago.  Thousands of rows may be due at the same instant.
 	WITH found AS MATERIALIZED (
-		SELECT w.profile_id AS canonical_id, x.trigger_id
+		SELECT w.profile_id AS canonical_id, p.kind, x.trigger_id
 		FROM unnest(profiles, instants) AS w(profile_id, at)
-		CROSS JOIN LATERAL (SELECT p.profile_id FROM cdp.profile p WHERE p.canonical_id = w.profile_id OFFSET 0) p
+		CROSS JOIN LATERAL (SELECT p.profile_id, p.kind FROM cdp.profile p WHERE p.canonical_id = w.profile_id OFFSET 0) p
 		CROSS JOIN LATERAL (SELECT t.trigger_id FROM cdp.journey_trigger t
 							WHERE t.profile_id = p.profile_id AND t.at + interval '0' = w.at OFFSET 0) x
 	), gone AS (
 		DELETE FROM cdp.journey_trigger t USING found f WHERE t.trigger_id = f.trigger_id
-		RETURNING t.trigger_id, t.source, t.name, f.canonical_id, t.at, t.label, t.value, t.event_id, t.profile_id
+		RETURNING t.trigger_id, t.source, t.name, f.canonical_id, t.at, t.label, t.value, t.event_id, t.profile_id, f.kind
 	)
-	SELECT array_agg(ROW(o.trigger_id, o.source, o.name, o.canonical_id, o.at, o.label, o.value, o.event_id)::cdp.journey_trigger), array_agg(o.profile_id)
-	INTO taken, owners
+	SELECT array_agg(ROW(o.trigger_id, o.source, o.name, o.canonical_id, o.at, o.label, o.value, o.event_id)::cdp.journey_trigger), array_agg(o.profile_id), array_agg(o.kind)
+	INTO taken, owners, kinds
 	FROM (SELECT * FROM gone x ORDER BY x.canonical_id, x.source, x.name, x.label NULLS FIRST, x.value NULLS FIRST, x.trigger_id) o;
 	IF taken IS NULL THEN
 		RETURN 0;
@@ -497,20 +498,22 @@ BEGIN
 	ORDER BY e.profile_id, e.journey, e.run_id;
 
 	-- Entries.  A profile that several triggers of one instant would enter is
-	-- looked at once for each, one after the other.
+	-- looked at once for each, one after the other.  What happens to other kinds of
+	-- profiles than a journey is for is no entry, and not refused.
 	WITH heard AS MATERIALIZED (
 		-- plain: any such event does
-		SELECT l.journey, l.source, l.name, bool_or(l.source <> 'event' OR r.label IS NULL AND r.label_set IS NULL AND r.conditions IS NULL) AS plain,
+		SELECT l.journey, j.kind, l.source, l.name, bool_or(l.source <> 'event' OR r.label IS NULL AND r.label_set IS NULL AND r.conditions IS NULL) AS plain,
 			   jsonb_agg(jsonb_build_object('label', r.label, 'set', r.label_set, 'conditions', r.conditions)) AS refs
 		FROM cdp.journey_listener l
+		JOIN cdp.journey j ON j.name = l.journey
 		JOIN cdp.journey_version v ON v.journey = l.journey AND v.version = l.version
 		LEFT JOIN LATERAL cdp._event_refs(v.spec #> '{entry,on}') r ON l.source = 'event' AND r.event = l.name
 		WHERE l.purpose = 'entry' AND (l.source, l.name) IN (SELECT t.source, t.name FROM unnest(taken) t)
-		GROUP BY l.journey, l.source, l.name HAVING bool_or(l.source <> 'event' OR r.event IS NOT NULL)
+		GROUP BY l.journey, j.kind, l.source, l.name HAVING bool_or(l.source <> 'event' OR r.event IS NOT NULL)
 	), happened AS MATERIALIZED (
 		SELECT t.*, jsonb_strip_nulls(jsonb_build_object(t.source, t.name, 'label', t.label, 'value', t.value, 'event_id', t.event_id,
 						'at', (to_jsonb(t.at AT TIME ZONE 'UTC') #>> '{}') || 'Z')) AS entry
-		FROM unnest(taken, owners) WITH ORDINALITY t(trigger_id, source, name, profile_id, at, label, value, event_id, owner_id, ordinality)
+		FROM unnest(taken, owners, kinds) WITH ORDINALITY t(trigger_id, source, name, profile_id, at, label, value, event_id, owner_id, kind, ordinality)
 	)
 	SELECT array_agg((w.journey, w.profiles, w.instants, w.entries, w.owners)::cdp._entry_set ORDER BY w.journey, w.turn), array_agg(w.turn ORDER BY w.journey, w.turn)
 	INTO sets, turns
@@ -521,7 +524,7 @@ BEGIN
 					   CASE t.source WHEN 'due' THEN cdp._due_leaf(t.name, t.profile_id, t.label, t.at) ELSE t.owner_id END AS owner_id,
 					   row_number() OVER (PARTITION BY h.journey, t.profile_id ORDER BY t.ordinality) AS turn
 				FROM happened t
-				JOIN heard h ON h.source = t.source AND h.name = t.name
+				JOIN heard h ON h.source = t.source AND h.name = t.name AND h.kind = t.kind
 				WHERE h.plain OR EXISTS (
 				  SELECT FROM jsonb_array_elements(h.refs) ref
 				  WHERE (ref ->> 'label' IS NULL OR ref ->> 'label' = t.label)

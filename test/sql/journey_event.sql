@@ -101,4 +101,14 @@ SELECT track('{user_id:r1}', 'seen', '{"product_id": "x", "color": "red"}', '202
 SELECT count(*) FROM tick('2026-05-04Z') WHERE done < 0;
 SELECT cdp.value(l.identifier), s.entered_at FROM journey_state s JOIN identifier_link l USING (profile_id) WHERE s.journey = 'red';
 
+-- An event of a person in a store: a journey of people hears what happened to the person,
+-- one of stores what happened to the store, and neither refuses the other.
+SELECT create_journey('of_people', '{"entry": {"on": "visit"}, "start": "s", "steps": {"s": {"tag": "x", "next": "end"}}}'), activate_journey('of_people'),
+	create_journey('of_stores', '{"kind": "store", "entry": {"on": "visit"}, "start": "s", "steps": {"s": {"tag": "x", "next": "end"}}}'), activate_journey('of_stores');
+SELECT track('{user_id:visitor}', 'visit', '{}', '2026-05-05Z', participants => '{store:S1,rep:R1}') > 0;
+SELECT count(*) FROM tick('2026-05-06Z') WHERE done < 0;
+SELECT l.journey, p.kind, l.what, l.detail FROM journey_log l JOIN profile p USING (profile_id) WHERE l.journey LIKE 'of\_%' ORDER BY l.log_id;
+SELECT count(*) FROM journey_trigger;
+SELECT what, detail FROM why_no_message(resolve('store:S1'), 'of_people', '2026-05-06Z') WHERE what = 'profile';
+
 DROP EXTENSION marketing_cdp CASCADE;
