@@ -415,6 +415,10 @@ $$;
 COMMENT ON FUNCTION cdp._relate_kinds(bigint, bigint, text, timestamptz, text)
 	IS 'make sure that the relation holds at this time; an earlier time moves its beginning';
 
+CREATE FUNCTION cdp._max_identifiers() RETURNS int
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__max_identifiers';
+COMMENT ON FUNCTION cdp._max_identifiers() IS 'how many identifiers one call or message may name';
+
 -- What is known about some identifiers, highest priority first.
 CREATE FUNCTION cdp._look_up(identifiers cdp.identifier[], at timestamptz, OUT ids cdp.identifier[], OUT kinds text[],
 							 OUT leaves bigint[], OUT roots bigint[], OUT late boolean)

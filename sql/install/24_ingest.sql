@@ -215,9 +215,9 @@ BEGIN
 	IF payload ? 'participants' THEN
 		names := names || ARRAY(SELECT jsonb_array_elements_text(payload -> 'participants'));
 	END IF;
-	IF cardinality(names) > 1000 THEN
+	IF cardinality(names) > cdp._max_identifiers() THEN
 		m.sqlstate := '54000';	-- program_limit_exceeded
-		m.reason := 'message names more than 1000 identifiers';
+		m.reason := format('message names more than %s identifiers', cdp._max_identifiers());
 		RETURN m;
 	END IF;
 	FOREACH field IN ARRAY names LOOP

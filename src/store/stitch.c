@@ -48,10 +48,17 @@
 #include "store/stitch.h"
 #include "types/identifier.h"
 
-/* of one call, as of one message (_read_message in 24_ingest.sql) */
-#define MAX_IDENTIFIERS 1000
+#define MAX_IDENTIFIERS 1000	/* of one call, or one message */
 
+PG_FUNCTION_INFO_V1(mcdp__max_identifiers);
 PG_FUNCTION_INFO_V1(mcdp__look_up);
+
+/* _max_identifiers() */
+Datum
+mcdp__max_identifiers(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(MAX_IDENTIFIERS);
+}
 
 Keyed
 mcdp_open_keyed(Oid schema, const char *table, const char *index)
