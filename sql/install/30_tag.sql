@@ -477,13 +477,20 @@ BEGIN
 	SELECT cdp.rb_build_agg(p.canonical_id), cdp.rb_build_agg(p.profile_id) INTO roots, found
 	FROM cdp.profile p WHERE p.profile_id IN (SELECT cdp.rb_iterate(rest));
 	rest := cdp.rb_andnot(rest, coalesce(found, '{}'));
+	-- somebody may have been erased since the set was made
 	IF NOT cdp.rb_is_empty(rest) THEN
-		RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('profile %s does not exist', cdp.rb_min(rest));
+		rest := cdp.rb_andnot(rest, coalesce((SELECT cdp.rb_build_agg(e.profile_id) FROM cdp.erased_profile e
+											  WHERE e.profile_id IN (SELECT cdp.rb_iterate(rest))), '{}'));
 	END IF;
-	RETURN cdp.rb_or(cdp.rb_and(audience, known), roots);
+	IF NOT cdp.rb_is_empty(rest) THEN
+		RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('profile %s does not exist', cdp.rb_min(rest)),
+			DETAIL = format('Of the set, %s never existed: %s.', CASE cdp.rb_cardinality(rest) WHEN 1 THEN 'one profile' ELSE cdp.rb_cardinality(rest) || ' profiles' END,
+							array_to_string(cdp.rb_to_array(cdp.rb_select(rest, 10)), ', ') || CASE WHEN cdp.rb_cardinality(rest) > 10 THEN ', …' ELSE '' END);
+	END IF;
+	RETURN cdp.rb_or(cdp.rb_and(audience, known), coalesce(roots, '{}'));
 END
 $$;
-COMMENT ON FUNCTION cdp._canonical_set(cdp.bitmap) IS 'the canonical profiles of a set of profiles';
+COMMENT ON FUNCTION cdp._canonical_set(cdp.bitmap) IS 'the canonical profiles of a set of profiles, without those that were erased';
 
 CREATE FUNCTION cdp._tag_set(audience cdp.bitmap, tag text, present boolean, expires_at timestamptz, at timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$

@@ -12,9 +12,7 @@ BEGIN
 	IF audience IS NULL OR namespace IS NULL OR purpose IS NULL OR at IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'audience, namespace, purpose and at must not be null';
 	END IF;
-	-- somebody may have been erased since the set was made
-	ids := cdp._canonical_set(cdp.rb_andnot(audience, coalesce((SELECT cdp.rb_build_agg(e.profile_id) FROM cdp.erased_profile e
-																WHERE cdp.rb_contains(audience, e.profile_id)), '{}')));
+	ids := cdp._canonical_set(audience);
 	SELECT coalesce(cdp.rb_or_agg(cdp._audience_among('all', ids, at, substr(k, 7))), '{}') INTO ids
 	FROM cdp._tags_of_key(chr(1) || 'kind') k;
 	IF NOT cdp._needs_consent(purpose) THEN

@@ -279,7 +279,16 @@ $$;
 SELECT call, answer(call, :erin) AS erased, nullif(answer(call, 999999), answer(call, :erin)) AS never
 FROM unnest('{canonical_id($),timeline_of($),tags_of($),"has_tag($, ''x'')","trait($, ''size'')","matches($, ''all'')","explain_match($, ''all'')","lifecycle_at($, ''2026-03-03Z'')",
 	"consented($, ''marketing'', ''email'', ''2026-03-03Z'')","related($, ''friend'', ''2026-03-03Z'')",identity_graph($),"why_no_message($, ''hello'', ''2026-03-03Z'')","simulate_merge($, 1)",export_profile($),export_records($),
-	"tag($, ''x'')","untag($, ''x'')","tag(''{$}''::bitmap, ''x'')","set_trait($, ''size'', ''3'')","merge($, 1)","relate($, 1, ''friend'')","unrelate($, 1, ''friend'')","consent($, ''marketing'', ''email'', true)",
+	"tag($, ''x'')","untag($, ''x'')","tag(''{$}''::bitmap, ''x'')","untag(''{$}''::bitmap, ''x'')","set_trait($, ''size'', ''3'')","merge($, 1)","relate($, 1, ''friend'')","unrelate($, 1, ''friend'')","consent($, ''marketing'', ''email'', true)","consent(''{$}''::bitmap, ''marketing'', ''email'', true)",
 	suppress($),unsuppress($),"enter_journey(''hello'', $)","enter_journey(''hello'', ''{$}''::bitmap)","audience_identifiers(''{$}'', ''email'', ''marketing'')","define_static_segment(''s'', ''{$}'')",
 	"set_traits(''SELECT $::bigint AS profile_id, 3 AS size'', ''test'')"}'::text[]) WITH ORDINALITY c (name, n), LATERAL (SELECT 'SELECT ' || name) s (call) ORDER BY n;
 DROP FUNCTION answer;
+-- in a set with others it is no member; an id that never was is named, and nothing is changed
+SELECT identify('{email:here@example.org}', at => '2026-03-02Z') AS here \gset
+SELECT tag(rb_build(ARRAY[:erin, :here]::bigint[]), 'in-a-set'), consent(rb_build(ARRAY[:erin, :here]::bigint[]), 'marketing', 'push', true, '2026-03-03Z'), define_static_segment('in-a-set', rb_build(ARRAY[:erin, :here]::bigint[]), at => '2026-03-03Z');
+SELECT tagged('in-a-set') = rb_build(ARRAY[:here]::bigint[]) AS tagged, tagged('consent:marketing.push') = rb_build(ARRAY[:here]::bigint[]) AS consented, (SELECT array_agg(profile_id) FROM consent_log WHERE channel = 'push') = ARRAY[:here]::bigint[] AS logged,
+	members FROM refresh_segments('in-a-set', '2026-03-04Z');
+SELECT untag(rb_build(ARRAY[:erin, :here]::bigint[]), 'in-a-set');
+SELECT tag(rb_build(ARRAY[:erin, :here, 999999]::bigint[]), 'in-a-set');
+SELECT consent(rb_build(ARRAY[:erin, :here]::bigint[]) | rb_fill('{}', 999900, 999930), 'marketing', 'push', false, '2026-03-03Z');
+SELECT tagged('in-a-set'), count(*) FROM consent_log WHERE channel = 'push';
