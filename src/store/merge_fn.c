@@ -150,11 +150,10 @@ insert_by_query(Relation rel, int columns, Row *row)
 static bool
 insert_row(Oid schema, EState *estate, const char *table, int columns, Row *row, bool unsure)
 {
-	Relation	rel = open_table(schema, table, RowExclusiveLock);
 	Target		t;
 	bool		done = true;
 
-	if (mcdp_target_open_with(&t, rel, columns, estate))
+	if (mcdp_target_open_id(&t, mcdp_relid(table, schema), columns, estate))
 	{
 		mcdp_target_clear(&t);
 		for (int i = 0; i < columns; i++)
@@ -169,8 +168,12 @@ insert_row(Oid schema, EState *estate, const char *table, int columns, Row *row,
 	else if (unsure)
 		done = false;
 	else
+	{
+		Relation	rel = open_table(schema, table, RowExclusiveLock);
+
 		insert_by_query(rel, columns, row);
-	table_close(rel, NoLock);
+		table_close(rel, NoLock);
+	}
 	CommandCounterIncrement();
 	return done;
 }
@@ -346,22 +349,40 @@ move_profiles(Oid schema, EState *estate, int64 survivor, int64 merged, int *num
 	return members;
 }
 
-/* Is part 0 of a leaf there, and is it not the whole timeline of a profile any more? */
-static bool
-is_grouped(int64 leaf, bool *there)
+/* Is part 0 of each leaf there, and is it not the whole timeline of a profile any more? */
+static void
+look_at_parts(const int64 leaf[2], bool there[2], bool grouped[2])
 {
-	ScanKeyData key[2];
-	Probe	   *probe;
-	bool		result = false;
+	Probe	   *probe = NULL;
 
-	mcdp_probe_id_key(&key[0], PART_PROFILE_ID, leaf);
-	ScanKeyInit(&key[1], PART_PART, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(0));
-	probe = mcdp_probe_begin("timeline_part", "timeline_part_pkey", GetActiveSnapshot(), key, 2);
-	*there = mcdp_probe_next(probe);
-	if (*there)
-		result = !DatumGetBool(mcdp_probe_value(probe, PART_SOLE));
+	for (int i = 0; i < 2; i++)
+	{
+		ScanKeyData key[2];
+
+		mcdp_probe_id_key(&key[0], PART_PROFILE_ID, leaf[i]);
+		ScanKeyInit(&key[1], PART_PART, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(0));
+		if (probe)
+			mcdp_probe_again(probe, key, 2);
+		else
+			probe = mcdp_probe_begin("timeline_part", "timeline_part_pkey", GetActiveSnapshot(), key, 2);
+		there[i] = mcdp_probe_next(probe);
+		grouped[i] = there[i] && !DatumGetBool(mcdp_probe_value(probe, PART_SOLE));
+	}
 	mcdp_probe_end(probe);
-	return result;
+}
+
+/* A timeline without events. */
+static Datum
+empty_timeline(Oid schema)
+{
+	Relation	rel = open_table(schema, "timeline_part", AccessShareLock);
+	Form_pg_attribute type = TupleDescAttr(RelationGetDescr(rel), PART_TIMELINE - 1);
+	Oid			in;
+	Oid			param;
+
+	getTypeInputInfo(type->atttypid, &in, &param);
+	table_close(rel, AccessShareLock);
+	return OidInputFunctionCall(in, "{}", param, -1);
 }
 
 /*
@@ -372,30 +393,27 @@ static bool
 group_timelines(Oid schema, EState *estate, int64 survivor, int64 merged, bool *survivor_is)
 {
 	int64		leaf[2] = {Min(survivor, merged), Max(survivor, merged)};
+	bool		there[2];
+	bool		grouped[2];
+	Datum		empty = 0;
 
+	look_at_parts(leaf, there, grouped);
 	for (int i = 0; i < 2; i++)
 	{
 		Row			row;
-		bool		there;
-		Relation	rel;
-		Form_pg_attribute type;
-		Oid			in;
-		Oid			param;
 
-		if (is_grouped(leaf[i], &there))
+		if (grouped[i])
 			continue;
 		if (leaf[i] == survivor)
 			*survivor_is = false;
-		if (there)
+		if (there[i])
 			return false;
+		if (empty == 0)
+			empty = empty_timeline(schema);
 		row_begin(&row);
 		row_set(&row, PART_PROFILE_ID, Int64GetDatum(leaf[i]));
 		row_set(&row, PART_PART, Int32GetDatum(0));
-		rel = open_table(schema, "timeline_part", AccessShareLock);
-		type = TupleDescAttr(RelationGetDescr(rel), PART_TIMELINE - 1);
-		getTypeInputInfo(type->atttypid, &in, &param);
-		row_set(&row, PART_TIMELINE, OidInputFunctionCall(in, "{}", param, -1));
-		table_close(rel, AccessShareLock);
+		row_set(&row, PART_TIMELINE, empty);
 		row_set(&row, PART_SEALED, BoolGetDatum(false));
 		row_set(&row, PART_SOLE, BoolGetDatum(false));
 		if (!insert_row(schema, estate, "timeline_part", PART_COLUMNS, &row, true))
@@ -427,6 +445,8 @@ is_pending(Datum tag, int64 id)
 static void
 all_tags_of(const int64 *ids, int num, List **tags)
 {
+	Probe	   *probe = NULL;
+
 	mcdp_pending_tags(ids, num, cstring_to_text("\002"), NULL, GetActiveSnapshot(), tags);
 	for (int i = 0; i < num; i++)
 	{
@@ -440,11 +460,13 @@ all_tags_of(const int64 *ids, int num, List **tags)
 	for (int i = 0; i < num; i++)
 	{
 		ScanKeyData key[2];
-		Probe	   *probe;
 
 		mcdp_probe_id_key(&key[0], 2, ids[i] >> CHUNK_ID_BITS);
 		ScanKeyEntryInitialize(&key[1], 0, 1, BTGreaterStrategyNumber, InvalidOid, C_COLLATION_OID, F_TEXT_GT, CStringGetTextDatum("\002"));
-		probe = mcdp_probe_begin("tag_chunk", "tag_chunk_chunk_idx", GetActiveSnapshot(), key, 2);
+		if (probe)
+			mcdp_probe_again(probe, key, 2);
+		else
+			probe = mcdp_probe_begin("tag_chunk", "tag_chunk_chunk_idx", GetActiveSnapshot(), key, 2);
 		while (mcdp_probe_next(probe))
 		{
 			Datum		tag = mcdp_probe_value(probe, 1);
@@ -453,8 +475,8 @@ all_tags_of(const int64 *ids, int num, List **tags)
 			if (mcdp_chunk_has(DatumGetByteaPP(mcdp_probe_value(probe, 3)), ids[i]) && !is_pending(tag, ids[i]))
 				tags[i] = lappend(tags[i], TextDatumGetCString(tag));
 		}
-		mcdp_probe_end(probe);
 	}
+	mcdp_probe_end(probe);
 }
 
 static int

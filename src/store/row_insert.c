@@ -43,7 +43,7 @@ writable(Relation rel)
 	TriggerDesc *triggers = rel->trigdesc;
 
 	return mcdp_may(RelationGetRelid(rel), ACL_INSERT) &&
-		check_enable_rls(RelationGetRelid(rel), InvalidOid, true) == RLS_NONE &&
+		(!rel->rd_rel->relrowsecurity || check_enable_rls(RelationGetRelid(rel), InvalidOid, true) == RLS_NONE) &&
 		!(triggers && (triggers->trig_insert_before_row || triggers->trig_insert_after_row ||
 					   triggers->trig_insert_before_statement || triggers->trig_insert_after_statement)) &&
 		!rel->rd_rel->relhasrules;
@@ -56,26 +56,24 @@ mcdp_target_open(Target *t, Relation rel, int columns)
 }
 
 bool
-mcdp_target_open_id(Target *t, Oid relid, int columns, EState *estate)
+mcdp_target_open_with(Target *t, Relation rel, int columns, EState *estate)
 {
-	Relation	rel;
-	bool		ok;
-
-	if (!OidIsValid(relid))
-		return false;
-	rel = table_open(relid, RowExclusiveLock);
-	ok = mcdp_target_open_with(t, rel, columns, estate);
-	table_close(rel, NoLock);
-	return ok;
+	return mcdp_target_open_id(t, RelationGetRelid(rel), columns, estate);
 }
 
 bool
-mcdp_target_open_with(Target *t, Relation rel, int columns, EState *estate)
+mcdp_target_open_id(Target *t, Oid relid, int columns, EState *estate)
 {
 	t->rel = NULL;
-	if (RelationGetDescr(rel)->natts != columns || !writable(rel))
+	if (!OidIsValid(relid))
 		return false;
-	t->rel = table_open(RelationGetRelid(rel), RowExclusiveLock);
+	t->rel = table_open(relid, RowExclusiveLock);
+	if (RelationGetDescr(t->rel)->natts != columns || !writable(t->rel))
+	{
+		table_close(t->rel, NoLock);
+		t->rel = NULL;
+		return false;
+	}
 	t->own_estate = estate == NULL;
 	t->estate = estate ? estate : CreateExecutorState();
 	t->info = makeNode(ResultRelInfo);
@@ -156,15 +154,14 @@ mcdp_target_begin_trying(void)
 bool
 mcdp_target_try(Target *t, uint32 token)
 {
-	bool		conflict = false;
+	bool		ok;
 
 	mcdp_target_store(t);
 	table_tuple_insert_speculative(t->rel, t->slot, GetCurrentCommandId(true), 0, NULL, token);
-	mcdp_insert_index_tuples(t->info, t->slot, t->estate, true, &conflict);
-	if (conflict)
+	ok = mcdp_target_index(t, true);
+	if (!ok)
 		heap_abort_speculative(t->rel, &t->slot->tts_tid);
-	ResetPerTupleExprContext(t->estate);
-	return !conflict;
+	return ok;
 }
 
 void
@@ -193,18 +190,17 @@ mcdp_target_insert(Target *t)
 bool
 mcdp_target_insert_alone(Target *t)
 {
-	bool		conflict = false;
+	bool		ok;
 
 	mcdp_target_store(t);
 	table_tuple_insert(t->rel, t->slot, GetCurrentCommandId(true), 0, NULL);
-	mcdp_insert_index_tuples(t->info, t->slot, t->estate, true, &conflict);
-	ResetPerTupleExprContext(t->estate);
-	if (conflict)
+	ok = mcdp_target_index(t, true);
+	if (!ok)
 	{
 		CommandCounterIncrement();
 		simple_table_tuple_delete(t->rel, &t->slot->tts_tid, GetActiveSnapshot());
 	}
-	return !conflict;
+	return ok;
 }
 
 /*
@@ -406,8 +402,7 @@ mcdp_target_insert_new(Target *t)
 {
 	mcdp_target_store(t);
 	table_tuple_insert(t->rel, t->slot, GetCurrentCommandId(true), 0, NULL);
-	mcdp_insert_index_tuples(t->info, t->slot, t->estate, false, NULL);
-	ResetPerTupleExprContext(t->estate);
+	(void) mcdp_target_index(t, false);
 }
 
 bool

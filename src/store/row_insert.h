@@ -91,6 +91,9 @@ extern void mcdp_target_insert_new(Target *t);
 extern bool mcdp_target_gather(Target *t, bool unsure);
 extern bool mcdp_target_flush(Target *t, bool unsure);
 
+/* row_index.c: its index entries; false if unsure and there is a row with its key, or may be */
+extern bool mcdp_target_index(Target *t, bool unsure);
+
 /* Is there a row with this key?  Waits for whoever is inserting or deleting it. */
 extern bool mcdp_target_wait(Target *t);
 

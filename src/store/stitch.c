@@ -190,6 +190,7 @@ find_link(Lookup *lk, Known *known, Snapshot snapshot, Known *const *others, int
 	if (!probe(&lk->link_scan, &lk->link, snapshot, &key, 1))
 		return;
 	known->linked = true;
+	known->link_tid = lk->link_scan.slot->tts_tid;
 	known->leaf = DatumGetInt64(slot_getattr(lk->link_scan.slot, LINK_PROFILE_ID, &isnull));
 	known->at = DatumGetTimestampTz(slot_getattr(lk->link_scan.slot, LINK_AT, &isnull));
 	known->peer = slot_getattr(lk->link_scan.slot, LINK_PEER, &isnull);
@@ -203,6 +204,7 @@ find_link(Lookup *lk, Known *known, Snapshot snapshot, Known *const *others, int
 		{
 			known->root = others[i]->root;
 			known->kind = others[i]->kind;
+			known->leaf_tid = others[i]->leaf_tid;
 			return;
 		}
 	}
@@ -211,6 +213,7 @@ find_link(Lookup *lk, Known *known, Snapshot snapshot, Known *const *others, int
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("profile %lld of an identifier does not exist", (long long) known->leaf)));
+	known->leaf_tid = slot->tts_tid;
 	known->root = DatumGetInt64(slot_getattr(slot, PROFILE_CANONICAL_ID, &isnull));
 	known->kind = DatumGetTextPCopy(slot_getattr(slot, PROFILE_KIND, &isnull));
 }
@@ -229,6 +232,8 @@ is_implied(Known *known, Known *const *others, int num_others)
 		if (!other->linked || other->peer == 0 || !same_bytes(other->peer, known->identifier))
 			continue;
 		known->linked = known->implied = true;
+		ItemPointerSetInvalid(&known->link_tid);
+		known->leaf_tid = other->leaf_tid;
 		known->leaf = other->leaf;
 		known->at = other->at;
 		known->peer = 0;

@@ -98,8 +98,10 @@ typedef struct Lookup
 typedef struct Known
 {
 	Datum		identifier;
-	bool		linked;			/* the next five are set */
+	bool		linked;			/* the next seven are set */
 	bool		implied;		/* by what another one's link says: at may be earlier, peer is not known */
+	ItemPointerData link_tid;	/* its row, as of the snapshot; invalid if implied */
+	ItemPointerData leaf_tid;	/* that of the leaf in table profile */
 	int64		leaf;
 	TimestampTz at;
 	Datum		peer;			/* of the evidence in the link, or 0 */
@@ -185,7 +187,8 @@ extern bool mcdp_identifier_is_blocked(const IdentityRules *rules, Datum identif
 extern bool mcdp_identifier_is_limited(const IdentityRules *rules, Datum identifier, bool joins);
 extern bool mcdp_merges_freely(Lookup *lk);
 extern bool mcdp_any_quarantined(Lookup *lk, Known **known, int num);
-extern bool mcdp_lock_root(Lookup *lk, int64 root, bool wait);
+/* tid: its row as of the snapshot of lk, or NULL */
+extern bool mcdp_lock_root(Lookup *lk, int64 root, ItemPointer tid, bool wait);
 extern bool mcdp_still_linked(Lookup *lk, Snapshot now, Datum identifier, int64 leaf, int64 root);
 extern void mcdp_set_link(Target *t, Datum identifier, int64 leaf, TimestampTz at, text *source, Datum peer, text *message_id);
 extern void mcdp_set_edge(Target *t, Datum a, Datum b, TimestampTz at, text *source, text *message_id);

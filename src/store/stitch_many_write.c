@@ -145,7 +145,7 @@ lock_roots(Many *m, bool wait)
 	for (int i = 0; i < m->num_roots; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!mcdp_lock_root(m->lk, m->root[i], wait && m->waits))
+		if (!mcdp_lock_root(m->lk, m->root[i], NULL, wait && m->waits))
 			somebody_else(m);
 	}
 	now = RegisterSnapshot(GetLatestSnapshot());

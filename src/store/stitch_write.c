@@ -86,17 +86,17 @@ mcdp_set_edge(Target *t, Datum a, Datum b, TimestampTz at, text *source, text *m
  * holds it and we do not wait.
  */
 bool
-mcdp_lock_root(Lookup *lk, int64 root, bool wait)
+mcdp_lock_root(Lookup *lk, int64 root, ItemPointer tid, bool wait)
 {
-	TupleTableSlot *slot = mcdp_find_profile(lk, root, lk->snapshot);
-	ItemPointerData tid;
+	TupleTableSlot *slot = tid ? lk->profile_scan.slot : mcdp_find_profile(lk, root, lk->snapshot);
+	ItemPointerData at;
 	TM_FailureData failure;
 	bool		isnull;
 
 	if (slot == NULL)
 		return false;
-	tid = slot->tts_tid;
-	return table_tuple_lock(lk->profile.rel, &tid, lk->snapshot, slot, GetCurrentCommandId(true),
+	at = tid ? *tid : slot->tts_tid;
+	return table_tuple_lock(lk->profile.rel, &at, lk->snapshot, slot, GetCurrentCommandId(true),
 							LockTupleExclusive, wait ? LockWaitBlock : LockWaitSkip, 0, &failure) == TM_Ok &&
 		DatumGetInt64(slot_getattr(slot, PROFILE_CANONICAL_ID, &isnull)) == root;
 }
@@ -339,6 +339,27 @@ only_adds(Known **known, int num, const Known *owner, bool any_extra)
 	return true;
 }
 
+/* The row of a canonical profile among the known ones, as of the snapshot of lk, or NULL. */
+static ItemPointer
+row_of_root(Known **known, int num, int64 root)
+{
+	for (int i = 0; i < num; i++)
+		if (known[i]->linked && known[i]->leaf == root)
+			return &known[i]->leaf_tid;
+	return NULL;
+}
+
+/*
+ * Does it still belong to its leaf?  If the row that was found is there under the
+ * later snapshot, too, it is the same; else there may be another.
+ */
+static bool
+is_still_of_leaf(Lookup *lk, Snapshot now, Known *known)
+{
+	return (ItemPointerIsValid(&known->link_tid) && table_tuple_fetch_row_version(lk->link.rel, &known->link_tid, now, lk->link_scan.slot)) ||
+		mcdp_leaf_of(lk, now, known->identifier) == known->leaf;
+}
+
 /*
  * Lock the profiles, without waiting, unless the leaf is locked; and look
  * again: a merge, an unmerge or a split may have come between.  From here on
@@ -351,7 +372,7 @@ lock_roots(Lookup *lk, Known **known, int num, const int64 *root, int num_roots,
 	bool		ok = true;
 
 	for (int i = 0; i < num_roots && ok && !leaf_locked; i++)
-		ok = mcdp_lock_root(lk, root[i], false);
+		ok = mcdp_lock_root(lk, root[i], row_of_root(known, num, root[i]), false);
 	if (num_roots == 0 || !ok)
 		return ok;
 	now = RegisterSnapshot(GetLatestSnapshot());
@@ -361,7 +382,7 @@ lock_roots(Lookup *lk, Known **known, int num, const int64 *root, int num_roots,
 
 		ok = !known[i]->linked ||
 			/* whoever holds the profile need not ask whether it is canonical */
-			(leaf_locked || known[i]->leaf == known[i]->root ? mcdp_leaf_of(lk, now, known[i]->identifier) == known[i]->leaf :
+			(leaf_locked || known[i]->leaf == known[i]->root ? is_still_of_leaf(lk, now, known[i]) :
 			 mcdp_still_linked(lk, now, known[i]->identifier, known[i]->leaf, known[i]->root));
 		if (ok && extra[i] && known[0]->linked)
 			ok = !mcdp_find_edge(lk, now, known[0]->identifier, known[i]->identifier, 0, &holds);

@@ -62,21 +62,54 @@ static Statement lock_pending = {
 	2, {TEXTOID, INT8OID}
 };
 
+/* The primary key, if the target has it open. */
+static Relation
+open_pkey(Target *target)
+{
+	Oid			id = mcdp_relid("tag_pending_pkey", mcdp_schema());
+
+	for (int i = 0; target->rel && i < target->info->ri_NumIndices; i++)
+	{
+		Relation	index = target->info->ri_IndexRelationDescs[i];
+
+		if (RelationGetRelid(index) == id && !target->rel->rd_rel->relrowsecurity && mcdp_may(RelationGetRelid(target->rel), ACL_SELECT))
+			return index;
+	}
+	return NULL;
+}
+
 /* Is there a row, or is somebody inserting or deleting one?  Waits for nobody. */
 static bool
-is_taken(Datum tag, int64 id)
+is_taken(Target *target, Datum tag, int64 id)
 {
+	Relation	pkey = open_pkey(target);
 	SnapshotData dirty;
 	ScanKeyData keys[2];
-	Probe	   *probe;
 	bool		result;
 
 	InitDirtySnapshot(dirty);
-	mcdp_probe_text_key(&keys[0], PENDING_TAG, tag, C_COLLATION_OID);
-	mcdp_probe_id_key(&keys[1], PENDING_PROFILE_ID, id);
-	probe = mcdp_probe_begin("tag_pending", "tag_pending_pkey", &dirty, keys, 2);
-	result = mcdp_probe_next(probe);
-	mcdp_probe_end(probe);
+	if (pkey)
+	{
+		IndexScanDesc scan = mcdp_index_beginscan(target->rel, pkey, &dirty, 2);
+		TupleTableSlot *slot = table_slot_create(target->rel, NULL);
+
+		mcdp_probe_text_key(&keys[0], PENDING_KEY_TAG, tag, C_COLLATION_OID);
+		mcdp_probe_id_key(&keys[1], PENDING_KEY_PROFILE_ID, id);
+		index_rescan(scan, keys, 2, NULL, 0);
+		result = index_getnext_slot(scan, ForwardScanDirection, slot);
+		ExecDropSingleTupleTableSlot(slot);
+		index_endscan(scan);
+	}
+	else
+	{
+		Probe	   *probe;
+
+		mcdp_probe_text_key(&keys[0], PENDING_TAG, tag, C_COLLATION_OID);
+		mcdp_probe_id_key(&keys[1], PENDING_PROFILE_ID, id);
+		probe = mcdp_probe_begin("tag_pending", "tag_pending_pkey", &dirty, keys, 2);
+		result = mcdp_probe_next(probe);
+		mcdp_probe_end(probe);
+	}
 	return result;
 }
 
@@ -92,7 +125,7 @@ insert_row(Target *target, Datum *args)
 	bool		result = false;
 
 	mcdp_tag_lock_change(tag, id);
-	if (!is_taken(tag, id))
+	if (!is_taken(target, tag, id))
 	{
 		if (target->rel == NULL)
 			result = mcdp_statement_do(&insert_pending, args) > 0;
@@ -112,13 +145,10 @@ static void
 open_target(Target *target)
 {
 	Oid			relid = mcdp_relid("tag_pending", mcdp_schema());
-	Relation	rel;
 
 	if (!OidIsValid(relid))
 		elog(ERROR, "table \"tag_pending\" does not exist");
-	rel = table_open(relid, RowExclusiveLock);
-	(void) mcdp_target_open(target, rel, PENDING_COLUMNS);
-	table_close(rel, NoLock);
+	(void) mcdp_target_open_id(target, relid, PENDING_COLUMNS, NULL);
 }
 
 /* Does nothing else happen when a row is updated, and may this user do it? */

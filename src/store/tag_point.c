@@ -17,13 +17,16 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/relscan.h"
 #include "access/stratnum.h"
 #include "access/table.h"
+#include "access/tableam.h"
 #include "catalog/pg_collation.h"
 #include "fmgr.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -56,6 +59,28 @@ mcdp_probe_begin(const char *table, const char *index, Snapshot snapshot, ScanKe
 	probe->rel = mcdp_open_to_read(relid, AccessShareLock, ACL_SELECT);
 	probe->scan = systable_beginscan(probe->rel, index_id, true, snapshot, nkeys, keys);
 	return probe;
+}
+
+void
+mcdp_probe_again(Probe *probe, ScanKey keys, int nkeys)
+{
+	IndexScanDesc scan = probe->scan->iscan;
+
+	if (scan == NULL)			/* ignore_system_indexes */
+	{
+		table_rescan(probe->scan->scan, keys);
+		return;
+	}
+	/* as systable_beginscan has it */
+	for (int i = 0; i < nkeys; i++)
+	{
+		int			column = 1;
+
+		while (scan->indexRelation->rd_index->indkey.values[column - 1] != keys[i].sk_attno)
+			column++;
+		keys[i].sk_attno = column;
+	}
+	index_rescan(scan, keys, nkeys, NULL, 0);
 }
 
 bool
@@ -104,18 +129,29 @@ mcdp_probe_id_key(ScanKey key, AttrNumber column, int64 value)
 	ScanKeyInit(key, column, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(value));
 }
 
+/*
+ * Asked so often, of so many tables, that locking them would cost more than all
+ * the rest.  Somebody may have written the table anew (VACUUM FULL) and emptied
+ * the file that we look at; but then we have been told before the file was
+ * emptied, and look again.
+ */
 bool
 mcdp_table_is_blank(const char *table)
 {
 	Oid			relid = mcdp_relid(table, mcdp_schema());
-	Relation	rel;
+	Relation	rel = OidIsValid(relid) ? RelationIdGetRelation(relid) : NULL;
+	Oid			file;
 	bool		result;
 
-	if (!OidIsValid(relid))
+	if (rel == NULL)
 		elog(ERROR, "table \"%s\" does not exist", table);
-	rel = table_open(relid, AccessShareLock);
-	result = RelationGetNumberOfBlocks(rel) == 0;
-	table_close(rel, AccessShareLock);
+	do
+	{
+		file = rel->rd_rel->relfilenode;
+		result = RelationGetNumberOfBlocks(rel) == 0;
+		AcceptInvalidationMessages();
+	} while (rel->rd_rel->relfilenode != file);
+	RelationClose(rel);
 	return result;
 }
 

@@ -35,6 +35,8 @@ typedef struct Probe Probe;
 
 extern Probe *mcdp_probe_begin(const char *table, const char *index,
 							   Snapshot snapshot, ScanKey keys, int nkeys);
+/* another key of the same columns; what was found before is gone */
+extern void mcdp_probe_again(Probe *probe, ScanKey keys, int nkeys);
 extern bool mcdp_probe_next(Probe *probe);
 extern Datum mcdp_probe_value(Probe *probe, AttrNumber column);
 extern void mcdp_probe_end(Probe *probe);
