@@ -272,7 +272,8 @@ BEGIN
 	DELETE FROM cdp.timeline_part p WHERE NOT p.sealed AND (only_leaf IS NULL OR p.profile_id = only_leaf);
 
 	INSERT INTO cdp.timeline_part (profile_id, part, timeline, sole)
-	SELECT s.leaf, coalesce((SELECT max(p.part) + 1 FROM cdp.timeline_part p WHERE p.profile_id = s.leaf), 0) + s.piece,
+	-- beside sealed ones; part 0 first
+	SELECT s.leaf, CASE WHEN sealed.has_first THEN sealed.last + 1 + s.piece WHEN s.piece > 0 THEN coalesce(sealed.last, 0) + s.piece ELSE 0 END,
 		   s.timeline, false
 	FROM (
 		SELECT n.leaf, n.nr / cdp._timeline_part_events() AS piece,
@@ -288,7 +289,8 @@ BEGIN
 				AND NOT EXISTS (SELECT FROM cdp.event_tail t WHERE t.profile_id = l.leaf AND t.event_id = e.event_id)
 		) n
 		GROUP BY 1, 2
-	) s;
+	) s
+	CROSS JOIN LATERAL (SELECT max(p.part) AS last, bool_or(p.part = 0) AS has_first FROM cdp.timeline_part p WHERE p.profile_id = s.leaf) sealed;
 	GET DIAGNOSTICS rebuilt = ROW_COUNT;
 	INSERT INTO cdp.segment_dirty (input, cause) VALUES ('event', 'policy');
 
@@ -296,7 +298,8 @@ BEGIN
 	SELECT p.profile_id, 0, '{}', false FROM cdp.profile p
 	WHERE (only_leaf IS NULL OR p.profile_id = only_leaf)
 		AND (p.canonical_id <> p.profile_id
-			OR EXISTS (SELECT FROM cdp.profile l WHERE l.canonical_id = p.profile_id AND l.profile_id <> p.profile_id))
+			OR EXISTS (SELECT FROM cdp.profile l WHERE l.canonical_id = p.profile_id AND l.profile_id <> p.profile_id)
+			OR EXISTS (SELECT FROM cdp.timeline_part o WHERE o.profile_id = p.profile_id AND o.part > 0))
 	ON CONFLICT DO NOTHING;
 
 	UPDATE cdp.timeline_part p SET sole = true

@@ -151,6 +151,16 @@ BEGIN
 		END IF;
 		had := h.present;
 	END LOOP;
+	-- What ended by itself meanwhile was noted for the profile that they were, if at all.
+	INSERT INTO cdp.tag_history (tag, profile_id, at, present)
+	SELECT o.tag, o.profile_id, greatest(o.expires_at, l.at), false
+	FROM cdp.tag_own o JOIN cdp.profile p ON p.profile_id = o.profile_id
+	LEFT JOIN LATERAL (SELECT x.at, x.present FROM cdp.tag_history x
+					   WHERE x.profile_id = o.profile_id AND x.tag = o.tag ORDER BY x.at DESC, x.history_id DESC LIMIT 1) l ON true
+	WHERE o.profile_id = ANY (leaves) AND (SELECT count(*) FROM cdp.profile q WHERE q.canonical_id = p.canonical_id) = 1
+		AND o.present AND o.expires_at <= (SELECT k.expired_to FROM cdp.tag_clock k) AND l.present IS DISTINCT FROM false AND cdp._keeps_history(o.tag)
+		AND NOT EXISTS (SELECT FROM cdp.tag_own n WHERE n.profile_id = o.profile_id AND n.after_merge > o.after_merge AND n.tag IN (o.tag, split_part(o.tag, ':', 1) || ':'))
+	ORDER BY o.profile_id, o.tag;
 END
 $$;
 COMMENT ON FUNCTION cdp._unmerge_tag_history(bigint[]) IS 'part of unmerge: leaves that are alone again keep the changes that were their own';

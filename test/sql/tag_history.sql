@@ -37,6 +37,16 @@ SELECT unmerge(:m, at => '2026-03-10');
 SELECT profile_id, at::date, present FROM tag_history WHERE profile_id IN (7, 8) ORDER BY history_id;
 SELECT at::date, audience('vip', at) @> 7 AS seven, audience('vip', at) @> 8 AS eight FROM generate_series('2026-02-28'::timestamptz, '2026-03-10', '1 day') at;
 
+-- What ended by itself while they were one ended for each: the survivor's own, one that it
+-- gained, one that its exclusive key did not let in.
+SELECT identify('{user_id:e1}', at => '2026-04-01') AS a, identify('{user_id:e2}', at => '2026-04-01') AS b \gset
+SELECT tag(:a, 'city:ulm', '2026-04-05', '2026-04-01'), tag(:b, 'city:jena', '2026-04-06', '2026-04-01'), tag(:b, 'vip', '2026-04-05', '2026-04-02'), merge(:a, :b, at => '2026-04-03') AS m \gset
+SELECT done FROM _expire_tags('2026-04-08', 100);
+SELECT unmerge(:m, at => '2026-04-09');
+SELECT profile_id - :a AS who, tag, at::date, present FROM tag_history WHERE profile_id IN (:a, :b) ORDER BY 1, 2, 3;
+SELECT at::date, audience('city:ulm', at) @> :a AS a_ulm, audience('city:jena', at) @> :b AS b_jena, audience('vip', at) @> :b AS b_vip, audience('vip', at) @> :a AS a_vip
+FROM generate_series('2026-04-01'::timestamptz, '2026-04-09', '2 days') at;
+
 -- Random changes and merges: at every instant, the state that was seen then.
 TRUNCATE tag_history, tag_chunk, tag_pending, tag_expiry, tag_own, profile, identifier_link, profile_merge, profile_queue;
 CREATE TABLE seen (at timestamptz, leaf bigint);

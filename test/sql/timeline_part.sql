@@ -162,3 +162,16 @@ SELECT done FROM _fold_timelines('2026-02-01Z', 100000);
 SELECT pg_temp.parts(:big);
 SELECT _rebuild_timelines() > 0 AS rebuilt;
 SELECT pg_temp.parts(:big), num_events(timeline_of(:big)) - num_events(timeline) AS more FROM kept;
+
+-- what has come since then fills part 0, sealed is what comes after it: rebuilt, part 0 is
+-- there, sets are what the timelines say, and what comes later is added
+SELECT identify('{user_id:old}', at => '2026-01-01Z') AS old, identify('{user_id:gone}', at => '2026-01-01Z') AS gone \gset
+INSERT INTO timeline_part (profile_id, part, timeline, sealed, sole)
+SELECT p, 1, timeline_agg('2026-01-02Z', 'visit', NULL, 1.0), true, false FROM unnest(ARRAY[:old, :gone]) p GROUP BY p;
+INSERT INTO timeline_part (profile_id, part, timeline, sole) VALUES (:old, 0, '{}', false), (:gone, 0, '{}', false);
+SELECT track('{user_id:old}', 'visit', at => '2026-01-03Z') = :old AS tracked, (SELECT done FROM _fold_timelines('2026-02-01Z', 100)) AS folded;
+SELECT pg_temp.parts(:old), pg_temp.parts(:gone), rb_to_array(audience('count(visit) > 1', '2026-02-01Z')) = ARRAY[:old]::bigint[] AS found;
+SELECT _rebuild_timelines() > 0 AS rebuilt;
+SELECT pg_temp.parts(:old), pg_temp.parts(:gone), rb_to_array(audience('count(visit) > 1', '2026-02-01Z')) = ARRAY[:old]::bigint[] AS found;
+SELECT track('{user_id:gone}', 'visit', at => '2026-01-03Z') = :gone AS tracked, (SELECT done FROM _fold_timelines('2026-02-01Z', 100)) AS folded;
+SELECT pg_temp.parts(:gone), timeline_of(:gone), rb_to_array(audience('count(visit) > 1', '2026-02-01Z')) = ARRAY[:old, :gone]::bigint[] AS found;
