@@ -59,6 +59,29 @@
 #define mcdp_update_all_indexes(u) (u)
 #endif
 
+/* From the root of a btree to a leaf; needs access/nbtree.h. */
+#if PG_VERSION_NUM >= 170000
+#define mcdp_bt_search(index, heap, key, leaf, access) _bt_search(index, heap, key, leaf, access)
+#elif PG_VERSION_NUM >= 160000
+#define mcdp_bt_search(index, heap, key, leaf, access) _bt_search(index, heap, key, leaf, access, NULL)
+#else
+#define mcdp_bt_search(index, heap, key, leaf, access) _bt_search(index, key, leaf, access, NULL)
+#endif
+
+/* So many new pages of zeros at the end of a relation, pinned; needs storage/bufmgr.h and storage/lmgr.h. */
+#if PG_VERSION_NUM >= 160000
+#define mcdp_extend_relation(rel, count, buffers, num) \
+	(void) ExtendBufferedRelBy(BMR_REL(rel), MAIN_FORKNUM, NULL, 0, count, buffers, num)
+#else
+#define mcdp_extend_relation(rel, count, buffers, num) \
+	do { \
+		LockRelationForExtension(rel, ExclusiveLock); \
+		for (*(num) = 0; *(num) < (count); (*(num))++) \
+			(buffers)[*(num)] = ReadBufferExtended(rel, MAIN_FORKNUM, P_NEW, RBM_NORMAL, NULL); \
+		UnlockRelationForExtension(rel, ExclusiveLock); \
+	} while (0)
+#endif
+
 /* Runs a portal to its end; needs tcop/pquery.h. */
 #if PG_VERSION_NUM >= 180000
 #define mcdp_portal_run(portal, count, top, dest, altdest, completion) \

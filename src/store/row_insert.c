@@ -31,6 +31,7 @@
 
 #include "core/compat.h"
 #include "store/access.h"
+#include "store/btree_run.h"
 #include "store/row_insert.h"
 
 #define GATHER_ROWS 500
@@ -82,6 +83,7 @@ mcdp_target_open_id(Target *t, Oid relid, int columns, EState *estate)
 	t->slot = table_slot_create(t->rel, NULL);
 	t->gathered = NULL;
 	t->late = NULL;
+	t->run = NULL;
 	t->num_gathered = t->num_late = t->max_late = 0;
 	t->bytes_gathered = 0;
 	t->waits = true;
@@ -261,11 +263,24 @@ insert_late_entries(Target *t)
 			bool		isnull = false;
 
 			CHECK_FOR_INTERRUPTS();
-			(void) index_insert(t->info->ri_IndexRelationDescs[i], &key, &isnull, &t->late[i][e].tid, t->rel,
-								UNIQUE_CHECK_NO, false, t->info->ri_IndexRelationInfo[i]);
+			if (t->run[i] == NULL || !mcdp_run_insert(t->run[i], &key, &isnull, &t->late[i][e].tid))
+				(void) index_insert(t->info->ri_IndexRelationDescs[i], &key, &isnull, &t->late[i][e].tid, t->rel,
+									UNIQUE_CHECK_NO, false, t->info->ri_IndexRelationInfo[i]);
 		}
+		if (t->run[i])
+			mcdp_run_leave(t->run[i]);
 	}
 	t->num_late = 0;
+}
+
+static void
+begin_runs(Target *t)
+{
+	if (t->run)
+		return;
+	t->run = palloc0(Max(t->info->ri_NumIndices, 1) * sizeof(BtreeRun *));
+	for (int i = 0; i < t->info->ri_NumIndices; i++)
+		t->run[i] = mcdp_run_begin(t->rel, t->info->ri_IndexRelationDescs[i], t->info->ri_IndexRelationInfo[i]);
 }
 
 /* Make room for so many more; late[i] is NULL where an index does not wait. */
@@ -298,6 +313,7 @@ insert_index_entries(Target *t, int num, bool unsure)
 {
 	ExprContext *econtext = GetPerTupleExprContext(t->estate);
 
+	begin_runs(t);
 	expect_late_entries(t, num);
 	for (int i = 0; i < t->info->ri_NumIndices; i++)
 	{
@@ -326,11 +342,14 @@ insert_index_entries(Target *t, int num, bool unsure)
 			if (info->ii_Predicate != NIL && !ExecQual(info->ii_PredicateState, econtext))
 				continue;
 			FormIndexDatum(info, slot, t->estate, values, isnull);
-			ok = index_insert(index, values, isnull, &slot->tts_tid, t->rel, unique, false, info);
+			ok = (t->run[i] && mcdp_run_insert(t->run[i], values, isnull, &slot->tts_tid)) ||
+				index_insert(index, values, isnull, &slot->tts_tid, t->rel, unique, false, info);
 			ResetPerTupleExprContext(t->estate);
 			if (unique == UNIQUE_CHECK_PARTIAL && !ok)
 				return r;
 		}
+		if (t->run[i])
+			mcdp_run_leave(t->run[i]);
 	}
 	t->num_late += num;
 	return -1;

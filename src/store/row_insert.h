@@ -40,6 +40,7 @@ typedef struct Target
 	TupleTableSlot **gathered;	/* NULL: none yet; slot is not one of them */
 	int			num_gathered;
 	Size		bytes_gathered;
+	struct BtreeRun **run;		/* of each index: NULL, or for entries of rows that were gathered */
 	LateEntry **late;			/* of each index: NULL, or entries of rows that were gathered */
 	int			num_late;
 	int			max_late;

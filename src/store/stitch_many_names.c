@@ -16,6 +16,7 @@
 
 #include "access/genam.h"
 #include "access/tableam.h"
+#include "catalog/index.h"
 #include "miscadmin.h"
 #include "utils/datum.h"
 #include "utils/memutils.h"
@@ -24,6 +25,7 @@
 
 #include "core/compat.h"
 #include "core/text_order.h"
+#include "store/btree_run.h"
 #include "store/stitch_many.h"
 #include "store/tombstone.h"
 #include "types/identifier.h"
@@ -85,16 +87,52 @@ collect_names(Many *m, int num)
 	pfree(place);
 }
 
+/* The links of names, in the order of their index. */
+typedef struct LinkPass
+{
+	Lookup	   *lk;
+	Relation	index;
+	BtreeRun   *run;			/* or NULL */
+	IndexFetchTableData *fetch;	/* of what the run finds */
+	IndexScanDesc scan;			/* for the rest */
+	TupleTableSlot *slot;
+} LinkPass;
+
+static bool
+find_link(LinkPass *p, Datum id)
+{
+	ItemPointerData tids[4];
+	int			num = p->run ? mcdp_run_find(p->run, id, tids, lengthof(tids)) : -1;
+	ScanKeyData key;
+
+	for (int i = 0; i < num; i++)
+	{
+		bool		again = false;
+
+		if (table_index_fetch_tuple(p->fetch, &tids[i], p->lk->snapshot, p->slot, &again, NULL))
+			return true;
+	}
+	if (num >= 0)
+		return false;
+	mcdp_identifier_key(p->lk, &key, 1, id);
+	index_rescan(p->scan, &key, 1, NULL, 0);
+	return index_getnext_slot(p->scan, ForwardScanDirection, p->slot);
+}
+
 /* Who has them: one pass over the index, in its order. */
 static pg_noinline void
 look_up_names(Many *m)
 {
 	Lookup	   *lk = m->lk;
-	Relation	link_index = index_open(lk->link.index, AccessShareLock);
-	IndexScanDesc link_scan = mcdp_index_beginscan(lk->link.rel, link_index, lk->snapshot, 1);
-	TupleTableSlot *link = table_slot_create(lk->link.rel, NULL);
-	ScanKeyData key;
+	LinkPass	p = {lk};
+	TupleTableSlot *link;
 	bool		isnull;
+
+	p.index = index_open(lk->link.index, AccessShareLock);
+	p.run = mcdp_run_begin(lk->link.rel, p.index, BuildIndexInfo(p.index));
+	p.fetch = table_index_fetch_begin(lk->link.rel);
+	p.scan = mcdp_index_beginscan(lk->link.rel, p.index, lk->snapshot, 1);
+	p.slot = link = table_slot_create(lk->link.rel, NULL);
 
 	for (int i = 0; i < m->num_names; i++)
 	{
@@ -111,9 +149,7 @@ look_up_names(Many *m)
 		name->priority = rule ? rule->priority : DEFAULT_PRIORITY;
 		name->kind = rule ? rule->kind : NULL;
 
-		mcdp_identifier_key(lk, &key, 1, name->id);
-		index_rescan(link_scan, &key, 1, NULL, 0);
-		if (!index_getnext_slot(link_scan, ForwardScanDirection, link))
+		if (!find_link(&p, name->id))
 			continue;
 		name->linked = true;
 		name->leaf = DatumGetInt64(slot_getattr(link, LINK_PROFILE_ID, &isnull));
@@ -122,9 +158,12 @@ look_up_names(Many *m)
 		if (!isnull)
 			name->peer = datumCopy(name->peer, false, -1);
 	}
+	if (p.run)
+		mcdp_run_leave(p.run);
 	ExecDropSingleTupleTableSlot(link);
-	index_endscan(link_scan);
-	index_close(link_index, AccessShareLock);
+	index_endscan(p.scan);
+	table_index_fetch_end(p.fetch);
+	index_close(p.index, AccessShareLock);
 }
 
 /* Mark those that are, or were, in quarantine: normally none. */
