@@ -13,6 +13,8 @@
 #ifndef MCDP_H
 #define MCDP_H
 
+#include "miscadmin.h"
+
 #include "core/compat.h"
 
 /*
@@ -25,6 +27,13 @@
 #else
 #define MCDP_VECTORISED
 #endif
+
+/*
+ * For loops over very long arrays: a look at interrupts every 65,536 rounds, none
+ * in a short loop.
+ */
+#define MCDP_CHECK_EVERY(i) \
+	do { if (((i) & 0xFFFF) == 0xFFFF) CHECK_FOR_INTERRUPTS(); } while (0)
 
 /*
  * Why a reader of outside bytes refused them.  Readers return false and set

@@ -14,7 +14,6 @@
 
 #include <math.h>
 
-#include "miscadmin.h"
 
 #include "types/cohort.h"
 
@@ -77,8 +76,7 @@ mcdp_cohort_add(CohortState *s, const TimelineView *v, int event)
 		bool		is_new;
 		double		value;
 
-		if ((i & 0xFFFF) == 0xFFFF)
-			CHECK_FOR_INTERRUPTS();
+		MCDP_CHECK_EVERY(i);
 		if (timeline_event_code(v, i) != (uint32) event)
 			continue;
 		at = timeline_at(v, i);

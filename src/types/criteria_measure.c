@@ -43,7 +43,10 @@ count_events(const CriteriaScan *s)
 	uint32		n = 0;
 
 	for (uint32 i = s->first; i < s->last; i++)
+	{
+		MCDP_CHECK_EVERY(i);
 		n += criteria_scan_matches(s, i);
+	}
 	return n;
 }
 
@@ -59,6 +62,7 @@ count_days(const CriteriaScan *s)
 		TimestampTz at;
 		int64		day;
 
+		MCDP_CHECK_EVERY(i);
 		if (!criteria_scan_matches(s, i))
 			continue;
 		at = timeline_at(s->v, i);
@@ -153,6 +157,7 @@ time_until_due(const CriteriaScan *s, const CriteriaEvent *event, CriteriaConst 
 	mcdp_gaps_init(&gaps, CurrentMemoryContext);
 	for (uint32 i = s->first; i < s->last; i++)
 	{
+		MCDP_CHECK_EVERY(i);
 		if (criteria_scan_matches(s, i))
 			mcdp_gaps_add(&gaps, timeline_at(s->v, i));
 	}
@@ -178,6 +183,7 @@ aggregate_values(const CriteriaScan *s, CriteriaMeasure measure, CriteriaConst *
 	{
 		double		value;
 
+		MCDP_CHECK_EVERY(i);
 		if (!criteria_scan_matches(s, i) || !timeline_value(s->v, i, &value))
 			continue;
 		sum += value;

@@ -172,6 +172,7 @@ mcdp_criteria_count_labels(const CriteriaScan *s)
 	{
 		uint32		label = timeline_label_code(s->v, i);
 
+		MCDP_CHECK_EVERY(i);
 		if (label != TIMELINE_NO_LABEL && criteria_scan_matches(s, i))
 			counts[label]++;
 	}

@@ -109,6 +109,7 @@ take_events(const Sequence *q, const TimelineView *v, uint32 first, uint32 last,
 	{
 		uint64		mask = any_event | by_event[timeline_event_code(v, i)];
 
+		MCDP_CHECK_EVERY(i);
 		for (uint64 left = mask; left != 0; left &= left - 1)
 		{
 			if (!criteria_scan_matches(&q->scans[pg_rightmost_one_pos64(left)], i))

@@ -18,7 +18,6 @@
 
 #include <math.h>
 
-#include "miscadmin.h"
 #include "types/expected_gap.h"
 #include "utils/memutils.h"
 
@@ -208,8 +207,7 @@ mcdp_timeline_expected_gap(const TimelineView *v, uint32 nevents, int event, int
 	{
 		for (uint32 i = 0; i < nevents; i++)
 		{
-			if ((i & 0xFFFF) == 0xFFFF)
-				CHECK_FOR_INTERRUPTS();
+			MCDP_CHECK_EVERY(i);
 			if (timeline_event_code(v, i) == (uint32) event &&
 				(label == MCDP_ANY_LABEL || timeline_label_code(v, i) == (uint32) label))
 				mcdp_gaps_add(&gaps, timeline_at(v, i));

@@ -13,7 +13,6 @@
 #include "postgres.h"
 
 #include "common/int.h"
-#include "miscadmin.h"
 
 #include "types/growth.h"
 
@@ -64,8 +63,7 @@ mcdp_growth_marks(const TimelineView *v, int event, const GrowthPeriods *p,
 	{
 		int64		period;
 
-		if ((i & 0xFFFF) == 0xFFFF)
-			CHECK_FOR_INTERRUPTS();
+		MCDP_CHECK_EVERY(i);
 		if (event >= 0 && timeline_event_code(v, i) != (uint32) event)
 			continue;
 		period = mcdp_growth_period(p, timeline_at(v, i));

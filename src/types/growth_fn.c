@@ -130,8 +130,7 @@ next_period(HistoryState *state)
 		TimestampTz at = timeline_at(&state->v, state->next);
 		int64		period;
 
-		if ((state->next & 0xFFFF) == 0xFFFF)
-			CHECK_FOR_INTERRUPTS();
+		MCDP_CHECK_EVERY(state->next);
 		if (at >= state->until || (period = mcdp_growth_period(&state->periods, at)) > state->period)
 			break;
 		if (state->event >= 0 && timeline_event_code(&state->v, state->next) != (uint32) state->event)
@@ -276,8 +275,7 @@ mcdp_aarrr(PG_FUNCTION_ARGS)
 		uint8		mark = marks[timeline_event_code(&v, i)];
 		TimestampTz now = timeline_at(&v, i);
 
-		if ((i & 0xFFFF) == 0xFFFF)
-			CHECK_FOR_INTERRUPTS();
+		MCDP_CHECK_EVERY(i);
 #define FIRST(which) \
 		do { \
 			if (nulls[which]) \

@@ -21,17 +21,12 @@
 #include <math.h>
 
 #include "common/int.h"
-#include "miscadmin.h"
 
 #include "types/lifecycle.h"
 
 const char *const mcdp_lifecycle_labels[LIFECYCLE_NUM_STAGES] = {
 	"potential", "first_purchase", "repeat", "retained", "at_risk", "churned"
 };
-
-/* Timelines may be long: let a query be cancelled now and then. */
-#define CHECK_EVERY(i)	\
-	do { if (((i) & 0xFFFF) == 0) CHECK_FOR_INTERRUPTS(); } while (0)
 
 /*
  * Distinct orders among events 0 … n-1, counted backwards and only up to
@@ -49,7 +44,7 @@ count_orders(const TimelineView *v, int code, uint32 n, int32 enough, TimestampT
 	{
 		TimestampTz at;
 
-		CHECK_EVERY(i);
+		MCDP_CHECK_EVERY(i);
 		if (timeline_event_code(v, i) != (uint32) code)
 			continue;
 		at = timeline_at(v, i);
@@ -72,7 +67,7 @@ count_order_gaps(const TimelineView *v, int code, uint32 n, int32 enough, McdpGa
 		return 0;
 	for (uint32 i = 0; i < n; i++)
 	{
-		CHECK_EVERY(i);
+		MCDP_CHECK_EVERY(i);
 		if (timeline_event_code(v, i) == (uint32) code)
 			mcdp_gaps_add(gaps, timeline_at(v, i));
 	}
@@ -218,7 +213,7 @@ mcdp_lifecycle_walk_next(LifecycleWalk *w, TimestampTz until, LifecycleChange *c
 		while (w->next < n && (at = timeline_at(v, w->next)) <= horizon &&
 			   timeline_event_code(v, w->next) != (uint32) w->code)
 		{
-			CHECK_EVERY(w->next);
+			MCDP_CHECK_EVERY(w->next);
 			w->next++;
 		}
 

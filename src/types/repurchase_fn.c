@@ -15,7 +15,6 @@
 
 #include "catalog/pg_type.h"
 #include "funcapi.h"
-#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -156,8 +155,7 @@ mcdp__repurchase_gaps(PG_FUNCTION_ARGS)
 			TimestampTz at;
 			uint32		label;
 
-			if ((i & 0xFFFF) == 0xFFFF)
-				CHECK_FOR_INTERRUPTS();
+			MCDP_CHECK_EVERY(i);
 			if (timeline_event_code(&state->v, i) != (uint32) event)
 				continue;
 			at = timeline_at(&state->v, i);
@@ -245,8 +243,7 @@ mcdp__labels_of(PG_FUNCTION_ARGS)
 		int			len;
 		const char *s;
 
-		if ((i & 0xFFFF) == 0xFFFF)
-			CHECK_FOR_INTERRUPTS();
+		MCDP_CHECK_EVERY(i);
 		if (timeline_event_code(&v, i) != (uint32) event)
 			continue;
 		label = timeline_label_code(&v, i);

@@ -14,7 +14,6 @@
 
 #include <math.h>
 
-#include "miscadmin.h"
 
 #include "types/rfm.h"
 
@@ -39,8 +38,7 @@ mcdp_rfm_values_between(const TimelineView *v, int event, const bool *labels,
 		TimestampTz at;
 		double		value;
 
-		if ((i & 0xFFFF) == 0xFFFF)
-			CHECK_FOR_INTERRUPTS();
+		MCDP_CHECK_EVERY(i);
 		if (timeline_event_code(v, i) != (uint32) event)
 			continue;
 		if (labels != NULL)

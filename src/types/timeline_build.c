@@ -22,7 +22,6 @@
 #include "postgres.h"
 
 #include "common/hashfn.h"
-#include "miscadmin.h"
 #include "types/timeline_codec.h"
 #include "utils/memutils.h"
 
@@ -287,6 +286,7 @@ mcdp_timeline_builder_add_view(TimelineBuilder *b, const TimelineView *v,
 		int			len;
 		const char *s;
 
+		MCDP_CHECK_EVERY(i);
 		if (wanted != NULL && !wanted[name])
 			continue;
 		if (names[name] == 0)
@@ -384,6 +384,7 @@ merge_runs(const TimelineEvent *from, TimelineEvent *to, uint32 a, uint32 b, uin
 
 	while (i < b && j < c)
 	{
+		MCDP_CHECK_EVERY(k);
 		if (timeline_event_cmp(&from[i], &from[j]) <= 0)
 			to[k++] = from[i++];
 		else
@@ -408,6 +409,7 @@ order_events(TimelineBuilder *b)
 	starts[0] = 0;
 	for (uint32 i = 1; i < b->n; i++)
 	{
+		MCDP_CHECK_EVERY(i);
 		if (timeline_event_cmp(&b->events[i - 1], &b->events[i]) > 0)
 		{
 			if (runs == max_runs)
@@ -459,14 +461,20 @@ normalise(TimelineBuilder *b)
 	if (names != NULL)
 	{
 		for (uint32 i = 0; i < b->n; i++)
+		{
+			MCDP_CHECK_EVERY(i);
 			b->events[i].event = names[b->events[i].event];
+		}
 		pfree(names);
 	}
 	if (labels != NULL)
 	{
 		for (uint32 i = 0; i < b->n; i++)
+		{
+			MCDP_CHECK_EVERY(i);
 			if (b->events[i].label != 0)
 				b->events[i].label = labels[b->events[i].label - 1] + 1;
+		}
 		pfree(labels);
 	}
 	if (!b->sorted)

@@ -175,6 +175,7 @@ check_structure(const Timeline *t, size_t size, TimelineEvent **events,
 		uint64		distance = timeline_offset(&v, i);
 		double		value;
 
+		MCDP_CHECK_EVERY(i);
 		if (distance > ((uint64) (END_TIMESTAMP - 1) - (uint64) v.base) / (uint64) v.unit)
 			return refuse(bad, "A timestamp is out of range.", cols[TIMELINE_COL_TIME]->offset);
 		e[i].at = timeline_at(&v, i);

@@ -91,6 +91,8 @@ StaticAssertDecl(sizeof(TimelineColumn) == 12, "directory entries are 12 bytes")
 #define NAN_FLOAT8	UINT64CONST(0x7ff8000000000000)
 #define NAN_FLOAT4	0x7fc00000U
 
+#define STRETCH		65536		/* events written between two looks at interrupts */
+
 /* ---------------------------------------------------------------- values */
 
 static uint64
@@ -166,6 +168,7 @@ plan_values(const TimelineEvent *events, uint32 n, uint8 *encoding, uint16 *deta
 	{
 		double		d;
 
+		MCDP_CHECK_EVERY(i);
 		if (events[i].value == 0)
 			continue;
 		any = true;
@@ -180,6 +183,7 @@ plan_values(const TimelineEvent *events, uint32 n, uint8 *encoding, uint16 *deta
 
 	for (uint32 i = 0; i < n && places <= TIMELINE_LAST_PLACES; i++)
 	{
+		MCDP_CHECK_EVERY(i);
 		if (events[i].value == 0)
 			continue;
 		if (!as_scaled(value_of_key(events[i].value), places, &k))
@@ -202,6 +206,7 @@ plan_values(const TimelineEvent *events, uint32 n, uint8 *encoding, uint16 *deta
 
 	for (uint32 i = 0; i < n && float4_fits; i++)
 	{
+		MCDP_CHECK_EVERY(i);
 		if (events[i].value != 0)
 			float4_fits = as_float4(value_of_key(events[i].value), &f);
 	}
@@ -211,9 +216,9 @@ plan_values(const TimelineEvent *events, uint32 n, uint8 *encoding, uint16 *deta
 }
 
 static void
-write_values(char *p, const TimelineColumn *col, const TimelineEvent *events, uint32 n)
+write_values(char *p, const TimelineColumn *col, const TimelineEvent *events, uint32 from, uint32 to)
 {
-	for (uint32 i = 0; i < n; i++)
+	for (uint32 i = from; i < to; i++)
 	{
 		bool		null = events[i].value == 0;
 		double		d = null ? 0 : value_of_key(events[i].value);
@@ -314,6 +319,7 @@ mcdp_timeline_plan(TimelinePlan *plan, const TimelineEvent *events, uint32 n,
 
 		for (uint32 i = 0; i < n && unit > 0; i++)
 		{
+			MCDP_CHECK_EVERY(i);
 			while (unit > 0 && ((uint64) events[i].at - base) % timeline_unit(unit) != 0)
 				unit--;
 		}
@@ -385,6 +391,31 @@ write_dict(char *p, uint8 width, const TimelineStrings *s)
 	}
 }
 
+/* Events from … to - 1 in one of the columns with an entry for each. */
+static void
+write_events(char *p, const TimelineColumn *col, const TimelineEvent *events, uint32 from, uint32 to)
+{
+	switch (col->id)
+	{
+		case TIMELINE_COL_TIME:
+			for (uint32 i = from; i < to; i++)
+				write_numbers(p, col->encoding, i,
+							  ((uint64) events[i].at - (uint64) events[0].at) / timeline_unit(col->detail));
+			break;
+		case TIMELINE_COL_EVENT:
+			for (uint32 i = from; i < to; i++)
+				write_numbers(p, col->encoding, i, events[i].event);
+			break;
+		case TIMELINE_COL_LABEL:
+			for (uint32 i = from; i < to; i++)
+				write_numbers(p, col->encoding, i, events[i].label);
+			break;
+		case TIMELINE_COL_VALUE:
+			write_values(p, col, events, from, to);
+			break;
+	}
+}
+
 void
 mcdp_timeline_encode(const TimelinePlan *plan, const TimelineEvent *events, uint32 n,
 					 const TimelineStrings *names, const TimelineStrings *labels,
@@ -409,30 +440,17 @@ mcdp_timeline_encode(const TimelinePlan *plan, const TimelineEvent *events, uint
 		memset((char *) out + end, 0, col->offset - end);
 		end = col->offset + col->length;
 
-		switch (col->id)
+		if (col->id == TIMELINE_COL_EVENT_DICT)
+			write_dict(p, col->encoding, names);
+		else if (col->id == TIMELINE_COL_LABEL_DICT)
+			write_dict(p, col->encoding, labels);
+		else
 		{
-			case TIMELINE_COL_TIME:
-				for (uint32 j = 0; j < n; j++)
-					write_numbers(p, col->encoding, j,
-								  ((uint64) events[j].at - (uint64) events[0].at) / timeline_unit(col->detail));
-				break;
-			case TIMELINE_COL_EVENT:
-				for (uint32 j = 0; j < n; j++)
-					write_numbers(p, col->encoding, j, events[j].event);
-				break;
-			case TIMELINE_COL_LABEL:
-				for (uint32 j = 0; j < n; j++)
-					write_numbers(p, col->encoding, j, events[j].label);
-				break;
-			case TIMELINE_COL_EVENT_DICT:
-				write_dict(p, col->encoding, names);
-				break;
-			case TIMELINE_COL_LABEL_DICT:
-				write_dict(p, col->encoding, labels);
-				break;
-			case TIMELINE_COL_VALUE:
-				write_values(p, col, events, n);
-				break;
+			for (uint32 from = 0; from < n; from += STRETCH)
+			{
+				CHECK_FOR_INTERRUPTS();
+				write_events(p, col, events, from, Min(n, from + STRETCH));
+			}
 		}
 	}
 }

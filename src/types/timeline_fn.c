@@ -154,6 +154,7 @@ next_wanted(const Wanted *w, uint32 i)
 			const uint8 *codes = v->events;
 			const uint8 *p = memchr(codes + i, (int) w->event, v->nevents - i);
 
+			CHECK_FOR_INTERRUPTS();
 			if (p == NULL)
 				return v->nevents;
 			i = (uint32) (p - codes);
@@ -480,6 +481,7 @@ mcdp_active_days(PG_FUNCTION_ARGS)
 	{
 		int			day = day_of(timeline_at(&w.v, i), tz);
 
+		MCDP_CHECK_EVERY(i);
 		if (seen == 0 || day > newest)
 		{
 			uint32		ahead = seen == 0 ? 64 : (uint32) day - (uint32) newest;

@@ -29,6 +29,8 @@
 #include "port/pg_bitutils.h"
 #include "types/timeline_match.h"
 
+#define STRETCH		65536		/* events between two looks at interrupts */
+
 /*
  * The pass, for one width of times and one of codes.  mask[code] has bit k set
  * when step k is the event with that code.
@@ -44,27 +46,33 @@ name(const time_type *times, const code_type *codes, uint32 n, \
 	\
 	while (i < n) \
 	{ \
-		uint64		steps = mask[codes[i]]; \
-		time_type	now = times[i]; \
+		uint32		stop = Min(n, i + STRETCH); \
 		\
-		i++; \
-		while (i < n && times[i] == now) \
-			steps |= mask[codes[i++]]; \
-		while (steps != 0) \
+		CHECK_FOR_INTERRUPTS(); \
+		while (i < stop) \
 		{ \
-			int			k = pg_rightmost_one_pos64(steps); \
+			uint64		steps = mask[codes[i]]; \
+			time_type	now = times[i]; \
 			\
-			steps &= steps - 1; \
-			if (k > reached) \
-				break; \
-			if (k == 0) \
-				start[0] = now; \
-			else if (now - start[k - 1] <= within) \
-				start[k] = start[k - 1]; \
-			else \
-				continue; \
-			if (k == reached && ++reached == nsteps) \
-				return reached; \
+			i++; \
+			while (i < n && times[i] == now) \
+				steps |= mask[codes[i++]]; \
+			while (steps != 0) \
+			{ \
+				int			k = pg_rightmost_one_pos64(steps); \
+				\
+				steps &= steps - 1; \
+				if (k > reached) \
+					break; \
+				if (k == 0) \
+					start[0] = now; \
+				else if (now - start[k - 1] <= within) \
+					start[k] = start[k - 1]; \
+				else \
+					continue; \
+				if (k == reached && ++reached == nsteps) \
+					return reached; \
+			} \
 		} \
 	} \
 	return reached; \
@@ -177,6 +185,7 @@ read_steps(const TimelineView *v, int nsteps, const int *step_codes, bool keep_a
 	{
 		uint64		steps = mask[timeline_event_code(v, i)];
 
+		MCDP_CHECK_EVERY(i);
 		if (steps != 0 || keep_all)
 		{
 			events[*n].at = timeline_at(v, i);

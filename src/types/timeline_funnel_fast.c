@@ -55,6 +55,7 @@ name(const time_type *times, const uint8 *codes, uint32 n, const uint8 *step_of,
 	{ \
 		uint32		end = Min(n, i + BLOCK); \
 		\
+		CHECK_FOR_INTERRUPTS(); \
 		for (; i < end; i++) \
 		{ \
 			int64		now = (int64) times[i]; \

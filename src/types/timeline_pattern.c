@@ -71,6 +71,7 @@ mcdp_timeline_pattern(const TimelineView *v, const MatchPattern *p, int64 at, in
 	{
 		uint64		mask = (any_event | by_event[timeline_event_code(v, i)]) & ~impossible;
 
+		MCDP_CHECK_EVERY(i);
 		if (mask & labelled)
 		{
 			uint32		code = timeline_label_code(v, i);

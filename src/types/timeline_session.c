@@ -73,6 +73,7 @@ mcdp_timeline_session_end(const TimelineView *v, uint32 first, int64 gap)
 	{
 		uint64		now = timeline_offset(v, i);
 
+		MCDP_CHECK_EVERY(i);
 		if (now - last > units)
 			break;
 		last = now;
@@ -183,6 +184,7 @@ mcdp_timeline_median_gap(const TimelineView *v, uint32 event, uint64 *median)
 	{
 		uint64		now;
 
+		MCDP_CHECK_EVERY(i);
 		if (timeline_event_code(v, i) != event)
 			continue;
 		now = timeline_offset(v, i);
