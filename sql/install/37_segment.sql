@@ -30,8 +30,10 @@
  * written down (always too early, so that a profile may be looked at in vain),
  * which keeps them few: a bitmap for each stretch of time.
  *
- * Merge and unmerge write segment_dirty.  segment.given of a static segment
- * keeps the ids it was given: the survivor is a member while they are merged.
+ * Merge and unmerge write segment_dirty.  A merge does not while there is no
+ * segment; so whoever defines the first one waits for those under way.
+ * segment.given of a static segment keeps the ids it was given: the survivor is
+ * a member while they are merged.
  *
  * Locks: definitions among themselves and passes among themselves (advisory),
  * then profile_merge (SHARE, against merges, as bulk tagging does) before the
@@ -224,6 +226,9 @@ BEGIN
 	PERFORM cdp._check_tag_time(NULL, _define_segment.at);
 	PERFORM pg_advisory_xact_lock(cdp._segment_lock('definition'));
 	PERFORM cdp._check_segment_rule(_define_segment.name, _define_segment.criteria);
+	IF NOT EXISTS (SELECT FROM cdp.segment) THEN
+		PERFORM cdp._lock_merges();
+	END IF;
 
 	SELECT * INTO old FROM cdp.segment s WHERE s.name = _define_segment.name;
 	IF old.kind <> _define_segment.kind THEN

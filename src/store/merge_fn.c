@@ -56,14 +56,10 @@
 #include "types/bitmap.h"
 #include "types/chunk.h"
 
-/* timeline_part, segment_dirty, tag_own, profile_merge: positions */
+/* timeline_part, tag_own, profile_merge: positions */
 enum
 {
 	PART_PROFILE_ID = 1, PART_PART, PART_SOLE, PART_SEALED, PART_TIMELINE, PART_COLUMNS = PART_TIMELINE
-};
-enum
-{
-	DIRTY_INPUT = 1, DIRTY_MEMBERS, DIRTY_CAUSE, DIRTY_COLUMNS = DIRTY_CAUSE
 };
 enum
 {
@@ -146,12 +142,11 @@ insert_by_query(Relation rel, int columns, Row *row)
 	mcdp_spi_finish();
 }
 
-/* A new row; false if "unsure" and there is one with this key, or may be. */
-static bool
-insert_row(Oid schema, EState *estate, const char *table, int columns, Row *row, bool unsure)
+/* A new row. */
+static void
+insert_row(Oid schema, EState *estate, const char *table, int columns, Row *row)
 {
 	Target		t;
-	bool		done = true;
 
 	if (mcdp_target_open_id(&t, mcdp_relid(table, schema), columns, estate))
 	{
@@ -159,14 +154,9 @@ insert_row(Oid schema, EState *estate, const char *table, int columns, Row *row,
 		for (int i = 0; i < columns; i++)
 			if (!row->null[i])
 				mcdp_target_set(&t, i + 1, row->value[i]);
-		if (unsure)
-			done = mcdp_target_insert_alone(&t);
-		else
-			mcdp_target_insert_new(&t);
+		mcdp_target_insert_new(&t);
 		mcdp_target_close(&t);
 	}
-	else if (unsure)
-		done = false;
 	else
 	{
 		Relation	rel = open_table(schema, table, RowExclusiveLock);
@@ -175,7 +165,6 @@ insert_row(Oid schema, EState *estate, const char *table, int columns, Row *row,
 		table_close(rel, NoLock);
 	}
 	CommandCounterIncrement();
-	return done;
 }
 
 /* What there is now, for the next probes. */
@@ -395,31 +384,38 @@ group_timelines(Oid schema, EState *estate, int64 survivor, int64 merged, bool *
 	int64		leaf[2] = {Min(survivor, merged), Max(survivor, merged)};
 	bool		there[2];
 	bool		grouped[2];
-	Datum		empty = 0;
+	bool		ok = true;
+	Datum		empty;
+	Target		t;
 
 	look_at_parts(leaf, there, grouped);
 	for (int i = 0; i < 2; i++)
 	{
-		Row			row;
+		if (!grouped[i] && leaf[i] == survivor)
+			*survivor_is = false;
+		ok &= grouped[i] || !there[i];
+	}
+	if (!ok || (grouped[0] && grouped[1]))
+		return ok;
 
+	empty = empty_timeline(schema);
+	if (!mcdp_target_open_id(&t, mcdp_relid("timeline_part", schema), PART_COLUMNS, estate))
+		return false;
+	for (int i = 0; i < 2 && ok; i++)
+	{
 		if (grouped[i])
 			continue;
-		if (leaf[i] == survivor)
-			*survivor_is = false;
-		if (there[i])
-			return false;
-		if (empty == 0)
-			empty = empty_timeline(schema);
-		row_begin(&row);
-		row_set(&row, PART_PROFILE_ID, Int64GetDatum(leaf[i]));
-		row_set(&row, PART_PART, Int32GetDatum(0));
-		row_set(&row, PART_TIMELINE, empty);
-		row_set(&row, PART_SEALED, BoolGetDatum(false));
-		row_set(&row, PART_SOLE, BoolGetDatum(false));
-		if (!insert_row(schema, estate, "timeline_part", PART_COLUMNS, &row, true))
-			return false;
+		mcdp_target_clear(&t);
+		mcdp_target_set(&t, PART_PROFILE_ID, Int64GetDatum(leaf[i]));
+		mcdp_target_set(&t, PART_PART, Int32GetDatum(0));
+		mcdp_target_set(&t, PART_TIMELINE, empty);
+		mcdp_target_set(&t, PART_SEALED, BoolGetDatum(false));
+		mcdp_target_set(&t, PART_SOLE, BoolGetDatum(false));
+		ok = mcdp_target_insert_alone(&t);
 	}
-	return true;
+	mcdp_target_close(&t);
+	CommandCounterIncrement();
+	return ok;
 }
 
 /* Is a row of tag_pending in place of that of tag_chunk? */
@@ -516,7 +512,7 @@ move_maintained_tags(Oid schema, EState *estate, int64 survivor, int64 merged, i
 	row_set(&row, OWN_AFTER_MERGE, Int64GetDatum(merge_id));
 	row_set(&row, OWN_TAG, CStringGetTextDatum("\001"));
 	row_set(&row, OWN_PRESENT, BoolGetDatum(true));
-	(void) insert_row(schema, estate, "tag_own", OWN_COLUMNS, &row, false);
+	insert_row(schema, estate, "tag_own", OWN_COLUMNS, &row);
 
 	/* ascending by tag; the survivor is not always the lower of the two */
 	changes[num++] = (PendingChange) {CStringGetTextDatum(psprintf("\001kind:%s", kind)), merged, false};
@@ -572,7 +568,6 @@ mcdp_merge_profiles(const MergeCall *call)
 	Datum		members;
 	Datum		tags;
 	Datum		expired_to = 0;
-	Rbuf	   *set;
 	List	   *tag[2];			/* the survivor's, theirs */
 	Row			row;
 	char	   *kind;
@@ -603,7 +598,7 @@ mcdp_merge_profiles(const MergeCall *call)
 		row_set(&row, QUEUE_PROFILE_ID, Int64GetDatum(survivor));
 		row_set(&row, QUEUE_AT, TimestampTzGetDatum(call->at));
 		row_set(&row, QUEUE_CAUSE, CStringGetTextDatum("merge"));
-		(void) insert_row(schema, estate, "profile_queue", QUEUE_COLUMNS, &row, false);
+		insert_row(schema, estate, "profile_queue", QUEUE_COLUMNS, &row);
 	}
 	if (has_row("purchase_due", "purchase_due_pkey", 1, merged))
 		run_part(&merge_purchase_due, args + 1);
@@ -611,20 +606,9 @@ mcdp_merge_profiles(const MergeCall *call)
 		run_part(&merge_rfm, args);
 	if (!group_timelines(schema, estate, survivor, merged, &grouped))
 		run_part(&merge_timelines, args);
+	/* whoever defines the first one waits for us: see 37_segment */
 	if (!mcdp_table_is_blank("segment"))
 		run_part(&merge_segments, args);
-	else
-	{
-		set = mcdp_rbuf_create(CurrentMemoryContext);
-		mcdp_rbuf_add(set, survivor);
-		mcdp_rbuf_add(set, merged);
-		row_begin(&row);
-		row_set(&row, DIRTY_INPUT, CStringGetTextDatum(""));
-		row_set(&row, DIRTY_MEMBERS, mcdp_rbuf_to_bitmap(set));
-		row_set(&row, DIRTY_CAUSE, CStringGetTextDatum("merge"));
-		(void) insert_row(schema, estate, "segment_dirty", DIRTY_COLUMNS, &row, false);
-		mcdp_rbuf_free(set);
-	}
 
 	DirectFunctionCall1(mcdp__lock_tags, PointerGetDatum(construct_array(both, 2, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)));
 	look_again();
@@ -670,7 +654,7 @@ mcdp_merge_profiles(const MergeCall *call)
 	row_set(&row, MERGE_LEAF_B, Int64GetDatum(call->leaf_b));
 	if (tags_expired_to(schema, &expired_to))
 		row_set(&row, MERGE_EXPIRED_TO, expired_to);
-	(void) insert_row(schema, estate, "profile_merge", MERGE_COLUMNS, &row, false);
+	insert_row(schema, estate, "profile_merge", MERGE_COLUMNS, &row);
 
 	for (int i = 0; i < num && !decided; i++)
 		decided = has_row("consent_log", "consent_log_decision_idx", 2, DatumGetInt64(member[i]));

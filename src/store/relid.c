@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * relid.c
- *	  The OIDs of our own schema and relations, remembered.
+ *	  The OIDs of our own schema, relations and type identifier, remembered.
  *
  * A merge asks for some sixty relations by name, and the server's own caches
  * take a microsecond for every six.  So they are remembered, and all forgotten
- * when the catalog says that some relation or schema has got or lost a name.
+ * when the catalog says that some relation, type or schema has got or lost a name.
  *
  * Copyright (c) 2026, marketing_cdp contributors
  *
@@ -17,6 +17,7 @@
 #include "postgres.h"
 
 #include "catalog/namespace.h"
+#include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -25,6 +26,7 @@
 #include "store/relid.h"
 
 #define PLACES 256				/* a power of two */
+#define NEAR 4					/* places that one name may have */
 
 typedef struct Remembered
 {
@@ -35,13 +37,14 @@ typedef struct Remembered
 
 static Remembered remembered[PLACES];
 static Oid	schema_id = InvalidOid;
+static Oid	identifier_id = InvalidOid;
 static uint64 times_forgotten = 0;
 
 static void
 forget(Datum arg, int cacheid, uint32 hashvalue)
 {
 	memset(remembered, 0, sizeof(remembered));
-	schema_id = InvalidOid;
+	schema_id = identifier_id = InvalidOid;
 	times_forgotten++;
 }
 
@@ -59,6 +62,7 @@ mcdp_schema(void)
 		{
 			CacheRegisterSyscacheCallback(RELNAMENSP, forget, (Datum) 0);
 			CacheRegisterSyscacheCallback(NAMESPACENAME, forget, (Datum) 0);
+			CacheRegisterSyscacheCallback(TYPENAMENSP, forget, (Datum) 0);
 			registered = true;
 		}
 		before = times_forgotten;
@@ -71,23 +75,50 @@ mcdp_schema(void)
 }
 
 Oid
+mcdp_identifier_type(void)
+{
+	Oid			schema = mcdp_schema();
+	uint64		before = times_forgotten;
+	Oid			id;
+
+	if (OidIsValid(identifier_id))
+		return identifier_id;
+	id = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("identifier"), ObjectIdGetDatum(schema));
+	if (!OidIsValid(id))
+		elog(ERROR, "type \"identifier\" does not exist");
+	if (OidIsValid(schema_id) && before == times_forgotten)
+		identifier_id = id;
+	return id;
+}
+
+Oid
 mcdp_relid(const char *name, Oid schema)
 {
 	/* names are literals of ours, nearly always */
-	Remembered *place = &remembered[((uintptr_t) name ^ (uintptr_t) name >> 8) & (PLACES - 1)];
+	uintptr_t	first = (uintptr_t) name ^ (uintptr_t) name >> 8;
+	Remembered *empty = NULL;
 	uint64		before;
 	Oid			id;
 
-	if (place->schema == schema && strcmp(NameStr(place->name), name) == 0)
-		return place->id;
+	for (int i = 0; i < NEAR; i++)
+	{
+		Remembered *place = &remembered[(first + i) & (PLACES - 1)];
+
+		if (place->schema == schema && strcmp(NameStr(place->name), name) == 0)
+			return place->id;
+		if (empty == NULL && !OidIsValid(place->schema))
+			empty = place;
+	}
 	before = times_forgotten;
 	id = get_relname_relid(name, schema);
 	/* only while somebody tells us when it changes */
 	if (OidIsValid(id) && OidIsValid(schema_id) && before == times_forgotten)
 	{
-		namestrcpy(&place->name, name);
-		place->schema = schema;
-		place->id = id;
+		if (empty == NULL)
+			empty = &remembered[first & (PLACES - 1)];
+		namestrcpy(&empty->name, name);
+		empty->schema = schema;
+		empty->id = id;
 	}
 	return id;
 }

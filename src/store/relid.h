@@ -16,6 +16,9 @@
 /* The OID of schema cdp; an error if there is none. */
 extern Oid	mcdp_schema(void);
 
+/* The OID of type identifier. */
+extern Oid	mcdp_identifier_type(void);
+
 /* What get_relname_relid answers; remembered for names that are literals. */
 extern Oid	mcdp_relid(const char *name, Oid schema);
 

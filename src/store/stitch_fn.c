@@ -33,12 +33,12 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
-#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "core/compat.h"
 #include "store/relid.h"
 #include "store/stitch.h"
+#include "types/identifier.h"
 
 /* of _stitch_new; _stitch and _stitch_try have one more */
 #define STITCH_ARGS 5
@@ -46,6 +46,9 @@
 /* how often identify tries, and from when on it waits in the order of the locks: see 21_identity.sql */
 #define MAX_ATTEMPTS 40
 #define PATIENT_ATTEMPTS 20
+
+/* identify reads so many from a text by itself */
+#define PLAIN_IDENTIFIERS 16
 
 PG_FUNCTION_INFO_V1(mcdp__stitch);
 PG_FUNCTION_INFO_V1(mcdp__stitch_known);
@@ -76,12 +79,6 @@ stitch_here(NullableDatum *args, StitchHow how, Stitched *who)
 	return mcdp_stitch_one(ARR_ELEMTYPE(array), ids, num, &call, how, who);
 }
 
-static Oid
-identifier_type(void)
-{
-	return GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("identifier"), ObjectIdGetDatum(mcdp_schema()));
-}
-
 /*
  * Call _stitch_new(identifiers, kind, at, source, message_id) with the arguments of args, or,
  * if the caller rolls back and tries again, _stitch_try.
@@ -99,7 +96,7 @@ stitch_new(FmgrInfo *flinfo, NullableDatum *args, bool alone, bool wait)
 	more += alone;
 	if (!OidIsValid(more->fn_oid))
 	{
-		Oid			types[STITCH_ARGS + 1] = {get_array_type(identifier_type()), TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, BOOLOID};
+		Oid			types[STITCH_ARGS + 1] = {get_array_type(mcdp_identifier_type()), TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, BOOLOID};
 		List	   *name = list_make2(makeString("cdp"), makeString(alone ? "_stitch_new" : "_stitch_try"));
 
 		fmgr_info_cxt(LookupFuncName(name, num, types, false), more, flinfo->fn_mcxt);
@@ -156,21 +153,28 @@ mcdp__stitch_known(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(stitched_row(fcinfo, stitch_here(args, STITCH_KNOWN, &who) ? &who : NULL));
 }
 
-/* args: identifiers, kind, at, source, message_id */
+/* args: identifiers, kind, at, source, message_id; without via */
+static Stitched
+stitch_by_query(FmgrInfo *flinfo, NullableDatum *args, bool alone, bool wait)
+{
+	HeapTupleHeader row = DatumGetHeapTupleHeader(stitch_new(flinfo, args, alone, wait));
+	Stitched	who = {0};
+	bool		isnull;
+
+	who.leaf = DatumGetInt64(GetAttributeByNum(row, 1, &isnull));
+	who.root = DatumGetInt64(GetAttributeByNum(row, 2, &isnull));
+	return who;
+}
+
+/* The same args, and the same answer. */
 static Stitched
 stitch(FmgrInfo *flinfo, NullableDatum *args, bool alone, bool wait)
 {
 	Stitched	who;
 
-	if (!stitch_here(args, alone ? STITCH_ALONE : STITCH_WITHIN, &who))
-	{
-		HeapTupleHeader row = DatumGetHeapTupleHeader(stitch_new(flinfo, args, alone, wait));
-		bool		isnull;
-
-		who.leaf = DatumGetInt64(GetAttributeByNum(row, 1, &isnull));
-		who.root = DatumGetInt64(GetAttributeByNum(row, 2, &isnull));
-	}
-	return who;
+	if (stitch_here(args, alone ? STITCH_ALONE : STITCH_WITHIN, &who))
+		return who;
+	return stitch_by_query(flinfo, args, alone, wait);
 }
 
 static void
@@ -285,58 +289,92 @@ mcdp_identify(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(who.root);
 }
 
-/* What the defaults of the others say: no traits, now(), no source, a person. */
+/*
+ * What the defaults of the others say: no traits, now(), no source, a person.
+ * Of these identifiers, or (ids NULL) those of an array, which may be null.
+ */
 static int64
-identify_only(FmgrInfo *flinfo, NullableDatum identifiers)
+identify_only(FmgrInfo *flinfo, const Datum *ids, int num, NullableDatum array)
 {
-	NullableDatum args[STITCH_ARGS] = {
-		identifiers,
-		{CStringGetTextDatum("person"), false},
-		{TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()), false},
-		{0, true},
-		{0, true}
-	};
+	Oid			type = mcdp_identifier_type();
+	StitchCall	call = {cstring_to_text("person"), GetCurrentTransactionStartTimestamp(), NULL, NULL};
+	NullableDatum args[STITCH_ARGS] = {array, {PointerGetDatum(call.kind), false}, {TimestampTzGetDatum(call.at), false}, {0, true}, {0, true}};
+	Stitched	who;
 
-	return stitch(flinfo, args, true, true).root;
+	if (ids == NULL)
+		return stitch(flinfo, args, true, true).root;
+	if (mcdp_stitch_one(type, ids, num, &call, STITCH_ALONE, &who))
+		return who.root;
+	args[0].value = PointerGetDatum(construct_array(unconstify(Datum *, ids), num, type, -1, false, TYPALIGN_INT));
+	return stitch_by_query(flinfo, args, true, true).root;
 }
 
 /* identify(identifiers text[]), and varchar[] */
 Datum
 mcdp_identify_texts(PG_FUNCTION_ARGS)
 {
-	Oid			type = identifier_type();
 	ArrayType  *array;
-	NullableDatum identifiers = {0, true};
 	Datum	   *ids;
 	int			num;
 
-	if (!PG_ARGISNULL(0))
+	if (PG_ARGISNULL(0))
+		PG_RETURN_INT64(identify_only(fcinfo->flinfo, NULL, 0, (NullableDatum) {0, true}));
+	array = PG_GETARG_ARRAYTYPE_P(0);
+	if (array_contains_nulls(array))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("identifiers must not be null")));
+	deconstruct_array(array, ARR_ELEMTYPE(array), -1, false, TYPALIGN_INT, &ids, NULL, &num);
+	for (int i = 0; i < num; i++)
+		ids[i] = DirectFunctionCall1(mcdp_identifier, ids[i]);
+	PG_RETURN_INT64(identify_only(fcinfo->flinfo, ids, num, (NullableDatum) {0, false}));
+}
+
+/*
+ * {a:b,c:d}: some identifiers, and nothing in them means anything but itself.
+ * Returns how many, or 0: then the server shall read it, and say what is wrong.
+ */
+static int
+read_plain(const char *p, int len, Datum *ids)
+{
+	const char *end = p + len - 1;
+	int			num = 0;
+
+	if (len < 2 || *p != '{' || *end != '}')
+		return 0;
+	while (p < end)
 	{
-		array = PG_GETARG_ARRAYTYPE_P(0);
-		if (array_contains_nulls(array))
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("identifiers must not be null")));
-		deconstruct_array(array, ARR_ELEMTYPE(array), -1, false, TYPALIGN_INT, &ids, NULL, &num);
-		for (int i = 0; i < num; i++)
-			ids[i] = DirectFunctionCall1(mcdp_identifier, ids[i]);
-		identifiers.value = PointerGetDatum(construct_array(ids, num, type, -1, false, TYPALIGN_INT));
-		identifiers.isnull = false;
+		const char *start = ++p;	/* after { or , */
+		char		buf[MCDP_IDENTIFIER_MAX];
+		size_t		size;
+		McdpBadInput bad;
+
+		for (; p < end && *p != ','; p++)
+			if (strchr("\"\\{} \t\n\r\v\f", *p) != NULL)
+				return 0;
+		if (num == PLAIN_IDENTIFIERS || !mcdp_identifier_normalise(start, p - start, buf, &size, &bad))
+			return 0;
+		ids[num++] = PointerGetDatum(cstring_to_text_with_len(buf, size));
 	}
-	PG_RETURN_INT64(identify_only(fcinfo->flinfo, identifiers));
+	return num;
 }
 
 /* identify(identifiers text): an array of identifiers in its text form */
 Datum
 mcdp_identify_text(PG_FUNCTION_ARGS)
 {
-	Oid			type = identifier_type();
 	NullableDatum identifiers = {0, true};
 
 	if (!PG_ARGISNULL(0))
 	{
-		identifiers.value = OidInputFunctionCall(F_ARRAY_IN, text_to_cstring(PG_GETARG_TEXT_PP(0)), type, -1);
+		text	   *in = PG_GETARG_TEXT_PP(0);
+		Datum		ids[PLAIN_IDENTIFIERS];
+		int			num = read_plain(VARDATA_ANY(in), VARSIZE_ANY_EXHDR(in), ids);
+
+		if (num > 0)
+			PG_RETURN_INT64(identify_only(fcinfo->flinfo, ids, num, (NullableDatum) {0, false}));
+		identifiers.value = OidInputFunctionCall(F_ARRAY_IN, text_to_cstring(in), mcdp_identifier_type(), -1);
 		identifiers.isnull = false;
 	}
-	PG_RETURN_INT64(identify_only(fcinfo->flinfo, identifiers));
+	PG_RETURN_INT64(identify_only(fcinfo->flinfo, NULL, 0, identifiers));
 }

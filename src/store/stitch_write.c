@@ -363,10 +363,11 @@ is_still_of_leaf(Lookup *lk, Snapshot now, Known *known)
 /*
  * Lock the profiles, without waiting, unless the leaf is locked; and look
  * again: a merge, an unmerge or a split may have come between.  From here on
- * none can, or with the leaf locked none that matters.
+ * none can, or with the leaf locked none that matters.  Evidence that is there
+ * already is no extra any more.
  */
 static bool
-lock_roots(Lookup *lk, Known **known, int num, const int64 *root, int num_roots, const bool *extra, bool leaf_locked)
+lock_roots(Lookup *lk, Known **known, int num, const int64 *root, int num_roots, TimestampTz at, bool *extra, bool leaf_locked)
 {
 	Snapshot	now;
 	bool		ok = true;
@@ -384,8 +385,12 @@ lock_roots(Lookup *lk, Known **known, int num, const int64 *root, int num_roots,
 			/* whoever holds the profile need not ask whether it is canonical */
 			(leaf_locked || known[i]->leaf == known[i]->root ? is_still_of_leaf(lk, now, known[i]) :
 			 mcdp_still_linked(lk, now, known[i]->identifier, known[i]->leaf, known[i]->root));
-		if (ok && extra[i] && known[0]->linked)
-			ok = !mcdp_find_edge(lk, now, known[0]->identifier, known[i]->identifier, 0, &holds);
+		if (ok && extra[i] && known[0]->linked && mcdp_find_edge(lk, now, known[0]->identifier, known[i]->identifier, at, &holds))
+		{
+			/* overruled, or of a later call: that row would have to be changed */
+			ok = holds;
+			extra[i] = false;
+		}
 	}
 	UnregisterSnapshot(now);
 	return ok;
@@ -415,6 +420,8 @@ place_evidence(Lookup *lk, Known **known, int num, TimestampTz at, bool *extra)
 			via->peer = k->identifier;
 		else if (!via->linked)
 			extra[i] = true;
+		else if (k->leaf != via->leaf)
+			extra[i] = true;	/* unless it is there: asked when the profiles are locked */
 		else if (!mcdp_are_peers(via->identifier, via->peer, k->identifier, k->peer))
 		{
 			/* one that is overruled, or of a later call */
@@ -520,7 +527,7 @@ mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, bo
 				claimed[num_claimed++] = link.slot->tts_tid;
 		}
 		leaf_locked = ok && adds && mcdp_link_lock(leaf);
-		ok = ok && lock_roots(lk, known, num, root, num_roots, extra, leaf_locked);
+		ok = ok && lock_roots(lk, known, num, root, num_roots, call->at, extra, leaf_locked);
 		if (ok && num_claimed > 0)
 		{
 			Datum	   *fresh = palloc(num * sizeof(Datum));
