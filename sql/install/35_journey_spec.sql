@@ -63,17 +63,15 @@ COMMENT ON FUNCTION cdp._spec_count(text, jsonb) IS 'checks a number of people i
 -- Durations are lengths (1 month = 30 days) and are kept in seconds: adding
 -- days to a timestamptz would depend on the session's time zone.
 CREATE FUNCTION cdp._journey_duration(duration text) RETURNS interval
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-BEGIN ATOMIC
-	SELECT CASE
-		WHEN m IS NULL THEN NULL
-		WHEN m[1]::numeric * u.seconds > 3650 * 86400::numeric THEN NULL
-		ELSE make_interval(secs => (m[1]::bigint * u.seconds)::double precision)
-	END
-	FROM (SELECT regexp_match(duration, '^([0-9]{1,9})(min|mo|[smhdwy])$') AS m) AS parsed
-	LEFT JOIN (VALUES ('s', 1), ('min', 60), ('m', 60), ('h', 3600), ('d', 86400), ('w', 7 * 86400), ('mo', 30 * 86400), ('y', 365 * 86400))
-		AS u(unit, seconds) ON u.unit = m[2];
-END;
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	m		text[] := regexp_match(duration, '^([0-9]{1,9})(min|mo|[smhdwy])$');
+	seconds	bigint := m[1]::bigint * CASE m[2] WHEN 's' THEN 1 WHEN 'min' THEN 60 WHEN 'm' THEN 60 WHEN 'h' THEN 3600 WHEN 'd' THEN 86400
+											   WHEN 'w' THEN 7 * 86400 WHEN 'mo' THEN 30 * 86400 WHEN 'y' THEN 365 * 86400 END;
+BEGIN
+	RETURN CASE WHEN seconds <= 3650 * 86400 THEN make_interval(secs => seconds) END;
+END
+$$;
 COMMENT ON FUNCTION cdp._journey_duration(text) IS 'length of a duration such as 30min, 12h, 3d, 2w, 3mo or 1y, at most ten years; NULL when malformed';
 
 CREATE FUNCTION cdp._spec_duration(path text, value jsonb) RETURNS interval

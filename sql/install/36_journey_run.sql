@@ -613,7 +613,7 @@ COMMENT ON FUNCTION cdp._next_due_run(timestamptz) IS 'when the next run of an a
  * everybody's work of one minute is done before anybody's of the next.
  */
 CREATE FUNCTION cdp.advance_journeys(at timestamptz DEFAULT now(), max_runs int DEFAULT 10000) RETURNS bigint
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET jit = off SET enable_seqscan = off AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET jit = off SET enable_seqscan = off SET plan_cache_mode = auto AS $$
 DECLARE
 	done		bigint := 0;
 	before		bigint;
@@ -661,6 +661,8 @@ BEGIN
 		WHILE done < max_runs LOOP
 			-- The profiles with the oldest work that nobody else is at.
 			batch := cdp._claim_profiles(horizon, least(1000, max_runs - done));
+			-- For a few, planning would take longer than the work (and a generic plan expects a few).
+			PERFORM set_config('plan_cache_mode', CASE WHEN cardinality(batch) <= 10 THEN 'force_generic_plan' ELSE 'auto' END, true);
 			before := done;
 			WHILE done < max_runs LOOP
 				SELECT array_agg(w.profile_id ORDER BY w.profile_id), array_agg(w.at ORDER BY w.profile_id)

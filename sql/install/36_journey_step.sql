@@ -16,9 +16,21 @@ CREATE TYPE cdp._move AS (run_id bigint, plan int, next text, detail text);
 COMMENT ON TYPE cdp._move IS 'a run that has done the step of a plan, and where it goes';
 
 CREATE FUNCTION cdp._kind(todo jsonb) RETURNS text
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN CASE WHEN todo #> '{wait_until,trait}' IS NOT NULL THEN 'wait_until_trait'
-	ELSE (SELECT k FROM unnest('{wait,wait_until,wait_for,if,switch,split,send,tag,untag,set_trait,journey}'::text[]) k WHERE todo ? k) END;
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	kind	text;
+BEGIN
+	IF todo #> '{wait_until,trait}' IS NOT NULL THEN
+		RETURN 'wait_until_trait';
+	END IF;
+	FOREACH kind IN ARRAY '{wait,wait_until,wait_for,if,switch,split,send,tag,untag,set_trait,journey}'::text[] LOOP
+		IF todo ? kind THEN
+			RETURN kind;
+		END IF;
+	END LOOP;
+	RETURN NULL;
+END
+$$;
 COMMENT ON FUNCTION cdp._kind(jsonb) IS 'what kind of step it is';
 
 -- Each at its own instant: other journeys may begin there.  In the order of the
