@@ -269,6 +269,8 @@ BEGIN
 					PERFORM FROM identifier_link l WHERE l.identifier = which::identifier FOR UPDATE;
 				WHEN 'merges' THEN
 					LOCK TABLE profile_merge IN ROW EXCLUSIVE MODE;
+				WHEN 'lock' THEN
+					PERFORM pg_advisory_xact_lock(which::bigint);
 				ELSE
 					NULL;
 			END CASE;
@@ -291,22 +293,55 @@ BEGIN
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION cdp._await(text, text) IS 'waits for whoever has this profile, leaf or identifier; holds nothing afterwards';
+COMMENT ON FUNCTION cdp._await(text, text) IS 'waits for whoever has this profile, leaf, identifier or advisory lock, or keeps merges away; holds nothing afterwards';
+
+-- An attempt waits for nobody for long, where it does not know whom it may meet
+-- either: they may be in a circle, and the other may be unable to open it (he has
+-- let go, but we wait for a subtransaction of his, see _let_go).  To be called in
+-- the attempt's subtransaction; no SET clause, so that it holds until the caller ends.
+CREATE FUNCTION cdp._hurry(wait boolean) RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+	SELECT set_config('lock_timeout', CASE WHEN wait THEN '700ms' ELSE '300ms' END, true) WHERE current_setting('lock_timeout') = '0';
+END;
+COMMENT ON FUNCTION cdp._hurry(boolean) IS 'from now on the calling function waits for a lock only so long (wait: longer), unless the user has said how long';
 
 -- For calls that are tried as a whole, in one subtransaction each time.  In one: who waits
 -- for a subtransaction that has been committed within it would wait for the whole
 -- transaction, and not wake up when that one is rolled back.
-CREATE FUNCTION cdp._let_go(attempt int, what text, which text) RETURNS void
+CREATE FUNCTION cdp._let_go(attempt int, state text, what text, which text, circles int DEFAULT 40) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
-	IF what IS NULL OR attempt >= 100 THEN
-		PERFORM _open_circle(attempt, 40);
-	ELSE
+	IF state = '55P03' THEN						-- lock_not_available
+		IF current_setting('lock_timeout') <> '0' OR attempt >= 1000 THEN
+			RAISE EXCEPTION USING ERRCODE = state, MESSAGE = what;		-- the user's own, not that of _hurry
+		END IF;
+	ELSIF state = 'CDP01' AND attempt < 100 THEN
 		PERFORM _await(what, which);
+	ELSE
+		PERFORM _open_circle(attempt, circles);
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION cdp._let_go(int, text, text) IS 'after an attempt: waits for what CDP01 said, or (NULL) for those whom it met in a circle';
+COMMENT ON FUNCTION cdp._let_go(int, text, text, text, int) IS 'after an attempt that ended with this state: waits for what CDP01 said, or for those whom it met in a circle';
+
+-- The caller goes on to change profiles: nobody who changes sets of tags, or ticks, does so meanwhile (30_tag).
+CREATE FUNCTION cdp._try_merges(wait boolean) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	IF wait THEN
+		LOCK TABLE profile_merge IN ROW EXCLUSIVE MODE;
+	ELSE
+		LOCK TABLE profile_merge IN ROW EXCLUSIVE MODE NOWAIT;
+	END IF;
+EXCEPTION WHEN lock_not_available THEN
+	IF wait THEN
+		RAISE;
+	END IF;
+	RAISE SQLSTATE 'CDP01' USING MESSAGE = 'merges';
+END
+$$;
+COMMENT ON FUNCTION cdp._try_merges(boolean) IS 'until the end of the transaction nobody keeps merges away; or CDP01: without waiting it cannot be done';
 
 -- In a subtransaction of the caller, who catches CDP01: message and detail
 -- are what _await is to wait for.
@@ -487,6 +522,7 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'kind must not be empty';
 	END IF;
 
+	PERFORM _hurry(wait);
 	LOOP
 		SELECT k.ids, k.kinds, k.leaves, k.roots, k.late INTO ids, kinds, leaves, roots, late
 		FROM _look_up(identifiers, _stitch_try.at) k;
@@ -705,14 +741,7 @@ BEGIN
 	IF cardinality(joined) > 1 THEN
 		-- The one that decides links each of the others (as its edges do), so
 		-- its own profile goes first.
-		-- Who tags a set of profiles, or ticks, keeps merges away (30_tag).
-		IF NOT wait THEN
-			BEGIN
-				LOCK TABLE profile_merge IN ROW EXCLUSIVE MODE NOWAIT;
-			EXCEPTION WHEN lock_not_available THEN
-				RAISE SQLSTATE 'CDP01' USING MESSAGE = 'merges';
-			END;
-		END IF;
+		PERFORM _try_merges(wait);
 		via_root := canonical_id(leaf_id);
 		FOR root IN SELECT r FROM unnest(joined) r WHERE r <> _stitch_try.canonical_id ORDER BY r <> via_root, r LOOP
 			PERFORM _merge_profiles(_stitch_try.canonical_id, root, _stitch_try.at, 'identifiers', source, NULL,
@@ -756,26 +785,21 @@ CREATE FUNCTION cdp._stitch_new(identifiers cdp.identifier[], kind text, at time
 								OUT leaf_id bigint, OUT canonical_id bigint, OUT via cdp.identifier)
 LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
+	state	text;
 	what	text;
 	which	text;
-	circles	int := 0;
 BEGIN
-	FOR attempt IN 1 .. 1000 LOOP
+	FOR attempt IN 1 .. 1000 LOOP		-- _let_go gives up before
 		BEGIN
 			SELECT t.leaf_id, t.canonical_id, t.via INTO leaf_id, canonical_id, via
 			FROM _stitch_try(identifiers, kind, _stitch_new.at, source, message_id, attempt > 20) t;
 			RETURN;
-		EXCEPTION
-			WHEN SQLSTATE 'CDP01' THEN
-				GET STACKED DIAGNOSTICS what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
-			WHEN deadlock_detected THEN
-				circles := circles + 1;
-				PERFORM _open_circle(circles, 5);
-				CONTINUE;
+		EXCEPTION WHEN SQLSTATE 'CDP01' OR deadlock_detected OR lock_not_available THEN
+			GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
 		END;
-		PERFORM _await(what, which);
+		-- A circle is soon the affair of the large call of which this is a part.
+		PERFORM _let_go(attempt, state, what, which, CASE WHEN state = '40P01' AND _holds_identities() THEN 5 ELSE 40 END);
 	END LOOP;
-	RAISE EXCEPTION USING ERRCODE = 'lock_not_available', MESSAGE = 'identifiers are linked and parted faster than they can be locked';
 END
 $$;
 COMMENT ON FUNCTION cdp._stitch_new(cdp.identifier[], text, timestamptz, text, text)
@@ -783,17 +807,25 @@ COMMENT ON FUNCTION cdp._stitch_new(cdp.identifier[], text, timestamptz, text, t
 
 -- What the part "late" above does, for many (src/store/stitch_many_late.c).
 -- Each identifier and leaf is found by its key, whatever statistics say.
-CREATE FUNCTION cdp._move_links_back(identifiers text[], ats timestamptz[]) RETURNS void
+CREATE FUNCTION cdp._move_links_back(identifiers text[], ats timestamptz[], wait boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
-	ids	identifier[] := identifiers;
+	ids		identifier[] := identifiers;
+	held	identifier[];
 BEGIN
-	PERFORM FROM identifier_link l WHERE l.identifier = ANY (ids) ORDER BY l.identifier FOR UPDATE;
+	IF wait THEN
+		PERFORM FROM identifier_link l WHERE l.identifier = ANY (ids) ORDER BY l.identifier FOR UPDATE;
+	ELSE
+		held := ARRAY(SELECT l.identifier FROM identifier_link l WHERE l.identifier = ANY (ids) FOR UPDATE SKIP LOCKED);
+		IF EXISTS (SELECT FROM identifier_link l WHERE l.identifier = ANY (ids) AND l.identifier <> ALL (held)) THEN
+			RAISE SQLSTATE 'CDP01';
+		END IF;
+	END IF;
 	PERFORM _move_edges_out(ids);
 	UPDATE identifier_link l SET at = u.at FROM unnest(ids, ats) u (identifier, at) WHERE l.identifier = u.identifier AND l.at > u.at;
 END
 $$;
-COMMENT ON FUNCTION cdp._move_links_back(text[], timestamptz[]) IS 'these identifiers were known that early already; takes the locks of identifiers';
+COMMENT ON FUNCTION cdp._move_links_back(text[], timestamptz[], boolean) IS 'these identifiers were known that early already; takes the locks of identifiers, or CDP01: without waiting it cannot be done';
 
 CREATE FUNCTION cdp._move_profiles_back(leaves bigint[], ats timestamptz[]) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$

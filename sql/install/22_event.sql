@@ -434,13 +434,14 @@ COMMENT ON FUNCTION cdp._participant_leaf(cdp.identifier, timestamptz, text, boo
 
 -- An attempt at track, when there is something new to say about identities.
 CREATE FUNCTION cdp._track_once(identifiers cdp.identifier[], event text, properties jsonb, at timestamptz, message_id text, source text,
-		backfill boolean, context jsonb, participants cdp.identifier[], received_at timestamptz, OUT canonical_id bigint, OUT event_id bigint)
+		backfill boolean, context jsonb, participants cdp.identifier[], received_at timestamptz, wait boolean, OUT canonical_id bigint, OUT event_id bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	owner record;
 	others bigint[] := '{}';
 	participant cdp.identifier;
 BEGIN
+	PERFORM cdp._hurry(wait);
 	SELECT * INTO STRICT owner FROM cdp._stitch(identifiers, NULL, _track_once.at, _track_once.source, _track_once.message_id, false);
 	FOREACH participant IN ARRAY coalesce(participants, '{}') LOOP
 		others := array_remove(others || cdp._participant_leaf(participant, _track_once.at, _track_once.source, false), NULL);
@@ -449,8 +450,8 @@ BEGIN
 	event_id := cdp._record_event(owner.leaf_id, owner.via, event, properties, at, message_id, source, backfill, context, others, received_at);
 END
 $$;
-COMMENT ON FUNCTION cdp._track_once(cdp.identifier[], text, jsonb, timestamptz, text, text, boolean, jsonb, cdp.identifier[], timestamptz)
-	IS 'stitches the identifiers and stores the event, or CDP01 (see _await); event_id NULL: the message id was seen';
+COMMENT ON FUNCTION cdp._track_once(cdp.identifier[], text, jsonb, timestamptz, text, text, boolean, jsonb, cdp.identifier[], timestamptz, boolean)
+	IS 'stitches the identifiers and stores the event, or CDP01 (see _let_go); wait: long, if it must; event_id NULL: the message id was seen';
 
 CREATE FUNCTION cdp.track(identifiers cdp.identifier[], event text, properties jsonb DEFAULT '{}',
 		at timestamptz DEFAULT now(), message_id text DEFAULT NULL, source text DEFAULT NULL,
@@ -465,6 +466,7 @@ DECLARE
 	participant cdp.identifier;
 	known bigint;
 	stored bigint;
+	state text;
 	what text;
 	which text;
 BEGIN
@@ -507,15 +509,12 @@ BEGIN
 			BEGIN
 				SELECT o.canonical_id, o.event_id INTO owner.canonical_id, stored
 				FROM cdp._track_once(track.identifiers, track.event, track.properties, track.at, track.message_id, track.source,
-									 track.backfill, track.context, track.participants, track.received_at) o;
+									 track.backfill, track.context, track.participants, track.received_at, attempt > 20) o;
 				EXIT;
-			EXCEPTION
-				WHEN SQLSTATE 'CDP01' THEN
-					GET STACKED DIAGNOSTICS what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
-				WHEN deadlock_detected THEN
-					what := NULL;		-- it met a bulk load at the message id
+			EXCEPTION WHEN SQLSTATE 'CDP01' OR deadlock_detected OR lock_not_available THEN
+				GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
 			END;
-			PERFORM cdp._let_go(attempt, what, which);
+			PERFORM cdp._let_go(attempt, state, what, which);
 		END LOOP;
 	END IF;
 	IF stored IS NULL THEN

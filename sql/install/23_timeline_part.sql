@@ -267,7 +267,7 @@ DECLARE
 BEGIN
 	-- Folding and merging wait; readers go on.  For one leaf the caller holds part 0.
 	IF only_leaf IS NULL THEN
-		LOCK TABLE cdp.timeline_part IN SHARE ROW EXCLUSIVE MODE;
+		LOCK TABLE cdp.timeline_part IN EXCLUSIVE MODE;		-- nobody has a row locked that he is going to write
 	END IF;
 	DELETE FROM cdp.timeline_part p WHERE NOT p.sealed AND (only_leaf IS NULL OR p.profile_id = only_leaf);
 

@@ -308,6 +308,7 @@ DECLARE
 	events cdp.event[] := '{}';
 BEGIN
 	-- Before any identifier is locked: see _event_partition.
+	PERFORM cdp._hurry(false) WHERE unlocked OR NOT many;
 	FOR missing IN
 		SELECT n.month AT TIME ZONE 'UTC'
 		FROM (SELECT DISTINCT date_trunc('month', t.at AT TIME ZONE 'UTC') AS month
@@ -315,7 +316,7 @@ BEGIN
 		WHERE to_regclass('cdp.' || cdp._event_partition_name(n.month AT TIME ZONE 'UTC')) IS NULL
 	LOOP
 		IF unlocked THEN
-			unlocked := NOT cdp._lock_identities(true);
+			RAISE SQLSTATE 'CDP03';			-- caught in _ingest_patiently
 		END IF;
 		PERFORM cdp._event_partition(missing);
 	END LOOP;
@@ -340,7 +341,7 @@ BEGIN
 								  FROM jsonb_array_elements_text(m.payload -> 'participants') WITH ORDINALITY AS p (name, nr) ORDER BY p.nr);
 		END IF;
 		IF unlocked AND (m.type IN ('identify', 'group', 'alias') OR cdp._tells_news(m.identifiers, participants, m.at)) THEN
-			unlocked := NOT cdp._lock_identities(true);
+			RAISE SQLSTATE 'CDP03';
 		END IF;
 
 		IF m.type IN ('track', 'page', 'screen') THEN
@@ -443,8 +444,13 @@ BEGIN
 				END IF;
 				PERFORM cdp._open_circle(circles);
 				CONTINUE;
+			WHEN lock_not_available THEN		-- see _hurry in _take_messages
+				IF many OR current_setting('lock_timeout') <> '0' THEN
+					RAISE;
+				END IF;
+				CONTINUE;
 			WHEN OTHERS THEN
-				IF sqlstate ~ '^(40|53|57|58)' THEN
+				IF sqlstate ~ '^(40|53|57|58|CDP)' THEN
 					RAISE;				-- not the message's fault: the caller tries again
 				ELSIF n > 1 THEN
 					EXIT;
@@ -506,6 +512,11 @@ BEGIN
 				NULL;			-- another session was first with something: look again
 			WHEN SQLSTATE 'CDP01' THEN
 				EXIT;			-- or is at it, and a single message waits for nobody here
+			WHEN lock_not_available THEN
+				IF many OR current_setting('lock_timeout') <> '0' THEN
+					RAISE;
+				END IF;
+				EXIT;
 			WHEN OTHERS THEN
 				IF sqlstate ~ '^(40|53|57|58)' THEN
 					RAISE;
@@ -593,11 +604,23 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_
 BEGIN
 	FOR attempt IN 1 .. 100 LOOP
 		BEGIN
+			-- Whom we would have to wait for with messages in our hands (CDP03), or
+			-- have waited for too long, is waited for first.
+			IF attempt > 1 THEN
+				PERFORM cdp._lock_identities(true);
+			END IF;
 			SELECT i.accepted, i.later INTO accepted, later
 			FROM cdp._ingest(payloads, received, backfill, true, _ingest_patiently.in_order, _ingest_patiently.may_be_later) i;
 			RETURN;
-		EXCEPTION WHEN deadlock_detected THEN
-			PERFORM cdp._open_circle(attempt);
+		EXCEPTION
+			WHEN SQLSTATE 'CDP03' THEN
+				NULL;
+			WHEN lock_not_available THEN
+				IF current_setting('lock_timeout') <> '0' THEN
+					RAISE;
+				END IF;
+			WHEN deadlock_detected THEN
+				PERFORM cdp._open_circle(attempt);
 		END;
 	END LOOP;
 END

@@ -131,6 +131,7 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at must be finite';
 	END IF;
 	LOCK TABLE profile_merge IN ROW EXCLUSIVE MODE;		-- before any profile: it may be waited for
+	PERFORM _hurry(wait);
 	PERFORM _try_profiles(ARRAY[survivor, merged], wait);
 	SELECT p.canonical_id, p.kind INTO into_id, into_kind FROM profile p WHERE p.profile_id = survivor;
 	SELECT p.canonical_id, p.kind INTO from_id, from_kind FROM profile p WHERE p.profile_id = merged;
@@ -161,19 +162,17 @@ COMMENT ON FUNCTION cdp._merge_once(bigint, bigint, text, timestamptz, boolean) 
 CREATE FUNCTION cdp.merge(survivor bigint, merged bigint, reason text DEFAULT NULL, at timestamptz DEFAULT now()) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
+	state	text;
 	what	text;
 	which	text;
 BEGIN
 	FOR attempt IN 1 .. 1000 LOOP		-- _let_go gives up before
 		BEGIN
 			RETURN cdp._merge_once(survivor, merged, reason, at, attempt > 20);
-		EXCEPTION
-			WHEN SQLSTATE 'CDP01' THEN
-				GET STACKED DIAGNOSTICS what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
-			WHEN deadlock_detected THEN
-				what := NULL;
+		EXCEPTION WHEN SQLSTATE 'CDP01' OR deadlock_detected OR lock_not_available THEN
+			GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
 		END;
-		PERFORM cdp._let_go(attempt, what, which);
+		PERFORM cdp._let_go(attempt, state, what, which);
 	END LOOP;
 END
 $$;
@@ -282,6 +281,7 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('merge %s does not exist', _unmerge_once.merge_id);
 	END IF;
 	LOCK TABLE profile_merge IN ROW EXCLUSIVE MODE;		-- as in merge
+	PERFORM _hurry(wait);
 	PERFORM _try_profiles(ARRAY[m.leaf_a, m.leaf_b], wait);
 	SELECT * INTO m FROM profile_merge x WHERE x.merge_id = _unmerge_once.merge_id;
 	IF m.undone_at IS NOT NULL THEN
@@ -297,6 +297,7 @@ COMMENT ON FUNCTION cdp._unmerge_once(bigint, boolean, text, timestamptz, boolea
 CREATE FUNCTION cdp.unmerge(merge_id bigint, keep_apart boolean DEFAULT true, reason text DEFAULT NULL, at timestamptz DEFAULT now()) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
+	state	text;
 	what	text;
 	which	text;
 BEGIN
@@ -304,13 +305,10 @@ BEGIN
 		BEGIN
 			PERFORM cdp._unmerge_once(merge_id, keep_apart, reason, at, attempt > 20);
 			RETURN;
-		EXCEPTION
-			WHEN SQLSTATE 'CDP01' THEN
-				GET STACKED DIAGNOSTICS what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
-			WHEN deadlock_detected THEN
-				what := NULL;
+		EXCEPTION WHEN SQLSTATE 'CDP01' OR deadlock_detected OR lock_not_available THEN
+			GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
 		END;
-		PERFORM cdp._let_go(attempt, what, which);
+		PERFORM cdp._let_go(attempt, state, what, which);
 	END LOOP;
 END
 $$;

@@ -174,6 +174,7 @@ BEGIN
 		  SELECT l.identifier FROM identifier_link x JOIN identifier_link l ON l.profile_id = x.profile_id
 		  WHERE x.identifier = ANY (ids) AND l.peer = ANY (ids)) n (i);
 	sources := ARRAY(SELECT DISTINCT l.profile_id FROM identifier_link l WHERE l.identifier = ANY (ids) ORDER BY 1);
+	PERFORM _hurry(wait);
 	was := _try_identities(sources, named, sources, wait);
 	-- another split may have moved one of them meanwhile
 	IF sources <> ARRAY(SELECT DISTINCT l.profile_id FROM identifier_link l WHERE l.identifier = ANY (ids) ORDER BY 1) THEN
@@ -233,19 +234,17 @@ COMMENT ON FUNCTION cdp._split_once(cdp.identifier[], text, timestamptz, boolean
 CREATE FUNCTION cdp.split(identifiers cdp.identifier[], reason text, at timestamptz DEFAULT now()) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
+	state	text;
 	what	text;
 	which	text;
 BEGIN
 	FOR attempt IN 1 .. 1000 LOOP		-- _let_go gives up before
 		BEGIN
 			RETURN cdp._split_once(identifiers, reason, at, attempt > 20);
-		EXCEPTION
-			WHEN SQLSTATE 'CDP01' THEN
-				GET STACKED DIAGNOSTICS what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
-			WHEN deadlock_detected THEN
-				what := NULL;
+		EXCEPTION WHEN SQLSTATE 'CDP01' OR deadlock_detected OR lock_not_available THEN
+			GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
 		END;
-		PERFORM cdp._let_go(attempt, what, which);
+		PERFORM cdp._let_go(attempt, state, what, which);
 	END LOOP;
 END
 $$;

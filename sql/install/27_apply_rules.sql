@@ -431,6 +431,7 @@ COMMENT ON FUNCTION cdp._apply_rules_once(timestamptz, boolean) IS 'an attempt a
 CREATE FUNCTION cdp.apply_rules(at timestamptz DEFAULT now()) RETURNS TABLE (profile_id bigint, change text)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
+	state	text;
 	what	text;
 	which	text;
 BEGIN
@@ -438,13 +439,10 @@ BEGIN
 		BEGIN
 			RETURN QUERY SELECT o.* FROM cdp._apply_rules_once(at, attempt > 20) o;
 			RETURN;
-		EXCEPTION
-			WHEN SQLSTATE 'CDP01' THEN
-				GET STACKED DIAGNOSTICS what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
-			WHEN deadlock_detected THEN
-				what := NULL;
+		EXCEPTION WHEN SQLSTATE 'CDP01' OR deadlock_detected OR lock_not_available THEN
+			GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
 		END;
-		PERFORM cdp._let_go(attempt, what, which);
+		PERFORM cdp._let_go(attempt, state, what, which);
 	END LOOP;
 END
 $$;

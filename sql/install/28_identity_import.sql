@@ -55,7 +55,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_
 BEGIN
 	FOR attempt IN 1 .. 100 LOOP
 		BEGIN
-			RETURN cdp._import_pairs_once(a, b, at, source, kind, alone);
+			RETURN cdp._import_pairs_once(a, b, at, source, kind, alone OR attempt > 1);
 		EXCEPTION WHEN deadlock_detected THEN
 			PERFORM cdp._open_circle(attempt);
 		END;

@@ -67,6 +67,7 @@ BEGIN
 	IF _retract_once.message_id IS NULL OR _retract_once.reason IS NULL OR _retract_once.at IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'message_id, reason and at must not be null';
 	END IF;
+	PERFORM _hurry(wait);
 	-- The profile is what two of us would wait for; event_message is locked by
 	-- nobody else once it is there.  A split may have moved the event meanwhile.
 	LOOP
@@ -144,19 +145,17 @@ COMMENT ON FUNCTION cdp._retract_once(text, text, timestamptz, boolean) IS 'an a
 CREATE FUNCTION cdp.retract(message_id text, reason text, at timestamptz DEFAULT now()) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
+	state	text;
 	what	text;
 	which	text;
 BEGIN
 	FOR attempt IN 1 .. 1000 LOOP		-- _let_go gives up before
 		BEGIN
 			RETURN cdp._retract_once(message_id, reason, at, attempt > 20);
-		EXCEPTION
-			WHEN SQLSTATE 'CDP01' THEN
-				GET STACKED DIAGNOSTICS what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
-			WHEN deadlock_detected THEN
-				what := NULL;
+		EXCEPTION WHEN SQLSTATE 'CDP01' OR deadlock_detected OR lock_not_available THEN
+			GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
 		END;
-		PERFORM cdp._let_go(attempt, what, which);
+		PERFORM cdp._let_go(attempt, state, what, which);
 	END LOOP;
 END
 $$;

@@ -254,7 +254,16 @@ COMMENT ON FUNCTION cdp._set_tag_expiry(text, bigint, timestamptz) IS 'when tick
 
 -- A merge that runs now is waited for (it locks FOR UPDATE), and its survivor
 -- is meant; after an unmerge, whoever the profile belongs to now.
-CREATE FUNCTION cdp._lock_canonical(profile bigint, alone boolean) RETURNS bigint
+CREATE FUNCTION cdp._key_lock(key text) RETURNS bigint
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN hashtextextended('marketing_cdp tag key ' || key, 0);
+COMMENT ON FUNCTION cdp._key_lock(text) IS 'advisory lock that keeps single and bulk changes of one exclusive key apart';
+
+CREATE FUNCTION cdp._unshare(key bigint) RETURNS void
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__unshare';
+COMMENT ON FUNCTION cdp._unshare(bigint) IS 'takes back one pg_advisory_xact_lock_shared';
+
+CREATE FUNCTION cdp._lock_canonical(profile bigint, alone boolean, key text DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	id bigint;
@@ -269,6 +278,7 @@ BEGIN
 			RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('profile %s does not exist', profile);
 		END IF;
 		-- One that nobody else holds: the usual case needs no subtransaction.
+		PERFORM pg_advisory_xact_lock_shared(cdp._key_lock(key)) WHERE key IS NOT NULL;
 		IF alone THEN
 			SELECT p.canonical_id INTO root FROM cdp.profile p WHERE p.profile_id = id FOR NO KEY UPDATE SKIP LOCKED;
 		ELSE
@@ -277,16 +287,13 @@ BEGIN
 		IF root = id AND (profile = id OR (SELECT p.canonical_id FROM cdp.profile p WHERE p.profile_id = profile) = id) THEN
 			RETURN id;
 		END IF;
-		PERFORM cdp._await('profile', id::text);		-- see 21_identity
+		-- With empty hands: see 21_identity.
+		PERFORM cdp._unshare(cdp._key_lock(key)) WHERE key IS NOT NULL;
+		PERFORM cdp._await('profile', id::text);
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION cdp._lock_canonical(bigint, boolean) IS 'canonical profile of a profile, locked against merges, and against others who lock it alone';
-
-CREATE FUNCTION cdp._key_lock(key text) RETURNS bigint
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN hashtextextended('marketing_cdp tag key ' || key, 0);
-COMMENT ON FUNCTION cdp._key_lock(text) IS 'advisory lock that keeps single and bulk changes of one exclusive key apart';
+COMMENT ON FUNCTION cdp._lock_canonical(bigint, boolean, text) IS 'canonical profile of a profile, locked against merges, and against others who lock it alone; and this exclusive key against bulk changes';
 
 CREATE FUNCTION cdp._lock_tags(profiles bigint[]) RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__lock_tags';
@@ -307,10 +314,7 @@ BEGIN
 	PERFORM cdp._check_tag(tag);
 	PERFORM cdp._check_tag_time(expires_at, at);
 	key := cdp._exclusive_key(tag);
-	IF key IS NOT NULL THEN
-		PERFORM pg_advisory_xact_lock_shared(cdp._key_lock(key));
-	END IF;
-	id := cdp._lock_canonical(profile, key IS NOT NULL);
+	id := cdp._lock_canonical(profile, key IS NOT NULL, key);
 	IF key IS NOT NULL THEN
 		SELECT array_agg(t ORDER BY t COLLATE "C") INTO names
 		FROM (SELECT o FROM cdp._key_tags_of(id, key) o UNION SELECT _tag_one.tag) AS own(t);

@@ -612,7 +612,7 @@ COMMENT ON FUNCTION cdp._next_due_run(timestamptz) IS 'when the next run of an a
  * Where entries or runs are limited, profiles get into each other's way: then
  * everybody's work of one minute is done before anybody's of the next.
  */
-CREATE FUNCTION cdp.advance_journeys(at timestamptz DEFAULT now(), max_runs int DEFAULT 10000) RETURNS bigint
+CREATE FUNCTION cdp._advance_journeys(at timestamptz, max_runs int) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET jit = off SET enable_seqscan = off SET plan_cache_mode = auto AS $$
 DECLARE
 	done		bigint := 0;
@@ -626,11 +626,11 @@ DECLARE
 	profiles	bigint[];
 	instants	timestamptz[];
 BEGIN
-	IF advance_journeys.at IS NULL OR advance_journeys.max_runs IS NULL THEN
+	IF _advance_journeys.at IS NULL OR _advance_journeys.max_runs IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'arguments of advance_journeys must not be null';
-	ELSIF NOT isfinite(advance_journeys.at) THEN
+	ELSIF NOT isfinite(_advance_journeys.at) THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at must be finite';
-	ELSIF advance_journeys.max_runs < 0 THEN
+	ELSIF _advance_journeys.max_runs < 0 THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'max_runs must not be negative';
 	END IF;
 	PERFORM FROM cdp.journey j WHERE j.status IN ('active', 'paused') ORDER BY j.name FOR SHARE;
@@ -649,7 +649,7 @@ BEGIN
 
 	limited := EXISTS (SELECT FROM cdp.journey j JOIN cdp.journey_version v ON v.journey = j.name AND v.version = j.active_version
 					   WHERE j.status = 'active' AND cdp._limited(v.spec));
-	until := cdp._before_schedules(advance_journeys.at);
+	until := cdp._before_schedules(_advance_journeys.at);
 	LOOP
 		IF limited THEN
 			horizon := least(until, cdp._end_of_minute(least(
@@ -687,11 +687,21 @@ BEGIN
 		END LOOP;
 		EXIT WHEN done >= max_runs;
 		IF horizon = until THEN
-			EXIT WHEN until = advance_journeys.at OR NOT cdp._start_schedules(until + interval '1 microsecond', advance_journeys.at);
-			until := cdp._before_schedules(advance_journeys.at);
+			EXIT WHEN until = _advance_journeys.at OR NOT cdp._start_schedules(until + interval '1 microsecond', _advance_journeys.at);
+			until := cdp._before_schedules(_advance_journeys.at);
 		END IF;
 	END LOOP;
 	RETURN done;
+END
+$$;
+COMMENT ON FUNCTION cdp._advance_journeys(timestamptz, int) IS 'a batch of advance_journeys';
+
+CREATE FUNCTION cdp.advance_journeys(at timestamptz DEFAULT now(), max_runs int DEFAULT 10000) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	-- In one transaction it goes on with all that it holds; so does a bulk load (21_identity).
+	PERFORM pg_advisory_xact_lock_shared(cdp._identities_key());
+	RETURN cdp._advance_journeys(advance_journeys.at, advance_journeys.max_runs);
 END
 $$;
 COMMENT ON FUNCTION cdp.advance_journeys(timestamptz, int) IS 'consumes triggers and does the steps due at or before this instant; returns how many of both';

@@ -379,8 +379,14 @@ BEGIN
 			HINT = 'Use isolation level read committed.';
 	END IF;
 
-	PERFORM pg_advisory_xact_lock(_segment_lock('pass'));	-- as a refresh, whose rows we may change
-	LOCK TABLE profile_merge IN ROW EXCLUSIVE MODE;		-- before any profile, as in merge, and any tag
+	-- as a refresh, whose rows we may change
+	IF wait THEN
+		PERFORM pg_advisory_xact_lock(_segment_lock('pass'));
+	ELSIF NOT pg_try_advisory_xact_lock(_segment_lock('pass')) THEN
+		RAISE SQLSTATE 'CDP01' USING MESSAGE = 'lock', DETAIL = _segment_lock('pass')::text;
+	END IF;
+	PERFORM _hurry(wait);
+	PERFORM _try_merges(wait);		-- before any profile, as in merge, and any tag
 	SELECT l.leaves, l.ids INTO locked FROM _lock_for_erasure(_erase_profile_once.profile, wait) l;
 	IF locked.leaves IS NULL THEN
 		SELECT e.receipt INTO known FROM erased_profile p JOIN erasure e USING (erasure_id) WHERE p.profile_id = _erase_profile_once.profile;
@@ -437,19 +443,17 @@ COMMENT ON FUNCTION cdp._erase_profile_once(bigint, text, text, timestamptz, boo
 CREATE FUNCTION cdp.erase_profile(profile bigint, mode text DEFAULT 'erase', reason text DEFAULT NULL, at timestamptz DEFAULT now()) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
+	state	text;
 	what	text;
 	which	text;
 BEGIN
 	FOR attempt IN 1 .. 1000 LOOP		-- _let_go gives up before
 		BEGIN
 			RETURN cdp._erase_profile_once(profile, mode, reason, at, attempt > 20);
-		EXCEPTION
-			WHEN SQLSTATE 'CDP01' THEN
-				GET STACKED DIAGNOSTICS what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
-			WHEN deadlock_detected THEN
-				what := NULL;
+		EXCEPTION WHEN SQLSTATE 'CDP01' OR deadlock_detected OR lock_not_available THEN
+			GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
 		END;
-		PERFORM cdp._let_go(attempt, what, which);
+		PERFORM cdp._let_go(attempt, state, what, which);
 	END LOOP;
 END
 $$;

@@ -65,7 +65,7 @@ BEGIN
 		WHEN 'segments' THEN
 			SELECT t.done, t.lag INTO done, lag FROM _advance_segments(now, max_rows) t;
 		WHEN 'journeys' THEN
-			done := advance_journeys(now, max_rows);
+			done := _advance_journeys(now, max_rows);
 			lag := now - least((SELECT min(t.at) FROM journey_trigger t WHERE t.at <= now),
 							   (SELECT r FROM _next_due_run() r WHERE r <= now));
 		WHEN 'messages' THEN
@@ -97,6 +97,36 @@ END
 $$;
 COMMENT ON FUNCTION cdp._check_clock(timestamptz, interval) IS 'arguments of tick and run';
 
+-- They go on with all that they hold, as a bulk load (21_identity): one at a time.
+-- What others may hold while they wait comes before any row.
+CREATE FUNCTION cdp._lock_for_all(rebuild boolean) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	FOR attempt IN 1 .. 100 LOOP
+		BEGIN
+			PERFORM _lock_identities(true);
+			IF rebuild THEN
+				PERFORM pg_advisory_xact_lock('lifecycle_change'::regclass::oid::bigint);
+				PERFORM pg_advisory_xact_lock(_segment_lock('pass'));
+				PERFORM _lock_merges();
+			ELSE
+				PERFORM pg_advisory_xact_lock('task_state'::regclass::oid::bigint);
+				-- Tasks take this lock before they change tags (30_tag).  Here the next
+				-- task comes after the tags of the one before.  Nor does anybody tag
+				-- profiles meanwhile: he would hold one of the rows that a task
+				-- needs, and wait for another that the task before has changed.
+				LOCK TABLE profile_merge IN SHARE ROW EXCLUSIVE MODE;
+				LOCK TABLE tag_own IN SHARE ROW EXCLUSIVE MODE;
+			END IF;
+			RETURN;
+		EXCEPTION WHEN deadlock_detected THEN
+			PERFORM _open_circle(attempt);
+		END;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdp._lock_for_all(boolean) IS 'what tick, or (true) rebuild, holds to the end of the transaction';
+
 CREATE FUNCTION cdp.tick(now timestamptz DEFAULT now(), budget interval DEFAULT '1 min')
 RETURNS TABLE (task text, done bigint, lag interval, took interval)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
@@ -112,11 +142,7 @@ DECLARE
 BEGIN
 	PERFORM _check_clock(now, budget);
 	deadline := clock_timestamp() + budget;
-	PERFORM pg_advisory_xact_lock('task_state'::regclass::oid::bigint);
-	-- Tasks take this lock before they change tags (30_tag).  Here the next
-	-- task comes after the tags of the one before.
-	-- Nor does anybody tag a set of profiles meanwhile.
-	LOCK TABLE profile_merge IN SHARE ROW EXCLUSIVE MODE;
+	PERFORM _lock_for_all(false);
 	LOOP
 		worked := false;
 		FOR i IN 1 .. cardinality(tasks) LOOP
@@ -169,7 +195,8 @@ COMMENT ON FUNCTION cdp._note_task(text, timestamptz, bigint, interval, text, te
 
 -- Commits, so it carries no SET clause and qualifies everything.  A batch that
 -- fails is rolled back by its own block and ends its task for this run, unless
--- it only lost against another session: then it is tried again.  A task that
+-- it only lost against another session: then it is tried again.  It waits for
+-- nobody for long: a bulk load goes on with all that it holds, and may want what we hold.  A task that
 -- never runs out of work gives way to the others after its slice of time.
 CREATE PROCEDURE cdp._run_tasks(tasks text[], now timestamptz, budget interval, max_rows int)
 LANGUAGE plpgsql AS $$
@@ -196,6 +223,7 @@ BEGIN
 			WHILE NOT failed[i] LOOP
 				error_state := NULL;
 				BEGIN
+					PERFORM cdp._hurry(false);
 					SELECT t.done, t.lag INTO STRICT batch_done, batch_lag
 					FROM cdp._run_task(tasks[i], now, max_rows) t;
 				EXCEPTION WHEN OTHERS THEN
@@ -210,6 +238,8 @@ BEGIN
 				ELSIF pg_catalog.array_position(ARRAY['40001', '40P01'], error_state) IS NOT NULL AND retries OPERATOR(pg_catalog.>) 0 THEN
 					retries := retries OPERATOR(pg_catalog.-) 1;
 					batch_done := 1;
+				ELSIF error_state OPERATOR(pg_catalog.=) '55P03' THEN
+					batch_done := 1;		-- until the end of its slice of time
 				ELSE
 					failed[i] := true;
 					PERFORM cdp._note_task(tasks[i], now, NULL, NULL, error_state, error);
@@ -259,7 +289,7 @@ BEGIN
 			HINT = 'Use "all", "timelines", "traits", "lifecycle", "purchase_due" or "segments".';
 	END IF;
 	PERFORM _check_clock(now, '0');
-	PERFORM _lock_merges();			-- before tables that merges write
+	PERFORM _lock_for_all(true);
 	lag := '0';
 	IF what IN ('all', 'timelines') THEN
 		started := clock_timestamp();

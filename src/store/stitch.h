@@ -179,6 +179,9 @@ typedef struct NewProfile
 extern void mcdp_take_profile_ids(Oid schema, NewProfile *profile, int num);
 extern void mcdp_make_profiles(Lookup *lk, const NewProfile *profile, int num);
 
+/* stitch_fn.c */
+extern void mcdp_hurry(bool wait);
+
 /* stitch_write.c */
 extern void mcdp_run(const char *sql, SPIPlanPtr *plan, int num, Oid *types, Datum *values, const char *nulls);
 extern bool mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, bool within, Stitched *result);
@@ -205,6 +208,6 @@ extern void mcdp_lock_identities(bool alone);
  * may_be_later: calls whose profiles somebody else holds may be left for another
  * transaction, if they are few.
  */
-extern void mcdp_stitch_many(Lookup *lk, ManyCall *calls, int num, bool in_order, bool locking, bool others, bool may_be_later);
+extern bool mcdp_stitch_many(Lookup *lk, ManyCall *calls, int num, bool in_order, bool locking, bool others, bool may_be_later);
 
 #endif							/* MCDP_STITCH_H */

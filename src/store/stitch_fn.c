@@ -25,10 +25,12 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/proc.h"
 #include "parser/parse_func.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/guc.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -188,23 +190,38 @@ set_traits(int64 leaf, Datum traits, TimestampTz at, text *source)
 	mcdp_run("SELECT cdp._set_traits($1, $2, $3, $4)", &plan, 4, types, values, nulls);
 }
 
-/* CDP01: wait for what it says; else it was a circle, and asking again at once would win. */
-static void
+/* As _hurry (21_identity.sql), until the function, or the caller's level of settings, ends. */
+void
+mcdp_hurry(bool wait)
+{
+	if (LockTimeout == 0)
+		set_config_option("lock_timeout", wait ? "700ms" : "300ms", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+}
+
+/* As _let_go: after an attempt that ended with this error.  Is there to be another? */
+static bool
 let_go(const ErrorData *error, int attempts)
 {
 	static SPIPlanPtr plan = NULL;
 	Oid			types[2] = {TEXTOID, TEXTOID};
 	Datum		values[2];
 
-	if (error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED)
+	switch (error->sqlerrcode)
 	{
-		pg_usleep(10000L * attempts);
-		CHECK_FOR_INTERRUPTS();
-		return;
+		case ERRCODE_LOCK_NOT_AVAILABLE:
+			return LockTimeout == 0;	/* or it was the user's own */
+		case ERRCODE_T_R_DEADLOCK_DETECTED:
+			pg_usleep(10000L * attempts);	/* asking again at once would win */
+			CHECK_FOR_INTERRUPTS();
+			return true;
+		case MAKE_SQLSTATE('C', 'D', 'P', '0', '1'):
+			values[0] = CStringGetTextDatum(error->message);
+			values[1] = error->detail ? CStringGetTextDatum(error->detail) : (Datum) 0;
+			mcdp_run("SELECT cdp._await($1, $2)", &plan, 2, types, values, error->detail ? NULL : " n");
+			return true;
+		default:
+			return false;
 	}
-	values[0] = CStringGetTextDatum(error->message);
-	values[1] = error->detail ? CStringGetTextDatum(error->detail) : (Datum) 0;
-	mcdp_run("SELECT cdp._await($1, $2)", &plan, 2, types, values, error->detail ? NULL : " n");
 }
 
 /*
@@ -238,8 +255,12 @@ stitch_and_set(FunctionCallInfo fcinfo, NullableDatum *args)
 		MemoryContextSwitchTo(caller);
 		PG_TRY();
 		{
+			int			settings = NewGUCNestLevel();
+
+			mcdp_hurry(attempts > PATIENT_ATTEMPTS);
 			who = stitch(fcinfo->flinfo, args, false, attempts > PATIENT_ATTEMPTS);
 			set_traits(who.leaf, PG_GETARG_DATUM(1), PG_GETARG_TIMESTAMPTZ(2), source);
+			AtEOXact_GUC(true, settings);
 			ReleaseCurrentSubTransaction();
 			MemoryContextSwitchTo(caller);
 			CurrentResourceOwner = resources;
@@ -256,10 +277,8 @@ stitch_and_set(FunctionCallInfo fcinfo, NullableDatum *args)
 		PG_END_TRY();
 		if (error == NULL)
 			return who;
-		if ((error->sqlerrcode != ERRCODE_T_R_DEADLOCK_DETECTED && error->sqlerrcode != MAKE_SQLSTATE('C', 'D', 'P', '0', '1')) ||
-			attempts >= MAX_ATTEMPTS)
+		if (attempts >= MAX_ATTEMPTS || !let_go(error, attempts))
 			ReThrowError(error);
-		let_go(error, attempts);
 		FreeErrorData(error);
 	}
 }

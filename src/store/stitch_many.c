@@ -58,7 +58,8 @@ mcdp_lock_identities(bool alone)
 		DirectFunctionCall1(pg_advisory_xact_lock_shared_int8, key);
 }
 
-void
+/* The answer: is this session the only one now, so that it may hold and wait? */
+bool
 mcdp_stitch_many(Lookup *lk, ManyCall *calls, int num, bool in_order, bool locking, bool others, bool may_be_later)
 {
 	Many		m = {0};
@@ -89,4 +90,5 @@ mcdp_stitch_many(Lookup *lk, ManyCall *calls, int num, bool in_order, bool locki
 		mcdp_lock_identities(others);
 	mcdp_many_number(&m, num);
 	mcdp_many_write(&m, wait);
+	return locking && others;
 }

@@ -78,8 +78,12 @@ void
 mcdp_many_move_links_back(Many *m)
 {
 	static SPIPlanPtr plan = NULL;
+	static SPIPlanPtr waiting_plan = NULL;
 
-	move_back(m, "SELECT cdp._move_links_back($1, $2)", &plan, TEXTOID);
+	if (m->waits)
+		move_back(m, "SELECT cdp._move_links_back($1, $2, true)", &waiting_plan, TEXTOID);
+	else
+		move_back(m, "SELECT cdp._move_links_back($1, $2, false)", &plan, TEXTOID);
 }
 
 void

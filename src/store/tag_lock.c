@@ -54,6 +54,7 @@
 
 PG_FUNCTION_INFO_V1(mcdp__lock_tags);
 PG_FUNCTION_INFO_V1(mcdp__lock_tag_sets);
+PG_FUNCTION_INFO_V1(mcdp__unshare);
 
 /* How many this transaction has taken so far (more, after a ROLLBACK TO). */
 static int	num_changed = 0;
@@ -204,5 +205,20 @@ mcdp__lock_tag_sets(PG_FUNCTION_ARGS)
 		SET_LOCKTAG_ADVISORY(lock, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash, SET_LOCK);
 		(void) LockAcquire(&lock, PG_GETARG_BOOL(1) ? RowExclusiveLock : ShareLock, false, false);
 	}
+	PG_RETURN_VOID();
+}
+
+/*
+ * _unshare(key bigint): takes back one pg_advisory_xact_lock_shared(key), for a
+ * caller who has done nothing under it yet and is going to wait.
+ */
+Datum
+mcdp__unshare(PG_FUNCTION_ARGS)
+{
+	int64		key = PG_GETARG_INT64(0);
+	LOCKTAG		lock;
+
+	SET_LOCKTAG_ADVISORY(lock, MyDatabaseId, (uint32) (key >> 32), (uint32) key, 1);
+	(void) LockRelease(&lock, ShareLock, false);
 	PG_RETURN_VOID();
 }

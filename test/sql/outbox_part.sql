@@ -51,7 +51,7 @@ SELECT channel, count(*) FROM outbox_lane GROUP BY 1 ORDER BY 1;
 TRUNCATE outbox, outbox_front, outbox_lane; ALTER SEQUENCE outbox_id_seq RESTART;
 
 -- at random, against the plain question
-CREATE FUNCTION play(rounds int, seed double precision) RETURNS text LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_temp.play(rounds int, seed double precision) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	clock	timestamptz := '2026-03-01Z';
 	what	double precision;
@@ -96,9 +96,9 @@ BEGIN
 				  CASE WHEN (SELECT count(DISTINCT part) FROM outbox_lane) > 10 THEN 'many parts' ELSE 'few parts' END);
 END
 $$;
-SELECT play(400, 0.11);
+SELECT pg_temp.play(400, 0.11);
 TRUNCATE outbox, outbox_front, outbox_lane, delivery; ALTER SEQUENCE outbox_id_seq RESTART;
-SELECT play(400, 0.47);
+SELECT pg_temp.play(400, 0.47);
 
 -- the queue is read by its index however little the planner knows
 EXPLAIN (COSTS OFF) SELECT id FROM outbox WHERE channel = 'email' AND status = 'pending' AND attempts = 0 AND id >> 13 = 7 AND priority = 50 AND (due_at, id) >= ('2026-03-01Z', 5) ORDER BY due_at, id LIMIT 3;

@@ -4,7 +4,9 @@
 # counted by the server and printed.)
 #
 # MCDP_RUSH_SECONDS: how long each of the two rounds takes (default 5);
-# MCDP_RUSH_CLIENTS: how many clients (default 12); MCDP_RUSH_CALLS="split track …":
+# MCDP_RUSH_CLIENTS: how many clients (default 12); MCDP_RUSH_DEADLOCK_TIMEOUT:
+# as the server's; when it is less than the 300 ms after which calls let go by
+# themselves, more circles are found (and a few of them reach a caller); MCDP_RUSH_CALLS="split track …":
 # these calls only, or "all": also the clock, rebuilds and tags of sets, of which
 # one in some thousand calls may still be told of a deadlock
 # (docs/reference/identity.md, Concurrency).
@@ -21,11 +23,11 @@ $node->init;
 $node->append_conf('postgresql.conf', <<'CONF');
 timezone = 'UTC'
 jit = off
-deadlock_timeout = 20ms
 log_line_prefix = '%e %p '
 log_min_messages = warning
 max_wal_size = 4GB
 CONF
+$node->append_conf('postgresql.conf', "deadlock_timeout = '$ENV{MCDP_RUSH_DEADLOCK_TIMEOUT}'") if $ENV{MCDP_RUSH_DEADLOCK_TIMEOUT};
 $node->append_conf('postgresql.conf', 'log_lock_waits = on') if $ENV{MCDP_RUSH_VERBOSE};
 $node->start;
 
