@@ -219,6 +219,17 @@ mcdp__unshare(PG_FUNCTION_ARGS)
 	LOCKTAG		lock;
 
 	SET_LOCKTAG_ADVISORY(lock, MyDatabaseId, (uint32) (key >> 32), (uint32) key, 1);
-	(void) LockRelease(&lock, ShareLock, false);
+	/* Do we have it?  It would warn otherwise. */
+	switch (LockAcquire(&lock, ShareLock, false, true))
+	{
+		case LOCKACQUIRE_NOT_AVAIL:
+			break;
+		case LOCKACQUIRE_OK:
+			(void) LockRelease(&lock, ShareLock, false);
+			break;
+		default:
+			(void) LockRelease(&lock, ShareLock, false);
+			(void) LockRelease(&lock, ShareLock, false);
+	}
 	PG_RETURN_VOID();
 }
