@@ -15,6 +15,8 @@
 
 #include "datatype/timestamp.h"
 
+struct MergeRows;
+
 /* columns of profile_merge; source and reason may be NULL */
 typedef struct MergeCall
 {
@@ -30,6 +32,6 @@ typedef struct MergeCall
 } MergeCall;
 
 /* The caller holds the locks of both and has asked the rules.  Returns the merge id. */
-extern int64 mcdp_merge_profiles(const MergeCall *call);
+extern int64 mcdp_merge_profiles(const MergeCall *call, struct MergeRows *rows);
 
 #endif							/* MCDP_MERGE_H */

@@ -34,7 +34,6 @@
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "fmgr.h"
-#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/array.h"
@@ -48,61 +47,18 @@
 #include "core/compat.h"
 #include "store/access.h"
 #include "store/merge.h"
+#include "store/merge_rows.h"
 #include "store/relid.h"
 #include "store/row_insert.h"
 #include "store/statement.h"
 #include "store/stitch.h"
 #include "store/tag_point.h"
-#include "types/bitmap.h"
 #include "types/chunk.h"
-
-/* timeline_part, tag_own, profile_merge: positions */
-enum
-{
-	PART_PROFILE_ID = 1, PART_PART, PART_SOLE, PART_SEALED, PART_TIMELINE, PART_COLUMNS = PART_TIMELINE
-};
-enum
-{
-	OWN_PROFILE_ID = 1, OWN_AFTER_MERGE, OWN_TAG, OWN_PRESENT, OWN_EXPIRES_AT, OWN_COLUMNS = OWN_EXPIRES_AT
-};
-enum
-{
-	MERGE_MERGE_ID = 1, MERGE_SURVIVOR, MERGE_MERGED, MERGE_AT, MERGE_CAUSE, MERGE_SOURCE, MERGE_REASON, MERGE_EVIDENCE,
-	MERGE_MEMBERS, MERGE_TAGS, MERGE_UNDONE_AT, MERGE_LEAF_A, MERGE_LEAF_B, MERGE_EXPIRED_TO, MERGE_KEPT_APART,
-	MERGE_UNDONE_REASON, MERGE_COLUMNS = MERGE_UNDONE_REASON
-};
 
 #define MERGED_TAG "\001merged"
 
 PG_FUNCTION_INFO_V1(mcdp__merge_profiles);
 extern Datum mcdp__lock_tags(PG_FUNCTION_ARGS);
-
-/* a row that is being put together: column 1 is the first */
-typedef struct Row
-{
-	Datum		value[MERGE_COLUMNS];
-	bool		null[MERGE_COLUMNS];
-} Row;
-
-static void
-row_begin(Row *row)
-{
-	memset(row->null, true, sizeof(row->null));
-}
-
-static void
-row_set(Row *row, AttrNumber column, Datum value)
-{
-	row->value[column - 1] = value;
-	row->null[column - 1] = false;
-}
-
-static void
-row_set_text(Row *row, AttrNumber column, text *value)
-{
-	if (value)
-		row_set(row, column, PointerGetDatum(value));
-}
 
 static Relation
 open_table(Oid schema, const char *name, LOCKMODE mode)
@@ -112,59 +68,6 @@ open_table(Oid schema, const char *name, LOCKMODE mode)
 	if (!OidIsValid(relid))
 		elog(ERROR, "table \"%s\" does not exist", name);
 	return table_open(relid, mode);
-}
-
-/* An INSERT: for somebody who might not do it here, or whom a trigger waits for. */
-static void
-insert_by_query(Relation rel, int columns, Row *row)
-{
-	StringInfoData sql;
-	Oid			types[MERGE_COLUMNS];
-	char		nulls[MERGE_COLUMNS + 1] = {0};
-
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "INSERT INTO cdp.%s (", RelationGetRelationName(rel));
-	for (int i = 0; i < columns; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), i);
-
-		appendStringInfo(&sql, "%s%s", i ? ", " : "", quote_identifier(NameStr(att->attname)));
-		types[i] = att->atttypid;
-		nulls[i] = row->null[i] ? 'n' : ' ';
-	}
-	appendStringInfoString(&sql, ") VALUES (");
-	for (int i = 0; i < columns; i++)
-		appendStringInfo(&sql, "%s$%d", i ? ", " : "", i + 1);
-	appendStringInfoChar(&sql, ')');
-	mcdp_spi_connect();
-	if (SPI_execute_with_args(sql.data, columns, types, row->value, nulls, false, 0) != SPI_OK_INSERT)
-		elog(ERROR, "could not insert into table \"%s\"", RelationGetRelationName(rel));
-	mcdp_spi_finish();
-}
-
-/* A new row. */
-static void
-insert_row(Oid schema, EState *estate, const char *table, int columns, Row *row)
-{
-	Target		t;
-
-	if (mcdp_target_open_id(&t, mcdp_relid(table, schema), columns, estate))
-	{
-		mcdp_target_clear(&t);
-		for (int i = 0; i < columns; i++)
-			if (!row->null[i])
-				mcdp_target_set(&t, i + 1, row->value[i]);
-		mcdp_target_insert_new(&t);
-		mcdp_target_close(&t);
-	}
-	else
-	{
-		Relation	rel = open_table(schema, table, RowExclusiveLock);
-
-		insert_by_query(rel, columns, row);
-		table_close(rel, NoLock);
-	}
-	CommandCounterIncrement();
 }
 
 /* What there is now, for the next probes. */
@@ -195,8 +98,9 @@ has_row(const char *table, const char *index, AttrNumber column, int64 profile)
 
 /* The parts that profiles have seldom; arguments: survivor, merged, at. */
 static void
-run_part(Statement *statement, Datum *args)
+run_part(MergeRows *rows, Statement *statement, Datum *args)
 {
+	mcdp_merge_rows_write(rows);
 	mcdp_spi_connect();
 	mcdp_statement_do(statement, args);
 	mcdp_spi_finish();
@@ -286,7 +190,7 @@ update_profile(Relation rel, HeapTuple tuple, int64 survivor, EState *estate, Re
 
 /* The leaves of the merged profile go over to the survivor; returns them, ascending, and of what kind they are. */
 static Datum *
-move_profiles(Oid schema, EState *estate, int64 survivor, int64 merged, int *num, char **kind)
+move_profiles(Oid schema, MergeRows *rows, int64 survivor, int64 merged, int *num, char **kind)
 {
 	Relation	rel = open_table(schema, "profile", RowExclusiveLock);
 	Oid			index = mcdp_relid("profile_canonical_id_idx", schema);
@@ -321,7 +225,7 @@ move_profiles(Oid schema, EState *estate, int64 survivor, int64 merged, int *num
 		InitResultRelInfo(info, rel, 1, NULL, 0);
 		ExecOpenIndices(info, false);
 		foreach(lc, tuples)
-			update_profile(rel, lfirst(lc), survivor, estate, info, slot);
+			update_profile(rel, lfirst(lc), survivor, rows->estate, info, slot);
 		ExecDropSingleTupleTableSlot(slot);
 		ExecCloseIndices(info);
 		CommandCounterIncrement();
@@ -330,6 +234,7 @@ move_profiles(Oid schema, EState *estate, int64 survivor, int64 merged, int *num
 	{
 		Datum		args[2] = {Int64GetDatum(survivor), Int64GetDatum(merged)};
 
+		mcdp_merge_rows_write(rows);
 		mcdp_spi_connect();
 		mcdp_statement_do(&move_leaves, args);
 		mcdp_spi_finish();
@@ -379,7 +284,7 @@ empty_timeline(Oid schema)
  * of it again.  *survivor_is becomes false if that was so of the survivor till now.
  */
 static bool
-group_timelines(Oid schema, EState *estate, int64 survivor, int64 merged, bool *survivor_is)
+group_timelines(Oid schema, MergeRows *rows, int64 survivor, int64 merged, bool *survivor_is)
 {
 	int64		leaf[2] = {Min(survivor, merged), Max(survivor, merged)};
 	bool		there[2];
@@ -399,7 +304,7 @@ group_timelines(Oid schema, EState *estate, int64 survivor, int64 merged, bool *
 		return ok;
 
 	empty = empty_timeline(schema);
-	if (!mcdp_target_open_id(&t, mcdp_relid("timeline_part", schema), PART_COLUMNS, estate))
+	if (!mcdp_target_open_id(&t, mcdp_relid("timeline_part", schema), PART_COLUMNS, rows->estate))
 		return false;
 	for (int i = 0; i < 2 && ok; i++)
 	{
@@ -499,7 +404,7 @@ are_maintained(List *tags)
  * and was_merged and is_merged say whether these two have leaves already.
  */
 static void
-move_maintained_tags(Oid schema, EState *estate, int64 survivor, int64 merged, int64 merge_id, const char *kind, List *theirs,
+move_maintained_tags(MergeRows *rows, int64 survivor, int64 merged, int64 merge_id, const char *kind, List *theirs,
 					 bool was_merged, bool is_merged)
 {
 	PendingChange *changes = palloc((list_length(theirs) + 3) * sizeof(PendingChange));
@@ -507,12 +412,12 @@ move_maintained_tags(Oid schema, EState *estate, int64 survivor, int64 merged, i
 	Row			row;
 	ListCell   *lc;
 
-	row_begin(&row);
-	row_set(&row, OWN_PROFILE_ID, Int64GetDatum(survivor));
-	row_set(&row, OWN_AFTER_MERGE, Int64GetDatum(merge_id));
-	row_set(&row, OWN_TAG, CStringGetTextDatum("\001"));
-	row_set(&row, OWN_PRESENT, BoolGetDatum(true));
-	insert_row(schema, estate, "tag_own", OWN_COLUMNS, &row);
+	mcdp_row_begin(&row);
+	mcdp_row_set(&row, OWN_PROFILE_ID, Int64GetDatum(survivor));
+	mcdp_row_set(&row, OWN_AFTER_MERGE, Int64GetDatum(merge_id));
+	mcdp_row_set(&row, OWN_TAG, CStringGetTextDatum("\001"));
+	mcdp_row_set(&row, OWN_PRESENT, BoolGetDatum(true));
+	mcdp_merge_row(rows, INTO_OWN, &row);
 
 	/* ascending by tag; the survivor is not always the lower of the two */
 	changes[num++] = (PendingChange) {CStringGetTextDatum(psprintf("\001kind:%s", kind)), merged, false};
@@ -553,7 +458,7 @@ tags_expired_to(Oid schema, Datum *at)
 }
 
 int64
-mcdp_merge_profiles(const MergeCall *call)
+mcdp_merge_profiles(const MergeCall *call, MergeRows *rows)
 {
 	Oid			schema = mcdp_schema();
 	int64		id = nextval_internal(mcdp_relid("merge_id_seq", schema), true);
@@ -562,7 +467,6 @@ mcdp_merge_profiles(const MergeCall *call)
 	Datum		both[2] = {Int64GetDatum(Min(survivor, merged)), Int64GetDatum(Max(survivor, merged))};
 	Datum		args[3] = {Int64GetDatum(survivor), Int64GetDatum(merged), TimestampTzGetDatum(call->at)};
 	int64		ids[2] = {survivor, merged};
-	EState	   *estate = CreateExecutorState();
 	Datum	   *member;
 	int			num;
 	Datum		members;
@@ -579,7 +483,7 @@ mcdp_merge_profiles(const MergeCall *call)
 	LockRelationOid(mcdp_relid("profile_merge", schema), RowExclusiveLock);
 	PushCopiedSnapshot(GetTransactionSnapshot());
 	UpdateActiveSnapshotCommandId();
-	member = move_profiles(schema, estate, survivor, merged, &num, &kind);
+	member = move_profiles(schema, rows, survivor, merged, &num, &kind);
 	members = PointerGetDatum(construct_array(member, num, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 	look_again();
 
@@ -587,28 +491,28 @@ mcdp_merge_profiles(const MergeCall *call)
 	for (int i = 0; i < num && !entered; i++)
 		entered = has_row("journey_state", "journey_state_profile_id_idx", 2, DatumGetInt64(member[i]));
 	if (entered)
-		run_part(&merge_journeys, args);
+		run_part(rows, &merge_journeys, args);
 	else if (has_row("journey_state", "journey_state_profile_id_idx", 2, survivor))
-		run_part(&recall_traits, args);
+		run_part(rows, &recall_traits, args);
 	if (has_row("lifecycle_state", "lifecycle_state_pkey", 1, merged))
-		run_part(&merge_lifecycle, args);
+		run_part(rows, &merge_lifecycle, args);
 	else
 	{
-		row_begin(&row);
-		row_set(&row, QUEUE_PROFILE_ID, Int64GetDatum(survivor));
-		row_set(&row, QUEUE_AT, TimestampTzGetDatum(call->at));
-		row_set(&row, QUEUE_CAUSE, CStringGetTextDatum("merge"));
-		insert_row(schema, estate, "profile_queue", QUEUE_COLUMNS, &row);
+		mcdp_row_begin(&row);
+		mcdp_row_set(&row, QUEUE_PROFILE_ID, Int64GetDatum(survivor));
+		mcdp_row_set(&row, QUEUE_AT, TimestampTzGetDatum(call->at));
+		mcdp_row_set(&row, QUEUE_CAUSE, CStringGetTextDatum("merge"));
+		mcdp_merge_row(rows, INTO_QUEUE, &row);
 	}
 	if (has_row("purchase_due", "purchase_due_pkey", 1, merged))
-		run_part(&merge_purchase_due, args + 1);
+		run_part(rows, &merge_purchase_due, args + 1);
 	if (!mcdp_table_is_blank("rfm_run"))
-		run_part(&merge_rfm, args);
-	if (!group_timelines(schema, estate, survivor, merged, &grouped))
-		run_part(&merge_timelines, args);
+		run_part(rows, &merge_rfm, args);
+	if (!group_timelines(schema, rows, survivor, merged, &grouped))
+		run_part(rows, &merge_timelines, args);
 	/* whoever defines the first one waits for us: see 37_segment */
 	if (!mcdp_table_is_blank("segment"))
-		run_part(&merge_segments, args);
+		run_part(rows, &merge_segments, args);
 
 	DirectFunctionCall1(mcdp__lock_tags, PointerGetDatum(construct_array(both, 2, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)));
 	look_again();
@@ -618,7 +522,7 @@ mcdp_merge_profiles(const MergeCall *call)
 		/* a merged profile's timeline is grouped, but not only such a one's */
 		if (grouped)
 			grouped = mcdp_tag_probe(survivor, CStringGetTextDatum(MERGED_TAG), GetActiveSnapshot());
-		move_maintained_tags(schema, estate, survivor, merged, id, kind, tag[1], num > 1, grouped);
+		move_maintained_tags(rows, survivor, merged, id, kind, tag[1], num > 1, grouped);
 		tags = PointerGetDatum(construct_empty_array(TEXTOID));
 	}
 	else
@@ -628,6 +532,7 @@ mcdp_merge_profiles(const MergeCall *call)
 		MemoryContext spi;
 		bool		isnull;
 
+		mcdp_merge_rows_write(rows);
 		mcdp_spi_connect();
 		if (mcdp_statement_do(&merge_tags, tag_args) != 1)
 			elog(ERROR, "_merge_tags returned no row");
@@ -639,22 +544,22 @@ mcdp_merge_profiles(const MergeCall *call)
 	}
 
 	look_again();
-	row_begin(&row);
-	row_set(&row, MERGE_MERGE_ID, Int64GetDatum(id));
-	row_set(&row, MERGE_SURVIVOR, args[0]);
-	row_set(&row, MERGE_MERGED, args[1]);
-	row_set(&row, MERGE_AT, args[2]);
-	row_set_text(&row, MERGE_CAUSE, call->cause);
-	row_set_text(&row, MERGE_SOURCE, call->source);
-	row_set_text(&row, MERGE_REASON, call->reason);
-	row_set(&row, MERGE_EVIDENCE, call->evidence);
-	row_set(&row, MERGE_MEMBERS, members);
-	row_set(&row, MERGE_TAGS, tags);
-	row_set(&row, MERGE_LEAF_A, Int64GetDatum(call->leaf_a));
-	row_set(&row, MERGE_LEAF_B, Int64GetDatum(call->leaf_b));
+	mcdp_row_begin(&row);
+	mcdp_row_set(&row, MERGE_MERGE_ID, Int64GetDatum(id));
+	mcdp_row_set(&row, MERGE_SURVIVOR, args[0]);
+	mcdp_row_set(&row, MERGE_MERGED, args[1]);
+	mcdp_row_set(&row, MERGE_AT, args[2]);
+	mcdp_row_set_text(&row, MERGE_CAUSE, call->cause);
+	mcdp_row_set_text(&row, MERGE_SOURCE, call->source);
+	mcdp_row_set_text(&row, MERGE_REASON, call->reason);
+	mcdp_row_set(&row, MERGE_EVIDENCE, call->evidence);
+	mcdp_row_set(&row, MERGE_MEMBERS, members);
+	mcdp_row_set(&row, MERGE_TAGS, tags);
+	mcdp_row_set(&row, MERGE_LEAF_A, Int64GetDatum(call->leaf_a));
+	mcdp_row_set(&row, MERGE_LEAF_B, Int64GetDatum(call->leaf_b));
 	if (tags_expired_to(schema, &expired_to))
-		row_set(&row, MERGE_EXPIRED_TO, expired_to);
-	insert_row(schema, estate, "profile_merge", MERGE_COLUMNS, &row);
+		mcdp_row_set(&row, MERGE_EXPIRED_TO, expired_to);
+	mcdp_merge_row(rows, INTO_MERGE, &row);
 
 	for (int i = 0; i < num && !decided; i++)
 		decided = has_row("consent_log", "consent_log_decision_idx", 2, DatumGetInt64(member[i]));
@@ -662,10 +567,9 @@ mcdp_merge_profiles(const MergeCall *call)
 	{
 		Datum		consent_args[2] = {args[0], members};
 
-		run_part(&merge_consent, consent_args);
+		run_part(rows, &merge_consent, consent_args);
 	}
 	PopActiveSnapshot();
-	FreeExecutorState(estate);
 	return id;
 }
 
@@ -683,6 +587,8 @@ mcdp__merge_profiles(PG_FUNCTION_ARGS)
 	Datum	   *ids;
 	int			num;
 	Lookup		lk;
+	MergeRows  *rows;
+	int64		id;
 
 	for (int i = 0; i < 7; i++)
 		if (PG_ARGISNULL(i) && i != 4 && i != 5)
@@ -708,5 +614,8 @@ mcdp__merge_profiles(PG_FUNCTION_ARGS)
 			*(i == 0 ? &call.leaf_a : &call.leaf_b) = known.leaf;
 	}
 	mcdp_lookup_end(&lk);
-	PG_RETURN_INT64(mcdp_merge_profiles(&call));
+	rows = mcdp_merge_rows_begin(false);
+	id = mcdp_merge_profiles(&call, rows);
+	mcdp_merge_rows_end(rows);
+	PG_RETURN_INT64(id);
 }

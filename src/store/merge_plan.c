@@ -21,6 +21,7 @@
 #include "utils/memutils.h"
 
 #include "store/merge_plan.h"
+#include "store/merge_rows.h"
 #include "store/tag_point.h"
 
 typedef struct Into
@@ -142,15 +143,17 @@ void
 mcdp_do_merges(MergePlan *plan)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "merge", ALLOCSET_DEFAULT_SIZES);
+	MergeRows  *rows = mcdp_merge_rows_begin(plan->num > 1);
 	MemoryContext caller = MemoryContextSwitchTo(context);
 
 	mcdp_tag_lock_merges(plan->num);
 	for (int i = 0; i < plan->num; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		(void) mcdp_merge_profiles(&plan->call[i]);
+		(void) mcdp_merge_profiles(&plan->call[i], rows);
 		MemoryContextReset(context);
 	}
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
+	mcdp_merge_rows_end(rows);
 }

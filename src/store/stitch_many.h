@@ -36,6 +36,7 @@ typedef struct ManyName
 	bool		late;			/* of a profile that is known, and begins earlier than was known: at "at" */
 	bool		quarantined;
 	int8		blocked;		/* -1: not looked at */
+	ItemPointerData link;		/* the row, linked before */
 	int64		leaf;
 	int64		root;			/* 0: linked before, and not looked up yet */
 	TimestampTz at;

@@ -152,6 +152,7 @@ look_up_names(Many *m)
 		if (!find_link(&p, name->id))
 			continue;
 		name->linked = true;
+		name->link = link->tts_tid;
 		name->leaf = DatumGetInt64(slot_getattr(link, LINK_PROFILE_ID, &isnull));
 		name->at = DatumGetTimestampTz(slot_getattr(link, LINK_AT, &isnull));
 		name->peer = slot_getattr(link, LINK_PEER, &isnull);

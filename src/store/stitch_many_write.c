@@ -18,6 +18,7 @@
  */
 #include "postgres.h"
 
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -133,11 +134,25 @@ write_claims(Many *m)
 	pfree(claimed);
 }
 
+/*
+ * Does the name still belong to this profile, which we have locked?  As long as
+ * the row that was found is there nobody has changed it, and what is canonical and
+ * locked stays so.
+ */
+static bool
+is_still_linked(Many *m, ManyName *n, Snapshot now, TupleTableSlot *slot)
+{
+	if (n->leaf == n->root && table_tuple_fetch_row_version(m->lk->link.rel, &n->link, now, slot))
+		return true;
+	return mcdp_still_linked(m->lk, now, n->id, n->leaf, n->root);
+}
+
 /* From here on nobody merges or parts these profiles. */
 static void
 lock_roots(Many *m, bool wait)
 {
 	Snapshot	now;
+	TupleTableSlot *slot;
 
 	if (m->num_roots == 0)
 		return;
@@ -149,13 +164,15 @@ lock_roots(Many *m, bool wait)
 			somebody_else(m);
 	}
 	now = RegisterSnapshot(GetLatestSnapshot());
+	slot = table_slot_create(m->lk->link.rel, NULL);
 	for (int i = 0; i < m->num_names; i++)
 	{
 		ManyName   *n = &m->name[i];
 
-		if (n->involved && !mcdp_still_linked(m->lk, now, n->id, n->leaf, n->root))
+		if (n->involved && !is_still_linked(m, n, now, slot))
 			somebody_else(m);
 	}
+	ExecDropSingleTupleTableSlot(slot);
 	UnregisterSnapshot(now);
 }
 
