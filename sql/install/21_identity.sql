@@ -174,20 +174,28 @@ COMMENT ON FUNCTION cdp.resolve(cdp.identifier, timestamptz) IS 'the same by the
  * 2. The canonical profiles concerned are locked FOR UPDATE.
  *
  * No order of these would do: a bulk load takes people in the order of its
- * messages, and goes on to the next ones with all that it holds.  So there are two
+ * messages, and goes on to the next ones with all that it holds.  So there are three
  * kinds of callers:
  *
  * A small call (one message, one decision) waits for nobody while it holds any of
  * these.  It tries: when somebody else has what it needs it lets go of all it
  * holds (a subtransaction is rolled back), waits for that one thing with empty hands,
  * and begins again (SQLSTATE CDP01, _await).  So nobody ever waits for
- * one who waits.  Should others always be faster, it waits in the order above in the end.
+ * one who waits.  Should others always be faster, it waits in the order above in the
+ * end.  Where it does not know whom it may meet (a row of a trait, a message id)
+ * it does not wait for long, and then lets go as well (_hurry).  The batches
+ * of the clock (60_clock) do the same.
  *
- * A large call (a bulk load, an audience, all that breaks a rule) holds and waits.
- * There is one at a time that does so: see _lock_identities (24_ingest).
+ * A large call (a bulk load, all that breaks a rule, tick, rebuild) holds and waits.
+ * There is one at a time: see _lock_identities (24_ingest), which comes before all
+ * that others may wait for.
  *
- * Beyond these locks, whoever meets others in a circle lets go of everything and
- * begins again (_open_circle).
+ * Who changes tags of a set of profiles keeps merges away first (30_tag), and
+ * waits for those who change single tags, who wait for nobody with a tag in their hands.
+ *
+ * That leaves circles of a large call with small ones that have not let go yet.
+ * Small ones do before deadlock_timeout, if that is not very short; and whoever
+ * finds itself in a circle lets go of everything and begins again (_open_circle).
  *
  * Whoever changes a profile row, a leaf's too, holds the lock of its
  * canonical profile.  A call that only adds identifiers to one leaf locks the

@@ -4,12 +4,10 @@
 # counted by the server and printed.)
 #
 # MCDP_RUSH_SECONDS: how long each of the two rounds takes (default 5);
-# MCDP_RUSH_CLIENTS: how many clients (default 12); MCDP_RUSH_DEADLOCK_TIMEOUT:
-# as the server's; when it is less than the 300 ms after which calls let go by
-# themselves, more circles are found (and a few of them reach a caller); MCDP_RUSH_CALLS="split track …":
-# these calls only, or "all": also the clock, rebuilds and tags of sets, of which
-# one in some thousand calls may still be told of a deadlock
-# (docs/reference/identity.md, Concurrency).
+# MCDP_RUSH_CLIENTS: how many clients (default 12); MCDP_RUSH_CALLS="split track …":
+# these calls only; MCDP_RUSH_DEADLOCK_TIMEOUT: as the server's.  When that is less than the
+# 300 ms after which calls let go by themselves, more circles are found, and a few
+# of them reach a caller (docs/reference/identity.md, Concurrency).
 use strict;
 use warnings;
 use PostgreSQL::Test::Cluster;
@@ -145,9 +143,8 @@ EXCEPTION
 END $$;
 SQL
 
-my $calls = $ENV{MCDP_RUSH_CALLS} || '';
-my @all = (split(' ', $node->safe_psql('postgres', q{SELECT string_agg(what, ' ' ORDER BY what) FROM call})), 'run');
-my @names = $calls eq 'all' ? @all : $calls ? split(' ', $calls) : grep { !/^(tick|run|rebuild|refresh_\w+|advance_journeys|(un)?tag_(set|all))$/ } @all;
+my @names = $ENV{MCDP_RUSH_CALLS} ? split(' ', $ENV{MCDP_RUSH_CALLS})
+	: (split(' ', $node->safe_psql('postgres', q{SELECT string_agg(what, ' ' ORDER BY what) FROM call})), 'run');
 my $dir = PostgreSQL::Test::Utils::tempdir;
 sub rush
 {
