@@ -4,8 +4,8 @@
  * with them: the one case in which event.profile_id is rewritten, as long as
  * the raw events are there.  In sealed parts of a timeline they cannot be told
  * from others, so these stay.  Runs that these events have begun go with them,
- * and so do the events of their messages.  Tags, traits, other runs, consent
- * and relations name no identifier: they stay, too.
+ * and so do the events of their messages.  Tags, traits, other runs, consent,
+ * relations and participants of events name no identifier: they stay, too.
  *
  * Locks: the leaves, the identifiers and those whose link says that they were named
  * together with one of them, their profile (_try_identities); rows of event_tail, then
@@ -68,7 +68,9 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_
 DECLARE
 	ids		bigint[];
 	runs	bigint[];
+	took_part	bigint[];		-- of these in which the leaf took part as well
 	folded	timeline;
+	gone	timeline;
 	pieces	timeline[];
 BEGIN
 	runs := _split_runs(leaf, to_leaf, ARRAY(SELECT e.event_id FROM event e WHERE e.profile_id = leaf AND e.via = ANY (by)));
@@ -86,17 +88,20 @@ BEGIN
 
 	-- Folds of these events are waited for, then all folds of this leaf.
 	PERFORM FROM event_tail t WHERE t.event_id = ANY (ids) ORDER BY t.event_id, t.profile_id FOR UPDATE;
-	UPDATE event_tail t SET owner_id = to_leaf, profile_id = CASE t.profile_id WHEN leaf THEN to_leaf ELSE t.profile_id END
+	took_part := ARRAY(SELECT e.event_id FROM event e WHERE e.profile_id = to_leaf AND e.event_id = ANY (ids) AND e.participants @> ARRAY[leaf] AND e.participants <> '{}');
+	UPDATE event_tail t SET owner_id = to_leaf, profile_id = CASE WHEN t.profile_id = leaf AND t.event_id <> ALL (took_part) THEN to_leaf ELSE t.profile_id END
 	WHERE t.event_id = ANY (ids);
+	INSERT INTO event_tail (profile_id, event_id, owner_id, at)
+	SELECT to_leaf, t.event_id, to_leaf, t.at FROM event_tail t WHERE t.profile_id = leaf AND t.event_id = ANY (took_part) ORDER BY t.event_id;
 	UPDATE journey_trigger t SET profile_id = to_leaf WHERE t.profile_id = leaf AND t.event_id = ANY (ids);
 	PERFORM FROM timeline_part p WHERE p.profile_id = leaf AND p.part = 0 FOR UPDATE;
 
-	SELECT timeline_agg(n.at, n.event, n.label, n.value) INTO folded
+	SELECT timeline_agg(n.at, n.event, n.label, n.value), timeline_agg(n.at, n.event, n.label, n.value) FILTER (WHERE e.event_id <> ALL (took_part)) INTO folded, gone
 	FROM event e CROSS JOIN LATERAL _event_entries(e.at, e.event, e.source, e.properties) n
 	WHERE e.profile_id = to_leaf AND e.event_id = ANY (ids)
 	  AND NOT EXISTS (SELECT FROM event_tail t WHERE t.profile_id = to_leaf AND t.event_id = e.event_id);
 	IF folded IS NOT NULL THEN
-		IF NOT _take_entries(leaf, folded) THEN
+		IF num_events(gone) > 0 AND NOT _take_entries(leaf, gone) THEN
 			PERFORM _rebuild_timelines(leaf);
 		END IF;
 		SELECT array_agg(p.timeline ORDER BY p.piece) INTO pieces

@@ -66,6 +66,18 @@ INSERT INTO event_role (event, as_event) VALUES ('seen', 'view');
 SELECT split('{y:1}', 'test', '2026-03-04Z') AS y \gset
 SELECT timeline_of(:x), timeline_of(:y);
 
+-- Who owned an event and took part in it as well has taken part still: folded or not, as rebuilding says.
+SELECT identify('{x:5,y:5}', at => '2026-03-10Z') AS x \gset
+SELECT track('{y:5}', 'met', '{"sku": "k1"}', '2026-03-11Z', participants => '{x:5}') \gset
+SELECT count(*) > 0 AS ticked FROM tick('2026-03-12Z');
+SELECT track('{y:5}', 'met', '{"sku": "k2"}', '2026-03-13Z', participants => '{x:5}') \gset
+SELECT split('{y:5}', 'test', '2026-03-14Z') AS y \gset
+SELECT timeline_of(:x), timeline_of(:y);
+SELECT count(*) > 0 AS ticked FROM tick('2026-03-15Z');
+SELECT timeline_of(:x), timeline_of(:y);
+SELECT _rebuild_timelines() > 0 AS rebuilt;
+SELECT timeline_of(:x), timeline_of(:y);
+
 -- A sealed part is left alone.
 SELECT identify('{x:2,y:2}', at => '2026-04-01Z') AS x \gset
 SELECT track('{y:2}', 'seen', '{"sku": "k"}', '2026-04-02Z') \gset
