@@ -126,21 +126,13 @@ COMMENT ON TYPE cdp._entry_set IS 'who is to enter a journey, when, what started
 
 -- Entries into several journeys are decided together: to each of them the others
 -- have not happened yet.  They only set the tags journey:NAME and held_out:NAME.
-CREATE FUNCTION cdp._depends_on_entries(sets cdp._entry_set[]) RETURNS boolean
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+CREATE FUNCTION cdp._depends_on_entries(rule cdp.criteria) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
-	RETURN EXISTS (
-		SELECT FROM (SELECT (v.spec #>> '{entry,when}')::cdp.criteria AS rule
-					 FROM unnest(sets) s
-					 CROSS JOIN LATERAL (SELECT j.active_version FROM cdp.journey j WHERE j.name = s.journey OFFSET 0) j
-					 CROSS JOIN LATERAL (SELECT v.spec FROM cdp.journey_version v WHERE v.journey = s.journey AND v.version = j.active_version OFFSET 0) v
-					 UNION ALL
-					 SELECT r.criteria FROM cdp.suppression r WHERE r.active) r
-		CROSS JOIN LATERAL unnest(cdp._criteria_tags(r.rule)) t
-		WHERE t ~ '^(journey|held_out):');
+	RETURN array_to_string(cdp._criteria_tags(rule), chr(10)) ~ '(?n)^(journey|held_out):';
 END
 $$;
-COMMENT ON FUNCTION cdp._depends_on_entries(cdp._entry_set[]) IS 'does who enters one of these journeys depend on who has entered another one?';
+COMMENT ON FUNCTION cdp._depends_on_entries(cdp.criteria) IS 'does a rule ask who has entered a journey?';
 
 -- The caller holds the journey rows FOR SHARE and the profile rows, names each
 -- journey once, and in each profile (canonical) once, always at the same instant,
@@ -413,6 +405,7 @@ DECLARE
 	kinds	text[];			-- and what it is
 	sets	cdp._entry_set[];
 	turns	bigint[];
+	depends	boolean;		-- does who enters one of these journeys depend on who has entered another one?
 	one		cdp._entry_set;
 	g		record;
 BEGIN
@@ -503,7 +496,8 @@ BEGIN
 	WITH heard AS MATERIALIZED (
 		-- plain: any such event does
 		SELECT l.journey, j.kind, l.source, l.name, bool_or(l.source <> 'event' OR r.label IS NULL AND r.label_set IS NULL AND r.conditions IS NULL) AS plain,
-			   jsonb_agg(jsonb_build_object('label', r.label, 'set', r.label_set, 'conditions', r.conditions)) AS refs
+			   jsonb_agg(jsonb_build_object('label', r.label, 'set', r.label_set, 'conditions', r.conditions)) AS refs,
+			   coalesce(bool_or(cdp._depends_on_entries((v.spec #>> '{entry,when}')::cdp.criteria)), false) AS depends
 		FROM cdp.journey_listener l
 		JOIN cdp.journey j ON j.name = l.journey
 		JOIN cdp.journey_version v ON v.journey = l.journey AND v.version = l.version
@@ -515,12 +509,13 @@ BEGIN
 						'at', (to_jsonb(t.at AT TIME ZONE 'UTC') #>> '{}') || 'Z')) AS entry
 		FROM unnest(taken, owners, kinds) WITH ORDINALITY t(trigger_id, source, name, profile_id, at, label, value, event_id, owner_id, kind, ordinality)
 	)
-	SELECT array_agg((w.journey, w.profiles, w.instants, w.entries, w.owners)::cdp._entry_set ORDER BY w.journey, w.turn), array_agg(w.turn ORDER BY w.journey, w.turn)
-	INTO sets, turns
-	FROM (SELECT c.journey, c.turn, array_agg(c.profile_id ORDER BY c.profile_id) AS profiles,
+	SELECT array_agg((w.journey, w.profiles, w.instants, w.entries, w.owners)::cdp._entry_set ORDER BY w.journey, w.turn), array_agg(w.turn ORDER BY w.journey, w.turn),
+		   bool_or(w.depends) OR EXISTS (SELECT FROM cdp.suppression r WHERE r.active AND cdp._depends_on_entries(r.criteria))
+	INTO sets, turns, depends
+	FROM (SELECT c.journey, c.turn, bool_or(c.depends) AS depends, array_agg(c.profile_id ORDER BY c.profile_id) AS profiles,
 				 array_agg(c.at ORDER BY c.profile_id) AS instants, array_agg(c.entry ORDER BY c.profile_id) AS entries,
 				 array_agg(c.owner_id ORDER BY c.profile_id) AS owners
-		  FROM (SELECT h.journey, t.profile_id, t.at, t.entry,
+		  FROM (SELECT h.journey, h.depends, t.profile_id, t.at, t.entry,
 					   CASE t.source WHEN 'due' THEN cdp._due_leaf(t.name, t.profile_id, t.label, t.at) ELSE t.owner_id END AS owner_id,
 					   row_number() OVER (PARTITION BY h.journey, t.profile_id ORDER BY t.ordinality) AS turn
 				FROM happened t
@@ -532,7 +527,7 @@ BEGIN
 		  GROUP BY c.journey, c.turn) w;
 	IF sets IS NULL THEN
 		NULL;
-	ELSIF cdp._depends_on_entries(sets) THEN
+	ELSIF depends THEN
 		FOREACH one IN ARRAY sets LOOP
 			PERFORM cdp._enter_each(ARRAY[one], '{}');
 		END LOOP;
