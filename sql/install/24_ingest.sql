@@ -257,19 +257,35 @@ COMMENT ON FUNCTION cdp._read_message(jsonb, timestamptz) IS 'reads a Segment me
 -- only tell what happened to people who are known already, which locks nobody.
 -- Calls about one message or decision do not take this lock: they wait for nobody
 -- while they hold anybody (21_identity).
-CREATE FUNCTION cdp._lock_identities(wait boolean) RETURNS boolean
+--
+-- Who waits for this lock holds nothing yet.  PostgreSQL may give him the blame for
+-- a circle all the same, if somebody in it stands behind him in the queue: then
+-- he stands in the queue again.
+CREATE FUNCTION cdp._lock_identities(wait boolean, alone boolean DEFAULT true) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	key bigint := cdp._identities_key();
 BEGIN
-	IF wait THEN
-		PERFORM pg_advisory_xact_lock(key);
+	IF CASE WHEN alone THEN pg_try_advisory_xact_lock(key) ELSE pg_try_advisory_xact_lock_shared(key) END THEN
 		RETURN true;
 	END IF;
-	RETURN pg_try_advisory_xact_lock(key);
+	FOR attempt IN 1 .. CASE WHEN wait THEN 10 ELSE 0 END LOOP
+		BEGIN
+			IF alone THEN
+				PERFORM pg_advisory_xact_lock(key);
+			ELSE
+				PERFORM pg_advisory_xact_lock_shared(key);
+			END IF;
+			RETURN true;
+		EXCEPTION WHEN deadlock_detected THEN
+			PERFORM cdp._open_circle(attempt, 10);
+		END;
+	END LOOP;
+	RETURN false;
 END
 $$;
-COMMENT ON FUNCTION cdp._lock_identities(boolean) IS 'from now on this transaction is the only one that takes many messages and changes identities; false if it is another and we do not wait';
+COMMENT ON FUNCTION cdp._lock_identities(boolean, boolean)
+	IS 'from now on this transaction is the only one (or one of those that are not alone) that takes many messages and changes identities; false if it is another and we do not wait';
 
 CREATE FUNCTION cdp._tells_news(identifiers cdp.identifier[], participants cdp.identifier[], at timestamptz) RETURNS boolean
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$

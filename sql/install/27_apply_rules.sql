@@ -404,6 +404,7 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'at must be finite';
 	END IF;
 	PERFORM _lock_identities(true);			-- it may be about many profiles, and goes on with all of them
+	PERFORM _hurry(wait);
 	RETURN QUERY
 	WITH due AS MATERIALIZED (
 		SELECT d.identifier, d.degree, d.reason, resolve(d.identifier) AS root FROM _quarantine_due() d

@@ -695,7 +695,7 @@ CREATE FUNCTION cdp.advance_journeys(at timestamptz DEFAULT now(), max_runs int 
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
 	-- In one transaction it goes on with all that it holds; so does a bulk load (21_identity).
-	PERFORM pg_advisory_xact_lock_shared(cdp._identities_key());
+	PERFORM cdp._lock_identities(true, false);
 	RETURN cdp._advance_journeys(advance_journeys.at, advance_journeys.max_runs);
 END
 $$;
