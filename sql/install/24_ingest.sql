@@ -265,23 +265,23 @@ CREATE FUNCTION cdp._lock_identities(wait boolean, alone boolean DEFAULT true) R
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	key bigint := cdp._identities_key();
+	taken boolean := CASE WHEN alone THEN pg_try_advisory_xact_lock(key) ELSE pg_try_advisory_xact_lock_shared(key) END;
+	circles int := 0;
 BEGIN
-	IF CASE WHEN alone THEN pg_try_advisory_xact_lock(key) ELSE pg_try_advisory_xact_lock_shared(key) END THEN
-		RETURN true;
-	END IF;
-	FOR attempt IN 1 .. CASE WHEN wait THEN 10 ELSE 0 END LOOP
+	WHILE wait AND NOT taken LOOP
 		BEGIN
 			IF alone THEN
 				PERFORM pg_advisory_xact_lock(key);
 			ELSE
 				PERFORM pg_advisory_xact_lock_shared(key);
 			END IF;
-			RETURN true;
+			taken := true;
 		EXCEPTION WHEN deadlock_detected THEN
-			PERFORM cdp._open_circle(attempt, 10);
+			circles := circles + 1;
+			PERFORM cdp._open_circle(circles, 10);
 		END;
 	END LOOP;
-	RETURN false;
+	RETURN taken;
 END
 $$;
 COMMENT ON FUNCTION cdp._lock_identities(boolean, boolean)
