@@ -21,30 +21,12 @@
  */
 #include "postgres.h"
 
-#include "common/hashfn.h"
 #include "types/timeline_codec.h"
+#include "types/timeline_names.h"
 #include "utils/memutils.h"
 
 /* More can never be stored: an event takes at least two bytes. */
 #define MAX_EVENTS		((uint32) (MaxAllocSize / 2))
-
-/* A dictionary up to this size is searched from end to end. */
-#define SMALL_DICT		8
-
-/* Names in the order they came, or sorted. */
-typedef struct NameTable
-{
-	uint32		count;
-	uint32		space;			/* of items */
-	TimelineString *items;
-	char	   *bytes;
-	uint32		used;			/* of bytes */
-	uint32		bytes_space;
-	uint32	   *slots;			/* hash table: index + 1, 0 = free; or NULL */
-	uint32		mask;			/* number of slots - 1 */
-	uint32		last;			/* the name found last */
-	bool		sorted;
-} NameTable;
 
 struct TimelineBuilder
 {
@@ -52,21 +34,12 @@ struct TimelineBuilder
 	uint32		n;
 	uint32		space;
 	TimelineEvent *events;
-	NameTable	names;
-	NameTable	labels;
+	TimelineNames names;
+	TimelineNames labels;
 	bool		sorted;			/* events are in order, codes are ranks */
 	bool		planned;		/* plan is up to date */
 	TimelinePlan plan;
 };
-
-static void
-too_large(void)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-			 errmsg("timeline is too large"),
-			 errdetail("A timeline must not exceed 1 GB.")));
-}
 
 TimelineBuilder *
 mcdp_timeline_builder_create(MemoryContext cx)
@@ -75,130 +48,9 @@ mcdp_timeline_builder_create(MemoryContext cx)
 
 	b->cx = cx;
 	b->sorted = true;
-	b->names.sorted = true;
-	b->labels.sorted = true;
+	mcdp_timeline_names_init(&b->names, cx);
+	mcdp_timeline_names_init(&b->labels, cx);
 	return b;
-}
-
-/* ----------------------------------------------------------------- names */
-
-static void
-hash_insert(NameTable *nt, uint32 index)
-{
-	uint32		slot = nt->items[index].hash & nt->mask;
-
-	while (nt->slots[slot] != 0)
-		slot = (slot + 1) & nt->mask;
-	nt->slots[slot] = index + 1;
-}
-
-static void
-hash_rebuild(TimelineBuilder *b, NameTable *nt, uint32 nslots)
-{
-	if (nt->slots == NULL || nslots != nt->mask + 1)
-	{
-		if (nt->slots != NULL)
-			pfree(nt->slots);
-		nt->slots = NULL;
-		nt->slots = MemoryContextAllocHuge(b->cx, sizeof(uint32) * (Size) nslots);
-		nt->mask = nslots - 1;
-	}
-	memset(nt->slots, 0, sizeof(uint32) * (Size) nslots);
-	for (uint32 i = 0; i < nt->count; i++)
-		hash_insert(nt, i);
-}
-
-static inline bool
-name_is(const NameTable *nt, uint32 i, const char *s, uint32 len)
-{
-	return nt->items[i].len == len && memcmp(nt->bytes + nt->items[i].start, s, len) == 0;
-}
-
-static uint32
-append_name(TimelineBuilder *b, NameTable *nt, const char *s, uint32 len, uint32 hash)
-{
-	TimelineString *item;
-
-	if (nt->count == nt->space)
-	{
-		uint32		space = Max(SMALL_DICT, nt->space * 2);
-
-		if (nt->items == NULL)
-			nt->items = MemoryContextAlloc(b->cx, sizeof(TimelineString) * space);
-		else
-			nt->items = repalloc_huge(nt->items, sizeof(TimelineString) * (Size) space);
-		nt->space = space;
-	}
-	if (nt->bytes == NULL || len > nt->bytes_space - nt->used)
-	{
-		uint64		space = Max(64, nt->bytes_space);
-
-		while (len > space - nt->used)
-			space *= 2;
-		if (nt->used + (uint64) len > MaxAllocSize)
-			too_large();
-		space = Min(space, MaxAllocSize);
-		if (nt->bytes == NULL)
-			nt->bytes = MemoryContextAlloc(b->cx, space);
-		else
-			nt->bytes = repalloc(nt->bytes, space);
-		nt->bytes_space = space;
-	}
-	item = &nt->items[nt->count];
-	item->start = nt->used;
-	item->len = len;
-	item->hash = hash;
-	memcpy(nt->bytes + nt->used, s, len);
-	nt->used += len;
-
-	if (nt->sorted && nt->count > 0)
-	{
-		TimelineString *prev = item - 1;
-
-		nt->sorted = timeline_string_cmp(nt->bytes + prev->start, prev->len, s, len) < 0;
-	}
-	nt->count++;
-	if (nt->slots != NULL)
-	{
-		if (nt->count > nt->mask / 2)
-			hash_rebuild(b, nt, (nt->mask + 1) * 2);
-		else
-			hash_insert(nt, nt->count - 1);
-	}
-	return nt->count - 1;
-}
-
-static uint32
-intern(TimelineBuilder *b, NameTable *nt, const char *s, uint32 len)
-{
-	uint32		hash;
-
-	if (nt->last < nt->count && name_is(nt, nt->last, s, len))
-		return nt->last;
-	if (nt->slots == NULL)
-	{
-		for (uint32 i = 0; i < nt->count; i++)
-		{
-			if (name_is(nt, i, s, len))
-				return nt->last = i;
-		}
-		if (nt->count < SMALL_DICT)
-			return nt->last = append_name(b, nt, s, len, 0);
-		for (uint32 i = 0; i < nt->count; i++)
-			nt->items[i].hash = hash_bytes((const unsigned char *) nt->bytes + nt->items[i].start,
-										   nt->items[i].len);
-		hash_rebuild(b, nt, SMALL_DICT * 4);
-	}
-
-	hash = hash_bytes((const unsigned char *) s, len);
-	for (uint32 slot = hash & nt->mask; nt->slots[slot] != 0; slot = (slot + 1) & nt->mask)
-	{
-		uint32		i = nt->slots[slot] - 1;
-
-		if (nt->items[i].hash == hash && name_is(nt, i, s, len))
-			return nt->last = i;
-	}
-	return nt->last = append_name(b, nt, s, len, hash);
 }
 
 /* ---------------------------------------------------------------- adding */
@@ -211,7 +63,7 @@ next_event(TimelineBuilder *b)
 		uint64		space = b->space == 0 ? 8 : (uint64) b->space * 2;
 
 		if (b->n >= MAX_EVENTS)
-			too_large();
+			mcdp_timeline_too_large();
 		space = Min(space, MAX_EVENTS);
 		if (b->events == NULL)
 			b->events = MemoryContextAlloc(b->cx, sizeof(TimelineEvent) * space);
@@ -247,8 +99,8 @@ mcdp_timeline_builder_add(TimelineBuilder *b, TimestampTz at,
 				(errcode(ERRCODE_DATETIME_FIELD_OVERFLOW),
 				 errmsg("the time of an event must be finite")));
 	e->at = at;
-	e->event = intern(b, &b->names, event, event_len);
-	e->label = label == NULL ? 0 : intern(b, &b->labels, label, label_len) + 1;
+	e->event = mcdp_timeline_names_code(&b->names, event, event_len);
+	e->label = label == NULL ? 0 : mcdp_timeline_names_code(&b->labels, label, label_len) + 1;
 	e->value = has_value ? mcdp_timeline_value_key(value) : 0;
 	accept_event(b);
 }
@@ -292,12 +144,12 @@ mcdp_timeline_builder_add_view(TimelineBuilder *b, const TimelineView *v,
 		if (names[name] == 0)
 		{
 			s = mcdp_timeline_event_name(v, name, &len);
-			names[name] = intern(b, &b->names, s, len) + 1;
+			names[name] = mcdp_timeline_names_code(&b->names, s, len) + 1;
 		}
 		if (label != TIMELINE_NO_LABEL && labels[label] == 0)
 		{
 			s = mcdp_timeline_label_name(v, label, &len);
-			labels[label] = intern(b, &b->labels, s, len) + 1;
+			labels[label] = mcdp_timeline_names_code(&b->labels, s, len) + 1;
 		}
 		e = next_event(b);
 		e->at = timeline_at(v, i);
@@ -312,25 +164,6 @@ mcdp_timeline_builder_add_view(TimelineBuilder *b, const TimelineView *v,
 
 /* --------------------------------------------------------------- sorting */
 
-static inline int
-rank_cmp(const uint32 *a, const uint32 *b, const NameTable *nt)
-{
-	const TimelineString *x = &nt->items[*a],
-			   *y = &nt->items[*b];
-
-	return timeline_string_cmp(nt->bytes + x->start, x->len, nt->bytes + y->start, y->len);
-}
-
-#define ST_SORT sort_ranks
-#define ST_ELEMENT_TYPE uint32
-#define ST_COMPARE_ARG_TYPE const NameTable
-#define ST_COMPARE(a, b, arg) rank_cmp(a, b, arg)
-#define ST_SCOPE static
-#define ST_CHECK_FOR_INTERRUPTS
-#define ST_DECLARE
-#define ST_DEFINE
-#include "lib/sort_template.h"
-
 #define ST_SORT sort_events
 #define ST_ELEMENT_TYPE TimelineEvent
 #define ST_COMPARE(a, b) timeline_event_cmp(a, b)
@@ -339,40 +172,6 @@ rank_cmp(const uint32 *a, const uint32 *b, const NameTable *nt)
 #define ST_DECLARE
 #define ST_DEFINE
 #include "lib/sort_template.h"
-
-/*
- * Puts the names in order.  Returns new_code[old code] (palloc'd), or NULL
- * when they were in order already.
- */
-static uint32 *
-sort_names(TimelineBuilder *b, NameTable *nt)
-{
-	uint32	   *order,
-			   *new_code;
-	TimelineString *items;
-
-	if (nt->sorted)
-		return NULL;
-	order = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(uint32) * (Size) nt->count);
-	new_code = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(uint32) * (Size) nt->count);
-	items = MemoryContextAllocHuge(b->cx, sizeof(TimelineString) * (Size) nt->space);
-	for (uint32 i = 0; i < nt->count; i++)
-		order[i] = i;
-	sort_ranks(order, nt->count, nt);
-	for (uint32 i = 0; i < nt->count; i++)
-	{
-		items[i] = nt->items[order[i]];
-		new_code[order[i]] = i;
-	}
-	pfree(order);
-	pfree(nt->items);
-	nt->items = items;
-	nt->sorted = true;
-	nt->last = 0;
-	if (nt->slots != NULL)
-		hash_rebuild(b, nt, nt->mask + 1);
-	return new_code;
-}
 
 /* Merges [a, b) and [b, c) of "from" into "to". */
 static void
@@ -455,8 +254,8 @@ order_events(TimelineBuilder *b)
 static void
 normalise(TimelineBuilder *b)
 {
-	uint32	   *names = sort_names(b, &b->names);
-	uint32	   *labels = sort_names(b, &b->labels);
+	uint32	   *names = mcdp_timeline_names_sort(&b->names);
+	uint32	   *labels = mcdp_timeline_names_sort(&b->labels);
 
 	if (names != NULL)
 	{
@@ -486,17 +285,6 @@ normalise(TimelineBuilder *b)
 
 /* ------------------------------------------------------------- finishing */
 
-static TimelineStrings
-strings_of(const NameTable *nt)
-{
-	TimelineStrings s;
-
-	s.count = nt->count;
-	s.items = nt->items;
-	s.bytes = nt->bytes;
-	return s;
-}
-
 /* The size of the stored form. */
 size_t
 mcdp_timeline_builder_size(TimelineBuilder *b)
@@ -507,8 +295,8 @@ mcdp_timeline_builder_size(TimelineBuilder *b)
 					labels;
 
 		normalise(b);
-		names = strings_of(&b->names);
-		labels = strings_of(&b->labels);
+		names = mcdp_timeline_names_strings(&b->names);
+		labels = mcdp_timeline_names_strings(&b->labels);
 		mcdp_timeline_plan(&b->plan, b->events, b->n, &names, &labels);
 		b->planned = true;
 	}
@@ -524,8 +312,8 @@ mcdp_timeline_builder_write(TimelineBuilder *b, Timeline *out, size_t size)
 
 	if (mcdp_timeline_builder_size(b) != size)
 		elog(ERROR, "timeline changed while it was written");
-	names = strings_of(&b->names);
-	labels = strings_of(&b->labels);
+	names = mcdp_timeline_names_strings(&b->names);
+	labels = mcdp_timeline_names_strings(&b->labels);
 	mcdp_timeline_encode(&b->plan, b->events, b->n, &names, &labels, out);
 }
 

@@ -277,6 +277,15 @@ total_length(const TimelineStrings *s)
 	return sum;
 }
 
+void
+mcdp_timeline_too_large(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("timeline is too large"),
+			 errdetail("A timeline must not exceed 1 GB.")));
+}
+
 static void
 plan_column(TimelinePlan *plan, uint8 id, uint8 encoding, uint16 detail, uint64 length)
 {

@@ -99,7 +99,7 @@ typedef struct TimelineString
 {
 	uint32		start;
 	uint32		len;
-	uint32		hash;			/* of use to the builder only */
+	uint32		hash;			/* of use to timeline_names.c only */
 } TimelineString;
 
 typedef struct TimelineStrings
@@ -125,6 +125,8 @@ extern void mcdp_timeline_encode(const TimelinePlan *plan, const TimelineEvent *
 								 Timeline *out);
 
 extern uint64 mcdp_timeline_value_key(double value);
+
+pg_noreturn extern void mcdp_timeline_too_large(void);
 
 /* < 0, 0, > 0 */
 static inline int
