@@ -30,10 +30,13 @@ sub check
 	is($primary->safe_psql('postgres', 'SELECT count(*) - count(DISTINCT identifier::text) FROM cdp.identifier_link'), 0, "$what: nobody twice");
 }
 
-# Three sessions: people of their own, and some of all; long names, so that pages are soon full.
+# Three sessions that begin with the same people at the same moment, and go on with some of their own; long names, so
+# that pages are soon full.
 my @import = map { my $s = $_; <<SQL } 1 .. 3;
 SET search_path = public, cdp;
-SELECT accepted FROM import_identities(\$\$SELECT 'anonymous_id:' || md5((i % 700)::text), 'user_id:u' || (i * 7919 + $s) % 900 FROM generate_series(1, 600) i\$\$, at => '2026-01-02');
+SELECT accepted FROM import_identities(\$\$SELECT 'account:warm$s', 'erp:warm$s'\$\$, at => '2026-01-01', kind => 'account');
+SELECT pg_sleep(extract(epoch FROM date_trunc('second', clock_timestamp()) + interval '1.2 s' - clock_timestamp()));
+SELECT accepted FROM import_identities(\$\$SELECT 'anonymous_id:' || md5((i + nr)::text), 'user_id:u' || (i + nr) FROM generate_series(1, 2000) i, (SELECT count(*) / 3000 * 10000 AS nr FROM profile) n\$\$, at => '2026-01-02');
 SELECT accepted FROM import_identities(\$\$SELECT 'device_id:s$s-' || repeat(md5(i::text), 2), 'email:s$s-' || i || '\@example.com' FROM generate_series(1, 800) i\$\$, at => '2026-01-01');
 SELECT accepted FROM import_identities(\$\$SELECT 'device_id:' || md5('$s' || i) || repeat('x', i % 40), 'erp:' || reverse(i::text) || '-$s' FROM generate_series(1, 800) i\$\$, at => '2026-01-03');
 INSERT INTO inbox (payload) SELECT jsonb_build_object('type', 'track', 'messageId', 'm$s-' || i, 'event', 'e' || i % 3, 'anonymousId', '$s-' || i % 50, 'userId', 'u' || i % 600, 'timestamp', '2026-02-01T00:00:00Z')
