@@ -15,6 +15,7 @@
 #include "fmgr.h"
 #include "utils/timestamp.h"
 
+#include "core/compat.h"
 #include "core/iso_time.h"
 
 PG_FUNCTION_INFO_V1(mcdp__iso_time);
