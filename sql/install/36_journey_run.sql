@@ -607,7 +607,7 @@ COMMENT ON FUNCTION cdp._next_due_run(timestamptz) IS 'when the next run of an a
  * Where entries or runs are limited, profiles get into each other's way: then
  * everybody's work of one minute is done before anybody's of the next.
  */
-CREATE FUNCTION cdp._advance_journeys(at timestamptz, max_runs int) RETURNS bigint
+CREATE FUNCTION cdp._advance_journeys(at timestamptz, max_runs int, one_batch boolean) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET jit = off SET enable_seqscan = off SET plan_cache_mode = auto AS $$
 DECLARE
 	done		bigint := 0;
@@ -644,6 +644,8 @@ BEGIN
 
 	limited := EXISTS (SELECT FROM cdp.journey j JOIN cdp.journey_version v ON v.journey = j.name AND v.version = j.active_version
 					   WHERE j.status = 'active' AND cdp._limited(v.spec));
+	-- Others hold this and wait for rows of ours.
+	PERFORM cdp._lock_limits() WHERE limited AND NOT one_batch;
 	until := cdp._before_schedules(_advance_journeys.at);
 	LOOP
 		IF limited THEN
@@ -689,14 +691,14 @@ BEGIN
 	RETURN done;
 END
 $$;
-COMMENT ON FUNCTION cdp._advance_journeys(timestamptz, int) IS 'a batch of advance_journeys';
+COMMENT ON FUNCTION cdp._advance_journeys(timestamptz, int, boolean) IS 'advance_journeys; one_batch: the transaction ends with it';
 
 CREATE FUNCTION cdp.advance_journeys(at timestamptz DEFAULT now(), max_runs int DEFAULT 10000) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
 	-- In one transaction it goes on with all that it holds; so does a bulk load (21_identity).
 	PERFORM cdp._lock_identities(true, false);
-	RETURN cdp._advance_journeys(advance_journeys.at, advance_journeys.max_runs);
+	RETURN cdp._advance_journeys(advance_journeys.at, advance_journeys.max_runs, false);
 END
 $$;
 COMMENT ON FUNCTION cdp.advance_journeys(timestamptz, int) IS 'consumes triggers and does the steps due at or before this instant; returns how many of both';

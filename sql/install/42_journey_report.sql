@@ -265,7 +265,7 @@ BEGIN
 		JOIN (SELECT DISTINCT l.name FROM cdp.journey_listener l WHERE l.journey = simulate_journey.name AND l.source = 'event') l ON l.name = e.event
 		WHERE r.at > simulate_journey.at AND r.at <= until AND NOT r.backfill
 		  AND NOT EXISTS (SELECT FROM cdp.journey_trigger t WHERE t.event_id = r.event_id);
-		WHILE cdp._advance_journeys(until, 10000) > 0 LOOP
+		WHILE cdp._advance_journeys(until, 10000, false) > 0 LOOP
 		END LOOP;
 		-- Runs come to each step that they pass, and to the one where they stand;
 		-- those that there were before stood at the first of these already.

@@ -65,7 +65,7 @@ BEGIN
 		WHEN 'segments' THEN
 			SELECT t.done, t.lag INTO done, lag FROM _advance_segments(now, max_rows) t;
 		WHEN 'journeys' THEN
-			done := _advance_journeys(now, max_rows);
+			done := _advance_journeys(now, max_rows, true);
 			lag := now - least((SELECT min(t.at) FROM journey_trigger t WHERE t.at <= now),
 							   (SELECT r FROM _next_due_run() r WHERE r <= now));
 		WHEN 'messages' THEN
@@ -117,6 +117,7 @@ BEGIN
 				-- needs, and wait for another that the task before has changed.
 				LOCK TABLE profile_merge IN SHARE ROW EXCLUSIVE MODE;
 				LOCK TABLE tag_own IN SHARE ROW EXCLUSIVE MODE;
+				PERFORM _lock_limits();			-- nor enters journeys whose entries are limited
 			END IF;
 			RETURN;
 		EXCEPTION WHEN deadlock_detected THEN
