@@ -659,7 +659,7 @@ BEGIN
 			-- The profiles with the oldest work that nobody else is at.
 			batch := cdp._claim_profiles(horizon, least(1000, max_runs - done));
 			-- For a few, planning would take longer than the work (and a generic plan expects a few).
-			PERFORM set_config('plan_cache_mode', CASE WHEN cardinality(batch) <= 10 THEN 'force_generic_plan' ELSE 'auto' END, true);
+			PERFORM set_config('plan_cache_mode', CASE WHEN cardinality(batch) BETWEEN 1 AND 10 THEN 'force_generic_plan' ELSE 'auto' END, true);
 			before := done;
 			WHILE done < max_runs LOOP
 				SELECT array_agg(w.profile_id ORDER BY w.profile_id), array_agg(w.at ORDER BY w.profile_id)
