@@ -17,6 +17,7 @@
 #include "utils/guc.h"
 
 #include "core/rbuf_library.h"
+#include "store/btree_run.h"
 #include "store/components.h"
 #include "store/time_limit.h"
 #include "worker/worker.h"
@@ -37,6 +38,7 @@ _PG_init(void)
 	mcdp_worker_init();
 	mcdp_components_scan_init();
 	mcdp_time_limit_init();
+	mcdp_run_init();
 	DefineCustomBoolVariable("marketing_cdp.notify",
 							 "Notify channel cdp_outbox when messages are written.",
 							 "NOTIFY takes a lock of the whole server while its transaction commits.",

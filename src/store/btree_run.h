@@ -25,6 +25,9 @@
 
 typedef struct BtreeRun BtreeRun;
 
+/* the setting marketing_cdp.index_runs */
+extern void mcdp_run_init(void);
+
 /* For an index that is open; NULL if it is none for this. */
 extern BtreeRun *mcdp_run_begin(Relation heap, Relation index, const IndexInfo *info);
 
