@@ -252,8 +252,6 @@ END
 $$;
 COMMENT ON FUNCTION cdp._set_tag_expiry(text, bigint, timestamptz) IS 'when tick is to take the tag away; NULL = never';
 
--- A merge that runs now is waited for (it locks FOR UPDATE), and its survivor
--- is meant; after an unmerge, whoever the profile belongs to now.
 CREATE FUNCTION cdp._key_lock(key text) RETURNS bigint
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN hashtextextended('marketing_cdp tag key ' || key, 0);
@@ -263,6 +261,8 @@ CREATE FUNCTION cdp._unshare(key bigint) RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__unshare';
 COMMENT ON FUNCTION cdp._unshare(bigint) IS 'takes back one pg_advisory_xact_lock_shared';
 
+-- A merge that runs now is waited for (it locks FOR UPDATE), and its survivor
+-- is meant; after an unmerge, whoever the profile belongs to now.
 CREATE FUNCTION cdp._lock_canonical(profile bigint, alone boolean, key text DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
