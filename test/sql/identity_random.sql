@@ -36,8 +36,8 @@ SELECT count(*) AS identifiers, count(DISTINCT component) AS components, max(n) 
 FROM (SELECT *, count(*) OVER (PARTITION BY component) AS n FROM truth) t;
 
 -- What is there now against the truth.  "order_free": what must not depend on
--- the order of arrival.
-CREATE FUNCTION look(OUT wrong bigint, OUT missing bigint, OUT too_late bigint, OUT not_lowest bigint, OUT order_free text)
+-- the order of arrival.  "unproven": evidence alone says who is who, too.
+CREATE FUNCTION look(OUT wrong bigint, OUT missing bigint, OUT too_late bigint, OUT not_lowest bigint, OUT unproven bigint, OUT order_free text)
 LANGUAGE sql SET search_path = public, cdp, pg_temp AS $$
 	SELECT
 		-- pairs that are together in one and apart in the other
@@ -49,6 +49,8 @@ LANGUAGE sql SET search_path = public, cdp, pg_temp AS $$
 		(SELECT count(*) FROM identifier_link l JOIN profile p USING (profile_id)
 		 WHERE l.at <> (SELECT min(c.at) FROM call c WHERE l.identifier = ANY (c.ids)) OR p.first_at > l.at),
 		(SELECT count(*) FROM profile p WHERE p.canonical_id <> (SELECT min(q.profile_id) FROM profile q WHERE q.canonical_id = p.canonical_id)),
+		(SELECT count(*) FROM truth t LEFT JOIN connected_components('SELECT a::text, b::text FROM cdp.identity_edge WHERE inactive_at IS NULL') c ON c.node = t.identifier::text
+		 WHERE coalesce(c.component, t.identifier::text) COLLATE "C" <> (SELECT min(o.identifier::text COLLATE "C") FROM truth o WHERE o.component = t.component)),
 		(SELECT md5(string_agg(format('%s %s %s', l.identifier, l.at, c.first), ',' ORDER BY l.identifier)) FROM identifier_link l
 		 JOIN LATERAL (SELECT min(k.identifier) AS first FROM identifier_link k WHERE resolve(k.identifier) = resolve(l.identifier)) c ON true)
 $$;
