@@ -374,7 +374,7 @@ ingest() {
 	## Whole messages: ingest_inbox
 
 	$MESSAGES track messages of some 400 bytes, 10,000 a call; new visitors: two messages in three are of somebody who was not there, three messages each;
-	externalIds: a known second identifier there; merges: one message in ten names two people ($((MESSAGES / 4)) messages).
+	externalIds: a known second identifier there; merges: one message in ten names two people.
 
 	| | one session | $CLIENTS drain one inbox | load |
 	|---|---:|---:|---:|
@@ -383,7 +383,7 @@ ingest() {
 	ingest_row 'known people, with context.externalIds' "$MESSAGES" external "$known" "$external"
 	ingest_row 'one in ten of a new visitor' "$MESSAGES" tenth "$tenth" "$nothing"
 	ingest_row 'two in three of a new visitor' "$MESSAGES" most "$most" "$nothing"
-	ingest_row 'one in ten merges two people' $((MESSAGES / 4)) merging "$known" "$merging"
+	ingest_row 'one in ten merges two people' "$MESSAGES" merging "$known" "$merging"
 	printf '\nWhere it goes, %s sessions, known people:\n\n' "$CLIENTS"
 	break_down
 	[ "$(psql -c 'SELECT count(*) FROM cdp.rejected')" = 0 ] || { say 'messages were rejected'; exit 1; }
