@@ -225,6 +225,26 @@ SELECT identify(ARRAY['user_id:80', 'user_id']);
 SELECT identify('{user_id:80,user_id}');
 \set VERBOSITY default
 
+-- a text is read as the server reads an array: the same answer, or the same error
+CREATE FUNCTION pg_temp.outcome(call text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	answer text;
+BEGIN
+	EXECUTE call INTO answer;
+	RETURN answer;
+EXCEPTION WHEN OTHERS THEN
+	RETURN SQLSTATE || ' ' || SQLERRM;
+END
+$$;
+SELECT count(*) AS texts, count(*) FILTER (WHERE o.as_text ~ '^\d+$') > 10 AS answered,
+	array_agg(ROW(t, o.as_text, o.as_array)::text) FILTER (WHERE o.as_text IS DISTINCT FROM o.as_array) AS differ
+FROM unnest(ARRAY['{user_id:80,email:80@x.org}', '{email:80@X.ORG,User_Id:80}', '{user_id:80,user_id:80}', '{email:é80@x.org}', '{user_id:80,}', '{,user_id:80}', '{user_id:80,,email:80@x.org}',
+		'{ user_id:80 , email:80@x.org }', ' {user_id:80} ', '{user_id:80}x', '{user_id:80', 'user_id:80}', '{user_id:80}}', '[1:1]={user_id:80}', '[0:0]={user_id:80}', '{"user_id:80"}', '{user_id:"80"}',
+		'{user\_id:80}', '{user_id:80\}', '{NULL}', '{user_id:80,nuLL}', '{{user_id:80}}', '{user_id:{80}', '{email:8 0@x.org}', E'{user_id:80,\temail:80@x.org}', E'{user_id:80,\vemail:80@x.org}',
+		E'{user_id:80\u00a0}', '{}', '{ }', '', '{', '}', '{,}', '{user_id:}', '{:80}', '{80}', '{user_id:' || repeat('8', 700) || '}',
+		(SELECT '{' || string_agg('device_id:many' || n, ',') || '}' FROM generate_series(1, 16) n), (SELECT '{' || string_agg('device_id:many' || n, ',') || '}' FROM generate_series(1, 17) n)]) t
+CROSS JOIN LATERAL (SELECT pg_temp.outcome(format('SELECT identify(%L)', t)) AS as_text, pg_temp.outcome(format('SELECT identify(%L::identifier[])', t)) AS as_array) o;
+
 -- as many as a message may name, and no more
 SELECT identify(ARRAY(SELECT 'device_id:many' || n FROM generate_series(1, 1000) n)) > 0 AS a_thousand;
 SELECT identify(ARRAY(SELECT 'device_id:many' || n FROM generate_series(1, 1001) n));
