@@ -87,7 +87,29 @@ BEGIN
 	END LOOP;
 END
 $$;
-CREATE FUNCTION pg_temp.play(world int, steps int, OUT people bigint, OUT mode text, OUT was_found bigint, OUT left_over text, OUT in_a_set boolean, OUT shops_wrong bigint, OUT others_lost bigint)
+-- Columns in which one of these ids stands, or of a set that holds it.
+CREATE FUNCTION pg_temp.places_of(ids bigint[]) RETURNS text LANGUAGE plpgsql SET search_path = public, cdp, pg_temp AS $$
+DECLARE
+	c record;
+	found_here boolean;
+	places text[] := '{}';
+BEGIN
+	FOR c IN
+		SELECT t.relname, a.attname, CASE a.atttypid WHEN 'bigint'::regtype THEN '%I = ANY ($1)' WHEN 'bigint[]'::regtype THEN '%I && $1' ELSE '%I && rb_build($1)' END AS test
+		FROM pg_class t JOIN pg_attribute a ON a.attrelid = t.oid
+		WHERE t.relnamespace = 'cdp'::regnamespace AND t.relkind IN ('r', 'p') AND NOT t.relispartition AND a.attnum > 0 AND NOT a.attisdropped
+			AND t.relname NOT IN ('erasure', 'erased_profile')
+			AND (a.atttypid IN ('bigint[]'::regtype, 'bitmap'::regtype) OR a.atttypid = 'bigint'::regtype
+				 AND a.attname IN ('profile_id', 'canonical_id', 'owner_id', 'recipient_id', 'survivor', 'merged', 'leaf_a', 'leaf_b', 'profile_a', 'profile_b', 'a', 'b', 'ended_a', 'ended_b', 'from_profile', 'to_profile'))
+		ORDER BY 1, 2
+	LOOP
+		EXECUTE format('SELECT EXISTS (SELECT FROM cdp.%I WHERE ' || c.test || ')', c.relname, c.attname) INTO found_here USING ids;
+		places := places || CASE WHEN found_here THEN ARRAY[c.relname || '.' || c.attname] END;
+	END LOOP;
+	RETURN array_to_string(places, ' ');
+END
+$$;
+CREATE FUNCTION pg_temp.play(world int, steps int, OUT people bigint, OUT mode text, OUT was_found bigint, OUT left_over text, OUT ids_were int, OUT ids_left text, OUT in_a_set boolean, OUT shops_wrong bigint, OUT others_lost bigint)
 LANGUAGE plpgsql SET search_path = public, cdp, pg_temp AS $$
 DECLARE
 	victim	bigint;
@@ -109,7 +131,9 @@ BEGIN
 		SELECT p.profile_id, r.relation, r.record FROM profile p CROSS JOIN LATERAL export_records(p.profile_id) r
 		WHERE p.profile_id = p.canonical_id AND p.profile_id <> victim AND p.kind = 'person'
 		  AND r.relation NOT IN ('event', 'relation', 'never_merge', 'profile_merge', 'identifier_split', 'extra_edge', 'identity_refusal', 'inbox', 'rejected', 'segment_change', 'lifecycle_state', 'outbox', 'delivery');
+	ids_were := cardinality(string_to_array(pg_temp.places_of(leaves), ' '));
 	PERFORM erase_profile(victim, mode, at => '2026-04-01Z');
+	ids_left := pg_temp.places_of(leaves);
 	SELECT string_agg(DISTINCT a.place, ' ') INTO left_over FROM pg_temp.all_rows() a
 	WHERE a.row_text ~* ('(' || coalesce(names, 'nobody') || ')')
 	  -- what others said of themselves when they had his name, or of him in words of their own
@@ -130,5 +154,5 @@ BEGIN
 	DROP TABLE was;
 END
 $$;
-SELECT w AS world, p.people > 4 AS many, p.mode, p.was_found > 20 AS was_found, p.left_over, p.in_a_set, p.shops_wrong, p.others_lost FROM generate_series(1, :worlds) w, pg_temp.play(w, 80) p;
+SELECT w AS world, p.people > 4 AS many, p.mode, p.was_found > 20 AS was_found, p.left_over, p.ids_were > 20 AS ids_were, p.ids_left, p.in_a_set, p.shops_wrong, p.others_lost FROM generate_series(1, :worlds) w, pg_temp.play(w, 80) p;
 SELECT count(*) AS erased FROM erasure;
