@@ -251,42 +251,6 @@ END
 $$;
 COMMENT ON FUNCTION cdp._read_message(jsonb, timestamptz) IS 'reads a Segment message; what is wrong with it is in reason and sqlstate, never an error';
 
--- A transaction that takes many messages locks people in the order of
--- the messages, and two of them would wait for each other.  So only one of them
--- at a time changes identities and traits; the others go on as long as they
--- only tell what happened to people who are known already, which locks nobody.
--- Calls about one message or decision do not take this lock: they wait for nobody
--- while they hold anybody (21_identity).
---
--- Who waits for this lock holds nothing yet.  PostgreSQL may give him the blame for
--- a circle all the same, if somebody in it stands behind him in the queue: then
--- he stands in the queue again.
-CREATE FUNCTION cdp._lock_identities(wait boolean, alone boolean DEFAULT true) RETURNS boolean
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
-DECLARE
-	key bigint := cdp._identities_key();
-	taken boolean := CASE WHEN alone THEN pg_try_advisory_xact_lock(key) ELSE pg_try_advisory_xact_lock_shared(key) END;
-	circles int := 0;
-BEGIN
-	WHILE wait AND NOT taken LOOP
-		BEGIN
-			IF alone THEN
-				PERFORM pg_advisory_xact_lock(key);
-			ELSE
-				PERFORM pg_advisory_xact_lock_shared(key);
-			END IF;
-			taken := true;
-		EXCEPTION WHEN deadlock_detected THEN
-			circles := circles + 1;
-			PERFORM cdp._open_circle(circles, 10);
-		END;
-	END LOOP;
-	RETURN taken;
-END
-$$;
-COMMENT ON FUNCTION cdp._lock_identities(boolean, boolean)
-	IS 'from now on this transaction is the only one (or one of those that are not alone) that takes many messages and changes identities; false if it is another and we do not wait';
-
 CREATE FUNCTION cdp._tells_news(identifiers cdp.identifier[], participants cdp.identifier[], at timestamptz) RETURNS boolean
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE

@@ -287,7 +287,7 @@ BEGIN
 		IF root = id AND (profile = id OR (SELECT p.canonical_id FROM cdp.profile p WHERE p.profile_id = profile) = id) THEN
 			RETURN id;
 		END IF;
-		-- With empty hands: see 21_identity.
+		-- With empty hands: see 21_identity_lock.
 		PERFORM cdp._unshare(cdp._key_lock(key)) WHERE key IS NOT NULL;
 		PERFORM cdp._await('profile', id::text);
 	END LOOP;

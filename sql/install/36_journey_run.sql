@@ -313,7 +313,7 @@ END
 $$;
 COMMENT ON FUNCTION cdp.enter_journey(text, bigint, jsonb, timestamptz) IS 'enters one profile; the run id, or NULL with the reason in journey_log';
 
--- It waits for nobody while it holds somebody, unless it is told to: see 21_identity.
+-- It waits for nobody while it holds somebody, unless it is told to: see 21_identity_lock.
 CREATE FUNCTION cdp._lock_owners(profiles bigint[], waits boolean DEFAULT false) RETURNS bigint[]
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
@@ -354,7 +354,7 @@ BEGIN
 	RAISE EXCEPTION USING ERRCODE = 'lock_not_available', MESSAGE = 'profiles are merged and parted faster than they can be locked';
 END
 $$;
-COMMENT ON FUNCTION cdp._lock_owners(bigint[], boolean) IS 'locks the canonical profiles of these; returns them in their order; waits: holding those that it has (a large call, see 21_identity)';
+COMMENT ON FUNCTION cdp._lock_owners(bigint[], boolean) IS 'locks the canonical profiles of these; returns them in their order; waits: holding those that it has (a large call, see 21_identity_lock)';
 
 CREATE FUNCTION cdp.enter_journey(name text, audience cdp.bitmap, context jsonb DEFAULT '{}', at timestamptz DEFAULT now())
 RETURNS bigint
@@ -696,7 +696,7 @@ COMMENT ON FUNCTION cdp._advance_journeys(timestamptz, int, boolean) IS 'advance
 CREATE FUNCTION cdp.advance_journeys(at timestamptz DEFAULT now(), max_runs int DEFAULT 10000) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
-	-- In one transaction it goes on with all that it holds; so does a bulk load (21_identity).
+	-- In one transaction it goes on with all that it holds; so does a bulk load (21_identity_lock).
 	PERFORM cdp._lock_identities(true, false);
 	RETURN cdp._advance_journeys(advance_journeys.at, advance_journeys.max_runs, false);
 END

@@ -97,7 +97,7 @@ END
 $$;
 COMMENT ON FUNCTION cdp._check_clock(timestamptz, interval) IS 'arguments of tick and run';
 
--- They go on with all that they hold, as a bulk load (21_identity): one at a time.
+-- They go on with all that they hold, as a bulk load (21_identity_lock): one at a time.
 -- What others may hold while they wait comes before any row.
 CREATE FUNCTION cdp._lock_for_all(rebuild boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$

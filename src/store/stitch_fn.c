@@ -45,7 +45,7 @@
 /* of _stitch_new; _stitch and _stitch_try have one more */
 #define STITCH_ARGS 5
 
-/* how often identify tries, and from when on it waits in the order of the locks: see 21_identity.sql */
+/* how often identify tries, and from when on it waits in the order of the locks: see 21_identity_lock.sql */
 #define MAX_ATTEMPTS 40
 #define PATIENT_ATTEMPTS 20
 
@@ -190,7 +190,7 @@ set_traits(int64 leaf, Datum traits, TimestampTz at, text *source)
 	mcdp_run("SELECT cdp._set_traits($1, $2, $3, $4)", &plan, 4, types, values, nulls);
 }
 
-/* As _hurry (21_identity.sql), until the function, or the caller's level of settings, ends. */
+/* As _hurry (21_identity_lock.sql), until the function, or the caller's level of settings, ends. */
 void
 mcdp_hurry(bool wait)
 {
