@@ -95,13 +95,18 @@ mcdp_run_begin(Relation heap, Relation index, const IndexInfo *info)
 	run->key = _bt_mkscankey(index, NULL);
 	_bt_metaversion(index, &run->key->heapkeyspace, &run->key->allequalimage);
 	run->key->keysz = IndexRelationGetNumberOfKeyAttributes(index);
-	if (!run->key->heapkeyspace)
-	{
-		pfree(run->key);
-		pfree(run);
-		return NULL;
-	}
-	return run;
+	if (run->key->heapkeyspace)
+		return run;
+	mcdp_run_end(run);			/* from before PostgreSQL 12 */
+	return NULL;
+}
+
+void
+mcdp_run_end(BtreeRun *run)
+{
+	mcdp_run_leave(run);
+	pfree(run->key);
+	pfree(run);
 }
 
 static void

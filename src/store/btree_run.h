@@ -46,4 +46,6 @@ extern int	mcdp_run_find(BtreeRun *run, Datum key, ItemPointerData *tids, int ma
 /* Let the leaf go; the next key is looked for from the root. */
 extern void mcdp_run_leave(BtreeRun *run);
 
+extern void mcdp_run_end(BtreeRun *run);
+
 #endif							/* MCDP_BTREE_RUN_H */

@@ -109,6 +109,9 @@ mcdp_target_close(Target *t)
 	for (int i = 0; t->gathered && i < GATHER_ROWS && t->gathered[i]; i++)
 		ExecDropSingleTupleTableSlot(t->gathered[i]);
 	ExecDropSingleTupleTableSlot(t->slot);
+	for (int i = 0; t->run && i < t->info->ri_NumIndices; i++)
+		if (t->run[i])
+			mcdp_run_end(t->run[i]);
 	ExecCloseIndices(t->info);
 	if (t->own_estate)
 		FreeExecutorState(t->estate);

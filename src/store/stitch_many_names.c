@@ -160,7 +160,7 @@ look_up_names(Many *m)
 			name->peer = datumCopy(name->peer, false, -1);
 	}
 	if (p.run)
-		mcdp_run_leave(p.run);
+		mcdp_run_end(p.run);
 	ExecDropSingleTupleTableSlot(link);
 	index_endscan(p.scan);
 	table_index_fetch_end(p.fetch);
