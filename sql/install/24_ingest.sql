@@ -603,6 +603,8 @@ BEGIN
 				PERFORM cdp._open_circle(attempt);
 		END;
 	END LOOP;
+	-- Not an answer: the inbox would forget them.
+	RAISE EXCEPTION USING ERRCODE = 'lock_not_available', MESSAGE = 'messages wait for rows that other transactions hold';
 END
 $$;
 COMMENT ON FUNCTION cdp._ingest_patiently(jsonb[], timestamptz[], boolean, boolean, boolean) IS '_ingest of a batch, again when it meets others in a circle';
