@@ -547,11 +547,12 @@ CREATE FUNCTION cdp._stitch_new(identifiers cdp.identifier[], kind text, at time
 								OUT leaf_id bigint, OUT canonical_id bigint, OUT via cdp.identifier)
 LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
+	attempt	int := 1;
 	state	text;
 	what	text;
 	which	text;
 BEGIN
-	FOR attempt IN 1 .. 1000 LOOP		-- _let_go gives up before
+	LOOP
 		BEGIN
 			SELECT t.leaf_id, t.canonical_id, t.via INTO leaf_id, canonical_id, via
 			FROM _stitch_try(identifiers, kind, _stitch_new.at, source, message_id, attempt > 20) t;
@@ -560,7 +561,7 @@ BEGIN
 			GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
 		END;
 		-- A circle is soon the affair of the large call of which this is a part.
-		PERFORM _let_go(attempt, state, what, which, CASE WHEN state = '40P01' AND _holds_identities() THEN 5 ELSE 40 END);
+		attempt := _let_go(attempt, state, what, which, CASE WHEN state = '40P01' AND _holds_identities() THEN 5 ELSE 40 END);
 	END LOOP;
 END
 $$;

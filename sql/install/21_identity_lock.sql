@@ -55,20 +55,30 @@ END
 $$;
 COMMENT ON FUNCTION cdp._are_roots(bigint[], bigint[]) IS 'are the canonical profiles of these profiles among those';
 
--- What _lock_identities takes.
+-- What _lock_identities takes (src/store/identity_lock.c).
 CREATE FUNCTION cdp._identities_key() RETURNS bigint
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN hashtextextended('marketing_cdp identities', 0);
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__identities_key';
 COMMENT ON FUNCTION cdp._identities_key() IS 'advisory lock of the one transaction that takes many messages and changes identities';
 
 CREATE FUNCTION cdp._holds_identities() RETURNS boolean
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
-BEGIN ATOMIC
-	SELECT EXISTS (SELECT FROM pg_locks l
-				   WHERE l.locktype = 'advisory' AND l.pid = pg_backend_pid() AND l.granted AND l.objsubid = 1
-					 AND l.classid::bigint = (cdp._identities_key() >> 32 & 4294967295) AND l.objid::bigint = (cdp._identities_key() & 4294967295));
-END;
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__holds_identities';
 COMMENT ON FUNCTION cdp._holds_identities() IS 'is this transaction one that takes many messages and changes identities?';
+
+-- An attempt waits for nobody for long, where it does not know whom it may meet
+-- either: they may be in a circle, and the other may be unable to open it (he has
+-- let go, but we wait for a subtransaction of his, see _let_go).  To be called in
+-- the attempt's subtransaction; no SET clause, so that it holds until the caller ends.
+--
+-- Less than deadlock_timeout is too short for the server to look for a circle.  So
+-- whoever has waited for some time waits longer than that: in a transaction of several
+-- calls what an earlier call took is not let go.
+CREATE FUNCTION cdp._hurry(wait boolean) RETURNS void
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__hurry';
+COMMENT ON FUNCTION cdp._hurry(boolean) IS 'from now on the calling function waits for a lock 0.3 s (wait: 0.3 s longer than deadlock_timeout), unless the user has said how long';
+
+CREATE FUNCTION cdp._hurry_batch() RETURNS void
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__hurry_batch';
+COMMENT ON FUNCTION cdp._hurry_batch() IS 'from now on the calling function waits for a lock 0.7 s, unless the user has said how long';
 
 -- The other one in the circle has not woken up yet: asking again at once would win.
 CREATE FUNCTION cdp._open_circle(attempt int, most int DEFAULT 20) RETURNS void
@@ -124,18 +134,17 @@ COMMENT ON FUNCTION cdp._lock_identities(boolean, boolean)
 --
 -- It looks again now and then: who waits for a row waits for the transaction that
 -- had it, and does not hear that this one has let go of it and goes on (rolled
--- back more than one subtransaction).
+-- back more than one subtransaction).  Every other time after long enough to find a
+-- circle with what earlier calls of the transaction hold.
 CREATE FUNCTION cdp._await(what text, which text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
-	unlimited	boolean := current_setting('lock_timeout') = '0';
+	long		boolean := false;
 	circles		int := 0;
 BEGIN
 	LOOP
 		BEGIN
-			IF unlimited THEN
-				PERFORM set_config('lock_timeout', '300ms', true);		-- rolled back, too
-			END IF;
+			PERFORM _hurry(long);		-- rolled back, too
 			CASE what
 				WHEN 'profile' THEN
 					PERFORM FROM profile p WHERE p.profile_id = which::bigint FOR UPDATE;
@@ -157,9 +166,10 @@ BEGIN
 			WHEN SQLSTATE 'CDP01' THEN
 				RETURN;
 			WHEN lock_not_available THEN
-				IF NOT unlimited THEN
+				IF current_setting('lock_timeout') <> '0' THEN
 					RAISE;
 				END IF;
+				long := NOT long;
 			-- With empty hands it only stands in somebody's way who has let go, and it need not.
 			WHEN deadlock_detected THEN
 				circles := circles + 1;
@@ -173,35 +183,28 @@ END
 $$;
 COMMENT ON FUNCTION cdp._await(text, text) IS 'waits for whoever has this profile, leaf, identifier or advisory lock, or keeps merges away; holds nothing afterwards';
 
--- An attempt waits for nobody for long, where it does not know whom it may meet
--- either: they may be in a circle, and the other may be unable to open it (he has
--- let go, but we wait for a subtransaction of his, see _let_go).  To be called in
--- the attempt's subtransaction; no SET clause, so that it holds until the caller ends.
-CREATE FUNCTION cdp._hurry(wait boolean) RETURNS void
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
-BEGIN ATOMIC
-	SELECT set_config('lock_timeout', CASE WHEN wait THEN '700ms' ELSE '300ms' END, true) WHERE current_setting('lock_timeout') = '0';
-END;
-COMMENT ON FUNCTION cdp._hurry(boolean) IS 'from now on the calling function waits for a lock only so long (wait: longer), unless the user has said how long';
-
 -- For calls that are tried as a whole, in one subtransaction each time.  In one: who waits
 -- for a subtransaction that has been committed within it would wait for the whole
 -- transaction, and not wake up when that one is rolled back.
-CREATE FUNCTION cdp._let_go(attempt int, state text, what text, which text, circles int DEFAULT 40) RETURNS void
+CREATE FUNCTION cdp._let_go(attempt int, state text, what text, which text, circles int DEFAULT 40) RETURNS int
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
 	IF state = '55P03' THEN						-- lock_not_available
-		IF current_setting('lock_timeout') <> '0' OR attempt >= 1000 THEN
+		IF current_setting('lock_timeout') <> '0' THEN
 			RAISE EXCEPTION USING ERRCODE = state, MESSAGE = what;		-- the user's own, not that of _hurry
+		ELSIF attempt > 20 THEN
+			RETURN attempt;						-- who only waits does so as long as it takes
 		END IF;
 	ELSIF state = 'CDP01' AND attempt < 100 THEN
 		PERFORM _await(what, which);
 	ELSE
 		PERFORM _open_circle(attempt, circles);
 	END IF;
+	RETURN attempt + 1;
 END
 $$;
-COMMENT ON FUNCTION cdp._let_go(int, text, text, text, int) IS 'after an attempt that ended with this state: waits for what CDP01 said, or for those whom it met in a circle';
+COMMENT ON FUNCTION cdp._let_go(int, text, text, text, int)
+	IS 'after an attempt that ended with this state: waits for what CDP01 said, or for those whom it met in a circle; the number of the next attempt, which is in earnest from 21 on';
 
 -- The caller goes on to change profiles: nobody who changes sets of tags, or ticks, does so meanwhile (30_tag).
 CREATE FUNCTION cdp._try_merges(wait boolean) RETURNS void

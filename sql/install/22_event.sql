@@ -466,6 +466,7 @@ DECLARE
 	participant cdp.identifier;
 	known bigint;
 	stored bigint;
+	attempt int := 1;
 	state text;
 	what text;
 	which text;
@@ -505,7 +506,7 @@ BEGIN
 									track.source, track.backfill, track.context, others, track.received_at);
 	ELSE
 		-- All or nothing: it waits for no participant with identifiers in its hands.
-		FOR attempt IN 1 .. 1000 LOOP		-- _let_go gives up before
+		LOOP
 			BEGIN
 				SELECT o.canonical_id, o.event_id INTO owner.canonical_id, stored
 				FROM cdp._track_once(track.identifiers, track.event, track.properties, track.at, track.message_id, track.source,
@@ -514,7 +515,7 @@ BEGIN
 			EXCEPTION WHEN SQLSTATE 'CDP01' OR deadlock_detected OR lock_not_available THEN
 				GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
 			END;
-			PERFORM cdp._let_go(attempt, state, what, which);
+			attempt := cdp._let_go(attempt, state, what, which);
 		END LOOP;
 	END IF;
 	IF stored IS NULL THEN

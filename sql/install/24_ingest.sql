@@ -273,7 +273,7 @@ $$;
 COMMENT ON FUNCTION cdp._tells_news(cdp.identifier[], cdp.identifier[], timestamptz) IS 'whether stitching these would change anything';
 
 -- Calls made in order of arrival; events are stored together at the end.
-CREATE FUNCTION cdp._take_messages(messages cdp._message[], backfill boolean, many boolean) RETURNS void
+CREATE FUNCTION cdp._take_messages(messages cdp._message[], backfill boolean, many boolean, wait boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
 	m record;
@@ -288,7 +288,7 @@ DECLARE
 	events cdp.event[] := '{}';
 BEGIN
 	-- Before any identifier is locked: see _event_partition.
-	PERFORM cdp._hurry(false) WHERE unlocked OR NOT many;
+	PERFORM cdp._hurry(wait) WHERE unlocked OR NOT many;
 	FOR missing IN
 		SELECT n.month AT TIME ZONE 'UTC'
 		FROM (SELECT DISTINCT date_trunc('month', t.at AT TIME ZONE 'UTC') AS month
@@ -325,13 +325,13 @@ BEGIN
 		END IF;
 
 		IF m.type IN ('track', 'page', 'screen') THEN
-			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source, m.message_id, many);
+			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source, m.message_id, many OR wait);
 			e.event_id := nextval('cdp.event_id_seq');
 			e.profile_id := owner.leaf_id;
 			e.via := owner.via;
 			e.participants := '{}';
 			FOREACH participant IN ARRAY participants LOOP
-				e.participants := array_remove(e.participants || cdp._participant_leaf(participant, m.at, m.source, many), NULL);
+				e.participants := array_remove(e.participants || cdp._participant_leaf(participant, m.at, m.source, many OR wait), NULL);
 			END LOOP;
 			e.properties := coalesce(nullif(m.payload -> 'properties', 'null'), '{}');
 			e.context := coalesce(nullif(m.payload -> 'context', 'null'), '{}');
@@ -349,17 +349,17 @@ BEGIN
 			END IF;
 			events := events || e;
 		ELSIF m.type = 'identify' THEN
-			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source, m.message_id, many);
+			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source, m.message_id, many OR wait);
 			PERFORM cdp._lock_owners(ARRAY[owner.leaf_id], true) WHERE many;		-- as take_traits in message_fn.c
 			PERFORM cdp._take_traits(owner.leaf_id, coalesce(nullif(m.payload -> 'traits', 'null'), '{}'), m.at, m.source, m.payload, m.received_at, backfill);
 		ELSIF m.type = 'group' THEN
 			SELECT * INTO STRICT other
-			FROM cdp._stitch(ARRAY[cdp.identifier('account', cdp._json_id(m.payload -> 'groupId'))], NULL, m.at, m.source, NULL, many);
+			FROM cdp._stitch(ARRAY[cdp.identifier('account', cdp._json_id(m.payload -> 'groupId'))], NULL, m.at, m.source, NULL, many OR wait);
 			owner := other;
 			PERFORM cdp._lock_owners(ARRAY[other.leaf_id], true) WHERE many;
 			PERFORM cdp._take_traits(other.leaf_id, coalesce(nullif(m.payload -> 'traits', 'null'), '{}'), m.at, m.source, m.payload, m.received_at, backfill);
 			IF m.identifiers IS NOT NULL THEN
-				SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source, m.message_id, many);
+				SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source, m.message_id, many OR wait);
 				PERFORM cdp._relate_kinds(owner.leaf_id, other.leaf_id, 'member', m.at, m.source);
 			END IF;
 		ELSE
@@ -369,7 +369,7 @@ BEGIN
 				PERFORM cdp._refuse_erased(ARRAY[previous]);
 				previous := cdp.identifier('anonymous_id', cdp._json_id(m.payload -> 'previousId'));
 			END IF;
-			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers || previous, NULL, m.at, m.source, m.message_id, many);
+			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers || previous, NULL, m.at, m.source, m.message_id, many OR wait);
 			-- A link that somebody else is changing stays: he holds it and waits for profiles, and we may hold some.
 			PERFORM cdp._move_edges_out(ARRAY(SELECT l.identifier FROM cdp.identifier_link l
 											  WHERE l.identifier OPERATOR(cdp.=) ANY (ARRAY[previous, owner.via]) AND l.peer OPERATOR(cdp.=) ANY (ARRAY[previous, owner.via])
@@ -394,13 +394,15 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION cdp._take_messages(cdp._message[], boolean, boolean) IS 'does what these messages say, in their order; those whose message id was seen are left out; many: the transaction takes others too';
+COMMENT ON FUNCTION cdp._take_messages(cdp._message[], boolean, boolean, boolean)
+	IS 'does what these messages say, in their order; those whose message id was seen are left out; many: the transaction takes others too; wait: long, if it must';
 
 CREATE FUNCTION cdp._take_or_split(messages cdp._message[], backfill boolean, many boolean) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	n int := coalesce(array_length(messages, 1), 0);
-	circles int := 0;
+	attempt int := 1;
+	state text;
 	what text;
 	which text;
 BEGIN
@@ -409,26 +411,16 @@ BEGIN
 	END IF;
 	LOOP
 		BEGIN
-			PERFORM cdp._take_messages(messages, backfill, many);
+			PERFORM cdp._take_messages(messages, backfill, many, attempt > 20);
 			RETURN n;
 		EXCEPTION
 			WHEN SQLSTATE 'CDP02' THEN
-				CONTINUE;
-			WHEN SQLSTATE 'CDP01' THEN			-- one message, which lets go before it waits
-				GET STACKED DIAGNOSTICS what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
-			-- It is open again now that we have let go; if not, it is not only about these messages.
-			WHEN deadlock_detected THEN
-				circles := circles + 1;
-				IF many AND circles > 2 THEN
-					RAISE;
+				CONTINUE;							-- one that is stored, so there is an end to this
+			WHEN SQLSTATE 'CDP01' OR deadlock_detected OR lock_not_available THEN
+				IF many AND sqlstate = '55P03' THEN
+					RAISE;							-- _ingest_patiently goes on with more patience
 				END IF;
-				PERFORM cdp._open_circle(circles);
-				CONTINUE;
-			WHEN lock_not_available THEN		-- see _hurry in _take_messages
-				IF many OR current_setting('lock_timeout') <> '0' THEN
-					RAISE;
-				END IF;
-				CONTINUE;
+				GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
 			WHEN OTHERS THEN
 				IF sqlstate ~ '^(40|53|57|58|CDP)' THEN
 					RAISE;				-- not the message's fault: the caller tries again
@@ -439,7 +431,8 @@ BEGIN
 				VALUES (cdp._rejected_payload(messages[1].payload), sqlerrm, sqlstate, messages[1].received_at);
 				RETURN 0;
 		END;
-		PERFORM cdp._await(what, which);
+		-- A circle that stays is not only about these messages.
+		attempt := cdp._let_go(attempt, state, what, which, CASE WHEN many THEN 3 ELSE 40 END);
 	END LOOP;
 	RETURN cdp._take_or_split(messages[: n / 2], backfill, many) + cdp._take_or_split(messages[n / 2 + 1 :], backfill, many);
 END
@@ -576,38 +569,48 @@ LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__take_inb
 COMMENT ON FUNCTION cdp._take_inbox(bigint, bigint)
 	IS 'takes the oldest rows of table inbox behind this one that nobody holds out of it; no payloads and a last_id: it has to be done by a query';
 
--- When it meets others in a circle it lets go of all that it holds of this batch,
--- and not only of what a part of it holds (_take_or_split).
+-- A first attempt waits for nobody for long with messages in its hands, unless it
+-- is the only one that takes many anyway.  From the second on it is (_lock_identities), so it is
+-- a large call in the sense of 21_identity_lock and waits as long as it takes: whom it may meet
+-- in a circle lets go, or the server finds it.  Then it lets go of all that it holds of
+-- this batch, and not only of what a part of it holds (_take_or_split).
 CREATE FUNCTION cdp._ingest_patiently(payloads jsonb[], received timestamptz[], backfill boolean, in_order boolean, may_be_later boolean,
 									  OUT accepted bigint, OUT later bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	alone boolean := false;
+	locked boolean := true;
+	circles int := 0;
 BEGIN
-	FOR attempt IN 1 .. 100 LOOP
+	LOOP
 		BEGIN
-			-- Whom we would have to wait for with messages in our hands (CDP03), or
-			-- have waited for too long, is waited for first.
-			IF attempt > 1 THEN
+			IF alone THEN
+				locked := false;
 				PERFORM cdp._lock_identities(true);
+				locked := true;
 			END IF;
 			SELECT i.accepted, i.later INTO accepted, later
 			FROM cdp._ingest(payloads, received, backfill, true, _ingest_patiently.in_order, _ingest_patiently.may_be_later) i;
 			RETURN;
 		EXCEPTION
-			WHEN SQLSTATE 'CDP03' THEN
+			WHEN SQLSTATE 'CDP03' THEN			-- it would have to wait with messages in its hands
 				NULL;
 			WHEN lock_not_available THEN
-				IF current_setting('lock_timeout') <> '0' THEN
-					RAISE;
+				IF alone OR current_setting('lock_timeout') <> '0' THEN
+					RAISE;						-- not by _hurry
 				END IF;
 			WHEN deadlock_detected THEN
-				PERFORM cdp._open_circle(attempt);
+				IF NOT locked THEN
+					RAISE;						-- with what an earlier call of the transaction holds
+				END IF;
+				circles := circles + 1;
+				PERFORM cdp._open_circle(circles);
 		END;
+		alone := true;
 	END LOOP;
-	-- Not an answer: the inbox would forget them.
-	RAISE EXCEPTION USING ERRCODE = 'lock_not_available', MESSAGE = 'messages wait for rows that other transactions hold';
 END
 $$;
-COMMENT ON FUNCTION cdp._ingest_patiently(jsonb[], timestamptz[], boolean, boolean, boolean) IS '_ingest of a batch, again when it meets others in a circle';
+COMMENT ON FUNCTION cdp._ingest_patiently(jsonb[], timestamptz[], boolean, boolean, boolean) IS '_ingest of a batch, again and with more patience when somebody is in its way';
 
 CREATE FUNCTION cdp.ingest_inbox(max_rows bigint DEFAULT 10000, backfill boolean DEFAULT false) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$

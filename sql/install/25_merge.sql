@@ -162,17 +162,18 @@ COMMENT ON FUNCTION cdp._merge_once(bigint, bigint, text, timestamptz, boolean) 
 CREATE FUNCTION cdp.merge(survivor bigint, merged bigint, reason text DEFAULT NULL, at timestamptz DEFAULT now()) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
+	attempt	int := 1;
 	state	text;
 	what	text;
 	which	text;
 BEGIN
-	FOR attempt IN 1 .. 1000 LOOP		-- _let_go gives up before
+	LOOP
 		BEGIN
 			RETURN cdp._merge_once(survivor, merged, reason, at, attempt > 20);
 		EXCEPTION WHEN SQLSTATE 'CDP01' OR deadlock_detected OR lock_not_available THEN
 			GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
 		END;
-		PERFORM cdp._let_go(attempt, state, what, which);
+		attempt := cdp._let_go(attempt, state, what, which);
 	END LOOP;
 END
 $$;
@@ -297,18 +298,19 @@ COMMENT ON FUNCTION cdp._unmerge_once(bigint, boolean, text, timestamptz, boolea
 CREATE FUNCTION cdp.unmerge(merge_id bigint, keep_apart boolean DEFAULT true, reason text DEFAULT NULL, at timestamptz DEFAULT now()) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
+	attempt	int := 1;
 	state	text;
 	what	text;
 	which	text;
 BEGIN
-	FOR attempt IN 1 .. 1000 LOOP		-- _let_go gives up before
+	LOOP
 		BEGIN
 			PERFORM cdp._unmerge_once(merge_id, keep_apart, reason, at, attempt > 20);
 			RETURN;
 		EXCEPTION WHEN SQLSTATE 'CDP01' OR deadlock_detected OR lock_not_available THEN
 			GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
 		END;
-		PERFORM cdp._let_go(attempt, state, what, which);
+		attempt := cdp._let_go(attempt, state, what, which);
 	END LOOP;
 END
 $$;

@@ -432,18 +432,19 @@ COMMENT ON FUNCTION cdp._apply_rules_once(timestamptz, boolean) IS 'an attempt a
 CREATE FUNCTION cdp.apply_rules(at timestamptz DEFAULT now()) RETURNS TABLE (profile_id bigint, change text)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
+	attempt	int := 1;
 	state	text;
 	what	text;
 	which	text;
 BEGIN
-	FOR attempt IN 1 .. 1000 LOOP		-- _let_go gives up before
+	LOOP
 		BEGIN
 			RETURN QUERY SELECT o.* FROM cdp._apply_rules_once(at, attempt > 20) o;
 			RETURN;
 		EXCEPTION WHEN SQLSTATE 'CDP01' OR deadlock_detected OR lock_not_available THEN
 			GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
 		END;
-		PERFORM cdp._let_go(attempt, state, what, which);
+		attempt := cdp._let_go(attempt, state, what, which);
 	END LOOP;
 END
 $$;

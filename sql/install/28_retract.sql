@@ -145,17 +145,18 @@ COMMENT ON FUNCTION cdp._retract_once(text, text, timestamptz, boolean) IS 'an a
 CREATE FUNCTION cdp.retract(message_id text, reason text, at timestamptz DEFAULT now()) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
+	attempt	int := 1;
 	state	text;
 	what	text;
 	which	text;
 BEGIN
-	FOR attempt IN 1 .. 1000 LOOP		-- _let_go gives up before
+	LOOP
 		BEGIN
 			RETURN cdp._retract_once(message_id, reason, at, attempt > 20);
 		EXCEPTION WHEN SQLSTATE 'CDP01' OR deadlock_detected OR lock_not_available THEN
 			GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
 		END;
-		PERFORM cdp._let_go(attempt, state, what, which);
+		attempt := cdp._let_go(attempt, state, what, which);
 	END LOOP;
 END
 $$;

@@ -319,11 +319,14 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_
 DECLARE
 	owners	bigint[];
 	held	bigint[];
-	missing	bigint;
-	circles	int := 0;
+	attempt	int := 1;
+	state	text;
+	what	text;
+	which	text;
 BEGIN
-	FOR attempt IN 1 .. 1000 LOOP
+	LOOP
 		BEGIN
+			PERFORM cdp._hurry(attempt > 20) WHERE NOT waits;
 			-- Again when one of them was merged or set free while we waited.
 			owners := ARRAY(SELECT DISTINCT m.canonical_id FROM cdp.profile m WHERE m.profile_id = ANY (profiles) ORDER BY 1);
 			IF waits OR attempt > 20 THEN
@@ -333,25 +336,18 @@ BEGIN
 			ELSE
 				held := ARRAY(SELECT p.profile_id FROM cdp.profile p WHERE p.profile_id = ANY (owners) ORDER BY p.profile_id FOR NO KEY UPDATE SKIP LOCKED);
 			END IF;
-			IF held = owners AND owners = ARRAY(SELECT DISTINCT m.canonical_id FROM cdp.profile m WHERE m.profile_id = ANY (profiles) ORDER BY 1) THEN
-				RETURN owners;
+			IF held <> owners THEN
+				RAISE SQLSTATE 'CDP01' USING MESSAGE = 'profile', DETAIL = (SELECT min(o) FROM (SELECT unnest(owners) EXCEPT SELECT unnest(held)) x (o))::text;
+			ELSIF owners <> ARRAY(SELECT DISTINCT m.canonical_id FROM cdp.profile m WHERE m.profile_id = ANY (profiles) ORDER BY 1) THEN
+				RAISE SQLSTATE 'CDP01' USING MESSAGE = '';
 			END IF;
-			missing := (SELECT min(o) FROM (SELECT unnest(owners) EXCEPT SELECT unnest(held)) x (o));
-			RAISE SQLSTATE 'CDP01';
-		EXCEPTION
-			WHEN SQLSTATE 'CDP01' THEN
-				NULL;
-			WHEN deadlock_detected THEN
-				IF waits THEN
-					RAISE;
-				END IF;
-				circles := circles + 1;
-				PERFORM cdp._open_circle(circles, 5);
-				missing := NULL;
+			RETURN owners;
+		EXCEPTION WHEN SQLSTATE 'CDP01' OR deadlock_detected OR lock_not_available THEN
+			GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
 		END;
-		PERFORM cdp._await('profile', missing::text) WHERE missing IS NOT NULL;
+		-- What met a circle while it waited has others in its hands still.
+		attempt := cdp._let_go(attempt, state, what, which, CASE WHEN waits THEN 0 ELSE 25 END);
 	END LOOP;
-	RAISE EXCEPTION USING ERRCODE = 'lock_not_available', MESSAGE = 'profiles are merged and parted faster than they can be locked';
 END
 $$;
 COMMENT ON FUNCTION cdp._lock_owners(bigint[], boolean) IS 'locks the canonical profiles of these; returns them in their order; waits: holding those that it has (a large call, see 21_identity_lock)';

@@ -443,17 +443,18 @@ COMMENT ON FUNCTION cdp._erase_profile_once(bigint, text, text, timestamptz, boo
 CREATE FUNCTION cdp.erase_profile(profile bigint, mode text DEFAULT 'erase', reason text DEFAULT NULL, at timestamptz DEFAULT now()) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
+	attempt	int := 1;
 	state	text;
 	what	text;
 	which	text;
 BEGIN
-	FOR attempt IN 1 .. 1000 LOOP		-- _let_go gives up before
+	LOOP
 		BEGIN
 			RETURN cdp._erase_profile_once(profile, mode, reason, at, attempt > 20);
 		EXCEPTION WHEN SQLSTATE 'CDP01' OR deadlock_detected OR lock_not_available THEN
 			GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
 		END;
-		PERFORM cdp._let_go(attempt, state, what, which);
+		attempt := cdp._let_go(attempt, state, what, which);
 	END LOOP;
 END
 $$;

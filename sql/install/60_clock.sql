@@ -224,7 +224,7 @@ BEGIN
 			WHILE NOT failed[i] LOOP
 				error_state := NULL;
 				BEGIN
-					PERFORM cdp._hurry(true);
+					PERFORM cdp._hurry_batch();
 					SELECT t.done, t.lag INTO STRICT batch_done, batch_lag
 					FROM cdp._run_task(tasks[i], now, max_rows) t;
 				EXCEPTION WHEN OTHERS THEN

@@ -62,6 +62,13 @@
 /* Those that test/tap/015_bulk_index.pl has passed on: see store/btree_run.c. */
 #define MCDP_KNOWS_NBTREE (PG_VERSION_NUM < 190000)
 
+/* Does this session hold that lock in this very mode?  Needs storage/lock.h. */
+#if PG_VERSION_NUM >= 170000
+#define mcdp_lock_held(tag, mode) LockHeldByMe(tag, mode, false)
+#else
+#define mcdp_lock_held(tag, mode) LockHeldByMe(tag, mode)
+#endif
+
 /* From the root of a btree to a leaf; needs access/nbtree.h. */
 #if PG_VERSION_NUM >= 170000
 #define mcdp_bt_search(index, heap, key, leaf, access) _bt_search(index, heap, key, leaf, access)

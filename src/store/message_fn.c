@@ -306,7 +306,6 @@ mcdp__take_plain(PG_FUNCTION_ARGS)
 	int			num_later = 0;
 	bool		in_order = PG_GETARG_BOOL(4);
 	bool		others = false;
-	bool		alone;
 	bool		after_alias = false;
 	Lookup		lk;
 	Datum		values[3];
@@ -353,10 +352,13 @@ mcdp__take_plain(PG_FUNCTION_ARGS)
 		m->call = num_calls++;
 	}
 	mcdp_lookup_begin(&lk, PG_GETARG_OID(6));
-	alone = mcdp_stitch_many(&lk, calls, num_calls, in_order, PG_GETARG_BOOL(3), others, PG_GETARG_BOOL(5));
+	mcdp_stitch_many(&lk, calls, num_calls, in_order, PG_GETARG_BOOL(3), others, PG_GETARG_BOOL(5));
 	mcdp_lookup_end(&lk);
-	if (!alone)
-		mcdp_hurry(PG_GETARG_BOOL(3));
+	/* who takes many and is the only one holds and waits */
+	if (!PG_GETARG_BOOL(3))
+		mcdp_hurry(HURRY_LITTLE);
+	else if (!mcdp_holds_identities(true))
+		mcdp_hurry(HURRY_SOME);
 	stitch_rest(message, calls, num, PG_GETARG_OID(6));
 
 	rest = palloc(Max(num, 1) * sizeof(Datum));

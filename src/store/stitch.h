@@ -179,11 +179,19 @@ typedef struct NewProfile
 extern void mcdp_take_profile_ids(Oid schema, NewProfile *profile, int num);
 extern void mcdp_make_profiles(Lookup *lk, const NewProfile *profile, int num);
 
-/* stitch_fn.c */
-extern void mcdp_hurry(bool wait);
+/* identity_lock.c */
+typedef enum Hurry
+{
+	HURRY_LITTLE,				/* an attempt that may fail */
+	HURRY_SOME,					/* a batch that may fail */
+	HURRY_PATIENT				/* until the server has looked for a circle, too */
+} Hurry;
+extern void mcdp_hurry(Hurry how);
+extern void mcdp_lock_identities(bool alone);
+extern bool mcdp_holds_identities(bool alone);
 
 /* stitch_write.c */
-extern void mcdp_run(const char *sql, SPIPlanPtr *plan, int num, Oid *types, Datum *values, const char *nulls);
+extern Datum mcdp_run(const char *sql, SPIPlanPtr *plan, int num, Oid *types, Datum *values, const char *nulls);
 extern bool mcdp_stitch_plain(Lookup *lk, Known **known, int num, const StitchCall *call, bool within, Stitched *result);
 extern text *mcdp_kind_of_call(text *asked, text *first, bool some_without);
 extern bool mcdp_identifier_is_blocked(const IdentityRules *rules, Datum identifier);
@@ -200,14 +208,14 @@ extern void mcdp_set_edge(Target *t, Datum a, Datum b, TimestampTz at, text *sou
 extern bool mcdp_link_lock(int64 leaf);
 extern void mcdp_link_unlock(int64 leaf);
 
-/* stitch_many.c */
-extern void mcdp_lock_identities(bool alone);
 /*
+ * stitch_many.c
+ *
  * in_order: after one that is left to _stitch all are; locking: other sessions
  * may do the same; others: the transaction goes on to calls that are not here;
  * may_be_later: calls whose profiles somebody else holds may be left for another
  * transaction, if they are few.
  */
-extern bool mcdp_stitch_many(Lookup *lk, ManyCall *calls, int num, bool in_order, bool locking, bool others, bool may_be_later);
+extern void mcdp_stitch_many(Lookup *lk, ManyCall *calls, int num, bool in_order, bool locking, bool others, bool may_be_later);
 
 #endif							/* MCDP_STITCH_H */

@@ -25,7 +25,6 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "storage/proc.h"
 #include "parser/parse_func.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -45,9 +44,8 @@
 /* of _stitch_new; _stitch and _stitch_try have one more */
 #define STITCH_ARGS 5
 
-/* how often identify tries, and from when on it waits in the order of the locks: see 21_identity_lock.sql */
-#define MAX_ATTEMPTS 40
-#define PATIENT_ATTEMPTS 20
+/* after so many attempts identify waits in the order of the locks: see 21_identity_lock.sql */
+#define HASTY_ATTEMPTS 20
 
 /* identify reads so many from a text by itself */
 #define PLAIN_IDENTIFIERS 16
@@ -190,38 +188,22 @@ set_traits(int64 leaf, Datum traits, TimestampTz at, text *source)
 	mcdp_run("SELECT cdp._set_traits($1, $2, $3, $4)", &plan, 4, types, values, nulls);
 }
 
-/* As _hurry (21_identity_lock.sql), until the function, or the caller's level of settings, ends. */
-void
-mcdp_hurry(bool wait)
-{
-	if (LockTimeout == 0)
-		set_config_option("lock_timeout", wait ? "700ms" : "300ms", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
-}
-
-/* As _let_go: after an attempt that ended with this error.  Is there to be another? */
-static bool
-let_go(const ErrorData *error, int attempts)
+/* _let_go: after an attempt that ended with this error; the number of the next one. */
+static int
+let_go(ErrorData *error, int attempt)
 {
 	static SPIPlanPtr plan = NULL;
-	Oid			types[2] = {TEXTOID, TEXTOID};
-	Datum		values[2];
+	Oid			types[4] = {INT4OID, TEXTOID, TEXTOID, TEXTOID};
+	Datum		values[4];
 
-	switch (error->sqlerrcode)
-	{
-		case ERRCODE_LOCK_NOT_AVAILABLE:
-			return LockTimeout == 0;	/* or it was the user's own */
-		case ERRCODE_T_R_DEADLOCK_DETECTED:
-			pg_usleep(10000L * attempts);	/* asking again at once would win */
-			CHECK_FOR_INTERRUPTS();
-			return true;
-		case MAKE_SQLSTATE('C', 'D', 'P', '0', '1'):
-			values[0] = CStringGetTextDatum(error->message);
-			values[1] = error->detail ? CStringGetTextDatum(error->detail) : (Datum) 0;
-			mcdp_run("SELECT cdp._await($1, $2)", &plan, 2, types, values, error->detail ? NULL : " n");
-			return true;
-		default:
-			return false;
-	}
+	if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE && error->sqlerrcode != ERRCODE_T_R_DEADLOCK_DETECTED &&
+		error->sqlerrcode != MAKE_SQLSTATE('C', 'D', 'P', '0', '1'))
+		ReThrowError(error);
+	values[0] = Int32GetDatum(attempt);
+	values[1] = CStringGetTextDatum(unpack_sql_state(error->sqlerrcode));
+	values[2] = CStringGetTextDatum(error->message);
+	values[3] = CStringGetTextDatum(error->detail ? error->detail : "");
+	return DatumGetInt32(mcdp_run("SELECT cdp._let_go($1, $2, $3, $4)", &plan, 4, types, values, NULL));
 }
 
 /*
@@ -247,7 +229,7 @@ stitch_and_set(FunctionCallInfo fcinfo, NullableDatum *args)
 		set_traits(who.leaf, PG_GETARG_DATUM(1), PG_GETARG_TIMESTAMPTZ(2), source);
 		return who;
 	}
-	for (volatile int attempts = 1;; attempts++)
+	for (volatile int attempt = 1;;)
 	{
 		ErrorData  *volatile error = NULL;
 
@@ -257,8 +239,8 @@ stitch_and_set(FunctionCallInfo fcinfo, NullableDatum *args)
 		{
 			int			settings = NewGUCNestLevel();
 
-			mcdp_hurry(attempts > PATIENT_ATTEMPTS);
-			who = stitch(fcinfo->flinfo, args, false, attempts > PATIENT_ATTEMPTS);
+			mcdp_hurry(attempt > HASTY_ATTEMPTS ? HURRY_PATIENT : HURRY_LITTLE);
+			who = stitch(fcinfo->flinfo, args, false, attempt > HASTY_ATTEMPTS);
 			set_traits(who.leaf, PG_GETARG_DATUM(1), PG_GETARG_TIMESTAMPTZ(2), source);
 			AtEOXact_GUC(true, settings);
 			ReleaseCurrentSubTransaction();
@@ -277,8 +259,7 @@ stitch_and_set(FunctionCallInfo fcinfo, NullableDatum *args)
 		PG_END_TRY();
 		if (error == NULL)
 			return who;
-		if (attempts >= MAX_ATTEMPTS || !let_go(error, attempts))
-			ReThrowError(error);
+		attempt = let_go(error, attempt);
 		FreeErrorData(error);
 	}
 }

@@ -19,9 +19,6 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/pg_collation.h"
-#include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 
 #include "store/stitch_many.h"
@@ -42,24 +39,7 @@ can_write(Lookup *lk)
 	return true;
 }
 
-/*
- * Sessions that do this do not wait for each other in a circle, but one that
- * goes on to other calls has no order to keep: it goes alone.
- */
 void
-mcdp_lock_identities(bool alone)
-{
-	Datum		name = CStringGetTextDatum("marketing_cdp identities");	/* _identities_key */
-	Datum		key = DirectFunctionCall2Coll(hashtextextended, DEFAULT_COLLATION_OID, name, Int64GetDatum(0));
-
-	if (alone)
-		DirectFunctionCall1(pg_advisory_xact_lock_int8, key);
-	else
-		DirectFunctionCall1(pg_advisory_xact_lock_shared_int8, key);
-}
-
-/* The answer: is this session the only one now, so that it may hold and wait? */
-bool
 mcdp_stitch_many(Lookup *lk, ManyCall *calls, int num, bool in_order, bool locking, bool others, bool may_be_later)
 {
 	Many		m = {0};
@@ -90,5 +70,4 @@ mcdp_stitch_many(Lookup *lk, ManyCall *calls, int num, bool in_order, bool locki
 		mcdp_lock_identities(others);
 	mcdp_many_number(&m, num);
 	mcdp_many_write(&m, wait);
-	return locking && others;
 }
