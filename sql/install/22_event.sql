@@ -22,7 +22,7 @@ CREATE TABLE cdp.event (
 	backfill		boolean NOT NULL DEFAULT false
 ) PARTITION BY RANGE (at);
 COMMENT ON TABLE cdp.event IS 'every event, once, in monthly partitions (UTC)';
-COMMENT ON COLUMN cdp.event.profile_id IS 'the leaf profile that owned the event on receipt; never rewritten';
+COMMENT ON COLUMN cdp.event.profile_id IS 'the leaf profile that owned the event on receipt; rewritten when split takes its identifier away, and by erase_profile';
 COMMENT ON COLUMN cdp.event.via IS 'the identifier that decided the owner';
 COMMENT ON COLUMN cdp.event.participants IS 'leaf profiles (store, rep …) in whose timelines the event stands too';
 COMMENT ON COLUMN cdp.event.backfill IS 'loaded as history: changes derived state, starts no journey';

@@ -6,6 +6,7 @@
  * from others, so these stay.  Runs that these events have begun go with them,
  * and so do the events of their messages.  Tags, traits, other runs, consent,
  * relations and participants of events name no identifier: they stay, too.
+ * Events that are being written meanwhile follow later (46_split_settle).
  *
  * Locks: the leaves, the identifiers and those whose link says that they were named
  * together with one of them, their profile (_try_identities); rows of event_tail, then
@@ -27,6 +28,18 @@ CREATE TABLE cdp.identifier_split (
 COMMENT ON TABLE cdp.identifier_split IS 'every identifier that a split took from one leaf profile to another';
 CREATE INDEX identifier_split_from_profile_idx ON cdp.identifier_split (from_profile);
 CREATE INDEX identifier_split_to_profile_idx ON cdp.identifier_split (to_profile);
+
+-- see 46_split_settle
+CREATE TABLE cdp.split_pending (
+	from_profile	bigint,
+	split_id		bigint,
+	at				timestamptz NOT NULL,
+	passes			int NOT NULL DEFAULT 0,
+	next_xid		xid8,
+	PRIMARY KEY (from_profile, split_id)
+);
+COMMENT ON TABLE cdp.split_pending IS 'leaves that lost identifiers to a split, for which a statement under way may still write events; work rows, not dumped';
+COMMENT ON COLUMN cdp.split_pending.next_xid IS 'the next pass is when all transactions before this one are over';
 
 -- Takes entries out of the open parts of a leaf's timeline; false if they are
 -- not all there: event_role has changed since they were folded.
@@ -211,6 +224,7 @@ BEGIN
 	split_no := nextval('split_id_seq');
 	INSERT INTO identifier_split (identifier, split_id, at, from_profile, to_profile, reason)
 	SELECT u.identifier, split_no, _split_once.at, u.leaf, id, _split_once.reason FROM unnest(known, sources) u (identifier, leaf);
+	INSERT INTO split_pending (from_profile, split_id, at) SELECT DISTINCT s, split_no, _split_once.at FROM unnest(sources) s ORDER BY s;
 	UPDATE identifier_link l SET profile_id = id WHERE l.identifier = ANY (ids);
 	PERFORM _move_edges_out(ARRAY(SELECT l.identifier FROM identifier_link l JOIN identifier_link k ON k.identifier = l.peer
 								  WHERE l.profile_id = ANY (sources || id) AND k.profile_id <> l.profile_id));

@@ -58,6 +58,7 @@ BEGIN ATOMIC
 		('segment_due', 'own', false, 'profiles to be looked at'),
 		('segment_version', 'own', true, 'static members'),
 		('segment_work', 'own', false, 'profiles to be looked at'),
+		('split_pending', 'own', false, 'from whom identifiers have just left'),
 		('tag_chunk', 'own', true, 'as the list of tags'),
 		('tag_pending', 'own', true, 'as the list of tags'),
 		('task_state', 'own', false, 'what a failed task said'),

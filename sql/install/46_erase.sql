@@ -52,11 +52,16 @@ COMMENT ON FUNCTION cdp._add_count(jsonb, text, bigint) IS 'counts with so many 
 CREATE FUNCTION cdp._lock_events(leaves bigint[], OUT ids bigint[], OUT waiting bigint[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
-	others bigint[];
+	-- may have events of others, that are not lost with theirs (46_split_settle)
+	parted	bigint[] := ARRAY(SELECT l FROM unnest(leaves) l WHERE EXISTS (SELECT FROM split_pending p WHERE p.from_profile = l)
+																OR NOT EXISTS (SELECT FROM profile p WHERE p.profile_id = l));
+	others	bigint[];
 BEGIN
-	ids := ARRAY(SELECT e.event_id FROM event e WHERE e.profile_id = ANY (leaves));
-	SELECT coalesce(array_agg(l.event_id) FILTER (WHERE l.profile_id = ANY (leaves)), '{}') INTO waiting
-	FROM (SELECT t.event_id, t.profile_id FROM event_tail t WHERE t.profile_id = ANY (leaves) OR t.event_id = ANY (ids)
+	ids := ARRAY(SELECT e.event_id FROM event e
+				 WHERE e.profile_id = ANY (leaves)
+				   AND NOT (e.profile_id = ANY (parted) AND EXISTS (SELECT FROM identifier_link l WHERE l.identifier = e.via AND l.profile_id <> ALL (leaves))));
+	SELECT coalesce(array_agg(l.event_id) FILTER (WHERE l.profile_id = ANY (leaves) AND (l.owner_id <> ALL (leaves) OR l.event_id = ANY (ids))), '{}') INTO waiting
+	FROM (SELECT t.event_id, t.profile_id, t.owner_id FROM event_tail t WHERE t.profile_id = ANY (leaves) OR t.event_id = ANY (ids)
 		  ORDER BY t.event_id, t.profile_id FOR UPDATE) l;
 	others := ARRAY(SELECT u FROM event e, unnest(e.participants) u WHERE e.profile_id = ANY (leaves) AND e.event_id = ANY (ids));
 	PERFORM FROM timeline_part p WHERE p.profile_id = ANY (leaves || others) AND p.part = 0 ORDER BY p.profile_id FOR UPDATE;
@@ -131,7 +136,8 @@ BEGIN
 	-- Messages that were no events, by index; when there were events whose rows
 	-- are gone, only a look at all messages finds theirs.
 	IF was_sealed THEN
-		DELETE FROM event_message x WHERE x.profile_id = ANY (leaves);
+		DELETE FROM event_message x WHERE x.profile_id = ANY (leaves)
+			AND NOT EXISTS (SELECT FROM event e WHERE e.profile_id = x.profile_id AND e.event_id = x.event_id);
 	ELSE
 		DELETE FROM event_message x WHERE x.profile_id = ANY (leaves) AND x.event_id IS NULL;
 	END IF;
@@ -277,6 +283,7 @@ BEGIN
 	DELETE FROM identifier_split s WHERE s.identifier = ANY (ids) OR s.from_profile = ANY (leaves) OR s.to_profile = ANY (leaves);
 	GET DIAGNOSTICS n = ROW_COUNT;
 	removed := _add_count(removed, 'identifier_split', n);
+	DELETE FROM split_pending s WHERE s.from_profile = ANY (leaves);		-- the erasure is settled instead
 	DELETE FROM identity_refusal r
 	WHERE r.identifiers && ids OR EXISTS (SELECT FROM unnest(ids) i WHERE strpos(r.reason, '"' || i::text || '"') > 0);
 	GET DIAGNOSTICS n = ROW_COUNT;
@@ -485,6 +492,11 @@ BEGIN
 	LOOP
 		leaves := ARRAY(SELECT g.profile_id FROM erased_profile g WHERE g.erasure_id = e.erasure_id ORDER BY 1);
 		LOCK TABLE profile_merge IN ROW EXCLUSIVE MODE;		-- before timelines, as rebuild
+		BEGIN
+			PERFORM _settle_split(l, now) FROM unnest(leaves) l;
+		EXCEPTION WHEN SQLSTATE 'CDP01' THEN
+			CONTINUE;
+		END;
 		SELECT l.ids, l.waiting INTO events FROM _lock_events(leaves) l;
 		PERFORM _erase_begun_runs(leaves, events.ids);
 		late := _erase_messages(leaves, e.erasure_id, _erase_rows(leaves, events.ids, events.waiting, '{}'));

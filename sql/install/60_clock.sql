@@ -30,7 +30,7 @@ COMMENT ON COLUMN cdp.task_state.last_error_at IS 'the "now" of the run that fai
 CREATE FUNCTION cdp._tasks() RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT ARRAY['erasures', 'fold_tags', 'expire_tags', 'fold_traits', 'extend_timelines', 'lifecycle', 'repurchase', 'rfm', 'segments', 'journeys', 'messages', 'partitions', 'retention', 'tag_sizes'];
+	SELECT ARRAY['splits', 'erasures', 'fold_tags', 'expire_tags', 'fold_traits', 'extend_timelines', 'lifecycle', 'repurchase', 'rfm', 'segments', 'journeys', 'messages', 'partitions', 'retention', 'tag_sizes'];
 END;
 COMMENT ON FUNCTION cdp._tasks() IS 'the tasks of the clock, in their order';
 
@@ -46,6 +46,8 @@ BEGIN
 		RETURN;
 	END IF;
 	CASE task
+		WHEN 'splits' THEN
+			SELECT t.done, t.lag INTO done, lag FROM _settle_splits(now, max_rows) t;
 		WHEN 'erasures' THEN
 			SELECT t.done, t.lag INTO done, lag FROM _settle_erasures(now, max_rows) t;
 		WHEN 'fold_tags' THEN
@@ -371,6 +373,7 @@ BEGIN
 	UNION ALL SELECT 'messages in inbox', count(*)::text FROM inbox
 	UNION ALL SELECT 'messages in inbox, oldest', greatest(coalesce(now - min(received_at), '0'), '0')::text FROM inbox
 	UNION ALL SELECT 'messages rejected', count(*)::text FROM rejected
+	UNION ALL SELECT 'splits under way', count(DISTINCT split_id)::text FROM split_pending
 	UNION ALL SELECT 'erasures under way', count(*)::text FROM erasure_pending
 	UNION ALL SELECT 'months of events ready', count(*)::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 		WHERE i.inhparent = 'event'::regclass AND c.relname >= _event_partition_name(now)

@@ -79,6 +79,9 @@ LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, cdp, p
 DECLARE
 	tasks	text[] := '{}';
 BEGIN
+	IF EXISTS (SELECT FROM split_pending) THEN
+		tasks := tasks || 'splits'::text;
+	END IF;
 	IF EXISTS (SELECT FROM erasure_pending) THEN
 		tasks := tasks || 'erasures'::text;
 	END IF;

@@ -18,7 +18,7 @@ BEGIN
 		ORDER BY c.oid
 	LOOP
 		PERFORM pg_extension_config_dump(rel.oid::regclass, CASE WHEN rel.has_seeds THEN 'WHERE NOT seeded'
-			WHEN rel.oid IN ('cdp.trait_index'::regclass, 'cdp.trait_slice'::regclass, 'cdp.trait_pending'::regclass, 'cdp.erasure_pending'::regclass) THEN 'WHERE false'
+			WHEN rel.oid IN ('cdp.trait_index'::regclass, 'cdp.trait_slice'::regclass, 'cdp.trait_pending'::regclass, 'cdp.erasure_pending'::regclass, 'cdp.split_pending'::regclass) THEN 'WHERE false'
 			ELSE '' END);
 	END LOOP;
 END

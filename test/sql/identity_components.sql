@@ -27,7 +27,7 @@ DECLARE
 	mid		bigint;
 BEGIN
 	TRUNCATE profile, profile_queue, identifier_link, extra_edge, profile_merge, never_merge, relation, tag_pending, tag_chunk, identity_refusal, identifier_split, quarantined_identifier,
-		erasure, erasure_pending, erased_profile, tombstone, tag_own;
+		erasure, erasure_pending, split_pending, erased_profile, tombstone, tag_own;
 	PERFORM setval('profile_id_seq', 1, false), setval('merge_id_seq', 1, false);
 	merges := 0; splits := 0; unmerges := 0; erased := 0;
 	FOR n IN 1 .. 120 LOOP
