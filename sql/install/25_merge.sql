@@ -221,7 +221,6 @@ BEGIN
 	PERFORM _unmerge_relations(leaves);
 	PERFORM _unmerge_timelines(leaves);
 	PERFORM _unmerge_segments(was, roots);
-	PERFORM _unmerge_tag_history(leaves);
 	PERFORM _unmerge_tags(was, leaves);
 	PERFORM _unmerge_consent(roots);
 	PERFORM _part_messages(leaves);

@@ -319,7 +319,7 @@ BEGIN
 		SELECT array_agg(t ORDER BY t COLLATE "C") INTO names
 		FROM (SELECT o FROM cdp._key_tags_of(id, key) o UNION SELECT _tag_one.tag) AS own(t);
 	END IF;
-	PERFORM cdp._own_tag(id, tag, true, expires_at, key);
+	PERFORM cdp._own_tag(id, tag, true, expires_at, key, at);
 	FOREACH name IN ARRAY names LOOP
 		IF cdp._set_tag(name, id, name = tag) THEN
 			PERFORM cdp._note_tag_history(name, id, name = tag, at);
@@ -346,7 +346,7 @@ BEGIN
 	PERFORM cdp._check_tag(tag);
 	PERFORM cdp._check_tag_time(NULL, at);
 	id := cdp._lock_canonical(profile, false);
-	PERFORM cdp._own_tag(id, tag, false, NULL, NULL);
+	PERFORM cdp._own_tag(id, tag, false, NULL, NULL, at);
 	IF cdp._set_tag(tag, id, false) THEN
 		PERFORM cdp._note_tag_history(tag, id, false, at);
 		PERFORM cdp._tag_trigger('leaves', tag, id, at);
@@ -525,7 +525,7 @@ BEGIN
 	IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
 		PERFORM FROM cdp.profile p WHERE p.profile_id IN (SELECT cdp.rb_iterate(ids)) ORDER BY p.profile_id FOR KEY SHARE SKIP LOCKED;
 	END IF;
-	PERFORM cdp._own_tags(ids, _tag_set.tag, _tag_set.present, _tag_set.expires_at, key);
+	PERFORM cdp._own_tags(ids, _tag_set.tag, _tag_set.present, _tag_set.expires_at, key, at);
 
 	SELECT array_agg(o.tag ORDER BY o.tag), array_agg(CASE WHEN o.own AND _tag_set.present THEN o.members END ORDER BY o.tag),
 		array_agg(CASE WHEN NOT (o.own AND _tag_set.present) THEN o.members END ORDER BY o.tag)

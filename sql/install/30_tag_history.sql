@@ -5,10 +5,10 @@
  * or else what it has now: so nothing needs to be known of the time before
  * history was kept, and questions about the present cost nothing.
  *
- * Merges write no rows, so there is nothing to take back.  Of several leaves
- * each has what it had itself, until a change of a profile that it has become
- * one with.  What a merged profile had before its first merge, and an unmerge,
- * are in 30_tag_own.
+ * Merges write no rows.  Of several leaves each has what it had itself, until a
+ * change of a profile that it has become one with.  What a merged profile had
+ * before its first merge, and what undoing one makes of the rows that were noted
+ * meanwhile, are in 30_tag_own.
  *
  * A change that is dated before an earlier one of the same tag and profile
  * counts as of that one: the last call decides what a profile has, whatever
@@ -22,9 +22,11 @@ CREATE TABLE cdp.tag_history (
 	tag			text COLLATE "C" NOT NULL,
 	profile_id	bigint NOT NULL,
 	at			timestamptz NOT NULL,
-	present		boolean NOT NULL
+	present		boolean NOT NULL,
+	merged		boolean NOT NULL DEFAULT false
 );
 COMMENT ON TABLE cdp.tag_history IS 'every change of a tag whose key has keep_history in tag_key';
+COMMENT ON COLUMN cdp.tag_history.merged IS 'noted while others were merged into the profile: undoing a merge works it out again';
 CREATE INDEX tag_history_tag_idx ON cdp.tag_history (tag, at);
 CREATE INDEX tag_history_profile_id_idx ON cdp.tag_history (profile_id, tag, at, history_id);
 
@@ -41,10 +43,10 @@ LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, c
 #variable_conflict use_column
 BEGIN
 	IF cdp._keeps_history(_note_tag_history.tag) THEN
-		INSERT INTO cdp.tag_history (tag, profile_id, at, present)
+		INSERT INTO cdp.tag_history (tag, profile_id, at, present, merged)
 		SELECT _note_tag_history.tag, id,
 			greatest(_note_tag_history.at, (SELECT max(h.at) FROM cdp.tag_history h WHERE h.profile_id = id AND h.tag = _note_tag_history.tag COLLATE "C")),
-			_note_tag_history.present;
+			_note_tag_history.present, NOT cdp._is_maintained(_note_tag_history.tag) AND EXISTS (SELECT FROM cdp.tag_own o WHERE o.profile_id = id);
 	END IF;
 END
 $$;
@@ -58,10 +60,10 @@ DECLARE
 BEGIN
 	IF cdp._keeps_history(_note_tag_histories.tag) THEN
 		before := cdp.tagged(_note_tag_histories.tag);
-		INSERT INTO cdp.tag_history (tag, profile_id, at, present)
+		INSERT INTO cdp.tag_history (tag, profile_id, at, present, merged)
 		SELECT _note_tag_histories.tag, c.id,
 			greatest(_note_tag_histories.at, (SELECT max(h.at) FROM cdp.tag_history h WHERE h.profile_id = c.id AND h.tag = _note_tag_histories.tag COLLATE "C")),
-			c.present
+			c.present, NOT cdp._is_maintained(_note_tag_histories.tag) AND EXISTS (SELECT FROM cdp.tag_own o WHERE o.profile_id = c.id)
 		FROM (SELECT cdp.rb_iterate(cdp.rb_andnot(added, before)), true
 			  UNION ALL SELECT cdp.rb_iterate(cdp.rb_and(removed, before)), false) c(id, present);
 	END IF;
@@ -92,7 +94,7 @@ BEGIN
 						   WHERE h.profile_id = l.leaf AND h.tag = name AND h.at <= _has_tag_at.at
 						   ORDER BY h.at DESC, h.history_id DESC LIMIT 1) c ON true
 		LEFT JOIN LATERAL (SELECT h.present FROM cdp.tag_history h
-						   WHERE h.profile_id = l.leaf AND h.tag = name ORDER BY h.at, h.history_id LIMIT 1) f ON true
+						   WHERE h.profile_id = l.leaf AND h.tag = name AND NOT h.merged ORDER BY h.at, h.history_id LIMIT 1) f ON true
 	)
 	SELECT bool_or(s.present) INTO was FROM state s
 	WHERE NOT EXISTS (SELECT FROM state o WHERE o.leaf <> s.leaf AND o.at > s.at AND o.at >= cdp._joined_at(s.leaf, o.leaf));
@@ -125,42 +127,3 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION cdp._tagged_at(text, timestamptz) IS 'who had the tag at an instant, as far as history is kept; costs follow the changes since then';
-
--- What a leaf did while it was merged need not be a change of its own.
-CREATE FUNCTION cdp._unmerge_tag_history(leaves bigint[]) RETURNS void
-LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
-#variable_conflict use_column
-DECLARE
-	h record;
-	had boolean;
-BEGIN
-	FOR h IN
-		SELECT x.history_id, x.profile_id, x.tag, x.present, row_number() OVER (PARTITION BY x.profile_id, x.tag ORDER BY x.at, x.history_id) AS nr,
-			EXISTS (SELECT FROM cdp.tag_own o WHERE o.profile_id = x.profile_id AND o.after_merge = 0 AND o.tag = x.tag AND o.present) AS had_before_merge,
-			x.at < m.at AS alone
-		FROM cdp.tag_history x JOIN cdp.profile p ON p.profile_id = x.profile_id
-		CROSS JOIN LATERAL (SELECT min(y.at) AS at FROM cdp.profile_merge y WHERE x.profile_id IN (y.survivor, y.merged, y.leaf_a, y.leaf_b)) m
-		WHERE x.profile_id = ANY (leaves) AND (SELECT count(*) FROM cdp.profile l WHERE l.canonical_id = p.canonical_id) = 1
-		ORDER BY x.profile_id, x.tag, x.at, x.history_id
-	LOOP
-		IF h.nr = 1 THEN
-			had := CASE WHEN h.alone THEN NOT h.present ELSE h.had_before_merge END;
-		END IF;
-		IF h.present = had THEN
-			DELETE FROM cdp.tag_history x WHERE x.history_id = h.history_id;
-		END IF;
-		had := h.present;
-	END LOOP;
-	-- What ended by itself meanwhile was noted for the profile that they were, if at all.
-	INSERT INTO cdp.tag_history (tag, profile_id, at, present)
-	SELECT o.tag, o.profile_id, greatest(o.expires_at, l.at), false
-	FROM cdp.tag_own o JOIN cdp.profile p ON p.profile_id = o.profile_id
-	LEFT JOIN LATERAL (SELECT x.at, x.present FROM cdp.tag_history x
-					   WHERE x.profile_id = o.profile_id AND x.tag = o.tag ORDER BY x.at DESC, x.history_id DESC LIMIT 1) l ON true
-	WHERE o.profile_id = ANY (leaves) AND (SELECT count(*) FROM cdp.profile q WHERE q.canonical_id = p.canonical_id) = 1
-		AND o.present AND o.expires_at <= (SELECT k.expired_to FROM cdp.tag_clock k) AND l.present IS DISTINCT FROM false AND cdp._keeps_history(o.tag)
-		AND NOT EXISTS (SELECT FROM cdp.tag_own n WHERE n.profile_id = o.profile_id AND n.after_merge > o.after_merge AND n.tag IN (o.tag, split_part(o.tag, ':', 1) || ':'))
-	ORDER BY o.profile_id, o.tag;
-END
-$$;
-COMMENT ON FUNCTION cdp._unmerge_tag_history(bigint[]) IS 'part of unmerge: leaves that are alone again keep the changes that were their own';

@@ -15,6 +15,9 @@
  * given, which took away all others of the key.  Rows of one profile and
  * merge are applied in this order: first the keys, then the tags.
  *
+ * Of tags whose history is kept tag_call has every call in between that may be a
+ * change without some merge: so that their history, too, is worked out again.
+ *
  * Only changes by tag and untag count.  Maintained tags are worked out anew
  * by whoever maintains them; a tag whose time is over (tag_clock) is gone.
  *
@@ -33,6 +36,22 @@ CREATE TABLE cdp.tag_own (
 	PRIMARY KEY (profile_id, after_merge, tag)
 );
 COMMENT ON TABLE cdp.tag_own IS 'what calls did to the tags of merged profiles themselves, so that a merge can be undone';
+
+CREATE TABLE cdp.tag_call (
+	profile_id	bigint NOT NULL,
+	after_merge	bigint NOT NULL,
+	nr			bigint NOT NULL DEFAULT nextval('cdp.tag_history_id_seq'),
+	tag			text COLLATE "C" NOT NULL,
+	present		boolean NOT NULL,
+	instead		boolean NOT NULL,
+	at			timestamptz NOT NULL,
+	expires_at	timestamptz,
+	expired_to	timestamptz,
+	PRIMARY KEY (profile_id, after_merge, nr)
+);
+COMMENT ON TABLE cdp.tag_call IS 'calls that changed, or might have changed, tags with history of merged profiles; beside tag_own';
+COMMENT ON COLUMN cdp.tag_call.instead IS 'it took away the others of its exclusive key';
+COMMENT ON COLUMN cdp.tag_call.expired_to IS 'up to when tick had taken tags away';
 
 CREATE TABLE cdp.tag_clock (
 	expired_to	timestamptz NOT NULL,
@@ -55,7 +74,27 @@ COMMENT ON FUNCTION cdp._note_expired(timestamptz) IS 'no tag that ends up to th
 
 -- what calls do
 
-CREATE FUNCTION cdp._own_tag(id bigint, tag text, present boolean, expires_at timestamptz, key text) RETURNS void
+-- The caller has written, and so locked, the rows of tag_own.  A call that does
+-- what the last one of its tag (or key) has done changes nothing, whatever was merged.
+CREATE FUNCTION cdp._note_tag_calls(ids bigint[], epochs bigint[], tag text, present boolean, expires_at timestamptz, key text, at timestamptz) RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+	INSERT INTO cdp.tag_call (profile_id, after_merge, tag, present, instead, at, expires_at, expired_to)
+	SELECT m.id, m.epoch, _note_tag_calls.tag, _note_tag_calls.present, key IS NOT NULL, _note_tag_calls.at, _note_tag_calls.expires_at, k.expired_to
+	FROM unnest(ids, epochs) AS m(id, epoch)
+	LEFT JOIN cdp.tag_clock k ON true
+	LEFT JOIN LATERAL (
+		SELECT c.* FROM cdp.tag_call c
+		WHERE c.profile_id = m.id AND c.after_merge = m.epoch
+			AND (c.tag = _note_tag_calls.tag COLLATE "C" OR (c.instead OR key IS NOT NULL) AND split_part(c.tag, ':', 1) = split_part(_note_tag_calls.tag, ':', 1) COLLATE "C")
+		ORDER BY c.nr DESC LIMIT 1) c ON true
+	WHERE cdp._keeps_history(_note_tag_calls.tag)
+		AND ((c.tag, c.present, c.instead, c.expires_at) IS DISTINCT FROM
+			 (_note_tag_calls.tag COLLATE "C", _note_tag_calls.present, key IS NOT NULL, _note_tag_calls.expires_at) OR c.expires_at <= k.expired_to);
+END;
+COMMENT ON FUNCTION cdp._note_tag_calls(bigint[], bigint[], text, boolean, timestamptz, text, timestamptz) IS 'notes a call for merged profiles, if the history of the tag is kept';
+
+CREATE FUNCTION cdp._own_tag(id bigint, tag text, present boolean, expires_at timestamptz, key text, at timestamptz DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -75,11 +114,14 @@ BEGIN
 	INSERT INTO cdp.tag_own AS o (profile_id, after_merge, tag, present, expires_at)
 	VALUES (id, epoch, _own_tag.tag, _own_tag.present, _own_tag.expires_at)
 	ON CONFLICT (profile_id, after_merge, tag) DO UPDATE SET present = excluded.present, expires_at = excluded.expires_at;
+	IF _own_tag.at IS NOT NULL THEN
+		PERFORM cdp._note_tag_calls(ARRAY[id], ARRAY[epoch], _own_tag.tag, _own_tag.present, _own_tag.expires_at, key, _own_tag.at);
+	END IF;
 END
 $$;
-COMMENT ON FUNCTION cdp._own_tag(bigint, text, boolean, timestamptz, text) IS 'notes a change of a tag by a call, if the profile is a merged one; with the key of an exclusive tag that is given';
+COMMENT ON FUNCTION cdp._own_tag(bigint, text, boolean, timestamptz, text, timestamptz) IS 'notes a change of a tag by a call, if the profile is a merged one; with the key of an exclusive tag that is given';
 
-CREATE FUNCTION cdp._own_tags(ids cdp.bitmap, tag text, present boolean, expires_at timestamptz, key text) RETURNS void
+CREATE FUNCTION cdp._own_tags(ids cdp.bitmap, tag text, present boolean, expires_at timestamptz, key text, at timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -107,9 +149,10 @@ BEGIN
 	INSERT INTO cdp.tag_own AS o (profile_id, after_merge, tag, present, expires_at)
 	SELECT m.id, m.epoch, _own_tags.tag, _own_tags.present, _own_tags.expires_at FROM unnest(merged, epochs) AS m(id, epoch) ORDER BY m.id
 	ON CONFLICT (profile_id, after_merge, tag) DO UPDATE SET present = excluded.present, expires_at = excluded.expires_at;
+	PERFORM cdp._note_tag_calls(merged, epochs, _own_tags.tag, _own_tags.present, _own_tags.expires_at, key, _own_tags.at);
 END
 $$;
-COMMENT ON FUNCTION cdp._own_tags(cdp.bitmap, text, boolean, timestamptz, text) IS 'the same for a change of many profiles';
+COMMENT ON FUNCTION cdp._own_tags(cdp.bitmap, text, boolean, timestamptz, text, timestamptz) IS 'the same for a change of many profiles';
 
 -- merging
 
@@ -175,10 +218,26 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION cdp._with_own(jsonb, jsonb, text[]) IS 'tags after changes by calls: own is {tag: [expires_at]} for those given and {tag: []} for those taken away, keys are the exclusive ones';
 
+CREATE FUNCTION cdp._note_again(id bigint, before jsonb, after jsonb, at timestamptz) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	IF before <> after THEN
+		INSERT INTO cdp.tag_history (tag, profile_id, at, present, merged)
+		SELECT c.key, id, greatest(coalesce(_note_again.at, c.value::timestamptz), (SELECT max(h.at) FROM cdp.tag_history h WHERE h.profile_id = id AND h.tag = c.key COLLATE "C")),
+			after ? c.key, true
+		FROM jsonb_each_text(before || after) c
+		WHERE before ? c.key <> after ? c.key AND cdp._keeps_history(c.key);
+	END IF;
+	RETURN after;
+END
+$$;
+COMMENT ON FUNCTION cdp._note_again(bigint, jsonb, jsonb, timestamptz) IS 'notes in tag_history how the tags of a canonical profile changed, at its end each without a time; returns what they are then';
+
 -- What the standing merges of some leaves, all that belong together, make of
 -- their own tags; for each canonical profile, and for each merge what it brought.
+-- What is in tag_history meanwhile is noted again.
 CREATE FUNCTION cdp._replay_tags(leaves bigint[], now timestamptz, OUT roots bigint[], OUT tags jsonb[], OUT merges bigint[], OUT gained text[])
-LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
 	state jsonb[] := array_fill('{}'::jsonb, ARRAY[cardinality(leaves)]);	-- by place in leaves
@@ -190,31 +249,40 @@ DECLARE
 	t record;
 BEGIN
 	merges := '{}'; gained := '{}'; roots := '{}'; tags := '{}';
+	DELETE FROM cdp.tag_history h WHERE h.profile_id = ANY (leaves) AND h.merged;
 	FOR step IN
-		SELECT m.merge_id, 0 AS turn, m.survivor AS a, m.merged AS b, m.expired_to, NULL::jsonb AS own, NULL::text[] AS keys
+		SELECT m.merge_id, 0 AS turn, m.survivor AS a, 0::bigint AS nr, m.merged AS b, m.expired_to, NULL::timestamptz AS at, NULL::jsonb AS own, NULL::text[] AS keys
 		FROM cdp._replay_merges(leaves) m
 		UNION ALL
-		SELECT o.after_merge, 1, o.profile_id, NULL, NULL,
+		SELECT c.after_merge, 1, c.profile_id, c.nr, NULL, c.expired_to, c.at,
+			jsonb_build_object(c.tag, CASE WHEN c.present THEN jsonb_build_array(c.expires_at) ELSE '[]' END), CASE WHEN c.instead THEN ARRAY[split_part(c.tag, ':', 1) || ':'] END
+		FROM cdp.tag_call c WHERE c.profile_id = ANY (leaves)
+		UNION ALL
+		SELECT o.after_merge, 2, o.profile_id, 0, NULL, NULL, NULL,
 			coalesce(jsonb_object_agg(o.tag, CASE WHEN o.present THEN jsonb_build_array(o.expires_at) ELSE '[]' END)
 					 FILTER (WHERE o.tag <> chr(1) AND o.tag !~ '^[^:]*:$'), '{}'),
 			array_agg(o.tag) FILTER (WHERE o.tag ~ '^[^:]*:$')
 		FROM cdp.tag_own o WHERE o.profile_id = ANY (leaves)
 		GROUP BY o.profile_id, o.after_merge
-		ORDER BY 1, 2, 3
+		ORDER BY 1, 2, 3, 4
 	LOOP
 		i := width_bucket(step.a, leaves);
 		WHILE root[i] <> i LOOP
 			i := root[i];
 		END LOOP;
 		root[width_bucket(step.a, leaves)] := i;
-		IF step.turn = 1 THEN
+		IF step.turn = 2 THEN
 			state[i] := cdp._with_own(state[i], step.own, step.keys);
 			CONTINUE;
 		END IF;
+		state[i] := cdp._note_again(leaves[i], state[i], cdp._without_expired(state[i], step.expired_to), NULL);
+		IF step.turn = 1 THEN
+			state[i] := cdp._note_again(leaves[i], state[i], cdp._with_own(state[i], step.own, step.keys), step.at);
+			CONTINUE;
+		END IF;
 		j := width_bucket(step.b, leaves);
-		state[i] := cdp._without_expired(state[i], step.expired_to);
 		brought := '{}';
-		FOR t IN SELECT e.key, e.value FROM jsonb_each(cdp._without_expired(state[j], step.expired_to)) e ORDER BY e.key COLLATE "C" LOOP
+		FOR t IN SELECT e.key, e.value FROM jsonb_each(cdp._note_again(leaves[j], state[j], cdp._without_expired(state[j], step.expired_to), NULL)) e ORDER BY e.key COLLATE "C" LOOP
 			CONTINUE WHEN state[i] ? t.key OR EXISTS (
 				SELECT FROM jsonb_object_keys(state[i]) o WHERE starts_with(o, cdp._exclusive_key(t.key) || ':'));
 			state[i] := state[i] || jsonb_build_object(t.key, t.value);
@@ -228,7 +296,7 @@ BEGIN
 	FOR i IN 1 .. cardinality(leaves) LOOP
 		IF root[i] = i THEN
 			roots := roots || leaves[i];
-			tags := tags || cdp._without_expired(state[i], now);
+			tags := tags || cdp._note_again(leaves[i], state[i], cdp._without_expired(state[i], now), NULL);
 		END IF;
 	END LOOP;
 END
@@ -288,6 +356,8 @@ BEGIN
 
 	-- Who is alone again needs no memory; who is not goes on from here.
 	DELETE FROM cdp.tag_own o WHERE o.profile_id = ANY (now.roots) AND o.profile_id <> ALL (several);
+	DELETE FROM cdp.tag_call c WHERE c.profile_id = ANY (now.roots) AND c.profile_id <> ALL (several);
+	UPDATE cdp.tag_history h SET merged = false WHERE h.profile_id = ANY (now.roots) AND h.profile_id <> ALL (several) AND h.merged;
 	INSERT INTO cdp.tag_own (profile_id, after_merge, tag, present)
 	SELECT p.canonical_id, max(m.merge_id), chr(1), true
 	FROM cdp.profile p JOIN cdp.profile_merge m ON m.leaf_a = p.profile_id AND m.undone_at IS NULL

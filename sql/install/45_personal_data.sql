@@ -28,6 +28,7 @@ BEGIN ATOMIC
 		('lifecycle_state', 'rows', true, NULL),
 		('profile_queue', 'rows', false, 'profiles to be looked at'),
 		('purchase_due', 'rows', true, NULL),
+		('tag_call', 'rows', true, NULL),
 		('tag_expiry', 'rows', true, NULL),
 		('tag_history', 'rows', true, NULL),
 		('tag_own', 'rows', true, NULL),

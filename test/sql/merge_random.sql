@@ -24,7 +24,7 @@ SET search_path = public, cdp;
 SET timezone = 'UTC';
 SET jit = off;		-- compiling the laws takes longer than looking
 
-INSERT INTO tag_key (key, exclusive, keep_history) VALUES ('city', true, true);
+INSERT INTO tag_key (key, exclusive, keep_history) VALUES ('city', true, true), ('b', false, true);
 SELECT create_journey('wait', '{"entry": {"manual": true, "key": "label"}, "start": "hold", "steps": {"hold": {"wait": "3000d", "next": "end"}}}');
 SELECT create_journey('birthday', '{"entry": {"manual": true, "key": "label"}, "start": "hold", "steps": {"hold": {"wait_until": {"trait": "born"}, "next": "end"}}}'),
 	create_journey('half', '{"entry": {"manual": true, "key": "label"}, "holdout": 0.5, "start": "hold", "steps": {"hold": {"wait": "3000d", "next": "end"}}}');
@@ -150,6 +150,8 @@ CREATE FUNCTION pg_temp.world() RETURNS text[] LANGUAGE sql SET search_path = pu
 		UNION ALL SELECT format('tags of %s: %s', profile_id, ARRAY(SELECT replace(t, chr(1), '*') FROM _all_tags_of(profile_id) t WHERE NOT starts_with(t, 'rfm:') ORDER BY t COLLATE "C")) FROM profile
 		UNION ALL SELECT format('tag %s of %s ends %s', tag, profile_id, expires_at) FROM tag_expiry
 		UNION ALL SELECT format('no tag %s of %s ends', tag, profile_id) FROM tag_expiry WHERE NOT _has_tag(profile_id, tag)
+		UNION ALL SELECT format('history of %s: %s %s at %s', profile_id, tag, array_agg(present ORDER BY history_id), at) FROM tag_history GROUP BY profile_id, tag, at
+		UNION ALL SELECT format('%s at %s: %s', c, at, audience(c, at)) FROM unnest('{b,city:x}'::text[]) c, generate_series('2026-01-05Z'::timestamptz, '2026-03-30Z', '14 days') at
 		UNION ALL SELECT format('trait of %s: %s %s %s', canonical_id(profile_id), name, value, at) FROM trait_value
 		UNION ALL SELECT format('trait of %s was: %s %s %s', canonical_id(profile_id), name, value, at) FROM trait_change
 		UNION ALL SELECT format('event of %s: %s %s with %s', profile_id, event, at, participants) FROM event

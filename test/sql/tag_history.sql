@@ -47,6 +47,17 @@ SELECT profile_id - :a AS who, tag, at::date, present FROM tag_history WHERE pro
 SELECT at::date, audience('city:ulm', at) @> :a AS a_ulm, audience('city:jena', at) @> :b AS b_jena, audience('vip', at) @> :b AS b_vip, audience('vip', at) @> :a AS a_vip
 FROM generate_series('2026-04-01'::timestamptz, '2026-04-09', '2 days') at;
 
+-- What changes nothing while they are one, but would have changed one alone; what was before is as it was.
+SELECT identify('{user_id:f1}', at => '2026-04-01') AS a, identify('{user_id:f2}', at => '2026-04-01') AS b \gset
+SELECT tag(:b, 'vip', at => '2026-04-02'), merge(:a, :b, at => '2026-04-03') AS m \gset
+SELECT tag(:a, 'vip', at => '2026-04-04'), tag(:a, 'vip', at => '2026-04-05'), untag(:a, 'vip', '2026-04-06'), tag(:a, 'vip', '2026-04-08', '2026-04-07');
+SELECT done FROM _expire_tags('2026-04-09', 100);
+SELECT present, at::date FROM tag_history WHERE profile_id IN (:a, :b) ORDER BY history_id;
+SELECT at::date, audience('vip', at) @> :a AS had FROM generate_series('2026-04-01'::timestamptz, '2026-04-09', '1 day') at;
+SELECT unmerge(:m, at => '2026-04-09');
+SELECT profile_id - :a AS who, present, at::date FROM tag_history WHERE profile_id IN (:a, :b) ORDER BY history_id;
+SELECT count(*) AS nothing_is_kept FROM tag_call;
+
 -- Random changes and merges: at every instant, the state that was seen then.
 TRUNCATE tag_history, tag_chunk, tag_pending, tag_expiry, tag_own, profile, identifier_link, profile_merge, profile_queue;
 CREATE TABLE seen (at timestamptz, leaf bigint);
