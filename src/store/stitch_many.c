@@ -57,7 +57,7 @@ mcdp_stitch_many(Lookup *lk, ManyCall *calls, int num, bool in_order, bool locki
 		names += calls[c].num;
 	mcdp_many_names(&m, num);
 	m.profile = MemoryContextAllocHuge(CurrentMemoryContext, Max(num, 1) * sizeof(NewProfile));
-	m.root = MemoryContextAllocHuge(CurrentMemoryContext, Max(names + num, 1) * sizeof(int64));
+	m.root = MemoryContextAllocHuge(CurrentMemoryContext, Max(names + num, 1) * sizeof(ManyRoot));
 	m.evidence = MemoryContextAllocHuge(CurrentMemoryContext, Max(names, 1) * sizeof(Evidence));
 	if (may_be_later)
 		wait = mcdp_many_plan_around(&m, num);
@@ -65,9 +65,10 @@ mcdp_stitch_many(Lookup *lk, ManyCall *calls, int num, bool in_order, bool locki
 		mcdp_many_plan(&m, num, in_order);
 	others |= m.left;
 
-	/* waiting may make all this void: then somebody_else says so */
+	/* waiting may make all this void: then mcdp_many_void says so */
 	if (locking && (others || m.num_claimed + m.num_evidence + m.num_late > 0))
 		mcdp_lock_identities(others);
+	mcdp_many_lock_around(&m, num);
 	mcdp_many_number(&m, num);
 	mcdp_many_write(&m, wait);
 }

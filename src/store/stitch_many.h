@@ -39,6 +39,7 @@ typedef struct ManyName
 	ItemPointerData link;		/* the row, linked before */
 	int64		leaf;
 	int64		root;			/* 0: linked before, and not looked up yet */
+	ItemPointerData row;		/* of the leaf in table profile, when that was looked up */
 	TimestampTz at;
 	text	   *kind;			/* of the profile or else the namespace, or NULL */
 	text	   *source;
@@ -57,11 +58,19 @@ typedef struct Evidence
 	int			call;
 } Evidence;
 
+/* a canonical profile that was there before */
+typedef struct ManyRoot
+{
+	int64		id;
+	ItemPointerData row;		/* as of the snapshot, if it is known */
+} ManyRoot;
+
 typedef struct Many
 {
 	Lookup	   *lk;
 	ManyCall   *calls;
 	ManyName   *name;
+	ManyName   *before;			/* as they were looked up, if calls may be left for later */
 	int			num_names;
 	int		  **names_of;		/* of each call, highest priority first */
 	int		   *num_of;
@@ -69,7 +78,7 @@ typedef struct Many
 	int			num_profiles;
 	Evidence   *evidence;
 	int			num_evidence;
-	int64	   *root;			/* canonical profiles that get something, or are merged */
+	ManyRoot   *root;			/* those that get something, or are merged */
 	int			num_roots;
 	int			num_claimed;
 	int			num_late;
@@ -80,6 +89,7 @@ typedef struct Many
 	bool		may_write;
 	bool		may_merge;
 	bool		waits;			/* else a single message, which waits for nobody */
+	bool		locked;			/* the profiles are, and what is known about the names still holds */
 } Many;
 
 /* ---- stitch_many_names.c ---- */
@@ -95,9 +105,9 @@ extern void mcdp_many_plan(Many *m, int num, bool in_order);
 /* The new profiles get their ids, once it is certain that they are made. */
 extern void mcdp_many_number(Many *m, int num);
 
-/* Ascending, each once. */
+/* One that has to be locked; those once more, ascending, each once. */
+extern void mcdp_many_add_root(Many *m, const ManyName *name);
 extern void mcdp_many_sort_roots(Many *m);
-extern int	mcdp_compare_roots(const void *a, const void *b);
 
 /* ---- stitch_many_held.c ---- */
 
@@ -106,6 +116,12 @@ extern int	mcdp_compare_roots(const void *a, const void *b);
  * else holds.  Returns whether to wait for them all the same.
  */
 extern bool mcdp_many_plan_around(Many *m, int num);
+
+/*
+ * Locks the profiles without waiting, if nothing comes before that in the order
+ * of locks.  What others were faster with since is left for later, too.
+ */
+extern void mcdp_many_lock_around(Many *m, int num);
 
 /* ---- stitch_many_late.c ---- */
 
@@ -117,6 +133,15 @@ extern void mcdp_many_move_links_back(Many *m);
 extern void mcdp_many_move_profiles_back(Many *m);
 
 /* ---- stitch_many_write.c ---- */
+
+/* The calls are planned for what is not so any more. */
+extern void mcdp_many_void(const Many *m) pg_attribute_noreturn();
+
+/* From here on nobody merges or parts it; false if it is no canonical profile any more, or somebody else's and we do not wait. */
+extern bool mcdp_many_lock(Many *m, ManyRoot *root, bool wait);
+
+/* Does the name still belong to its profile, which we have locked? */
+extern bool mcdp_many_holds(Many *m, ManyName *n, Snapshot now, TupleTableSlot *slot);
 
 /* All of it; CDP02 when another session was first with something, CDP01 when we do not wait for it. */
 extern void mcdp_many_write(Many *m, bool wait);

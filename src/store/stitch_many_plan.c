@@ -33,11 +33,11 @@
  */
 #define PLANNED_ID (INT64CONST(1) << 62)
 
-int
-mcdp_compare_roots(const void *a, const void *b)
+static int
+compare_roots(const void *a, const void *b)
 {
-	int64		x = *(const int64 *) a;
-	int64		y = *(const int64 *) b;
+	int64		x = ((const ManyRoot *) a)->id;
+	int64		y = ((const ManyRoot *) b)->id;
 
 	return (x > y) - (x < y);
 }
@@ -45,8 +45,20 @@ mcdp_compare_roots(const void *a, const void *b)
 void
 mcdp_many_sort_roots(Many *m)
 {
-	qsort(m->root, m->num_roots, sizeof(int64), mcdp_compare_roots);
-	m->num_roots = qunique(m->root, m->num_roots, sizeof(int64), mcdp_compare_roots);
+	qsort(m->root, m->num_roots, sizeof(ManyRoot), compare_roots);
+	m->num_roots = qunique(m->root, m->num_roots, sizeof(ManyRoot), compare_roots);
+}
+
+void
+mcdp_many_add_root(Many *m, const ManyName *name)
+{
+	ManyRoot   *root = &m->root[m->num_roots++];
+
+	root->id = name->root;
+	if (name->leaf == name->root)
+		root->row = name->row;
+	else
+		ItemPointerSetInvalid(&root->row);
 }
 
 /* The profile of one that was linked before. */
@@ -60,6 +72,7 @@ look_up_profile(Many *m, ManyName *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("profile %lld of an identifier does not exist", (long long) name->leaf)));
+	name->row = slot->tts_tid;
 	name->root = DatumGetInt64(slot_getattr(slot, PROFILE_CANONICAL_ID, &isnull));
 	name->kind = DatumGetTextPCopy(slot_getattr(slot, PROFILE_KIND, &isnull));
 }
@@ -132,7 +145,7 @@ plan_merges(Many *m, int c, ManyName *owner)
 		known[i].leaf = n->leaf;
 		known[i].root = mcdp_planned_root(&m->merges, n->root);
 		if (n->profile < 0)
-			m->root[m->num_roots++] = n->root;
+			mcdp_many_add_root(m, n);
 	}
 	mcdp_plan_merges(&m->merges, m->lk, order, num, mcdp_planned_root(&m->merges, owner->root), owner->leaf, &m->calls[c].call);
 	pfree(order);
@@ -234,7 +247,7 @@ plan_call(Many *m, int c)
 		owner = via;
 	}
 	else if (owner->profile < 0)
-		m->root[m->num_roots++] = owner->root;
+		mcdp_many_add_root(m, owner);
 	for (int i = 0; i < num; i++)
 	{
 		ManyName   *n = &m->name[of[i]];
@@ -244,6 +257,7 @@ plan_call(Many *m, int c)
 			n->claimed = true;
 			n->leaf = owner->leaf;
 			n->root = owner->root;
+			n->row = owner->row;
 			n->profile = owner->profile;
 			n->kind = kind;
 			n->at = at;

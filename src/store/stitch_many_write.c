@@ -49,8 +49,8 @@ compare_evidence(const void *x, const void *y)
 	return (a->call > b->call) - (a->call < b->call);
 }
 
-static void
-somebody_else(const Many *m)
+void
+mcdp_many_void(const Many *m)
 {
 	ereport(ERROR,
 			(errcode(MAKE_SQLSTATE('C', 'D', 'P', '0', m->waits ? '2' : '1')),
@@ -123,28 +123,33 @@ write_claims(Many *m)
 		CHECK_FOR_INTERRUPTS();
 		mcdp_set_link(&t, n->id, n->leaf, n->at, n->source, n->peer, n->message_id);
 		if (!mcdp_target_gather(&t, true))
-			somebody_else(m);
+			mcdp_many_void(m);
 		claimed[num++] = n->id;
 	}
 	if (!mcdp_target_flush(&t, true))
-		somebody_else(m);
+		mcdp_many_void(m);
 	mcdp_target_close(&t);
 	if (mcdp_claimed_tombstone(m->lk->schema, claimed, num))
-		somebody_else(m);
+		mcdp_many_void(m);
 	pfree(claimed);
 }
 
 /*
- * Does the name still belong to this profile, which we have locked?  As long as
- * the row that was found is there nobody has changed it, and what is canonical and
- * locked stays so.
+ * As long as the row that was found is there nobody has changed it, and what is
+ * canonical and locked stays so.
  */
-static bool
-is_still_linked(Many *m, ManyName *n, Snapshot now, TupleTableSlot *slot)
+bool
+mcdp_many_holds(Many *m, ManyName *n, Snapshot now, TupleTableSlot *slot)
 {
 	if (n->leaf == n->root && table_tuple_fetch_row_version(m->lk->link.rel, &n->link, now, slot))
 		return true;
 	return mcdp_still_linked(m->lk, now, n->id, n->leaf, n->root);
+}
+
+bool
+mcdp_many_lock(Many *m, ManyRoot *root, bool wait)
+{
+	return mcdp_lock_root(m->lk, root->id, ItemPointerIsValid(&root->row) ? &root->row : NULL, wait);
 }
 
 /* From here on nobody merges or parts these profiles. */
@@ -154,14 +159,14 @@ lock_roots(Many *m, bool wait)
 	Snapshot	now;
 	TupleTableSlot *slot;
 
-	if (m->num_roots == 0)
+	if (m->num_roots == 0 || m->locked)
 		return;
 	mcdp_many_sort_roots(m);
 	for (int i = 0; i < m->num_roots; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!mcdp_lock_root(m->lk, m->root[i], NULL, wait && m->waits))
-			somebody_else(m);
+		if (!mcdp_many_lock(m, &m->root[i], wait && m->waits))
+			mcdp_many_void(m);
 	}
 	now = RegisterSnapshot(GetLatestSnapshot());
 	slot = table_slot_create(m->lk->link.rel, NULL);
@@ -169,8 +174,8 @@ lock_roots(Many *m, bool wait)
 	{
 		ManyName   *n = &m->name[i];
 
-		if (n->involved && !is_still_linked(m, n, now, slot))
-			somebody_else(m);
+		if (n->involved && !mcdp_many_holds(m, n, now, slot))
+			mcdp_many_void(m);
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	UnregisterSnapshot(now);
