@@ -180,13 +180,54 @@ note(join ', ', map { "$_: $errors{$_}" } sort keys %errors) if %errors;
 note($node->safe_psql('postgres', q{SELECT format('%s circles were opened again', deadlocks) FROM pg_stat_database WHERE datname = 'postgres'}));
 is(join("\n", grep { /^\w{5} \d+ (?:ERROR|FATAL|PANIC): / } @log), '', 'no error');
 
-# what must be so whatever came in between
+# What must be so whatever came in between, once the clock has caught up, and the
+# transactions are over that splits and erasures were waiting for.
+my $at = $node->safe_psql('postgres', q{SELECT clock_timestamp() + interval '1 s'});
+my $pending = 1;
+for (my $n = 0; $pending && $n < 100; $n++)
+{
+	$node->safe_psql('postgres', "SELECT cdp.ingest_inbox(); CALL cdp.run('$at')") if $n < 5;
+	$node->safe_psql('postgres', "CALL cdp.run('$at')");
+	$pending = $node->safe_psql('postgres', 'SELECT (SELECT count(*) FROM cdp.split_pending) + (SELECT count(*) FROM cdp.erasure_pending)');
+}
+is($pending, 0, 'splits and erasures are settled');
+$node->safe_psql('postgres', <<'SQL');
+CREATE FUNCTION left_over() RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+	name text;
+	n bigint;
+	total bigint := 0;
+BEGIN
+	FOR name IN SELECT relation FROM cdp._profile_tables() UNION SELECT unnest(ARRAY['event', 'event_message', 'timeline_part', 'outbox']) LOOP
+		EXECUTE format('SELECT count(*) FROM cdp.%I t WHERE NOT EXISTS (SELECT FROM cdp.profile p WHERE p.profile_id = t.profile_id)', name) INTO n;
+		IF n > 0 THEN RAISE WARNING '% rows of nobody in %', n, name; END IF;
+		total := total + n;
+	END LOOP;
+	RETURN total;
+END $$;
+CREATE FUNCTION derived() RETURNS TABLE (what text, profile_id bigint, value text) LANGUAGE sql AS $$
+	SELECT 'timeline', t.profile_id, t.timeline::text FROM cdp.profile_timeline t WHERE num_events(t.timeline) > 0
+	UNION ALL SELECT 'stage', s.profile_id, s.stage::text FROM cdp.lifecycle_state s
+	UNION ALL SELECT t.tag, m, NULL FROM (SELECT DISTINCT tag FROM cdp.tag_chunk UNION SELECT tag FROM cdp.tag_pending) t CROSS JOIN LATERAL unnest(cdp.rb_to_array(cdp.tagged(t.tag))) m
+$$;
+SQL
 my %none = (
 	'canonical ids are roots' => q{SELECT count(*) FROM profile p JOIN profile c ON c.profile_id = p.canonical_id WHERE c.canonical_id <> c.profile_id},
 	'every identifier belongs to somebody' => q{SELECT count(*) FROM identifier_link l WHERE resolve(l.identifier) IS NULL},
 	'a message is an event once' => q{SELECT count(*) FROM (SELECT FROM event WHERE message_id IS NOT NULL GROUP BY message_id HAVING count(*) > 1) x},
 	'evidence that holds is within a profile' => q{SELECT count(*) FROM identity_edge e WHERE e.inactive_at IS NULL AND resolve(e.a) IS DISTINCT FROM resolve(e.b)},
 	'evidence in a link is within a leaf' => q{SELECT count(*) FROM identifier_link l LEFT JOIN identifier_link k ON k.identifier = l.peer WHERE l.peer IS NOT NULL AND k.profile_id IS DISTINCT FROM l.profile_id},
+	'an event is where its identifier is' => q{SELECT count(*) FROM event e LEFT JOIN identifier_link l ON l.identifier = e.via WHERE e.via IS NOT NULL AND l.profile_id IS DISTINCT FROM e.profile_id},
+	'a message is where its event is' => q{SELECT count(*) FROM event e LEFT JOIN event_message m USING (message_id) WHERE message_id IS NOT NULL AND (m.profile_id, m.event_id) IS DISTINCT FROM (e.profile_id, e.event_id)},
+	'nobody who is gone is left' => 'SELECT left_over()',
+	'tags are of canonical profiles' => q{SELECT count(*) FROM derived() d WHERE d.profile_id NOT IN (SELECT profile_id FROM profile WHERE canonical_id = profile_id)},
+	'the universe is all canonical profiles that may be asked for' => q{SELECT count(*) FROM profile p
+		WHERE (p.canonical_id = p.profile_id AND p.erased_at IS NULL AND NOT p.suppressed) <> EXISTS (SELECT FROM derived() d WHERE d.profile_id = p.profile_id AND d.what = chr(1) || 'kind:' || p.kind)},
+	'runs are of canonical profiles' => q{SELECT count(*) FROM journey_state s LEFT JOIN profile p USING (profile_id) WHERE s.status = 'active' AND p.canonical_id IS DISTINCT FROM s.profile_id},
+	'who has a run has its tag' => q{SELECT count(*) FROM (SELECT s.profile_id, 'journey:' || s.journey AS what FROM journey_state s WHERE s.status = 'active' GROUP BY 1, 2) s
+		FULL JOIN (SELECT d.profile_id, d.what FROM derived() d WHERE d.what LIKE 'journey:%') d USING (profile_id, what) WHERE s.profile_id IS NULL OR d.profile_id IS NULL},
+	'what is derived is what a rebuild makes of the truth' => qq{CREATE TABLE before AS SELECT * FROM derived(); SET client_min_messages = warning; DO \$\$ BEGIN PERFORM rebuild('all', '$at'); END \$\$;
+		SELECT count(*) FROM (SELECT * FROM before WHERE what !~ '^(purchase|journey)' EXCEPT SELECT * FROM derived() UNION ALL (SELECT * FROM derived() WHERE what !~ '^(purchase|journey)' EXCEPT SELECT * FROM before)) x},
 );
 is($node->safe_psql('postgres', 'SET search_path = public, cdp; ' . $none{$_}), '0', $_) for sort keys %none;
 done_testing();
