@@ -256,6 +256,8 @@ COMMENT ON FUNCTION cdp._rebuild_purchase_due(timestamptz) IS 'make all rows of 
 
 -- priors
 
+-- Only this and the lifecycle task change rows, and a merge or an erasure takes them away:
+-- nobody is waited for with others in hand, and whose merge fails is looked at later.
 CREATE FUNCTION cdp._refresh_repurchase(at timestamptz) RETURNS cdp.repurchase_run
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET jit = off AS $$
 DECLARE
@@ -279,18 +281,28 @@ BEGIN
 	ON CONFLICT ON CONSTRAINT repurchase_prior_pkey DO UPDATE SET gap = excluded.gap, weight = excluded.weight, profiles = excluded.profiles, at = excluded.at
 	WHERE NOT p.given;
 
-	WITH written AS (
-		UPDATE purchase_due d SET expected_gap = n.gap, due_at = _after_gap(n.last_at, n.gap), confidence = n.confidence
-		FROM (SELECT x.profile_id, x.event, x.label, x.last_at,
-					 _shrink_gap(x.gaps, x.own_gap, coalesce(p.gap, p0.gap), coalesce(p.weight, p0.weight)) AS gap,
-					 _repurchase_confidence(x.gaps, x.dispersion, coalesce(p.weight, p0.weight, s.weight)) AS confidence
-			  FROM purchase_due x
-			  JOIN _repurchase_settings() s ON s.event = x.event AND s.by = _repurchase_by(x.label)
-			  LEFT JOIN repurchase_prior p ON p.event = x.event AND p.label = x.label
-			  LEFT JOIN repurchase_prior p0 ON p0.event = x.event AND p0.label = '') n
-		WHERE d.profile_id = n.profile_id AND d.event = n.event AND d.label = n.label
-		  AND (d.expected_gap, d.confidence) IS DISTINCT FROM (n.gap, n.confidence)
+	WITH changed AS MATERIALIZED (
+		SELECT n.* FROM (
+			SELECT x.profile_id, x.event, x.label, x.last_at, x.expected_gap, x.confidence,
+				   _shrink_gap(x.gaps, x.own_gap, coalesce(p.gap, p0.gap), coalesce(p.weight, p0.weight)) AS gap,
+				   _repurchase_confidence(x.gaps, x.dispersion, coalesce(p.weight, p0.weight, s.weight)) AS sure
+			FROM purchase_due x
+			JOIN _repurchase_settings() s ON s.event = x.event AND s.by = _repurchase_by(x.label)
+			LEFT JOIN repurchase_prior p ON p.event = x.event AND p.label = x.label
+			LEFT JOIN repurchase_prior p0 ON p0.event = x.event AND p0.label = '') n
+		WHERE (n.expected_gap, n.confidence) IS DISTINCT FROM (n.gap, n.sure)
+	), held AS MATERIALIZED (
+		SELECT d.profile_id, d.event, d.label FROM purchase_due d JOIN changed c ON c.profile_id = d.profile_id AND c.event = d.event AND c.label = d.label
+		FOR UPDATE OF d SKIP LOCKED
+	), written AS (
+		UPDATE purchase_due d SET expected_gap = c.gap, due_at = _after_gap(c.last_at, c.gap), confidence = c.sure
+		FROM held h JOIN changed c ON c.profile_id = h.profile_id AND c.event = h.event AND c.label = h.label
+		WHERE d.profile_id = h.profile_id AND d.event = h.event AND d.label = h.label
 		RETURNING d.*
+	), busy AS (
+		INSERT INTO profile_queue (profile_id, at, cause)
+		SELECT DISTINCT c.profile_id, _refresh_repurchase.at, 'backfill' FROM changed c
+		WHERE NOT EXISTS (SELECT FROM held h WHERE h.profile_id = c.profile_id AND h.event = c.event AND h.label = c.label)
 	)
 	SELECT array_agg(w::purchase_due) FILTER (WHERE listens), count(*) INTO rows, run.changed FROM written w;
 	PERFORM _move_due_triggers(rows, rows, '{}', _refresh_repurchase.at);
