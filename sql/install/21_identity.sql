@@ -188,30 +188,6 @@ END
 $$;
 COMMENT ON FUNCTION cdp._new_profile(text, timestamptz) IS 'make a profile';
 
--- Two profiles of different kinds that one call named together.
-CREATE FUNCTION cdp._relate_kinds(a bigint, b bigint, relation text, at timestamptz, source text) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
-DECLARE
-	known	timestamptz;
-BEGIN
-	SELECT r.since INTO known
-	FROM relation r
-	WHERE r.a = _relate_kinds.a AND r.relation = _relate_kinds.relation AND r.b = _relate_kinds.b
-	  AND (r.until IS NULL OR r.until > _relate_kinds.at)
-	ORDER BY r.since LIMIT 1;
-	IF known IS NULL THEN
-		INSERT INTO relation (a, relation, b, since, source)
-		VALUES (_relate_kinds.a, _relate_kinds.relation, _relate_kinds.b, _relate_kinds.at, _relate_kinds.source)
-		ON CONFLICT DO NOTHING;
-	ELSIF known > _relate_kinds.at THEN
-		UPDATE relation r SET since = _relate_kinds.at
-		WHERE r.a = _relate_kinds.a AND r.relation = _relate_kinds.relation AND r.b = _relate_kinds.b AND r.since = known;
-	END IF;
-END
-$$;
-COMMENT ON FUNCTION cdp._relate_kinds(bigint, bigint, text, timestamptz, text)
-	IS 'make sure that the relation holds at this time; an earlier time moves its beginning';
-
 CREATE FUNCTION cdp._max_identifiers() RETURNS int
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__max_identifiers';
 COMMENT ON FUNCTION cdp._max_identifiers() IS 'how many identifiers one call or message may name';

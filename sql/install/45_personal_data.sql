@@ -52,6 +52,7 @@ BEGIN ATOMIC
 		('quarantined_identifier', 'own', true, 'by its identifier'),
 		('rejected', 'own', true, 'messages that name an identifier'),
 		('relation', 'own', true, 'either profile'),
+		('relation_call', 'own', false, 'memory of what was ended: exported with relation'),
 		('segment', 'own', true, 'static members; what a failed refresh said'),
 		('segment_change', 'own', true, NULL),
 		('profile_batch', 'own', false, 'profiles to be looked at'),

@@ -166,6 +166,7 @@ BEGIN
 	DELETE FROM relation r WHERE r.a = ANY (leaves) OR r.b = ANY (leaves);
 	GET DIAGNOSTICS n = ROW_COUNT;
 	removed := _add_count(removed, 'relation', n);
+	DELETE FROM relation_call r WHERE r.a = ANY (leaves) OR r.b = ANY (leaves);
 	DELETE FROM never_merge r WHERE r.profile_a = ANY (leaves) OR r.profile_b = ANY (leaves);
 	GET DIAGNOSTICS n = ROW_COUNT;
 	removed := _add_count(removed, 'never_merge', n);

@@ -44,7 +44,7 @@ BEGIN ATOMIC
 		('history', '{bounced_address,consent_log,delivery,erased_message,erased_profile,erased_run,erased_step,erasure,event,event_retraction,event_tail,inbox,lifecycle_change,lifecycle_correction,lifecycle_state,outbox,outbox_front,outbox_lane,outbox_pace,
 			profile,profile_merge,purchase_due,rejected,relation,repurchase_prior,repurchase_run,
 			timeline_part,trait_change,trait_index,trait_pending,trait_value}'),
-		('work', '{erasure_pending,event_retention_state,journey_duplicate,journey_log,journey_state,journey_trigger,profile_batch,profile_queue,rfm_run,segment_change,segment_dirty,segment_due,segment_pass,segment_work,
+		('work', '{erasure_pending,event_retention_state,journey_duplicate,journey_log,journey_state,journey_trigger,profile_batch,profile_queue,relation_call,rfm_run,segment_change,segment_dirty,segment_due,segment_pass,segment_work,
 			split_pending,tag_call,tag_chunk,tag_clock,tag_expiry,tag_history,tag_own,tag_pending,tag_size}'),
 		('identity', '{blocked_value_effective,event_message,extra_edge,identifier_link,identifier_split,identity_edge,identity_refusal,quarantined_identifier,tombstone,trait_slice}'),
 		('secret', '{tombstone_salt}')

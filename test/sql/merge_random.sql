@@ -114,7 +114,7 @@ BEGIN
 			IF without IS NULL THEN
 				PERFORM retract(c ->> 'message', 'test', at);
 			END IF;
-		WHEN 'relate' THEN PERFORM relate(p, (c -> 'q')::bigint, 'friend', at, (c ->> 'until')::timestamptz, c ->> 'v');
+		WHEN 'relate' THEN PERFORM relate(p, (c -> 'q')::bigint, c ->> 'relation', at, (c ->> 'until')::timestamptz, c ->> 'v');
 		WHEN 'unrelate' THEN PERFORM unrelate(p, (c -> 'q')::bigint, c ->> 'relation', at);
 		WHEN 'group' THEN PERFORM ingest(jsonb_build_object('type', 'group', 'identifiers', jsonb_build_array(c -> 'id'), 'groupId', 'g' || (c ->> 'v'), 'messageId', c ->> 'message', 'timestamp', at), at);
 		WHEN 'consent' THEN PERFORM consent(p, 'marketing', (ARRAY['email', 'sms'])[1 + mod((c -> 'sku')::int, 2)], (c -> 'v')::int > 0, at);
@@ -168,7 +168,7 @@ CREATE FUNCTION pg_temp.world() RETURNS text[] LANGUAGE sql SET search_path = pu
 		UNION ALL SELECT format('message to a stranger: %s', o) FROM outbox o WHERE status = 'pending' AND resolve(('tab:' || address)::identifier) <> canonical_id(recipient_id)
 		UNION ALL SELECT format('log of %s: %s %s %s %s %s', l.profile_id, journey, s.label, l.at, l.step, what) FROM journey_log l JOIN journey_state s USING (run_id, journey) WHERE journey IN ('seen', 'also') AND what <> 'moved'
 		UNION ALL SELECT format('journeys of %s: %s', profile_id, ARRAY(SELECT journey FROM journey_state s WHERE s.profile_id = p.profile_id AND status = 'active' GROUP BY 1 ORDER BY 1)) FROM profile p WHERE profile_id = canonical_id
-		UNION ALL SELECT format('%s is %s of %s in %s', canonical_id(a), relation, canonical_id(b), range_agg(tstzrange(since, until))) FROM relation GROUP BY canonical_id(a), relation, canonical_id(b)
+		UNION ALL SELECT format('%s is %s of %s from %s to %s', a, relation, b, since, until) FROM relation
 		UNION ALL SELECT format('%s is %s of %s at %s', profile_id, k, ARRAY(SELECT f FROM related(profile_id, k, t) f), t) FROM profile, unnest('{friend,member}'::text[]) k, unnest('{2026-02-01Z,2026-03-01Z,2030-01-01Z}'::timestamptz[]) t
 		UNION ALL SELECT format('consent of %s: %s %s', profile_id, channel, consented(profile_id, 'marketing', channel, '2030-01-01Z')) FROM profile, unnest('{email,sms}'::text[]) channel
 		UNION ALL SELECT format('decision of %s: %s %s %s %s', canonical_id(profile_id), purpose, channel, granted, at) FROM consent_log
@@ -475,11 +475,14 @@ BEGIN
 						CONTINUE;
 					END IF;
 				WHEN 'relate' THEN
+					c := c || jsonb_build_object('relation', 'friend') || coalesce((
+						SELECT jsonb_build_object('relation', 'member', 'q', canonical_id) FROM profile
+						WHERE kind = 'account' AND pg_temp.r(scenario, step, 'member', 2) = 0 ORDER BY profile_id LIMIT 1), '{}');
 					CONTINUE WHEN c -> 'p' = c -> 'q';
 				WHEN 'unrelate' THEN
 					-- one of somebody who has been merged away, if there is one
-					SELECT c || jsonb_build_object('p', canonical_id(r.a), 'q', canonical_id(r.b), 'relation', r.relation, 'at', now) INTO c FROM relation r
-					WHERE canonical_id(r.a) <> canonical_id(r.b) AND (r.until IS NULL OR r.until > now)
+					SELECT c || jsonb_build_object('p', canonical_id(r.a), 'q', canonical_id(r.b), 'relation', r.relation) INTO c FROM relation r
+					WHERE canonical_id(r.a) <> canonical_id(r.b) AND (r.until IS NULL OR r.until > (c ->> 'at')::timestamptz)
 					ORDER BY canonical_id(r.a) = r.a AND canonical_id(r.b) = r.b, pg_temp.r(scenario, step, format('%s %s', r.a, r.b), 1000000) LIMIT 1;
 					CONTINUE WHEN c IS NULL;
 				WHEN 'enter' THEN

@@ -78,6 +78,87 @@ FROM unnest('{"2025-12-31 23:59:59.999999", 2026-01-01, "2026-01-31 23:59:59.999
 SELECT merge(resolve('user_id:p3'), resolve('user_id:p4')) IS NOT NULL AS merged;
 SELECT count(*) AS to_himself FROM related(resolve('user_id:p3'), 'spouse', '2026-01-15');
 
+-- Random calls, merges by hand and undone ones between three people and two accounts: the rows are
+-- those of a replay without the merges that were undone, after each of them.
+\set worlds 25
+\getenv worlds ORACLE_RELATIONS
+CREATE FUNCTION call(what text, a bigint, b bigint, d int, len int) RETURNS bigint LANGUAGE plpgsql SET search_path = public, cdp, pg_temp AS $$
+BEGIN
+	CASE what
+		WHEN 'group' THEN PERFORM ingest(jsonb_build_object('type', 'group', 'userId', 'r' || a, 'groupId', 's' || b, 'timestamp', to_char(day(d) AT TIME ZONE 'UTC', 'YYYY-MM-DD')));
+		WHEN 'relate' THEN PERFORM relate(a, b, 'member', day(d), day(d + len));
+		WHEN 'unrelate' THEN PERFORM unrelate(a, b, 'member', day(d));
+		WHEN 'merge' THEN RETURN merge(a, b);
+	END CASE;
+	RETURN NULL;
+END
+$$;
+CREATE FUNCTION world(w int, people bigint[], accounts bigint[], OUT merges int, OUT kept int, OUT wrong text) LANGUAGE plpgsql SET search_path = public, cdp, pg_temp AS $$
+DECLARE
+	calls	jsonb := '[]';
+	undone	bigint[] := '{}';
+	c		jsonb;
+	m		bigint;
+	here	text[];
+	there	text[];
+BEGIN
+	PERFORM set_config('client_min_messages', 'warning', true);
+	kept := 0;
+	BEGIN
+		FOR n IN 1 .. 40 LOOP
+			CASE rnd(format('%s what %s', w, n), 12)
+				WHEN 0, 1, 2, 3, 4 THEN
+					c := jsonb_build_object('what', 'group', 'a', 1 + rnd(format('%s a %s', w, n), 3), 'b', 1 + rnd(format('%s b %s', w, n), 2));
+				WHEN 5, 6, 7, 8 THEN
+					c := jsonb_build_object('what', (ARRAY['relate', 'unrelate', 'unrelate'])[1 + rnd(format('%s which %s', w, n), 3)],
+						'a', canonical_id(people[1 + rnd(format('%s a %s', w, n), 3)]), 'b', canonical_id(accounts[1 + rnd(format('%s b %s', w, n), 2)]));
+				WHEN 9, 10 THEN
+					SELECT jsonb_build_object('what', 'merge', 'a', canonical_id(x), 'b', canonical_id(y)) INTO c
+					FROM unnest(CASE rnd(format('%s kind %s', w, n), 3) WHEN 0 THEN accounts ELSE people END) WITH ORDINALITY u (x, i)
+						CROSS JOIN unnest(CASE rnd(format('%s kind %s', w, n), 3) WHEN 0 THEN accounts ELSE people END) y
+					WHERE canonical_id(x) <> canonical_id(y) ORDER BY rnd(format('%s pair %s %s %s', w, n, x, y), 1000000) LIMIT 1;
+				ELSE
+					m := (SELECT x.merge_id FROM profile_merge x WHERE x.undone_at IS NULL ORDER BY rnd(format('%s undo %s', w, x.merge_id), 1000000) LIMIT 1);
+					CONTINUE WHEN m IS NULL;
+					undone := undone || m;
+					PERFORM unmerge(m, false);
+					CONTINUE;
+			END CASE;
+			CONTINUE WHEN c IS NULL;
+			c := c || jsonb_build_object('d', rnd(format('%s d %s', w, n), 30), 'len', 1 + rnd(format('%s len %s', w, n), 15));
+			calls := calls || (c || jsonb_build_object('m', call(c ->> 'what', (c -> 'a')::bigint, (c -> 'b')::bigint, (c -> 'd')::int, (c -> 'len')::int)));
+			kept := greatest(kept, (SELECT count(*) FROM relation_call));
+		END LOOP;
+		merges := (SELECT count(*) FROM jsonb_array_elements(calls) x WHERE x ->> 'what' = 'merge');
+		FOR m IN SELECT x.merge_id FROM profile_merge x WHERE x.undone_at IS NULL AND w % 3 > 0 ORDER BY rnd(format('%s end %s', w, x.merge_id), 1000000) LIMIT w % 3 LOOP
+			undone := undone || m;
+			PERFORM unmerge(m, false);
+		END LOOP;
+		here := ARRAY(SELECT r FROM relation r ORDER BY r.a, r.b, r.since);
+		IF NOT EXISTS (SELECT FROM profile_merge x WHERE x.undone_at IS NULL) AND EXISTS (SELECT FROM relation_call) THEN
+			here := here || 'something is kept'::text;
+		END IF;
+		RAISE SQLSTATE 'P0X01';
+	EXCEPTION WHEN SQLSTATE 'P0X01' THEN
+	END;
+	BEGIN
+		FOR c IN SELECT x FROM jsonb_array_elements(calls) x WHERE (x -> 'm')::text = 'null' OR (x -> 'm')::bigint <> ALL (undone) LOOP
+			PERFORM call(c ->> 'what', (c -> 'a')::bigint, (c -> 'b')::bigint, (c -> 'd')::int, (c -> 'len')::int);
+		END LOOP;
+		there := ARRAY(SELECT r FROM relation r ORDER BY r.a, r.b, r.since);
+		RAISE SQLSTATE 'P0X01';
+	EXCEPTION WHEN SQLSTATE 'P0X01' THEN
+	END;
+	IF here <> there THEN
+		wrong := format('%s, not %s', ARRAY(SELECT unnest(here) EXCEPT SELECT unnest(there)), ARRAY(SELECT unnest(there) EXCEPT SELECT unnest(here)));
+	END IF;
+END
+$$;
+TRUNCATE relation, profile_merge;
+SELECT array_agg(identify(ARRAY['user_id:r' || n], at => '2025-01-01')) AS people, (SELECT array_agg(identify(ARRAY['account:s' || n], at => '2025-01-01')) FROM generate_series(1, 2) n) AS accounts FROM generate_series(1, 3) n \gset
+SELECT count(*) AS worlds, sum(x.merges) > 2 * count(*) AS many_merges, count(*) FILTER (WHERE x.kept > 3) > count(*) / 2 AS many_ended, (array_agg(w || ': ' || x.wrong ORDER BY w) FILTER (WHERE x.wrong IS NOT NULL))[1] AS wrong
+FROM generate_series(1, :worlds) w, world(w, :'people', :'accounts') x;
+
 SET client_min_messages = warning;
-DROP FUNCTION rnd, day, play, look;
+DROP FUNCTION rnd, day, play, look, call, world;
 DROP TABLE holds;
