@@ -156,7 +156,11 @@ COMMENT ON FUNCTION cdp._take_traits(bigint, jsonb, timestamptz, text, jsonb, ti
 CREATE FUNCTION cdp.set_trait(profile bigint, name text, value jsonb, at timestamptz DEFAULT now()) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
-	id	bigint;
+	id		bigint;
+	traits	jsonb;
+	attempt	int := 1;
+	state	text;
+	what	text;
 BEGIN
 	IF profile IS NULL OR set_trait.name IS NULL OR set_trait.value IS NULL OR set_trait.at IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'profile, name, value and at must not be null',
@@ -168,7 +172,22 @@ BEGIN
 	IF id IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('profile %s does not exist', profile);
 	END IF;
-	PERFORM _set_traits(id, jsonb_build_object(set_trait.name, set_trait.value), set_trait.at, NULL);
+	traits := jsonb_build_object(set_trait.name, set_trait.value);
+	IF NOT EXISTS (SELECT FROM trait_index i WHERE i.trait = set_trait.name) THEN
+		PERFORM _set_traits(id, traits, set_trait.at, NULL);
+		RETURN;
+	END IF;
+	-- Its row and that of trait_pending, which a tick may hold and then set the trait, too: see 21_identity_lock.
+	LOOP
+		BEGIN
+			PERFORM _hurry(attempt > 20);
+			PERFORM _set_traits(id, traits, set_trait.at, NULL);
+			RETURN;
+		EXCEPTION WHEN deadlock_detected OR lock_not_available THEN
+			GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, what = MESSAGE_TEXT;
+		END;
+		attempt := _let_go(attempt, state, what, NULL);
+	END LOOP;
 END
 $$;
 COMMENT ON FUNCTION cdp.set_trait(bigint, text, jsonb, timestamptz) IS 'give a profile a trait; the JSON value null removes it';

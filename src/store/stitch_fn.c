@@ -39,6 +39,7 @@
 #include "core/compat.h"
 #include "store/relid.h"
 #include "store/stitch.h"
+#include "store/trait_index.h"
 #include "types/identifier.h"
 
 /* of _stitch_new; _stitch and _stitch_try have one more */
@@ -206,6 +207,20 @@ let_go(ErrorData *error, int attempt)
 	return DatumGetInt32(mcdp_run("SELECT cdp._let_go($1, $2, $3, $4)", &plan, 4, types, values, NULL));
 }
 
+/* Does setting these traits lock one row, and no more? */
+static bool
+is_one_row(Jsonb *traits)
+{
+	JsonbIterator *it = JsonbIteratorInit(&traits->root);
+	JsonbValue	key;
+
+	if (JB_ROOT_COUNT(traits) != 1)
+		return false;
+	(void) JsonbIteratorNext(&it, &key, true);	/* the object */
+	(void) JsonbIteratorNext(&it, &key, true);
+	return !mcdp_trait_is_indexed(key.val.string.val, key.val.string.len);
+}
+
 /*
  * Both in one subtransaction.  A bulk load takes rows of traits in the order of
  * its messages; so who holds one of them, or identifiers, and waits for another may
@@ -224,7 +239,7 @@ stitch_and_set(FunctionCallInfo fcinfo, NullableDatum *args)
 	Stitched	who;
 
 	/* the usual case: nobody is locked, and one row of a trait */
-	if (JB_ROOT_COUNT(PG_GETARG_JSONB_P(1)) == 1 && stitch_here(args, STITCH_KNOWN, &who))
+	if (is_one_row(PG_GETARG_JSONB_P(1)) && stitch_here(args, STITCH_KNOWN, &who))
 	{
 		set_traits(who.leaf, PG_GETARG_DATUM(1), PG_GETARG_TIMESTAMPTZ(2), source);
 		return who;

@@ -121,4 +121,8 @@ extern double mcdp_trait_sum_of(TraitView *view, const TraitWork *work);
 typedef void (*TraitTake) (void *arg, uint64 id, double number);
 extern void mcdp_trait_each(TraitView *view, const TraitWork *work, TraitTake take, void *arg);
 
+/* ---- trait_queue_fn.c: needs no SPI ---- */
+
+extern bool mcdp_trait_is_indexed(const char *name, int len);
+
 #endif							/* MCDP_TRAIT_INDEX_H */

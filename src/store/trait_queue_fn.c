@@ -34,6 +34,7 @@
 #include "utils/snapmgr.h"
 
 #include "store/statement.h"
+#include "store/trait_index.h"
 
 PG_FUNCTION_INFO_V1(mcdp__queue_traits);
 PG_FUNCTION_INFO_V1(mcdp__queue_merged_traits);
@@ -90,6 +91,25 @@ indexed_traits(void)
 	}
 	table_close(rel, AccessShareLock);
 	return result;
+}
+
+bool
+mcdp_trait_is_indexed(const char *name, int len)
+{
+	ArrayType  *traits = indexed_traits();
+	Datum	   *names;
+	int			num = 0;
+
+	if (traits != NULL)
+		deconstruct_array(traits, TEXTOID, -1, false, TYPALIGN_INT, &names, NULL, &num);
+	for (int i = 0; i < num; i++)
+	{
+		text	   *trait = DatumGetTextPP(names[i]);
+
+		if (VARSIZE_ANY_EXHDR(trait) == len && memcmp(VARDATA_ANY(trait), name, len) == 0)
+			return true;
+	}
+	return false;
 }
 
 static void
