@@ -45,10 +45,10 @@ mcdp_open_to_read(Oid relid, LOCKMODE lock, AclMode privileges)
 {
 	Relation	rel;
 
-	if (!mcdp_may(relid, privileges))
+	if (privileges != ACL_NO_RIGHTS && !mcdp_may(relid, privileges))
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, get_rel_name(relid));
 	rel = table_open(relid, lock);
-	if (rel->rd_rel->relrowsecurity)
+	if (privileges != ACL_NO_RIGHTS && rel->rd_rel->relrowsecurity)
 		mcdp_check_policies(relid);
 	return rel;
 }

@@ -23,7 +23,8 @@ extern bool mcdp_may(Oid relid, AclMode privileges);
 
 /*
  * Opens a table to read it without a query, if the user has these privileges
- * on it; an error also when a policy of row-level security would apply.
+ * on it; an error also when a policy of row-level security would apply.  With
+ * ACL_NO_RIGHTS anybody may: for those who look at no row.
  */
 extern Relation mcdp_open_to_read(Oid relid, LOCKMODE lock, AclMode privileges);
 

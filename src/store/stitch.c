@@ -4,9 +4,10 @@
  *	  From identifiers to a profile: the part that only reads.
  *
  * Nearly every call names identifiers that are known and belong together.
- * _stitch answers those straight from the primary keys: one probe per
- * identifier that no other one's link speaks of, per profile, and per piece of
- * evidence that does not stand in one of the links (21_identity.sql).  What is new is written by
+ * _stitch answers those straight from indexes: one probe per identifier that
+ * no other one's link speaks of, one that says whether its profile was ever
+ * merged into another, and one per piece of evidence that does not stand in
+ * one of the links (21_identity.sql).  What is new is written by
  * stitch_write.c where that is plain; when profiles have to be merged or a
  * rule has a say, _stitch hands over to _stitch_new (21_identity.sql).
  *
@@ -73,21 +74,27 @@ mcdp_open_keyed(Oid schema, const char *table, const char *index)
 	return k;
 }
 
-/*
- * The first row with this key, in the slot; false if there is none.  A scan is
- * 28 kB of memory: one is kept, and looks with the snapshot that is asked for.
- */
-static bool
-probe(Prober *s, Keyed *k, Snapshot snapshot, ScanKey key, int num_keys)
+/* A scan is 28 kB of memory: one is kept, and looks with the snapshot that is asked for. */
+static void
+look_for(Prober *s, Keyed *k, Snapshot snapshot, ScanKey key, int num_keys)
 {
 	if (s->scan == NULL)
 	{
 		s->index = index_open(k->index, AccessShareLock);
 		s->scan = mcdp_index_beginscan(k->rel, s->index, snapshot, num_keys);
-		s->slot = table_slot_create(k->rel, NULL);
+		s->slot = NULL;
 	}
 	s->scan->xs_snapshot = snapshot;
 	index_rescan(s->scan, key, num_keys, NULL, 0);
+}
+
+/* The first row with this key, in the slot; false if there is none. */
+static bool
+probe(Prober *s, Keyed *k, Snapshot snapshot, ScanKey key, int num_keys)
+{
+	look_for(s, k, snapshot, key, num_keys);
+	if (s->slot == NULL)
+		s->slot = table_slot_create(k->rel, NULL);
 	return index_getnext_slot(s->scan, ForwardScanDirection, s->slot);
 }
 
@@ -96,7 +103,8 @@ scan_end(Prober *s)
 {
 	if (s->scan == NULL)
 		return;
-	ExecDropSingleTupleTableSlot(s->slot);
+	if (s->slot)
+		ExecDropSingleTupleTableSlot(s->slot);
 	index_endscan(s->scan);
 	index_close(s->index, NoLock);
 	s->scan = NULL;
@@ -111,8 +119,8 @@ mcdp_lookup_begin(Lookup *lk, Oid identifier_type)
 	lk->type = lookup_type_cache(identifier_type, TYPECACHE_EQ_OPR_FINFO | TYPECACHE_CMP_PROC_FINFO);
 	lk->link = mcdp_open_keyed(lk->schema, "identifier_link", "identifier_link_pkey");
 	lk->profile = mcdp_open_keyed(lk->schema, "profile", "profile_pkey");
-	lk->edge.rel = NULL;
-	lk->link_scan.scan = lk->profile_scan.scan = lk->edge_scan.scan = NULL;
+	lk->edge.rel = lk->merge.rel = NULL;
+	lk->link_scan.scan = lk->profile_scan.scan = lk->edge_scan.scan = lk->merge_scan.scan = NULL;
 	lk->rules = mcdp_identity_rules(lk->schema);
 }
 
@@ -122,8 +130,11 @@ mcdp_lookup_end(Lookup *lk)
 	scan_end(&lk->link_scan);
 	scan_end(&lk->profile_scan);
 	scan_end(&lk->edge_scan);
+	scan_end(&lk->merge_scan);
 	if (lk->edge.rel)
 		table_close(lk->edge.rel, NoLock);
+	if (lk->merge.rel)
+		table_close(lk->merge.rel, NoLock);
 	/* the locks stay until the end of the transaction, as after a query */
 	table_close(lk->profile.rel, NoLock);
 	table_close(lk->link.rel, NoLock);
@@ -176,12 +187,71 @@ mcdp_find_profile(Lookup *lk, int64 id, Snapshot snapshot)
 	return probe(&lk->profile_scan, &lk->profile, snapshot, &key, 1) ? lk->profile_scan.slot : NULL;
 }
 
-/* Its link and profile, if it has one.  "others" are identifiers looked up before. */
+/*
+ * Might the leaf have been merged into another profile?  If so, a row of
+ * profile_merge says so, undone or not, visible or not, and has an entry in
+ * the index of those.  It is small, and its pages are at hand, when those of
+ * table profile are not.  Nothing but yes or no is told, and a yes only means
+ * that the profile has to be asked: so nobody needs a privilege for it.
+ */
+static bool
+may_be_merged(Lookup *lk, int64 leaf)
+{
+	ScanKeyData key;
+
+	if (lk->merge.rel == NULL)
+	{
+		lk->merge.rel = mcdp_open_to_read(mcdp_relid("profile_merge", lk->schema), AccessShareLock, ACL_NO_RIGHTS);
+		lk->merge.index = mcdp_relid("profile_merge_merged_idx", lk->schema);
+	}
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(leaf));
+	look_for(&lk->merge_scan, &lk->merge, lk->snapshot, &key, 1);
+	return index_getnext_tid(lk->merge_scan.scan, ForwardScanDirection) != NULL;
+}
+
+/* Its canonical profile, and of what kind that is. */
+static void
+read_profile(Lookup *lk, Known *known, Snapshot snapshot)
+{
+	TupleTableSlot *slot = mcdp_find_profile(lk, known->leaf, snapshot);
+	bool		isnull;
+
+	if (slot == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("profile %lld of an identifier does not exist", (long long) known->leaf)));
+	known->leaf_tid = slot->tts_tid;
+	known->root = DatumGetInt64(slot_getattr(slot, PROFILE_CANONICAL_ID, &isnull));
+	known->kind = DatumGetTextPCopy(slot_getattr(slot, PROFILE_KIND, &isnull));
+}
+
+/* Those of which only the canonical profile was asked so far. */
+static void
+read_profiles(Lookup *lk, Known *const *known, int num)
+{
+	for (int i = 0; i < num; i++)
+	{
+		int			j;
+
+		if (!known[i]->linked || ItemPointerIsValid(&known[i]->leaf_tid))
+			continue;
+		for (j = 0; j < i && !(known[j]->linked && known[j]->leaf == known[i]->leaf); j++)
+			;
+		if (j == i)
+			read_profile(lk, known[i], lk->snapshot);
+		else
+		{
+			known[i]->leaf_tid = known[j]->leaf_tid;
+			known[i]->kind = known[j]->kind;
+		}
+	}
+}
+
+/* Its link and canonical profile, if it has one.  "others" are identifiers looked up before. */
 static void
 find_link(Lookup *lk, Known *known, Snapshot snapshot, Known *const *others, int num_others)
 {
 	ScanKeyData key;
-	TupleTableSlot *slot;
 	bool		isnull;
 
 	known->linked = known->implied = false;
@@ -208,14 +278,13 @@ find_link(Lookup *lk, Known *known, Snapshot snapshot, Known *const *others, int
 			return;
 		}
 	}
-	slot = mcdp_find_profile(lk, known->leaf, snapshot);
-	if (slot == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("profile %lld of an identifier does not exist", (long long) known->leaf)));
-	known->leaf_tid = slot->tts_tid;
-	known->root = DatumGetInt64(slot_getattr(slot, PROFILE_CANONICAL_ID, &isnull));
-	known->kind = DatumGetTextPCopy(slot_getattr(slot, PROFILE_KIND, &isnull));
+	if (may_be_merged(lk, known->leaf))
+		read_profile(lk, known, snapshot);
+	else
+	{
+		known->root = known->leaf;
+		ItemPointerSetInvalid(&known->leaf_tid);
+	}
 }
 
 /*
@@ -397,6 +466,7 @@ mcdp__look_up(PG_FUNCTION_ARGS)
 					 errmsg("identifiers must not be null")));
 	}
 	order = look_up_all(&lk, ids, num, &num);
+	read_profiles(&lk, order, num);
 	for (int c = 0; c < 4; c++)
 	{
 		elems[c] = palloc0(sizeof(Datum) * Max(num, 1));
@@ -482,10 +552,12 @@ nothing_new(Lookup *lk, Known **known, int num, text *kind, TimestampTz at)
 	{
 		int			len = VARSIZE_ANY_EXHDR(kind);
 
-		if (!(len == 6 && memcmp(VARDATA_ANY(kind), "person", 6) == 0) &&
-			!(len == VARSIZE_ANY_EXHDR(first->kind) &&
-			  memcmp(VARDATA_ANY(kind), VARDATA_ANY(first->kind), len) == 0))
-			return false;
+		if (!(len == 6 && memcmp(VARDATA_ANY(kind), "person", 6) == 0))
+		{
+			read_profiles(lk, &first, 1);
+			if (len != VARSIZE_ANY_EXHDR(first->kind) || memcmp(VARDATA_ANY(kind), VARDATA_ANY(first->kind), len) != 0)
+				return false;
+		}
 	}
 
 	for (int i = 1; i < num && result; i++)
@@ -514,7 +586,10 @@ mcdp_stitch_one(Oid identifier_type, const Datum *ids, int num, const StitchCall
 		who->via = known[0]->identifier;
 	}
 	else if (num > 0 && how != STITCH_KNOWN)
+	{
+		read_profiles(&lk, known, num);
 		done = mcdp_stitch_plain(&lk, known, num, call, how == STITCH_WITHIN, who);
+	}
 	mcdp_lookup_end(&lk);
 	return done;
 }

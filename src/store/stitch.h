@@ -88,10 +88,12 @@ typedef struct Lookup
 	const IdentityRules *rules;
 	Keyed		link;
 	Keyed		profile;
-	Keyed		edge;			/* extra_edge, opened when it is needed */
+	Keyed		edge;			/* extra_edge, and profile_merge by the merged profile: opened when they are needed */
+	Keyed		merge;
 	Prober		link_scan;
 	Prober		profile_scan;
 	Prober		edge_scan;
+	Prober		merge_scan;
 } Lookup;
 
 /* what is known about one identifier */
@@ -101,7 +103,7 @@ typedef struct Known
 	bool		linked;			/* the next seven are set */
 	bool		implied;		/* by what another one's link says: at may be earlier, peer is not known */
 	ItemPointerData link_tid;	/* its row, as of the snapshot; invalid if implied */
-	ItemPointerData leaf_tid;	/* that of the leaf in table profile */
+	ItemPointerData leaf_tid;	/* that of the leaf in table profile; invalid: not read, nor is kind */
 	int64		leaf;
 	TimestampTz at;
 	Datum		peer;			/* of the evidence in the link, or 0 */

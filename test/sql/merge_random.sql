@@ -275,6 +275,9 @@ CREATE FUNCTION pg_temp.broken_laws(now timestamptz) RETURNS text[] LANGUAGE sql
 		WHERE _has_tag(p.profile_id, 'lifecycle:' || g) <> EXISTS (SELECT FROM lifecycle_state s WHERE s.profile_id = p.profile_id AND s.stage = g)
 		UNION ALL SELECT format('birthday of run %s: due %s, born %s', s.run_id, s.due_at, trait(s.profile_id, 'born')) FROM journey_state s
 		WHERE s.journey = 'birthday' AND s.status = 'active' AND s.due_at <> coalesce(((trait(s.profile_id, 'born') #>> '{}') || 'Z')::timestamptz, 'infinity')
+		-- src/store/stitch.c trusts in that
+		UNION ALL SELECT format('%s went along with no merge', p.profile_id) FROM profile p
+		WHERE p.profile_id <> p.canonical_id AND NOT EXISTS (SELECT FROM profile_merge x WHERE x.merged = p.profile_id AND x.undone_at IS NULL)
 		UNION ALL SELECT format('%s, who was merged, has %s', p.profile_id, replace(x, chr(1), '*')) FROM profile p, _all_tags_of(p.profile_id) x WHERE p.profile_id <> p.canonical_id AND x !~ '^\u0001seen:'
 		UNION ALL SELECT format('memory of tags of %s', p.canonical_id)
 		FROM (SELECT l.canonical_id, count(*) AS leaves, max((SELECT max(x.merge_id) FROM profile_merge x WHERE x.leaf_a = l.profile_id AND x.undone_at IS NULL)) AS last_merge FROM profile l GROUP BY 1) p
