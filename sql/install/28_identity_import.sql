@@ -36,7 +36,7 @@ BEGIN
 		BEGIN
 			PERFORM cdp._stitch(names::cdp.identifier[], kind, at, source);
 		EXCEPTION WHEN OTHERS THEN
-			IF sqlstate ~ '^(40|53|57|58)' THEN
+			IF sqlstate ~ '^(40|53|55P03|57|58)' THEN
 				RAISE;
 			END IF;
 			INSERT INTO cdp.rejected (payload, reason, sqlstate, at)

@@ -39,7 +39,7 @@ BEGIN
 	RETURN n;
 EXCEPTION WHEN OTHERS THEN
 	-- not the row's fault
-	IF sqlstate ~ '^(40|53|57|58)' THEN
+	IF sqlstate ~ '^(40|53|55P03|57|58)' THEN
 		RAISE;
 	ELSIF n > 1 THEN
 		RETURN cdp._trait_rows(rows[: n / 2], source, at) + cdp._trait_rows(rows[n / 2 + 1 :], source, at);
