@@ -267,8 +267,10 @@ BEGIN
 
 		-- Which kind is it about?
 		kind := asked;
-		IF asked IS NULL OR (asked = 'person' AND asked <> ALL (kinds)) THEN
-			kind := coalesce((array_remove(kinds, NULL))[1], 'person');
+		IF asked IS NULL AND array_position(kinds, NULL) IS NOT NULL THEN
+			kind := 'person';		-- a namespace without a rule names a person, whoever is named beside
+		ELSIF asked IS NULL OR (asked = 'person' AND asked <> ALL (kinds)) THEN
+			kind := kinds[1];
 		ELSIF asked <> ALL (kinds) THEN
 			IF leaves[1] IS NOT NULL THEN
 				RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',

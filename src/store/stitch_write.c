@@ -243,8 +243,10 @@ same_text(text *a, text *b)
 text *
 mcdp_kind_of_call(text *asked, text *first, bool some_without)
 {
+	if (asked == NULL && (first == NULL || some_without))
+		asked = cstring_to_text("person");
 	if (first == NULL)
-		return asked ? asked : cstring_to_text("person");
+		return asked;
 	if (asked == NULL || same_text(asked, first))
 		return first;
 	/* nobody has to say "person" */

@@ -260,6 +260,12 @@ SELECT a, b, at::date FROM identity_edge WHERE a IN ('user_id:90', 'device_id:90
 SELECT split('{device_id:90}', 'another') AS other \gset
 SELECT identify('{device_id:90,user_id:90}', at => '2026-11-07') IN (:who, :other) AS not_one_again, resolve('device_id:90') <> resolve('user_id:90') AS two;
 
+-- Who is new in a shop is not that shop, though his namespace has no rule, whatever call says so first.
+SELECT track(ARRAY['erp:14', 'store:SH-006'], 'visit', at => '2026-12-01') > 0 AS tracked,
+	ingest('[{"type": "track", "event": "visit", "identifiers": ["erp:15", "store:SH-006"]}, {"type": "identify", "identifiers": ["erp:16", "erp:14"]}]', '2026-12-01'),
+	identify(ARRAY['erp:17', 'store:SH-006'], at => '2026-12-01') > 0 AS identified;
+SELECT n, p.kind, related(p.profile_id, 'store', '2026-12-01') = resolve('store:SH-006') AS in_store FROM generate_series(14, 17) n, profile p WHERE p.profile_id = resolve(identifier('erp', n::text)) ORDER BY 1;
+
 -- nothing ends up pointing nowhere: canonical ids are roots, links are to leaves that exist
 SELECT count(*) FILTER (WHERE r.canonical_id <> r.profile_id) AS chains, count(*) FILTER (WHERE r.profile_id IS NULL OR r.kind <> p.kind) AS lost
 FROM profile p LEFT JOIN profile r ON r.profile_id = p.canonical_id;
