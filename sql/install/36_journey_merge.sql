@@ -27,9 +27,6 @@ COMMENT ON COLUMN cdp.journey_duplicate.due_at IS 'when its next step was due';
 CREATE FUNCTION cdp._end_duplicates(runs bigint[], goes_on bigint[], at timestamptz, detail text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
-	IF cardinality(runs) = 0 THEN
-		RETURN;
-	END IF;
 	INSERT INTO cdp.journey_duplicate (run_id, instead_of, due_at)
 	SELECT s.run_id, d.goes_on, s.due_at
 	FROM unnest(runs, goes_on) AS d(run_id, goes_on) JOIN cdp.journey_state s USING (run_id)
@@ -78,7 +75,8 @@ $$;
 COMMENT ON FUNCTION cdp._recall_traits(bigint[], timestamptz) IS 'runs that wait for a local time, or for a date in a trait, look at it again';
 
 -- Called by merge with both profile rows locked.  Ended runs stay where they
--- are: re-entry looks at all leaves of a profile.
+-- are: re-entry looks at all leaves of a profile.  The merged profile's tags go
+-- with all others.
 CREATE FUNCTION cdp._merge_journeys(survivor bigint, merged bigint, at timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
@@ -101,10 +99,9 @@ BEGIN
 		)
 		SELECT DISTINCT m.journey FROM moved m ORDER BY m.journey
 	LOOP
-		PERFORM cdp._mark_journey(g.journey, ARRAY[merged], false);
 		PERFORM cdp._mark_journey(g.journey, ARRAY[survivor], true);
 	END LOOP;
-	PERFORM cdp._mark_held_out(ARRAY[survivor, merged]);
+	PERFORM cdp._mark_held_out(ARRAY[survivor]);
 	PERFORM cdp._recall_traits(ARRAY[survivor], _merge_journeys.at);
 END
 $$;
@@ -145,7 +142,7 @@ BEGIN
 		   array_agg(r.run_id ORDER BY r.run_id) FILTER (WHERE r.status <> 'active' AND r.goes_on = r.run_id)
 	INTO ended, goes_on, resumed
 	FROM rival r;
-	PERFORM cdp._end_duplicates(coalesce(ended, '{}'), goes_on, _unmerge_journeys.at, 'an earlier run goes on again');
+	PERFORM cdp._end_duplicates(ended, goes_on, _unmerge_journeys.at, 'an earlier run goes on again') WHERE ended IS NOT NULL;
 
 	WITH back AS (
 		UPDATE cdp.journey_state s SET profile_id = o.canonical_id, owner_id = nullif(o.profile_id, o.canonical_id)

@@ -144,8 +144,36 @@ TABLE waits;
 SELECT merge(:w1, :w2, at => '2026-09-03') AS found \gset
 SELECT count(*) > 0 AS ticked FROM tick('2026-09-03');
 TABLE waits;
-SELECT unmerge(:found, at => '2026-09-04');
+SELECT unmerge(:found, false, at => '2026-09-04');
 SELECT count(*) > 0 AS ticked FROM tick('2026-09-04');
 TABLE waits;
+SELECT merge(:w2, :w1, at => '2026-09-05') AS found \gset
+SELECT count(*) > 0 AS ticked FROM tick('2026-09-05');
+TABLE waits;
+
+-- Three with a run of the same key: the first goes on, then whoever is first of those that are left.
+SELECT create_journey('again', pg_temp.manual('hold', '{"hold": {"wait": "300d", "next": "end"}}', '{"on": "ring", "key": "label", "reentry": "always"}') || '{"exit": [{"on": "stop"}]}'), activate_journey('again');
+SELECT identify('{user_id:v1}', at => '2026-10-01') AS v1, identify('{user_id:v2}', at => '2026-10-01') AS v2, identify('{user_id:v3}', at => '2026-10-01') AS v3 \gset
+SELECT count(track(ARRAY['user_id:v' || n]::identifier[], 'ring', '{"sku": "r"}', '2026-10-01'::timestamptz + n * interval '1 day')) FROM generate_series(1, 3) n;
+SELECT count(*) > 0 AS ticked FROM tick('2026-10-05');
+CREATE TEMP VIEW rings AS SELECT s.run_id - (SELECT min(run_id) FROM journey_state WHERE journey = 'again') + 1 AS run, s.profile_id - (SELECT resolve('user_id:v1') - 1) AS profile, s.status, s.outcome,
+	d.instead_of - (SELECT min(run_id) FROM journey_state WHERE journey = 'again') + 1 AS instead_of FROM journey_state s LEFT JOIN journey_duplicate d USING (run_id) WHERE s.journey = 'again' ORDER BY 1;
+SELECT merge(:v1, :v3, at => '2026-10-06') AS first \gset
+SELECT identify('{user_id:v2,user_id:v3}', at => '2026-10-07') = :v1 AS all_are_one;
+SELECT max(merge_id) AS second FROM profile_merge \gset
+TABLE rings;
+SELECT unmerge(:first, false, at => '2026-10-08');
+TABLE rings;
+SELECT unmerge(:second, false, at => '2026-10-09');
+TABLE rings;
+-- One that goes on again is before one that began since.
+SELECT merge(:v1, :v2, at => '2026-10-10') AS third \gset
+SELECT track('{user_id:v1}', 'stop', at => '2026-10-11') = :v1 AS v1;
+SELECT count(*) > 0 AS ticked FROM tick('2026-10-12');
+SELECT track('{user_id:v2}', 'ring', '{"sku": "r"}', '2026-10-13') = :v1 AS v1;
+SELECT count(*) > 0 AS ticked FROM tick('2026-10-14');
+TABLE rings;
+SELECT unmerge(:third, false, at => '2026-10-15');
+TABLE rings;
 
 DROP VIEW who, sent;

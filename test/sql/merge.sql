@@ -105,8 +105,25 @@ SELECT s.profile_id = :d AS d, s.stage, s.since, p.sole, p.sealed FROM lifecycle
 SELECT identify('{x:1}', at => '2026-03-01Z') AS x1, identify('{x:2}', at => '2026-03-01Z') AS x2, identify('{x:3}', at => '2026-03-01Z') AS x3 \gset
 SELECT merge(:x3, :x1, at => '2026-03-02Z') AS first \gset
 SELECT identify('{x:1,x:2}', at => '2026-03-03Z') = :x2 AS into_2;
-SELECT tag(:x3, 'named 3, of 2'), enter_journey('cart', :x1, '{}', '2026-03-03Z') > 0 AS run;
+SELECT tag(:x3, 'named 3, of 2', '2026-12-01Z'), enter_journey('cart', :x1, '{}', '2026-03-03Z') > 0 AS run;
+INSERT INTO repurchase_clock (event, by) VALUES ('purchase', 'event');
+SELECT define_segment('buyers', 'count(purchase) > 1') > 0 AS defined;
+SELECT track('{x:2}', 'purchase', '{"value": 5}', '2026-03-03Z'::timestamptz + n * interval '1 h') = :x2 AS of_2 FROM generate_series(1, 2) n;
+SELECT count(*) > 0 AS ticked FROM tick('2026-03-03 12:00Z');
+-- 2 is the profile, and no profile any more
+CREATE VIEW of_them AS SELECT x.n, ARRAY(SELECT s.stage FROM lifecycle_state s WHERE s.profile_id = p.id) AS stage, EXISTS (SELECT FROM purchase_due d WHERE d.profile_id = p.id) AS due,
+	ARRAY(SELECT replace(t, chr(1), '*') FROM _all_tags_of(p.id) t WHERE NOT starts_with(t, 'rfm:') ORDER BY t COLLATE "C") AS tags, ARRAY(SELECT e.tag FROM tag_expiry e WHERE e.profile_id = p.id) AS ending
+FROM unnest('{x:1,x:2,x:3}'::identifier[]) WITH ORDINALITY x (i, n) CROSS JOIN LATERAL (SELECT l.profile_id FROM identifier_link l WHERE l.identifier = x.i) p (id) ORDER BY 1;
+SELECT * FROM of_them;
+SELECT members, (SELECT rb_cardinality(segment_members('buyers'))) AS are FROM segment;
+SELECT survivor - :x1 AS survivor, merged - :x1 AS merged FROM profile_merge WHERE undone_at IS NULL AND leaf_a IN (:x1, :x3) ORDER BY merge_id;
 SELECT unmerge(:first, at => '2026-03-04Z');
+SELECT * FROM of_them;
+SELECT survivor - :x1 AS survivor, merged - :x1 AS merged FROM profile_merge WHERE undone_at IS NULL AND leaf_a IN (:x1, :x3) ORDER BY merge_id;
+SELECT count(*) > 0 AS ticked FROM tick('2026-03-05Z');
+SELECT * FROM of_them;
+SELECT members, segment_members('buyers') = rb_build(ARRAY[:x1]) AS are FROM segment;
+SELECT entered = rb_build(ARRAY[:x1]) AS x1_entered, exited = rb_build(ARRAY[:x2]) AS x2_left FROM segment_change WHERE segment = 'buyers' ORDER BY tick_no DESC LIMIT 1;
 SELECT resolve('x:1') = :x1 AS x1, resolve('x:2') = :x1 AS x2, resolve('x:3') = :x3 AS x3, tags_of(:x1), tags_of(:x3);
 SELECT profile_id = :x1 AS of_1, owner_id = :x2 AS by_2 FROM journey_state WHERE entered_at = '2026-03-03Z';
 SELECT what, detail FROM journey_log WHERE run_id IN (SELECT run_id FROM journey_state WHERE entered_at = '2026-03-03Z') ORDER BY log_id;
