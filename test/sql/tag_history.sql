@@ -58,6 +58,28 @@ SELECT unmerge(:m, at => '2026-04-09');
 SELECT profile_id - :a AS who, present, at::date FROM tag_history WHERE profile_id IN (:a, :b) ORDER BY history_id;
 SELECT count(*) AS nothing_is_kept FROM tag_call;
 
+-- Tags that the system keeps: of one and of both, what they had then.
+INSERT INTO tag_key (key, keep_history) VALUES ('rfm', true);
+SELECT identify('{user_id:g1}', at => '2026-05-01') AS a, identify('{user_id:g2}', at => '2026-05-01') AS b \gset
+SELECT track('{user_id:g2}', 'purchase', '{"value": 5}', '2026-05-02') = :b AS b;
+SELECT track('{user_id:g1}', 'purchase', '{"value": 50}', '2026-05-02'::timestamptz + n * interval '1 h') = :a AS a FROM generate_series(1, 2) n;
+CREATE TABLE kept (at timestamptz, leaf bigint, tag text);
+CREATE FUNCTION keep(now timestamptz) RETURNS TABLE (who bigint, tags text[]) LANGUAGE sql SET search_path = public, cdp, pg_temp AS $$
+	SELECT tick(now);
+	INSERT INTO kept SELECT now + interval '12 h', l.profile_id, t.tag
+	FROM profile p JOIN profile l ON l.canonical_id = p.profile_id CROSS JOIN LATERAL _all_tags_of(p.profile_id) t (tag)
+	WHERE p.profile_id >= resolve('user_id:g1') AND t.tag ~ '^(lifecycle|rfm):';
+	SELECT leaf - resolve('user_id:g1'), array_agg(tag ORDER BY tag COLLATE "C") FROM kept WHERE at = now + interval '12 h' GROUP BY 1 ORDER BY 1;
+$$;
+CREATE VIEW not_so AS SELECT at::date, tag, audience(tag::criteria, at) AS answer, k.ids AS kept
+FROM (SELECT DISTINCT at FROM kept) i CROSS JOIN (SELECT DISTINCT tag FROM kept) t
+	CROSS JOIN LATERAL (SELECT coalesce(rb_build_agg(canonical_id(k.leaf)), '{}') FROM kept k WHERE (k.at, k.tag) = (i.at, t.tag)) k (ids)
+WHERE rb_fill(audience(tag::criteria, at), 1, resolve('user_id:g1')) <> rb_fill(k.ids, 1, resolve('user_id:g1'));
+SELECT * FROM keep('2026-05-10');
+SELECT merge(:a, :b, at => '2026-05-11') AS m \gset
+SELECT * FROM keep('2026-05-12');
+TABLE not_so;
+
 -- Random changes and merges: at every instant, the state that was seen then.
 TRUNCATE tag_history, tag_chunk, tag_pending, tag_expiry, tag_own, profile, identifier_link, profile_merge, profile_queue;
 CREATE TABLE seen (at timestamptz, leaf bigint);
@@ -100,4 +122,5 @@ SELECT count(*) AS wrong FROM generate_series('2026-01-01 01:00'::timestamptz, '
 WHERE p.canonical_id = p.profile_id AND matches(p.profile_id, 'vip', t) <> (audience('vip', t) @> p.profile_id);
 
 SET client_min_messages = warning;
-DROP TABLE seen;
+DROP TABLE seen, kept CASCADE;
+DROP FUNCTION keep;
