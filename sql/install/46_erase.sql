@@ -228,15 +228,13 @@ DECLARE
 	t record;
 BEGIN
 	FOR t IN
+		-- values of texts are tags, and go with those
 		SELECT i.trait, i.type, i.form FROM trait_index i
-		WHERE i.state <> 'begun' AND EXISTS (SELECT FROM trait_pending p WHERE p.trait = i.trait AND p.profile_id = ANY (leaves))
+		WHERE i.state <> 'begun' AND i.type IN ('number', 'date') AND i.form IS NOT NULL
+		  AND EXISTS (SELECT FROM trait_pending p WHERE p.trait = i.trait AND p.profile_id = ANY (leaves))
 		ORDER BY i.trait
 	LOOP
-		DELETE FROM trait_pending p WHERE p.trait = t.trait AND p.profile_id = ANY (leaves);
-		-- values of texts are tags, and go with those
-		IF t.type IN ('number', 'date') AND t.form IS NOT NULL AND NOT _fold_trait(t.trait, t.type = 'date', t.form, leaves) THEN
-			PERFORM _rebuild_trait_index(t.trait);
-		END IF;
+		PERFORM _fold_trait(t.trait, t.type = 'date', t.form, leaves);		-- no number: it fits any form
 	END LOOP;
 	DELETE FROM trait_pending p WHERE p.profile_id = ANY (leaves);
 END
