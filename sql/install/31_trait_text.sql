@@ -61,6 +61,8 @@ LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, c
 DECLARE
 	t record;
 BEGIN
+	-- A value may have been set at a leaf that was merged before.
+	ids := ARRAY(SELECT u FROM unnest(ids) u UNION SELECT p.canonical_id FROM profile p WHERE p.profile_id = ANY (ids));
 	FOR t IN
 		SELECT coalesce(o.tag, n.tag) COLLATE "C" AS tag, rb_andnot(n.members, coalesce(o.members, '{}')) AS added,
 			rb_andnot(o.members, coalesce(n.members, '{}')) AS removed
@@ -76,4 +78,4 @@ BEGIN
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION cdp._fold_text_trait(text, bigint[]) IS 'puts these profiles into the tags of their present values';
+COMMENT ON FUNCTION cdp._fold_text_trait(text, bigint[]) IS 'puts these profiles, and those that they were merged into, into the tags of their present values';

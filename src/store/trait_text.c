@@ -37,7 +37,9 @@ static const char built_query[] =
 "SELECT FROM cdp.trait_index i WHERE i.trait OPERATOR(pg_catalog.=) $1 AND i.type IN ('text', 'boolean') AND i.state = 'built'"
 " AND EXISTS (SELECT FROM cdp.trait_rule r WHERE r.name = i.trait AND r.searchable AND r.type = i.type AND r.survivorship = i.survivorship)";
 static const char pending_query[] =
-"SELECT p.profile_id FROM cdp.trait_pending p WHERE p.trait OPERATOR(pg_catalog.=) $1";
+"SELECT x.id FROM cdp.trait_pending q JOIN cdp.profile p ON p.profile_id OPERATOR(pg_catalog.=) q.profile_id,"
+" LATERAL (VALUES (p.profile_id), (p.canonical_id)) AS x(id)"
+" WHERE q.trait OPERATOR(pg_catalog.=) $1 GROUP BY x.id";
 
 static uint64
 run(SPIPlanPtr *plan, const char *query, const char *trait)

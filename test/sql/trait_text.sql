@@ -46,6 +46,8 @@ BEGIN
 			WHEN 4, 5 THEN PERFORM set_trait(a, 'ok', (ARRAY['true', 'false', 'null'])[1 + b % 3]::jsonb, '2026-02-01'::timestamptz + (r & 1023) * interval '1 hour');
 			WHEN 6 THEN PERFORM set_trait(a, 'long', to_jsonb(repeat('x', 190 + b::int)), '2025-02-01'::timestamptz + (r & 1023) * interval '1 hour');
 			WHEN 7 THEN PERFORM _fold_tags('2026-06-01', 100);
+			-- at a leaf that was merged
+			WHEN 8, 9 THEN PERFORM identify(ARRAY['user_id:u' || coalesce((SELECT p.profile_id FROM profile p WHERE p.canonical_id <> p.profile_id ORDER BY hashint8(p.profile_id + r) LIMIT 1), a)]::identifier[], jsonb_build_object('city', (ARRAY['Ulm', '上海', 'a "b"', '', 'Jena'])[1 + b % 5], 'ok', b % 3 = 0), '2026-02-01'::timestamptz + (r & 1023) * interval '1 hour');
 			ELSE PERFORM set_trait(a, 'city', to_jsonb((ARRAY['Ulm', '上海', 'a "b"', '', 'Jena'])[1 + b % 5]), '2026-02-01'::timestamptz + (r & 1023) * interval '1 hour');
 		END CASE;
 		IF i % 20 = 0 THEN
