@@ -278,7 +278,8 @@ find_link(Lookup *lk, Known *known, Snapshot snapshot, Known *const *others, int
 			return;
 		}
 	}
-	if (may_be_merged(lk, known->leaf))
+	/* with others that are not of this leaf there is something to write, for which the profile has to be read */
+	if (num_others > 0 || may_be_merged(lk, known->leaf))
 		read_profile(lk, known, snapshot);
 	else
 	{
