@@ -159,6 +159,19 @@ SELECT array_agg(identify(ARRAY['user_id:r' || n], at => '2025-01-01')) AS peopl
 SELECT count(*) AS worlds, sum(x.merges) > 2 * count(*) AS many_merges, count(*) FILTER (WHERE x.kept > 3) > count(*) / 2 AS many_ended, (array_agg(w || ': ' || x.wrong ORDER BY w) FILTER (WHERE x.wrong IS NOT NULL))[1] AS wrong
 FROM generate_series(1, :worlds) w, world(w, :'people', :'accounts') x;
 
+-- A leaf whose relation was ended for another one is the canonical profile later: what is said to it then counts.
+SELECT identify('{user_id:k1}', at => '2025-01-01') AS k1, identify('{user_id:k2}', at => '2025-01-01') AS k2, identify('{user_id:k3}', at => '2025-01-01') AS k3 \gset
+SELECT relate(:k1, resolve('account:s1'), 'member', '2026-01-01');
+SELECT merge(:k3, :k1) AS first \gset
+SELECT identify('{user_id:k1,user_id:k2}') = :k2 AS k2, unrelate(:k1, resolve('account:s1'), 'member', '2026-02-01');
+SELECT unmerge(:first, false);
+SELECT canonical_id(:k2) = :k1 AS k1, relate(:k1, resolve('account:s1'), 'member', '2026-03-01', '2026-04-01');
+SELECT unrelate(:k1, resolve('account:s1'), 'member', '2026-03-15');
+SELECT a - :k1 AS a, since::date, until::date FROM relation WHERE a >= :k1 ORDER BY 1, 2;
+SELECT unmerge(merge_id, false) FROM profile_merge WHERE undone_at IS NULL AND leaf_a = :k1;
+SELECT a - :k1 AS a, since::date, until::date FROM relation WHERE a >= :k1 ORDER BY 1, 2;
+SELECT count(*) AS kept FROM relation_call;
+
 SET client_min_messages = warning;
 DROP FUNCTION rnd, day, play, look, call, world;
 DROP TABLE holds;
