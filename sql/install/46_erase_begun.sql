@@ -27,9 +27,6 @@ DECLARE
 	active	bigint[];
 	ends	timestamptz[];
 BEGIN
-	IF others = '{}' THEN
-		RETURN;
-	END IF;
 	SELECT array_agg(s.run_id), array_agg(s.run_id) FILTER (WHERE s.status = 'active'), array_agg(s.arrived_at) FILTER (WHERE s.status = 'active')
 	INTO runs, active, ends
 	FROM (SELECT j.run_id, j.status, j.arrived_at FROM journey_state j

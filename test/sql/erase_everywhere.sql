@@ -76,11 +76,24 @@ SELECT * FROM in_chunks(ARRAY[:zoe, :zoe2, :zoe3]);
 
 SELECT erase_profile(:zoe, at => '2026-01-15') -> 'removed' AS removed;
 SELECT find();
-SELECT (SELECT count(*) FROM delivery) AS delivery, (SELECT count(*) FROM journey_duplicate) AS duplicate;
+SELECT (SELECT count(*) FROM delivery) AS delivery, (SELECT count(*) FROM journey_duplicate) AS duplicate, (SELECT count(*) FROM erasure_pending) AS to_be_settled;
 SELECT * FROM in_chunks(ARRAY[:zoe, :zoe2, :zoe3]);
 SELECT last_error, (SELECT error FROM segment WHERE name = 'viewers') FROM task_state WHERE task = 'a task';
 SELECT (SELECT members FROM segment_work) AS work, (SELECT members FROM profile_batch) AS batch;
 DELETE FROM segment_work;
+-- what a call wrote that had looked him up before, and what was begun by it
+INSERT INTO event (event_id, at, received_at, profile_id, participants, event, properties, context, message_id, backfill)
+	VALUES (nextval('event_id_seq'), '2026-01-14', '2026-01-14', :zoe, ARRAY[:shop]::bigint[], 'gift', '{"sku": "later of zoe"}', '{}', 'late of zoe', false);
+INSERT INTO event_message (message_id, event_id, at, profile_id) SELECT message_id, event_id, at, profile_id FROM event WHERE message_id = 'late of zoe';
+INSERT INTO event_tail (profile_id, event_id, owner_id, at) SELECT p, event_id, :zoe, at FROM event, unnest(ARRAY[:zoe, :shop]) p WHERE message_id = 'late of zoe';
+SELECT done > 0 AS folded FROM _fold_timelines('2026-01-15', 100);
+SELECT advance_journeys('2026-01-15') > 0 AS advanced;
+SELECT find();
+SELECT done, lag FROM _settle_erasures('2026-01-15', 10);
+SELECT find();
+SELECT receipt -> 'removed_later' AS later FROM erasure;
+SELECT status, outcome, label FROM journey_state WHERE profile_id = :shop;
+DELETE FROM journey_state WHERE profile_id = :shop;
 SELECT count(*) > 0 AS ticked FROM tick('2026-01-16');
 SELECT (SELECT stage FROM lifecycle_state WHERE profile_id = :zack) AS stage, timeline_of(:zack) AS zack, timeline_of(:shop) AS shop, (SELECT count(*) FROM journey_state WHERE profile_id = :shop) AS runs;
 SELECT find();
