@@ -18,11 +18,12 @@
  * one who waits.  Should others always be faster, it waits in the order above in the
  * end.  Where it does not know whom it may meet (a row of a trait, a message id)
  * it does not wait for long, and then lets go as well (_hurry).  The batches
- * of the clock (60_clock) do the same.
+ * of the clock (60_clock) do the same (_hurry_batch).
  *
- * A large call (a bulk load, all that breaks a rule, tick, rebuild) holds and waits.
- * There is one at a time: see _lock_identities, which comes before all
- * that others may wait for.
+ * A large call (a bulk load, all that breaks a rule, tick, rebuild) holds and waits, as
+ * long as it takes.  There is one at a time: see _lock_identities, which comes before all
+ * that others may wait for.  A batch of messages becomes one when somebody
+ * keeps it waiting (_ingest_patiently).
  *
  * Who changes tags of a set of profiles keeps merges away first (30_tag), and
  * waits for those who change single tags, who wait for nobody with a tag in their hands.
@@ -30,6 +31,12 @@
  * That leaves circles of a large call with small ones that have not let go yet.
  * Small ones do before deadlock_timeout, if that is not very short; and whoever
  * finds itself in a circle lets go of everything and begins again (_open_circle).
+ *
+ * In a transaction of several calls a small one does not let go of what earlier ones
+ * have taken.  The server has to find that circle, and looks for it when somebody
+ * has waited for deadlock_timeout, once.  So those who wait with empty hands
+ * do so for longer than that every other time (_await), and those who have
+ * tried twenty times do (_hurry).  Nobody gives up because it takes long.
  *
  * Whoever changes a profile row, a leaf's too, holds the lock of its
  * canonical profile.  A call that only adds identifiers to one leaf locks the
