@@ -28,6 +28,7 @@ INSERT INTO quiet_hours (channel, since, until) VALUES ('sms', '22:00', '08:00')
 INSERT INTO control_group (share, salt) VALUES (0.01, 'x');
 INSERT INTO suppression (name, criteria) VALUES ('staff', 'staff');
 INSERT INTO rfm_model (name, event) VALUES ('views', 'view');
+INSERT INTO event_retention VALUES ('*', '10 years');
 
 -- Events in two months make two partitions at run time.
 SELECT track(ARRAY['user_id:' || n % 40 + 1, 'email:user' || n % 40 + 1 || '@example.com'], 'Kauf',
@@ -37,7 +38,9 @@ FROM generate_series(1, 120) n;
 SELECT identify(ARRAY['user_id:1', 'user_id:2'], '{"age": 40, "born": "1986-01-02", "plan": "gold"}', '2026-02-01Z');
 SELECT identify(ARRAY['user_id:20'], '{"age": 50, "plan": "tin"}', '2026-02-01Z');
 SELECT identify(ARRAY['user_id:' || n, 'device_id:kiosk'], at => '2026-02-01Z') FROM generate_series(21, 24) n;
+SELECT relate(resolve('user_id:11'), resolve('store:S1'), 'customer', '2026-02-01Z');
 SELECT merge(resolve('user_id:10'), resolve('user_id:11'), 'same person', '2026-02-02Z');
+SELECT unrelate(resolve('user_id:10'), resolve('store:S1'), 'customer', '2026-02-05Z'), tag(resolve('user_id:10'), 'city:ulm', at => '2026-02-05Z');
 SELECT unmerge(merge(resolve('user_id:12'), resolve('user_id:13'), 'a mistake', '2026-02-02Z'), at => '2026-02-03Z');
 SELECT split(ARRAY['email:user14@example.com']::identifier[], 'shared', '2026-02-03Z');
 SELECT identify(ARRAY['user_id:15', 'email:a15@example.com', 'email:b15@example.com', 'email:c15@example.com'], at => '2026-02-03Z');
