@@ -292,16 +292,14 @@ END
 $$;
 COMMENT ON FUNCTION cdp._derive_consent(bigint) IS 'makes the consent tags of a canonical profile what its decisions say, after a merge or an unmerge';
 
-CREATE FUNCTION cdp._merge_consent(survivor bigint, members bigint[]) RETURNS void
+CREATE FUNCTION cdp._merge_consent(survivor bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
-	IF EXISTS (SELECT FROM cdp.consent_log l WHERE l.profile_id = ANY (members)) THEN
-		PERFORM cdp._derive_consent(survivor);
-		PERFORM cdp._derive_suppressed(survivor, NULL);
-	END IF;
+	PERFORM cdp._derive_consent(survivor);
+	PERFORM cdp._derive_suppressed(survivor, NULL);
 END
 $$;
-COMMENT ON FUNCTION cdp._merge_consent(bigint, bigint[]) IS 'the survivor after these leaves have joined it';
+COMMENT ON FUNCTION cdp._merge_consent(bigint) IS 'the survivor after leaves with decisions have joined it';
 
 CREATE FUNCTION cdp._unmerge_consent(roots bigint[]) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$

@@ -25,9 +25,7 @@ CREATE FUNCTION cdp._merge_segments(survivor bigint, merged bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
 	INSERT INTO cdp.segment_dirty (input, members, cause) VALUES ('', cdp.rb_build(ARRAY[survivor, merged]), 'merge');
-	IF EXISTS (SELECT FROM cdp.segment) THEN
-		PERFORM cdp._gone_from_segments(merged);
-	END IF;
+	PERFORM cdp._gone_from_segments(merged);
 END
 $$;
 COMMENT ON FUNCTION cdp._merge_segments(bigint, bigint) IS 'part of merge, before tags are moved: both are to be looked at';

@@ -419,12 +419,10 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_
 DECLARE
 	names text[];
 BEGIN
-	IF EXISTS (SELECT FROM rfm_run) THEN
-		LOCK TABLE profile_merge IN ROW EXCLUSIVE MODE;		-- before any tag: see _score_rfm
-		names := ARRAY(SELECT t COLLATE "C" FROM _key_tags_of(merged, 'rfm') t ORDER BY 1);
-		PERFORM _change_tags(names, array_fill('{}'::bitmap, ARRAY[cardinality(names)]),
-							 array_fill(rb_build(ARRAY[merged]), ARRAY[cardinality(names)]), at, 'merge');
-	END IF;
+	LOCK TABLE profile_merge IN ROW EXCLUSIVE MODE;		-- before any tag: see _score_rfm
+	names := ARRAY(SELECT t COLLATE "C" FROM _key_tags_of(merged, 'rfm') t ORDER BY 1);
+	PERFORM _change_tags(names, array_fill('{}'::bitmap, ARRAY[cardinality(names)]),
+						 array_fill(rb_build(ARRAY[merged]), ARRAY[cardinality(names)]), at, 'merge');
 END
 $$;
 COMMENT ON FUNCTION cdp._merge_rfm(bigint, bigint, timestamptz) IS 'part of merge: the merged profile has no RFM tags any more; the lifecycle task scores the survivor again';

@@ -115,7 +115,7 @@ static Statement merge_rfm = {"SELECT cdp._merge_rfm($1, $2, $3)", 3, {INT8OID, 
 static Statement merge_timelines = {"SELECT cdp._merge_timelines($1, $2)", 2, {INT8OID, INT8OID}};
 static Statement merge_segments = {"SELECT cdp._merge_segments($1, $2)", 2, {INT8OID, INT8OID}};
 static Statement merge_tags = {"SELECT cdp._merge_tags($1, $2, $3)", 3, {INT8OID, INT8OID, INT8OID}};
-static Statement merge_consent = {"SELECT cdp._merge_consent($1, $2)", 2, {INT8OID, INT8ARRAYOID}};
+static Statement merge_consent = {"SELECT cdp._merge_consent($1)", 1, {INT8OID}};
 static Statement move_leaves = {
 	"UPDATE cdp.profile p SET canonical_id = $1 WHERE p.canonical_id OPERATOR(pg_catalog.=) $2", 2, {INT8OID, INT8OID}
 };
@@ -564,11 +564,7 @@ mcdp_merge_profiles(const MergeCall *call, MergeRows *rows)
 	for (int i = 0; i < num && !decided; i++)
 		decided = has_row("consent_log", "consent_log_decision_idx", 2, DatumGetInt64(member[i]));
 	if (decided)
-	{
-		Datum		consent_args[2] = {args[0], members};
-
-		run_part(rows, &merge_consent, consent_args);
-	}
+		run_part(rows, &merge_consent, args);
 	PopActiveSnapshot();
 	return id;
 }
