@@ -226,8 +226,11 @@ my %none = (
 	'runs are of canonical profiles' => q{SELECT count(*) FROM journey_state s LEFT JOIN profile p USING (profile_id) WHERE s.status = 'active' AND p.canonical_id IS DISTINCT FROM s.profile_id},
 	'who has a run has its tag' => q{SELECT count(*) FROM (SELECT s.profile_id, 'journey:' || s.journey AS what FROM journey_state s WHERE s.status = 'active' GROUP BY 1, 2) s
 		FULL JOIN (SELECT d.profile_id, d.what FROM derived() d WHERE d.what LIKE 'journey:%') d USING (profile_id, what) WHERE s.profile_id IS NULL OR d.profile_id IS NULL},
-	'what is derived is what a rebuild makes of the truth' => qq{CREATE TABLE before AS SELECT * FROM derived(); SET client_min_messages = warning; DO \$\$ BEGIN PERFORM rebuild('all', '$at'); END \$\$;
-		SELECT count(*) FROM (SELECT * FROM before WHERE what !~ '^(purchase|journey)' EXCEPT SELECT * FROM derived() UNION ALL (SELECT * FROM derived() WHERE what !~ '^(purchase|journey)' EXCEPT SELECT * FROM before)) x},
 );
 is($node->safe_psql('postgres', 'SET search_path = public, cdp; ' . $none{$_}), '0', $_) for sort keys %none;
+is($node->safe_psql('postgres', qq{SET client_min_messages = warning;
+	CREATE TABLE before AS SELECT * FROM derived();
+	DO \$\$ BEGIN PERFORM cdp.rebuild('all', '$at'); END \$\$;
+	(SELECT 'only before', * FROM before EXCEPT SELECT 'only before', * FROM derived()) UNION ALL (SELECT 'only rebuilt', * FROM derived() EXCEPT SELECT 'only rebuilt', * FROM before) ORDER BY 3, 2, 1}),
+	'', 'what is derived is what a rebuild makes of the truth');
 done_testing();
