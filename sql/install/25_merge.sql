@@ -218,6 +218,7 @@ DECLARE
 BEGIN
 	PERFORM _unmerge_journeys(leaves, _part_profiles.at);
 	PERFORM _unmerge_lifecycle(was, roots, _part_profiles.at);
+	PERFORM _unmerge_traits(leaves);
 	PERFORM _unmerge_relations(leaves);
 	PERFORM _unmerge_timelines(leaves);
 	PERFORM _unmerge_segments(was, roots);

@@ -14,7 +14,9 @@
  *
  * Locks: a row of trait_pending is taken after trait_value's and held until
  * the change is there (an existing one is locked too): a fold that has not
- * seen the change leaves it.  Whoever writes slices has locked the row of
+ * seen the change leaves it.  A merge names only traits that the profile is seen to have by then: one
+ * that it gets meanwhile is not folded before the merge is over (_held_profiles).  Undoing one
+ * names all.  Whoever writes slices has locked the row of
  * trait_index.  An index begins (form NULL) when nobody is at changing traits
  * or merging: from then on, everybody fills trait_pending.
  *
@@ -69,6 +71,20 @@ COMMENT ON FUNCTION cdp._queue_merged_traits() IS 'trigger: notes whose indexed 
 CREATE TRIGGER profile_queue_traits AFTER UPDATE OF canonical_id ON cdp.profile
 	FOR EACH ROW WHEN (OLD.canonical_id <> NEW.canonical_id) EXECUTE FUNCTION cdp._queue_merged_traits();
 
+
+CREATE FUNCTION cdp._held_profiles(ids bigint[]) RETURNS bigint[]
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp__held_profiles';
+COMMENT ON FUNCTION cdp._held_profiles(bigint[]) IS 'those whose rows other transactions have locked or changed';
+
+-- Whatever the leaves have: what they get from a call under way may have been folded for the profile that they were.
+CREATE FUNCTION cdp._unmerge_traits(leaves bigint[]) RETURNS void
+LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
+BEGIN ATOMIC
+	INSERT INTO cdp.trait_pending AS p (trait, profile_id)
+	SELECT i.trait, l FROM cdp.trait_index i, unnest(leaves) l ORDER BY 1, 2
+	ON CONFLICT (trait, profile_id) DO UPDATE SET profile_id = excluded.profile_id WHERE false;
+END;
+COMMENT ON FUNCTION cdp._unmerge_traits(bigint[]) IS 'part of unmerge: numbers and texts of all leaves are to be looked at';
 
 -- keeping
 
@@ -185,6 +201,7 @@ BEGIN
 			SELECT array_agg(l.profile_id) INTO ids
 			FROM (SELECT p.profile_id FROM cdp.trait_pending p WHERE p.trait = t.trait
 				  ORDER BY p.profile_id LIMIT max_rows FOR UPDATE SKIP LOCKED) l;
+			ids := ARRAY(SELECT unnest(ids) EXCEPT SELECT unnest(cdp._held_profiles(ids)) ORDER BY 1);
 			DELETE FROM cdp.trait_pending p WHERE p.trait = t.trait AND p.profile_id = ANY (ids);
 			done := coalesce(cardinality(ids), 0);
 			-- A new statement: it sees what was committed before the rows were locked.

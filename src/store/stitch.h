@@ -206,6 +206,9 @@ extern bool mcdp_still_linked(Lookup *lk, Snapshot now, Datum identifier, int64 
 extern void mcdp_set_link(Target *t, Datum identifier, int64 leaf, TimestampTz at, text *source, Datum peer, text *message_id);
 extern void mcdp_set_edge(Target *t, Datum a, Datum b, TimestampTz at, text *source, text *message_id);
 
+/* profile_held.c: has another transaction locked or changed this row? */
+extern bool mcdp_row_is_held(BufferHeapTupleTableSlot *row);
+
 /* link_lock.c: until the end of the transaction nobody takes identifiers away from the leaf; false: he may */
 extern bool mcdp_link_lock(int64 leaf);
 extern void mcdp_link_unlock(int64 leaf);

@@ -19,13 +19,8 @@
  */
 #include "postgres.h"
 
-#include "access/heapam.h"
-#include "access/multixact.h"
 #include "access/tableam.h"
-#include "access/xact.h"
 #include "miscadmin.h"
-#include "storage/bufmgr.h"
-#include "storage/procarray.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -64,13 +59,6 @@ compare_ids(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Is it of another transaction that is still under way? */
-static bool
-is_others(TransactionId xid)
-{
-	return !TransactionIdIsCurrentTransactionId(xid) && TransactionIdIsInProgress(xid);
-}
-
 /* The row of the profile, with its page, or NULL. */
 static BufferHeapTupleTableSlot *
 fetch_root(Lookup *lk, ManyRoot *root)
@@ -89,35 +77,8 @@ static bool
 is_held(Lookup *lk, ManyRoot *root)
 {
 	BufferHeapTupleTableSlot *row = fetch_root(lk, root);
-	HeapTupleHeader header;
-	TransactionId holder = InvalidTransactionId;
-	uint16		infomask = 0;
-	bool		result = false;
 
-	if (row == NULL)
-		return false;
-	header = row->base.tuple->t_data;
-	LockBuffer(row->buffer, BUFFER_LOCK_SHARE);
-	if (HeapTupleSatisfiesUpdate(row->base.tuple, GetCurrentCommandId(false), row->buffer) == TM_BeingModified)
-	{
-		holder = HeapTupleHeaderGetRawXmax(header);
-		infomask = header->t_infomask;
-	}
-	LockBuffer(row->buffer, BUFFER_LOCK_UNLOCK);
-
-	if (infomask & HEAP_XMAX_IS_MULTI)
-	{
-		MultiXactMember *members;
-		int			n = GetMultiXactIdMembers(holder, &members, false, HEAP_XMAX_IS_LOCKED_ONLY(infomask));
-
-		for (int i = 0; i < n; i++)
-			result |= is_others(members[i].xid);
-		if (n > 0)
-			pfree(members);
-	}
-	else if (TransactionIdIsValid(holder))
-		result = is_others(holder);
-	return result;
+	return row != NULL && mcdp_row_is_held(row);
 }
 
 /* Names of these profiles, ascending. */
