@@ -30,6 +30,7 @@
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
+#include "store/access.h"
 #include "store/relid.h"
 #include "store/stitch.h"
 
@@ -81,7 +82,7 @@ mcdp__held_profiles(PG_FUNCTION_ARGS)
 	int			num;
 	int			num_held = 0;
 	Oid			schema = mcdp_schema();
-	Relation	rel = table_open(get_relname_relid("profile", schema), AccessShareLock);
+	Relation	rel = mcdp_open_to_read(get_relname_relid("profile", schema), AccessShareLock, ACL_SELECT);
 	Oid			index = get_relname_relid("profile_pkey", schema);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 
