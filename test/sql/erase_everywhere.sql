@@ -39,6 +39,7 @@ SELECT define_segment('viewers', 'count(view, 30d) > 0') > 0 AS defined, define_
 
 -- an event whose row is gone
 SELECT track('{user_id:zoe-of-row-1}', 'view', at => '2025-12-05', message_id => 'old of zoe', participants => '{store:s}') = :zoe AS zoe;
+SELECT track('{user_id:anna-of-row}', 'view', jsonb_build_object('sku', sku), '2025-12-05') = :zack + 1 AS anna FROM unnest('{"for anna-of-row",tea}'::text[]) sku;
 SELECT count(*) > 0 AS ticked FROM tick('2025-12-06');
 UPDATE timeline_part SET sealed = true;
 DROP TABLE cdp.event_2025_12;
@@ -99,6 +100,10 @@ SELECT (SELECT stage FROM lifecycle_state WHERE profile_id = :zack) AS stage, ti
 SELECT find();
 SELECT trait_count('size'), trait_first_date('born');
 SELECT event, participants FROM event ORDER BY event_id;
+
+-- The timeline of somebody whose events are gone is kept without a name.
+SELECT erase_profile(resolve('user_id:anna-of-row'), 'anonymise', at => '2026-01-17') ->> 'mode' AS mode;
+SELECT timeline_of(max(profile_id)) AS anna, resolve('user_id:anna-of-row') FROM profile;
 
 SET client_min_messages = warning;
 DROP FUNCTION find, in_chunks;
