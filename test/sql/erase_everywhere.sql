@@ -55,9 +55,9 @@ SELECT track('{user_id:max}', 'visit', at => '2026-01-05', participants => '{use
 SELECT retract('r', 'a mistake', '2026-01-06');
 -- what others have of his: folded, folded by another role, and with a run that has not begun
 SELECT track('{user_id:zoe-of-row-1}', e, jsonb_build_object('sku', 'for zoe', 'value', 5), '2026-01-07', participants => '{store:s,user_id:max}') = :zoe AS zoe FROM unnest('{purchase,present}'::text[]) e;
-SELECT track('{user_id:zoe-of-row-1}', 'view', at => '2026-01-07') = :zoe AS zoe;
+SELECT track('{user_id:zoe-of-row-1}', e, at => '2026-01-07', participants => '{user_id:eva}') = :zoe AS zoe FROM unnest('{purchase,view}'::text[]) e;
 SELECT count(*) > 0 AS ticked FROM generate_series(1, 5) n, tick('2026-01-08'::timestamptz + n * interval '1 min');
-SELECT (SELECT stage FROM lifecycle_state WHERE profile_id = :zack) AS stage, timeline_of(:zack) AS zack, timeline_of(:shop) AS shop;
+SELECT (SELECT stage FROM lifecycle_state WHERE profile_id = resolve('user_id:eva')) AS eva, segment_members('viewers') @> resolve('user_id:eva') AS viewer, timeline_of(:zack) AS zack, timeline_of(:shop) AS shop;
 INSERT INTO event_role (event, as_event) VALUES ('present', 'gift');
 SELECT enter_journey('hello', :zoe2, '{}', '2026-01-08') IS NULL AS already, identify('{user_id:zoe-of-row-3}', at => '2026-01-08') AS zoe3 \gset
 SELECT relate(:zoe3, :shop, 'customer', '2026-01-09'), enter_journey('hello', :zoe3, '{}', '2026-01-09') > 0 AS entered, merge(:zoe, :zoe3, at => '2026-01-10') > 0 AS merged;
@@ -96,7 +96,7 @@ SELECT receipt -> 'removed_later' AS later FROM erasure;
 SELECT status, outcome, label FROM journey_state WHERE profile_id = :shop;
 DELETE FROM journey_state WHERE profile_id = :shop;
 SELECT count(*) > 0 AS ticked FROM tick('2026-01-16');
-SELECT (SELECT stage FROM lifecycle_state WHERE profile_id = :zack) AS stage, timeline_of(:zack) AS zack, timeline_of(:shop) AS shop, (SELECT count(*) FROM journey_state WHERE profile_id = :shop) AS runs;
+SELECT (SELECT stage FROM lifecycle_state WHERE profile_id = resolve('user_id:eva')) AS eva, segment_members('viewers') @> resolve('user_id:eva') AS viewer, timeline_of(:zack) AS zack, timeline_of(:shop) AS shop, (SELECT count(*) FROM journey_state WHERE profile_id = :shop) AS runs;
 SELECT find();
 SELECT trait_count('size'), trait_first_date('born');
 SELECT event, participants FROM event ORDER BY event_id;
