@@ -101,6 +101,10 @@ SELECT find();
 SELECT trait_count('size'), trait_first_date('born');
 SELECT event, participants FROM event ORDER BY event_id;
 
+-- Messages that were no events, of somebody whose events are all there.
+SELECT ingest('{"type": "identify", "userId": "eva", "messageId": "of eva", "timestamp": "2026-01-16"}', '2026-01-16') AS taken;
+SELECT erase_profile(resolve('user_id:eva'), at => '2026-01-17') -> 'removed' -> 'event_message' AS removed, (SELECT count(*) FROM event_message WHERE message_id = 'of eva') AS was;
+SELECT count(*) AS message FROM event_message WHERE message_id = 'of eva';
 -- The timeline of somebody whose events are gone is kept without a name.
 SELECT erase_profile(resolve('user_id:anna-of-row'), 'anonymise', at => '2026-01-17') ->> 'mode' AS mode;
 SELECT timeline_of(max(profile_id)) AS anna, resolve('user_id:anna-of-row') FROM profile;

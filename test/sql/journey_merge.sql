@@ -95,6 +95,13 @@ SELECT split(ARRAY['device_id:d'], 'a kiosk', '2026-07-02') AS kiosk;
 SELECT count(*) > 0 AS ticked FROM tick('2026-07-03');
 SELECT * FROM who WHERE label = 'g';
 
+-- ... and of who took part in it.
+SELECT identify('{user_id:gwen,device_id:e}', at => '2026-07-03') AS gwen \gset
+SELECT track('{device_id:e}', 'view', '{"sku": "gw"}', at => '2026-07-04', participants => '{user_id:gwen}') = :gwen AS gwen;
+SELECT split('{device_id:e}', 'a kiosk', '2026-07-04') AS kiosk \gset
+SELECT count(*) > 0 AS ticked FROM tick('2026-07-05');
+SELECT journey, profile_id = :kiosk AS kiosk, profile_id = :gwen AS gwen FROM journey_state WHERE label = 'gw' ORDER BY 1, 3;
+
 -- A run that has begun goes with its event, in sets as well; what the other one kept from going on does, too.
 SELECT identify('{user_id:k,device_id:k,email:k@example.com}', at => '2026-07-20') AS k, identify('{user_id:l}', at => '2026-07-20') AS l \gset
 SELECT track('{user_id:l}', 'view', '{"sku": "k"}', at => '2026-07-21') = :l AS l, track('{device_id:k}', 'view', '{"sku": "k"}', at => '2026-07-20') = :k AS k;
