@@ -73,8 +73,8 @@ COMMENT ON FUNCTION cdp._holds_identities() IS 'is this transaction one that tak
 
 -- An attempt waits for nobody for long, where it does not know whom it may meet
 -- either: they may be in a circle, and the other may be unable to open it (he has
--- let go, but we wait for a subtransaction of his, see _let_go).  To be called in
--- the attempt's subtransaction; no SET clause, so that it holds until the caller ends.
+-- let go, but we wait for a subtransaction of his, see _let_go).  It holds until
+-- the subtransaction ends in which it is called, or a function with a SET clause.
 --
 -- Less than deadlock_timeout is too short for the server to look for a circle.  So
 -- whoever has waited for some time waits longer than that: in a transaction of several

@@ -82,8 +82,9 @@ mcdp__holds_identities(PG_FUNCTION_ARGS)
 }
 
 /*
- * From now on, until the function or the caller's level of settings ends, wait so
- * long for a lock, unless the user has said how long.
+ * From now on wait so long for a lock, unless the user has said how long: until
+ * the level of settings ends, which is that of a subtransaction or of a function with
+ * a SET clause.  (SET LOCAL would last to the end of the transaction.)
  */
 void
 mcdp_hurry(Hurry how)
@@ -94,7 +95,7 @@ mcdp_hurry(Hurry how)
 	if (LockTimeout != 0)
 		return;
 	snprintf(value, sizeof(value), "%dms", ms);
-	set_config_option("lock_timeout", value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+	set_config_option("lock_timeout", value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 }
 
 /* _hurry(wait) */
