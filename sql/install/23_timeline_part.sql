@@ -233,15 +233,15 @@ $$;
 COMMENT ON FUNCTION cdp._fold_timelines(timestamptz, int) IS 'moves about max_rows events, of whole profiles, oldest arrivals first, from event_tail into timelines, and queues what follows from them; lag is the age of the oldest that is left';
 
 -- The functions of a merge are PL/pgSQL, which keeps its plans.
-CREATE FUNCTION cdp._merge_timelines(survivor bigint, merged bigint) RETURNS void
+CREATE FUNCTION cdp._merge_timelines(leaves bigint[]) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
 	INSERT INTO cdp.timeline_part AS p (profile_id, part, timeline, sole)
-	SELECT leaf, 0, '{}', false FROM unnest(ARRAY[survivor, merged]) leaf ORDER BY leaf
+	SELECT leaf, 0, '{}', false FROM unnest(leaves) leaf ORDER BY leaf
 	ON CONFLICT (profile_id, part) DO UPDATE SET sole = false WHERE p.sole;
 END
 $$;
-COMMENT ON FUNCTION cdp._merge_timelines(bigint, bigint) IS 'from now on the timelines of these two profiles are read together';
+COMMENT ON FUNCTION cdp._merge_timelines(bigint[]) IS 'from now on the timelines of these leaves are read together with others';
 
 -- One that is alone again is read straight again.
 CREATE FUNCTION cdp._unmerge_timelines(leaves bigint[]) RETURNS void

@@ -112,7 +112,6 @@ static Statement recall_traits = {"SELECT cdp._recall_traits(ARRAY[$1], $3)", 3,
 static Statement merge_lifecycle = {"SELECT cdp._merge_lifecycle($1, $2, $3)", 3, {INT8OID, INT8OID, TIMESTAMPTZOID}};
 static Statement merge_purchase_due = {"SELECT cdp._merge_purchase_due($1)", 1, {INT8OID}};
 static Statement merge_rfm = {"SELECT cdp._merge_rfm($1, $2, $3)", 3, {INT8OID, INT8OID, TIMESTAMPTZOID}};
-static Statement merge_timelines = {"SELECT cdp._merge_timelines($1, $2)", 2, {INT8OID, INT8OID}};
 static Statement merge_segments = {"SELECT cdp._merge_segments($1, $2)", 2, {INT8OID, INT8OID}};
 static Statement merge_tags = {"SELECT cdp._merge_tags($1, $2, $3)", 3, {INT8OID, INT8OID, INT8OID}};
 static Statement merge_consent = {"SELECT cdp._merge_consent($1)", 1, {INT8OID}};
@@ -243,86 +242,6 @@ move_profiles(Oid schema, MergeRows *rows, int64 survivor, int64 merged, int *nu
 	return members;
 }
 
-/* Is part 0 of each leaf there, and is it not the whole timeline of a profile any more? */
-static void
-look_at_parts(const int64 leaf[2], bool there[2], bool grouped[2])
-{
-	Probe	   *probe = NULL;
-
-	for (int i = 0; i < 2; i++)
-	{
-		ScanKeyData key[2];
-
-		mcdp_probe_id_key(&key[0], PART_PROFILE_ID, leaf[i]);
-		ScanKeyInit(&key[1], PART_PART, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(0));
-		if (probe)
-			mcdp_probe_again(probe, key, 2);
-		else
-			probe = mcdp_probe_begin("timeline_part", "timeline_part_pkey", GetActiveSnapshot(), key, 2);
-		there[i] = mcdp_probe_next(probe);
-		grouped[i] = there[i] && !DatumGetBool(mcdp_probe_value(probe, PART_SOLE));
-	}
-	mcdp_probe_end(probe);
-}
-
-/* A timeline without events. */
-static Datum
-empty_timeline(Oid schema)
-{
-	Relation	rel = open_table(schema, "timeline_part", AccessShareLock);
-	Form_pg_attribute type = TupleDescAttr(RelationGetDescr(rel), PART_TIMELINE - 1);
-	Oid			in;
-	Oid			param;
-
-	getTypeInputInfo(type->atttypid, &in, &param);
-	table_close(rel, AccessShareLock);
-	return OidInputFunctionCall(in, "{}", param, -1);
-}
-
-/*
- * What _merge_timelines does, or false.  Only an unmerge makes a part the whole
- * of it again.  *survivor_is becomes false if that was so of the survivor till now.
- */
-static bool
-group_timelines(Oid schema, MergeRows *rows, int64 survivor, int64 merged, bool *survivor_is)
-{
-	int64		leaf[2] = {Min(survivor, merged), Max(survivor, merged)};
-	bool		there[2];
-	bool		grouped[2];
-	bool		ok = true;
-	Datum		empty;
-	Target		t;
-
-	look_at_parts(leaf, there, grouped);
-	for (int i = 0; i < 2; i++)
-	{
-		if (!grouped[i] && leaf[i] == survivor)
-			*survivor_is = false;
-		ok &= grouped[i] || !there[i];
-	}
-	if (!ok || (grouped[0] && grouped[1]))
-		return ok;
-
-	empty = empty_timeline(schema);
-	if (!mcdp_target_open_id(&t, mcdp_relid("timeline_part", schema), PART_COLUMNS, rows->estate))
-		return false;
-	for (int i = 0; i < 2 && ok; i++)
-	{
-		if (grouped[i])
-			continue;
-		mcdp_target_clear(&t);
-		mcdp_target_set(&t, PART_PROFILE_ID, Int64GetDatum(leaf[i]));
-		mcdp_target_set(&t, PART_PART, Int32GetDatum(0));
-		mcdp_target_set(&t, PART_TIMELINE, empty);
-		mcdp_target_set(&t, PART_SEALED, BoolGetDatum(false));
-		mcdp_target_set(&t, PART_SOLE, BoolGetDatum(false));
-		ok = mcdp_target_insert_alone(&t);
-	}
-	mcdp_target_close(&t);
-	CommandCounterIncrement();
-	return ok;
-}
-
 /* Is a row of tag_pending in place of that of tag_chunk? */
 static bool
 is_pending(Datum tag, int64 id)
@@ -380,12 +299,6 @@ all_tags_of(const int64 *ids, int num, List **tags)
 	mcdp_probe_end(probe);
 }
 
-static int
-compare_tags(const ListCell *a, const ListCell *b)
-{
-	return strcmp(lfirst(a), lfirst(b));
-}
-
 /* Only those that the system keeps? */
 static bool
 are_maintained(List *tags)
@@ -401,14 +314,11 @@ are_maintained(List *tags)
 /*
  * What _merge_tags does for profiles without tags of users: the merged one has
  * none any more, the survivor is a merged one.  "theirs" are the merged one's,
- * and was_merged and is_merged say whether these two have leaves already.
+ * and was_merged says whether that has leaves already.
  */
 static void
-move_maintained_tags(MergeRows *rows, int64 survivor, int64 merged, int64 merge_id, const char *kind, List *theirs,
-					 bool was_merged, bool is_merged)
+move_maintained_tags(MergeRows *rows, int64 survivor, int64 merged, int64 merge_id, const char *kind, List *theirs, bool was_merged)
 {
-	PendingChange *changes = palloc((list_length(theirs) + 3) * sizeof(PendingChange));
-	int			num = 0;
 	Row			row;
 	ListCell   *lc;
 
@@ -419,21 +329,12 @@ move_maintained_tags(MergeRows *rows, int64 survivor, int64 merged, int64 merge_
 	mcdp_row_set(&row, OWN_PRESENT, BoolGetDatum(true));
 	mcdp_merge_row(rows, INTO_OWN, &row);
 
-	/* ascending by tag; the survivor is not always the lower of the two */
-	changes[num++] = (PendingChange) {CStringGetTextDatum(psprintf("\001kind:%s", kind)), merged, false};
-	if (was_merged && merged < survivor)
-		changes[num++] = (PendingChange) {CStringGetTextDatum(MERGED_TAG), merged, false};
-	if (!is_merged)
-		changes[num++] = (PendingChange) {CStringGetTextDatum(MERGED_TAG), survivor, true};
-	if (was_merged && merged > survivor)
-		changes[num++] = (PendingChange) {CStringGetTextDatum(MERGED_TAG), merged, false};
-	list_sort(theirs, compare_tags);
+	mcdp_merge_tag(rows, psprintf("\001kind:%s", kind), merged, false, false);
+	if (was_merged)
+		mcdp_merge_tag(rows, MERGED_TAG, merged, false, false);
+	mcdp_merge_tag(rows, MERGED_TAG, survivor, true, true);
 	foreach(lc, theirs)
-		changes[num++] = (PendingChange) {CStringGetTextDatum(lfirst(lc)), merged, false};
-	mcdp_spi_connect();
-	mcdp_pending_put(changes, num);
-	mcdp_spi_finish();
-	CommandCounterIncrement();
+		mcdp_merge_tag(rows, lfirst(lc), merged, false, false);
 }
 
 /* Up to when tick had taken tags away; false if never. */
@@ -476,7 +377,6 @@ mcdp_merge_profiles(const MergeCall *call, MergeRows *rows)
 	Row			row;
 	char	   *kind;
 	bool		entered = false;
-	bool		grouped = true;
 	bool		decided = false;
 
 	/* before any tag: see 30_tag */
@@ -508,8 +408,8 @@ mcdp_merge_profiles(const MergeCall *call, MergeRows *rows)
 		run_part(rows, &merge_purchase_due, args + 1);
 	if (!mcdp_table_is_blank("rfm_run"))
 		run_part(rows, &merge_rfm, args);
-	if (!group_timelines(schema, rows, survivor, merged, &grouped))
-		run_part(rows, &merge_timelines, args);
+	mcdp_merge_mark(rows, survivor);
+	mcdp_merge_mark(rows, merged);
 	/* whoever defines the first one waits for us: see 37_segment */
 	if (!mcdp_table_is_blank("segment"))
 		run_part(rows, &merge_segments, args);
@@ -519,10 +419,7 @@ mcdp_merge_profiles(const MergeCall *call, MergeRows *rows)
 	all_tags_of(ids, 2, tag);
 	if (are_maintained(tag[0]) && are_maintained(tag[1]))
 	{
-		/* a merged profile's timeline is grouped, but not only such a one's */
-		if (grouped)
-			grouped = mcdp_tag_probe(survivor, CStringGetTextDatum(MERGED_TAG), GetActiveSnapshot());
-		move_maintained_tags(rows, survivor, merged, id, kind, tag[1], num > 1, grouped);
+		move_maintained_tags(rows, survivor, merged, id, kind, tag[1], num > 1);
 		tags = PointerGetDatum(construct_empty_array(TEXTOID));
 	}
 	else

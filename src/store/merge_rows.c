@@ -149,6 +149,7 @@ mcdp_merge_rows_write(MergeRows *rows)
 	MemoryContext caller = MemoryContextSwitchTo(rows->context);
 	bool		any = false;
 
+	mcdp_merge_marks_write(rows);
 	for (int i = 0; i < NUM_MERGE_TABLES; i++)
 	{
 		if (rows->target[i].rel == NULL)

@@ -6,6 +6,11 @@
  * Those of many merges are gathered, and written together: at the end, or before
  * a query that may look at them.
  *
+ *		merge_rows.c	rows that are new whatever there is
+ *		merge_marks.c	what every merge says of profiles it was about: their timelines are
+ *						read together with others (timeline_part), and which internal and
+ *						maintained tags they have (tag_pending)
+ *
  * Copyright (c) 2026, marketing_cdp contributors
  *
  * IDENTIFICATION
@@ -46,12 +51,28 @@ typedef struct Row
 	bool		null[MERGE_COLUMNS];
 } Row;
 
+/* a tag that a profile gets or loses */
+typedef struct MergeTag
+{
+	text	   *tag;
+	int64		id;
+	bool		present;
+	bool		unless_had;		/* it may have it, */
+	bool		if_grouped;		/* but only if its timeline was read together with others before */
+} MergeTag;
+
 typedef struct MergeRows
 {
 	MemoryContext context;		/* in which all of it lives */
 	EState	   *estate;
 	bool		many;			/* gather them */
 	Target		target[NUM_MERGE_TABLES];	/* open, if rows have been gathered */
+	int64	   *leaf;			/* whose timelines are read together with others from now on */
+	int			num_leaves;
+	int			max_leaves;
+	MergeTag   *tag;
+	int			num_tags;
+	int			max_tags;
 } MergeRows;
 
 extern MergeRows *mcdp_merge_rows_begin(bool many);
@@ -62,6 +83,11 @@ extern void mcdp_row_set_text(Row *row, AttrNumber column, text *value);
 
 /* A new row. */
 extern void mcdp_merge_row(MergeRows *rows, MergeTable table, Row *row);
+
+/* merge_marks.c: the timeline of the leaf is read together with others; the profile gets or loses a tag. */
+extern void mcdp_merge_mark(MergeRows *rows, int64 leaf);
+extern void mcdp_merge_tag(MergeRows *rows, const char *tag, int64 id, bool present, bool unless_had);
+extern void mcdp_merge_marks_write(MergeRows *rows);
 
 /* What has been gathered goes into the tables now. */
 extern void mcdp_merge_rows_write(MergeRows *rows);

@@ -87,6 +87,7 @@ mcdp_target_open_id(Target *t, Oid relid, int columns, EState *estate)
 	t->num_gathered = t->num_late = t->max_late = 0;
 	t->bytes_gathered = 0;
 	t->waits = true;
+	t->refused = NULL;
 	for (int i = 0; i < t->info->ri_NumIndices; i++)
 	{
 		Form_pg_index index = t->info->ri_IndexRelationDescs[i]->rd_index;
@@ -301,15 +302,25 @@ expect_late_entries(Target *t, int num)
 	{
 		if (t->late[i])
 			t->late[i] = repalloc_huge(t->late[i], t->max_late * sizeof(LateEntry));
-		else if (is_late(t, i))
+		else if (t->refused == NULL && is_late(t, i))
 			t->late[i] = MemoryContextAllocHuge(CurrentMemoryContext, t->max_late * sizeof(LateEntry));
 	}
+}
+
+/* A row with its key is there already, or may be. */
+static void
+take_back(Target *t, TupleTableSlot *row)
+{
+	/* our own row would be the one that is found */
+	CommandCounterIncrement();
+	simple_table_tuple_delete(t->rel, &row->tts_tid, InvalidSnapshot);
 }
 
 /*
  * Index entries of all gathered rows, one index after the other, so that its
  * upper pages stay in the processor's cache.  Returns the number of a row
- * that is there already, or may be, or -1.
+ * that is there already, or may be, or -1; in place of that such rows are
+ * taken back and cleared if there is a function that wants to know of them.
  */
 static pg_noinline int
 insert_index_entries(Target *t, int num, bool unsure)
@@ -341,6 +352,8 @@ insert_index_entries(Target *t, int num, bool unsure)
 			bool		ok;
 
 			CHECK_FOR_INTERRUPTS();
+			if (TTS_EMPTY(slot))
+				continue;
 			econtext->ecxt_scantuple = slot;
 			if (info->ii_Predicate != NIL && !ExecQual(info->ii_PredicateState, econtext))
 				continue;
@@ -348,8 +361,13 @@ insert_index_entries(Target *t, int num, bool unsure)
 			ok = (t->run[i] && mcdp_run_insert(t->run[i], values, isnull, &slot->tts_tid)) ||
 				index_insert(index, values, isnull, &slot->tts_tid, t->rel, unique, false, info);
 			ResetPerTupleExprContext(t->estate);
-			if (unique == UNIQUE_CHECK_PARTIAL && !ok)
+			if (unique != UNIQUE_CHECK_PARTIAL || ok)
+				continue;
+			if (t->refused == NULL)
 				return r;
+			take_back(t, slot);
+			t->refused(slot, t->refused_arg);
+			ExecClearTuple(slot);
 		}
 		if (t->run[i])
 			mcdp_run_leave(t->run[i]);
@@ -373,9 +391,7 @@ write_gathered(Target *t, bool unsure)
 	if (conflict >= 0)
 	{
 		t->num_late = 0;
-		/* our own row would be the one that is found */
-		CommandCounterIncrement();
-		simple_table_tuple_delete(t->rel, &t->gathered[conflict]->tts_tid, InvalidSnapshot);
+		take_back(t, t->gathered[conflict]);
 		ExecCopySlot(t->slot, t->gathered[conflict]);
 		if (t->waits)
 			(void) mcdp_target_wait(t);

@@ -45,6 +45,8 @@ typedef struct Target
 	int			num_late;
 	int			max_late;
 	bool		waits;			/* flush: for whoever is inserting such a key */
+	void		(*refused) (TupleTableSlot *row, void *arg);	/* or NULL: see mcdp_target_gather */
+	void	   *refused_arg;
 } Target;
 
 extern bool mcdp_target_open(Target *t, Relation rel, int columns);
@@ -87,7 +89,9 @@ extern void mcdp_target_insert_new(Target *t);
  * Many rows: gather each in place of inserting it, and flush in the end.  They
  * are written to the table together, and to its indexes one by one in the
  * order given, or in that of the index where nobody waits there.  Unsure: false if there was a row with such a key; whoever
- * inserted it has been waited for, and the caller has to abort.
+ * inserted it has been waited for, and the caller has to abort.  If the target
+ * has a function for that, it is told of each such row instead, nobody is waited
+ * for, and a dead row is left behind.
  */
 extern bool mcdp_target_gather(Target *t, bool unsure);
 extern bool mcdp_target_flush(Target *t, bool unsure);

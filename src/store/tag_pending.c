@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * tag_pending.c
- *	  Waiting changes of tags: one of one profile, and which a profile has.
+ *	  Waiting changes of tags: made, of one profile or of several.
  *
  * Copyright (c) 2026, marketing_cdp contributors
  *
@@ -14,7 +14,6 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/stratnum.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -22,25 +21,27 @@
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
-#include "utils/tuplestore.h"
 
 #include "core/compat.h"
+#include "core/text_order.h"
 #include "store/access.h"
 #include "store/relid.h"
 #include "store/row_insert.h"
 #include "store/statement.h"
 #include "store/tag_point.h"
 
+/* From so many on rows are written together. */
+#define MANY_CHANGES 6
+
 PG_FUNCTION_INFO_V1(mcdp__set_tag);
-PG_FUNCTION_INFO_V1(mcdp__pending_tags);
 
 static Statement insert_pending = {
 	"INSERT INTO cdp.tag_pending (tag, profile_id, present) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
@@ -78,38 +79,56 @@ open_pkey(Target *target)
 	return NULL;
 }
 
-/* Is there a row, or is somebody inserting or deleting one?  Waits for nobody. */
-static bool
-is_taken(Target *target, Datum tag, int64 id)
+/* Look-ups of rows that are there, or that somebody is inserting or deleting. */
+typedef struct Taken
+{
+	SnapshotData dirty;
+	IndexScanDesc scan;			/* NULL: by probes */
+	TupleTableSlot *slot;
+} Taken;
+
+static void
+begin_taken(Taken *taken, Target *target)
 {
 	Relation	pkey = open_pkey(target);
-	SnapshotData dirty;
+
+	InitDirtySnapshot(taken->dirty);
+	taken->scan = NULL;
+	if (pkey == NULL)
+		return;
+	taken->scan = mcdp_index_beginscan(target->rel, pkey, &taken->dirty, 2);
+	taken->slot = table_slot_create(target->rel, NULL);
+}
+
+static void
+end_taken(Taken *taken)
+{
+	if (taken->scan == NULL)
+		return;
+	ExecDropSingleTupleTableSlot(taken->slot);
+	index_endscan(taken->scan);
+}
+
+/* Waits for nobody. */
+static bool
+is_taken(Taken *taken, Datum tag, int64 id)
+{
 	ScanKeyData keys[2];
+	Probe	   *probe;
 	bool		result;
 
-	InitDirtySnapshot(dirty);
-	if (pkey)
+	if (taken->scan)
 	{
-		IndexScanDesc scan = mcdp_index_beginscan(target->rel, pkey, &dirty, 2);
-		TupleTableSlot *slot = table_slot_create(target->rel, NULL);
-
 		mcdp_probe_text_key(&keys[0], PENDING_KEY_TAG, tag, C_COLLATION_OID);
 		mcdp_probe_id_key(&keys[1], PENDING_KEY_PROFILE_ID, id);
-		index_rescan(scan, keys, 2, NULL, 0);
-		result = index_getnext_slot(scan, ForwardScanDirection, slot);
-		ExecDropSingleTupleTableSlot(slot);
-		index_endscan(scan);
+		index_rescan(taken->scan, keys, 2, NULL, 0);
+		return index_getnext_slot(taken->scan, ForwardScanDirection, taken->slot);
 	}
-	else
-	{
-		Probe	   *probe;
-
-		mcdp_probe_text_key(&keys[0], PENDING_TAG, tag, C_COLLATION_OID);
-		mcdp_probe_id_key(&keys[1], PENDING_PROFILE_ID, id);
-		probe = mcdp_probe_begin("tag_pending", "tag_pending_pkey", &dirty, keys, 2);
-		result = mcdp_probe_next(probe);
-		mcdp_probe_end(probe);
-	}
+	mcdp_probe_text_key(&keys[0], PENDING_TAG, tag, C_COLLATION_OID);
+	mcdp_probe_id_key(&keys[1], PENDING_PROFILE_ID, id);
+	probe = mcdp_probe_begin("tag_pending", "tag_pending_pkey", &taken->dirty, keys, 2);
+	result = mcdp_probe_next(probe);
+	mcdp_probe_end(probe);
 	return result;
 }
 
@@ -123,15 +142,18 @@ insert_row(Target *target, Datum *args)
 	Datum		tag = args[0];
 	int64		id = DatumGetInt64(args[1]);
 	bool		result = false;
+	Taken		taken;
 
 	mcdp_tag_lock_change(tag, id);
-	if (!is_taken(target, tag, id))
+	begin_taken(&taken, target);
+	if (!is_taken(&taken, tag, id))
 	{
 		if (target->rel == NULL)
 			result = mcdp_statement_do(&insert_pending, args) > 0;
 		else
 			result = mcdp_target_insert_alone(target);
 	}
+	end_taken(&taken);
 	mcdp_tag_unlock_change(tag, id);
 
 	/* An old snapshot: a query says whether it may go on. */
@@ -263,15 +285,101 @@ mcdp_pending_write(Datum tag, int64 id, bool present)
 	return result;
 }
 
+static int
+compare_changes(const void *x, const void *y)
+{
+	const PendingChange *a = *(const PendingChange *const *) x;
+	const PendingChange *b = *(const PendingChange *const *) y;
+	int			c = mcdp_compare_texts(DatumGetTextPP(a->tag), DatumGetTextPP(b->tag));
+
+	if (c != 0)
+		return c;
+	if (a->id != b->id)
+		return a->id < b->id ? -1 : 1;
+	return (a > b) - (a < b);
+}
+
+static bool
+same_row(const PendingChange *a, const PendingChange *b)
+{
+	return a->id == b->id && mcdp_compare_texts(DatumGetTextPP(a->tag), DatumGetTextPP(b->tag)) == 0;
+}
+
+/* Somebody made the row at the same moment: it is left. */
+static void
+leave(TupleTableSlot *row, void *arg)
+{
+	List	  **left = arg;
+	PendingChange *change = palloc(sizeof(PendingChange));
+	bool		isnull;
+
+	change->tag = datumCopy(slot_getattr(row, PENDING_TAG, &isnull), false, -1);
+	change->id = DatumGetInt64(slot_getattr(row, PENDING_PROFILE_ID, &isnull));
+	change->present = DatumGetBool(slot_getattr(row, PENDING_PRESENT, &isnull));
+	*left = lappend(*left, change);
+}
+
+/* Those that nobody has a row for yet, together; returns the others. */
+static List *
+put_new(Target *target, const PendingChange *const *change, int num)
+{
+	List	   *left = NIL;
+	Taken		taken;
+
+	target->refused = leave;
+	target->refused_arg = &left;
+	begin_taken(&taken, target);
+	for (int i = 0; i < num; i++)
+	{
+		Datum		args[3] = {change[i]->tag, Int64GetDatum(change[i]->id), BoolGetDatum(change[i]->present)};
+
+		CHECK_FOR_INTERRUPTS();
+		if (is_taken(&taken, change[i]->tag, change[i]->id))
+		{
+			left = lappend(left, unconstify(PendingChange *, change[i]));
+			continue;
+		}
+		prepare_row(target, args);
+		(void) mcdp_target_gather(target, true);
+	}
+	end_taken(&taken);
+	(void) mcdp_target_flush(target, true);
+	target->refused = NULL;
+	CommandCounterIncrement();
+	return left;
+}
+
 void
 mcdp_pending_put(const PendingChange *changes, int num)
 {
+	const PendingChange **order = palloc(Max(num, 1) * sizeof(PendingChange *));
 	Target		target;
+	List	   *left = NIL;
+	ListCell   *lc;
+	int			n = 0;
+
+	for (int i = 0; i < num; i++)
+		order[i] = &changes[i];
+	qsort(order, num, sizeof(PendingChange *), compare_changes);
+	for (int i = 0; i < num; i++)
+		if (i + 1 == num || !same_row(order[i], order[i + 1]))
+			order[n++] = order[i];
 
 	open_target(&target);
-	for (int i = 0; i < num; i++)
-		(void) write_row(&target, changes[i].tag, changes[i].id, changes[i].present);
+	if (n >= MANY_CHANGES && target.rel && !IsolationUsesXactSnapshot())
+		left = put_new(&target, order, n);
+	else
+		for (int i = 0; i < n; i++)
+			left = lappend(left, unconstify(PendingChange *, order[i]));
+	foreach(lc, left)
+	{
+		PendingChange *c = lfirst(lc);
+
+		(void) write_row(&target, c->tag, c->id, c->present);
+	}
 	mcdp_target_close(&target);
+	list_free(left);
+	pfree(order);
 }
 
 /* The row is ours and was not there: what did the chunk say? */
@@ -350,92 +458,4 @@ mcdp__set_tag(PG_FUNCTION_ARGS)
 	result = mcdp_pending_set(PointerGetDatum(PG_GETARG_TEXT_PP(0)), PG_GETARG_INT64(1), PG_GETARG_BOOL(2));
 	mcdp_spi_finish();
 	PG_RETURN_BOOL(result);
-}
-
-/* ---- the tags of one profile ---- */
-
-/* The next tag in the index at or after one, or NULL: dead rows count too. */
-static text *
-next_tag(IndexScanDesc scan, ScanKey key, text *from, StrategyNumber strategy, RegProcedure compare)
-{
-	bool		isnull;
-
-	ScanKeyEntryInitialize(key, 0, PENDING_KEY_TAG, strategy, InvalidOid, C_COLLATION_OID, compare,
-						   PointerGetDatum(from));
-	index_rescan(scan, key, 1, NULL, 0);
-	if (index_getnext_tid(scan, ForwardScanDirection) == NULL)
-		return NULL;
-	return DatumGetTextPCopy(index_getattr(scan->xs_itup, PENDING_KEY_TAG, scan->xs_itupdesc, &isnull));
-}
-
-void
-mcdp_pending_tags(const int64 *ids, int num, text *since, text *until, Snapshot snapshot, List **result)
-{
-	Oid			schema = mcdp_schema();
-	Oid			relid = mcdp_relid("tag_pending", schema);
-	Oid			index_id = mcdp_relid("tag_pending_pkey", schema);
-	Relation	rel,
-				index;
-	IndexScanDesc tags,
-				rows;
-	ScanKeyData tag_key,
-				row_keys[2];
-	TupleTableSlot *slot;
-	text	   *tag;
-
-	for (int i = 0; i < num; i++)
-		result[i] = NIL;
-	if (!OidIsValid(relid) || !OidIsValid(index_id))
-		elog(ERROR, "table \"tag_pending\" or its primary key does not exist");
-	rel = mcdp_open_to_read(relid, AccessShareLock, ACL_SELECT);
-	index = index_open(index_id, AccessShareLock);
-	slot = table_slot_create(rel, NULL);
-	tags = mcdp_index_beginscan(rel, index, snapshot, 1);
-	tags->xs_want_itup = true;
-	rows = mcdp_index_beginscan(rel, index, snapshot, 2);
-	for (tag = next_tag(tags, &tag_key, since ? since : cstring_to_text(""), BTGreaterEqualStrategyNumber, F_TEXT_GE);
-		 tag != NULL && (until == NULL || DatumGetBool(DirectFunctionCall2Coll(text_lt, C_COLLATION_OID, PointerGetDatum(tag), PointerGetDatum(until))));
-		 tag = next_tag(tags, &tag_key, tag, BTGreaterStrategyNumber, F_TEXT_GT))
-	{
-		bool		isnull;
-
-		CHECK_FOR_INTERRUPTS();
-		ScanKeyEntryInitialize(&row_keys[0], 0, PENDING_KEY_TAG, BTEqualStrategyNumber, InvalidOid,
-							   C_COLLATION_OID, F_TEXTEQ, PointerGetDatum(tag));
-		for (int i = 0; i < num; i++)
-		{
-			ScanKeyInit(&row_keys[1], PENDING_KEY_PROFILE_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(ids[i]));
-			index_rescan(rows, row_keys, 2, NULL, 0);
-			if (index_getnext_slot(rows, ForwardScanDirection, slot) &&
-				DatumGetBool(slot_getattr(slot, PENDING_PRESENT, &isnull)))
-				result[i] = lappend(result[i], tag);
-		}
-	}
-	index_endscan(rows);
-	index_endscan(tags);
-	ExecDropSingleTupleTableSlot(slot);
-	index_close(index, AccessShareLock);
-	table_close(rel, AccessShareLock);
-}
-
-/* _pending_tags(id, since text, until text) */
-Datum
-mcdp__pending_tags(PG_FUNCTION_ARGS)
-{
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	int64		id = PG_ARGISNULL(0) ? -1 : PG_GETARG_INT64(0);
-	List	   *tags;
-	ListCell   *lc;
-	bool		no = false;
-
-	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	mcdp_pending_tags(&id, 1, PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1),
-					  PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2), GetActiveSnapshot(), &tags);
-	foreach(lc, tags)
-	{
-		Datum		value = PointerGetDatum(lfirst(lc));
-
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &value, &no);
-	}
-	return (Datum) 0;
 }

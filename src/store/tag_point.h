@@ -7,6 +7,7 @@
  *		tag_point.c		probes of primary keys; has_tag
  *		tag_change.c	tag and untag of one profile
  *		tag_pending.c	the row that says so until it is folded
+ *		tag_pending_read.c	which tags these rows give to a profile
  *		tag_lock.c		keeps changes of single tags and merges apart
  *		tag_write.c		many members at once, into the chunks
  *
@@ -77,7 +78,7 @@ extern bool mcdp_tag_probe_chunk(int64 id, Datum tag, Snapshot snapshot);
  */
 extern bool mcdp_pending_set(Datum tag, int64 id, bool present);
 
-/* The same for several, ascending by tag and profile; nobody asks what they were. */
+/* The same for several, of which the last one of a tag and profile counts; nobody asks what they were. */
 typedef struct PendingChange
 {
 	Datum		tag;
