@@ -101,14 +101,15 @@ fuzz:
 	@$(MAKE) -s -C test/fuzz run
 # the tests that compare random histories with a brute-force definition, on many more of them
 ORACLE_TESTS      = funnel_random sequence_random event_state_random event_name timeline_random timeline_session retention timeline_scan journey_oracle audience_oracle segment_oracle \
-				    merge_random identity_components
+				    merge_random relation identity_components
 ORACLE_HISTORIES ?= 100000
 ORACLE_WORLDS    ?= 120
 ORACLE_RULES     ?= 10000
 ORACLE_SEGMENTS  ?= 10000
 ORACLE_MERGES    ?= 500
+ORACLE_RELATIONS ?= $(ORACLE_MERGES)
 test-oracle:
-	@ORACLE_HISTORIES=$(ORACLE_HISTORIES) ORACLE_WORLDS=$(ORACLE_WORLDS) ORACLE_RULES=$(ORACLE_RULES) ORACLE_SEGMENTS=$(ORACLE_SEGMENTS) ORACLE_MERGES=$(ORACLE_MERGES) $(MAKE) -s test TESTS=regress REGRESS='$(ORACLE_TESTS)'
+	@ORACLE_HISTORIES=$(ORACLE_HISTORIES) ORACLE_WORLDS=$(ORACLE_WORLDS) ORACLE_RULES=$(ORACLE_RULES) ORACLE_SEGMENTS=$(ORACLE_SEGMENTS) ORACLE_MERGES=$(ORACLE_MERGES) ORACLE_RELATIONS=$(ORACLE_RELATIONS) $(MAKE) -s test TESTS=regress REGRESS='$(ORACLE_TESTS)'
 test-asan:
 	@MAKE='$(MAKE)' TESTS='$(TESTS)' sh test/run-asan
 # a month of 100 campaigns among 100,000 people (300,000 events), in a storm
