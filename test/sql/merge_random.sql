@@ -424,6 +424,7 @@ BEGIN
 	BEGIN
 		PERFORM setval('profile_id_seq', 1, false), setval('merge_id_seq', 1, false), setval('event_id_seq', 1, false);
 		INSERT INTO event_retention SELECT '*', '20 days' WHERE drops;
+		UPDATE tag_key SET keep_history = scenario / 16 % 2 = 0 WHERE key = 'city';
 		PERFORM identify(ARRAY['store:s' || n]::identifier[], at => '2025-12-01Z') FROM generate_series(0, 1) n;
 		FOR step IN 1 .. steps LOOP
 			now := now + interval '50 h';
@@ -593,6 +594,7 @@ BEGIN
 	BEGIN
 		PERFORM setval('profile_id_seq', 1, false), setval('merge_id_seq', 1, false), setval('event_id_seq', 1, false);
 		INSERT INTO event_retention SELECT '*', '20 days' WHERE drops;
+		UPDATE tag_key SET keep_history = scenario / 16 % 2 = 0 WHERE key = 'city';
 		PERFORM identify(ARRAY['store:s' || n]::identifier[], at => '2025-12-01Z') FROM generate_series(0, 1) n;
 		FOR c IN SELECT x FROM jsonb_array_elements(calls) x LOOP
 			PERFORM pg_temp.do_call(c, without, taken);
