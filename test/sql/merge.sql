@@ -106,6 +106,7 @@ SELECT identify('{x:1}', at => '2026-03-01Z') AS x1, identify('{x:2}', at => '20
 SELECT merge(:x3, :x1, at => '2026-03-02Z') AS first \gset
 SELECT identify('{x:1,x:2}', at => '2026-03-03Z') = :x2 AS into_2;
 SELECT tag(:x3, 'named 3, of 2', '2026-12-01Z'), enter_journey('cart', :x1, '{}', '2026-03-03Z') > 0 AS run;
+SELECT tag(rb_build(ARRAY[:x3]), 'city:p'), tag(rb_build(ARRAY[:x3]), 'city:q');
 INSERT INTO repurchase_clock (event, by) VALUES ('purchase', 'event');
 SELECT define_segment('buyers', 'count(purchase) > 1') > 0 AS defined;
 SELECT track('{x:2}', 'purchase', '{"value": 5}', '2026-03-03Z'::timestamptz + n * interval '1 h') = :x2 AS of_2 FROM generate_series(1, 2) n;
