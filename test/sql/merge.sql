@@ -103,6 +103,7 @@ SELECT s.profile_id = :d AS d, s.stage, s.since, p.sole, p.sealed FROM lifecycle
 
 -- Merges by hand the other way round: who survives follows from what is left.
 SELECT identify('{x:1}', at => '2026-03-01Z') AS x1, identify('{x:2}', at => '2026-03-01Z') AS x2, identify('{x:3}', at => '2026-03-01Z') AS x3 \gset
+SELECT tag(:x1, 'city:o');
 SELECT merge(:x3, :x1, at => '2026-03-02Z') AS first \gset
 SELECT identify('{x:1,x:2}', at => '2026-03-03Z') = :x2 AS into_2;
 SELECT tag(:x3, 'named 3, of 2', '2026-12-01Z'), enter_journey('cart', :x1, '{}', '2026-03-03Z') > 0 AS run;
