@@ -134,6 +134,10 @@ BEGIN
 	IF merged IS NULL THEN
 		RETURN;
 	END IF;
+	-- First, as who takes the tag away: he waits for no other row.
+	INSERT INTO cdp.tag_own AS o (profile_id, after_merge, tag, present, expires_at)
+	SELECT m.id, m.epoch, _own_tags.tag, _own_tags.present, _own_tags.expires_at FROM unnest(merged, epochs) AS m(id, epoch) ORDER BY m.id
+	ON CONFLICT (profile_id, after_merge, tag) DO UPDATE SET present = excluded.present, expires_at = excluded.expires_at;
 	IF key IS NOT NULL THEN
 		-- Nobody else gives tags of the key meanwhile, but they may be taken away.
 		PERFORM FROM unnest(merged, epochs) AS m(id, epoch) JOIN cdp.tag_own o ON o.profile_id = m.id AND o.after_merge = m.epoch
@@ -146,9 +150,6 @@ BEGIN
 		SELECT m.id, m.epoch, key || ':', false FROM unnest(merged, epochs) AS m(id, epoch) ORDER BY m.id
 		ON CONFLICT DO NOTHING;
 	END IF;
-	INSERT INTO cdp.tag_own AS o (profile_id, after_merge, tag, present, expires_at)
-	SELECT m.id, m.epoch, _own_tags.tag, _own_tags.present, _own_tags.expires_at FROM unnest(merged, epochs) AS m(id, epoch) ORDER BY m.id
-	ON CONFLICT (profile_id, after_merge, tag) DO UPDATE SET present = excluded.present, expires_at = excluded.expires_at;
 	PERFORM cdp._note_tag_calls(merged, epochs, _own_tags.tag, _own_tags.present, _own_tags.expires_at, key, _own_tags.at);
 END
 $$;
