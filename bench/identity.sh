@@ -312,8 +312,11 @@ most='i % 9 < 6'
 nothing="'{}'::jsonb"
 external="jsonb_build_object('externalIds', jsonb_build_array(jsonb_build_object('id', 'user' || u || '@example.com', 'type', 'email', 'collection', 'users', 'encoding', 'none')))"
 merging="CASE WHEN i % 10 = 0 THEN jsonb_build_object('traits', jsonb_build_object('email', 'user' || v || '@example.com')) ELSE '{}'::jsonb END"
-drain() {	# one session: calls of 10,000 messages, enough for all of them
-	awk -v n="$((waiting / 10000 + 1))" 'BEGIN { print "SET synchronous_commit = off;"; while (n-- > 0) print "SELECT cdp.ingest_inbox(10000);" }' | psql
+drain() {	# one session: calls of 10,000 messages until there are none
+	awk -v n="$((waiting / 10000 + 1))" 'BEGIN {
+		print "SET synchronous_commit = off;\n\\set done false"
+		while (n-- > 0) print "\\if :done\n\\else\nSELECT cdp.ingest_inbox(10000) = 0 AS done \\gset\n\\endif"
+	}' | psql
 }
 fill() {	# number of messages …
 	waiting=$1
