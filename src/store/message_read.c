@@ -369,13 +369,25 @@ mcdp_read_message(Jsonb *payload, Message *m)
 }
 
 bool
-mcdp_may_be_alias(Jsonb *payload)
+mcdp_may_be_alias(Jsonb *payload, text **previous)
 {
 	JsonbValue	buf;
 	char	   *s;
 	int			len;
+	Message		named;
 
-	return !JB_ROOT_IS_OBJECT(payload) || get(&payload->root, "batch", &buf) ||
-		(get_string(&payload->root, "type", &s, &len) && s && len == 5 && memcmp(s, "alias", 5) == 0);
+	*previous = NULL;
+	if (!JB_ROOT_IS_OBJECT(payload) || get(&payload->root, "batch", &buf))
+		return true;
+	if (!get_string(&payload->root, "type", &s, &len) || s == NULL || len != 5 || memcmp(s, "alias", 5) != 0)
+		return false;
+	named.num_ids = 0;
+	if (add_id(&named, &payload->root, "previousId", "user_id"))
+	{
+		if (named.num_ids == 0)
+			return false;
+		*previous = DatumGetTextPP(named.ids[0]);
+	}
+	return true;
 }
 
