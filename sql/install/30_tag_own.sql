@@ -249,7 +249,6 @@ DECLARE
 	brought jsonb;
 	t record;
 BEGIN
-	merges := '{}'; gained := '{}'; roots := '{}'; tags := '{}';
 	DELETE FROM cdp.tag_history h WHERE h.profile_id = ANY (leaves) AND h.merged;
 	FOR step IN
 		SELECT m.merge_id, 0 AS turn, m.survivor AS a, 0::bigint AS nr, m.merged AS b, m.expired_to, NULL::timestamptz AS at, NULL::jsonb AS own, NULL::text[] AS keys

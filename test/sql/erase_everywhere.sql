@@ -59,6 +59,7 @@ SELECT track('{user_id:zoe-of-row-1}', e, at => '2026-01-07', participants => '{
 SELECT count(*) > 0 AS ticked FROM generate_series(1, 5) n, tick('2026-01-08'::timestamptz + n * interval '1 min');
 SELECT (SELECT stage FROM lifecycle_state WHERE profile_id = resolve('user_id:eva')) AS eva, segment_members('viewers') @> resolve('user_id:eva') AS viewer, timeline_of(:zack) AS zack, timeline_of(:shop) AS shop;
 INSERT INTO event_role (event, as_event) VALUES ('present', 'gift');
+SELECT members FROM refresh_segments('viewers', '2026-01-08 01:00');
 SELECT enter_journey('hello', :zoe2, '{}', '2026-01-08') IS NULL AS already, identify('{user_id:zoe-of-row-3}', at => '2026-01-08') AS zoe3 \gset
 SELECT relate(:zoe3, :shop, 'customer', '2026-01-09'), enter_journey('hello', :zoe3, '{}', '2026-01-09') > 0 AS entered, merge(:zoe, :zoe3, at => '2026-01-10') > 0 AS merged;
 SELECT untag(:zoe, 'city:ulm', '2026-01-10'), unrelate(:zoe3, :shop, 'customer', '2026-01-11');
@@ -71,7 +72,7 @@ SELECT track('{user_id:zoe-of-row-1}', 'gift', '{"sku": "late of zoe"}', '2026-0
 INSERT INTO profile_batch VALUES ('2026-01-12', rb_build(ARRAY[:zoe, :max]));
 INSERT INTO segment_work VALUES (1, '', rb_build(ARRAY[:zoe, :max]), 'event');
 INSERT INTO task_state (task, last_error) VALUES ('a task', 'no such person: zoe-of-row-1');
-UPDATE segment SET error = 'not a number: zoe-of-row-1' WHERE name = 'viewers';
+UPDATE segment SET error = 'not a number: zoe-of-row-1' WHERE name = 'given';
 SELECT find(), (SELECT count(*) FROM journey_duplicate) AS duplicate;
 SELECT * FROM in_chunks(ARRAY[:zoe, :zoe2, :zoe3]);
 
@@ -79,7 +80,7 @@ SELECT erase_profile(:zoe, at => '2026-01-15') -> 'removed' AS removed;
 SELECT find();
 SELECT (SELECT count(*) FROM delivery) AS delivery, (SELECT count(*) FROM journey_duplicate) AS duplicate, (SELECT count(*) FROM erasure_pending) AS to_be_settled;
 SELECT * FROM in_chunks(ARRAY[:zoe, :zoe2, :zoe3]);
-SELECT last_error, (SELECT error FROM segment WHERE name = 'viewers') FROM task_state WHERE task = 'a task';
+SELECT last_error, (SELECT error FROM segment WHERE name = 'given') FROM task_state WHERE task = 'a task';
 SELECT (SELECT members FROM segment_work) AS work, (SELECT members FROM profile_batch) AS batch;
 DELETE FROM segment_work;
 -- what a call wrote that had looked him up before, and what was begun by it
@@ -101,10 +102,15 @@ SELECT find();
 SELECT trait_count('size'), trait_first_date('born');
 SELECT event, participants FROM event ORDER BY event_id;
 
--- Messages that were no events, of somebody whose events are all there.
+-- Messages that were no events, of somebody whose events are all there; who took part in one is in no segment because of it.
+SELECT track('{user_id:eva}', 'view', at => '2026-01-16', participants => '{user_id:ida}') = resolve('user_id:eva') AS eva;
+SELECT count(*) > 0 AS ticked FROM tick('2026-01-16 12:00');
+SELECT segment_members('viewers') @> resolve('user_id:ida') AS viewer;
 SELECT ingest('{"type": "identify", "userId": "eva", "messageId": "of eva", "timestamp": "2026-01-16"}', '2026-01-16') AS taken;
 SELECT erase_profile(resolve('user_id:eva'), at => '2026-01-17') -> 'removed' -> 'event_message' AS removed, (SELECT count(*) FROM event_message WHERE message_id = 'of eva') AS was;
 SELECT count(*) AS message FROM event_message WHERE message_id = 'of eva';
+SELECT count(*) > 0 AS ticked FROM tick('2026-01-17 12:00');
+SELECT segment_members('viewers') @> resolve('user_id:ida') AS viewer;
 -- The timeline of somebody whose events are gone is kept without a name.
 SELECT erase_profile(resolve('user_id:anna-of-row'), 'anonymise', at => '2026-01-17') ->> 'mode' AS mode;
 SELECT timeline_of(max(profile_id)) AS anna, resolve('user_id:anna-of-row') FROM profile;

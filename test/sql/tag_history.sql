@@ -54,7 +54,9 @@ SELECT tag(:a, 'vip', at => '2026-04-04'), tag(:a, 'vip', at => '2026-04-05'), u
 SELECT done FROM _expire_tags('2026-04-09', 100);
 SELECT present, at::date FROM tag_history WHERE profile_id IN (:a, :b) ORDER BY history_id;
 SELECT at::date, audience('vip', at) @> :a AS had FROM generate_series('2026-04-01'::timestamptz, '2026-04-09', '1 day') at;
-SELECT unmerge(:m, at => '2026-04-09');
+-- it had ended before it was given again
+SELECT tag(:a, 'vip', at => '2026-04-10');
+SELECT unmerge(:m, at => '2026-04-11');
 SELECT profile_id - :a AS who, present, at::date FROM tag_history WHERE profile_id IN (:a, :b) ORDER BY history_id;
 SELECT count(*) AS nothing_is_kept FROM tag_call;
 
@@ -79,6 +81,11 @@ SELECT * FROM keep('2026-05-10');
 SELECT merge(:a, :b, at => '2026-05-11') AS m \gset
 SELECT * FROM keep('2026-05-12');
 TABLE not_so;
+
+-- more than a thousand at once
+SELECT rb_build_agg(identify(ARRAY['user_id:m' || n], at => '2026-06-01')) AS many FROM generate_series(1, 1100) n \gset
+SELECT tag(rb_min(:'many'), 'vip', at => '2026-06-02'), tag(:'many'::bitmap, 'vip', at => '2026-06-03'), untag(:'many'::bitmap, 'vip', '2026-06-05');
+SELECT at::date, rb_cardinality(audience('vip', at) & :'many') AS had FROM generate_series('2026-06-01'::timestamptz, '2026-06-05', '1 day') at;
 
 -- Random changes and merges: at every instant, the state that was seen then.
 TRUNCATE tag_history, tag_chunk, tag_pending, tag_expiry, tag_own, profile, identifier_link, profile_merge, profile_queue;
