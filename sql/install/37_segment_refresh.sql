@@ -434,7 +434,7 @@ BEGIN
 				WHEN OTHERS THEN
 					PERFORM cdp._limit_end();
 					GET STACKED DIAGNOSTICS problem_state = RETURNED_SQLSTATE, problem = MESSAGE_TEXT;
-					IF problem_state ~ '^(40|531|533|57|58)' THEN
+					IF problem_state ~ '^(40|531|533|55P03|57|58)' THEN
 						RAISE;				-- not the segment's fault
 					END IF;
 			END;
