@@ -289,7 +289,6 @@ BEGIN
 			brought := brought || jsonb_build_object(t.key, t.value);
 		END LOOP;
 		root[j] := i;
-		state[j] := '{}';
 		merges := merges || step.merge_id;
 		gained := gained || brought::text;
 	END LOOP;

@@ -118,10 +118,10 @@ CREATE VIEW of_them AS SELECT x.n, ARRAY(SELECT s.stage FROM lifecycle_state s W
 FROM unnest('{x:1,x:2,x:3}'::identifier[]) WITH ORDINALITY x (i, n) CROSS JOIN LATERAL (SELECT l.profile_id FROM identifier_link l WHERE l.identifier = x.i) p (id) ORDER BY 1;
 SELECT * FROM of_them;
 SELECT members, (SELECT rb_cardinality(segment_members('buyers'))) AS are FROM segment;
-SELECT survivor - :x1 AS survivor, merged - :x1 AS merged FROM profile_merge WHERE undone_at IS NULL AND leaf_a IN (:x1, :x3) ORDER BY merge_id;
+SELECT survivor - :x1 AS survivor, merged - :x1 AS merged, tags FROM profile_merge WHERE undone_at IS NULL AND leaf_a IN (:x1, :x3) ORDER BY merge_id;
 SELECT unmerge(:first, at => '2026-03-04Z');
 SELECT * FROM of_them;
-SELECT survivor - :x1 AS survivor, merged - :x1 AS merged FROM profile_merge WHERE undone_at IS NULL AND leaf_a IN (:x1, :x3) ORDER BY merge_id;
+SELECT survivor - :x1 AS survivor, merged - :x1 AS merged, tags FROM profile_merge WHERE undone_at IS NULL AND leaf_a IN (:x1, :x3) ORDER BY merge_id;
 SELECT count(*) > 0 AS ticked FROM tick('2026-03-05Z');
 SELECT * FROM of_them;
 SELECT members, segment_members('buyers') = rb_build(ARRAY[:x1]) AS are FROM segment;
