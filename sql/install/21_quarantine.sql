@@ -22,7 +22,8 @@ LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS 
 			AND (l.peer OPERATOR(cdp.=) _degree.identifier
 				 OR l.identifier OPERATOR(cdp.=) (SELECT o.peer FROM cdp.identifier_link o WHERE o.identifier OPERATOR(cdp.=) _degree.identifier)
 				 OR EXISTS (SELECT FROM cdp.extra_edge e
-							WHERE e.a OPERATOR(cdp.=) least(l.identifier, _degree.identifier) AND e.b OPERATOR(cdp.=) greatest(l.identifier, _degree.identifier)))
+							WHERE e.a OPERATOR(cdp.=) least(l.identifier, _degree.identifier) AND e.b OPERATOR(cdp.=) greatest(l.identifier, _degree.identifier)
+							  AND e.inactive_at IS NULL))
 		  UNION
 		  SELECT o FROM unnest(others) o) n;
 $$;

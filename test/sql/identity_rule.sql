@@ -177,6 +177,13 @@ SELECT lift_quarantine('device_id:kiosk', '2026-05-14');
 SELECT n, with_last(ARRAY['email:q' || n || '@x.org', 'device_id:kiosk'], '2026-05-16') FROM generate_series(4, 6) n;
 SELECT quarantine(NULL);
 SELECT lift_quarantine(NULL);
+-- evidence that was overruled does not count, though somebody has made them one by hand since: three with the last one, and the fourth is too many
+SELECT with_last(ARRAY['email:o' || n || '@x.org', 'device_id:o'], '2026-05-01') FROM generate_series(1, 2) n;
+SELECT identify('{email:o3@x.org}', at => '2026-05-02') AS other \gset
+SELECT with_last('{email:o3@x.org,device_id:o}', '2026-05-03');
+SELECT unmerge(max(merge_id), false, at => '2026-05-04') FROM profile_merge;
+SELECT merge(resolve('email:o1@x.org'), :other, at => '2026-05-05') > 0 AS merged;
+SELECT n, with_last(ARRAY['email:o' || n || '@x.org', 'device_id:o'], '2026-05-06') FROM generate_series(4, 5) n;
 
 SET client_min_messages = warning;
 DROP FUNCTION rnd, brute, replay, with_last;
