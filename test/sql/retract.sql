@@ -113,6 +113,13 @@ CREATE TABLE before AS SELECT l.identifier, timeline_of(l.profile_id) AS t FROM 
 SELECT count(*) > 0 AS rebuilt FROM rebuild('timelines');
 SELECT count(*) FILTER (WHERE b.t IS DISTINCT FROM timeline_of(l.profile_id)) AS different FROM before b JOIN identifier_link l USING (identifier);
 
+-- nobody is in a segment because of it
+SELECT define_segment('lookers', 'count(look) > 0') > 0 AS defined, track('{user_id:looker}', 'look', at => '2026-06-01Z', message_id => 'looked') > 0 AS tracked;
+SELECT count(*) > 0 AS ticked FROM tick('2026-06-02Z');
+SELECT members FROM segment WHERE name = 'lookers';
+SELECT retract('looked', 'a test', '2026-06-03Z');
+SELECT members FROM refresh_segments('lookers', '2026-06-03Z');
+
 SET client_min_messages = warning;
 DROP FUNCTION rnd, play, buy;
 DROP TABLE before;
