@@ -21,6 +21,7 @@
 #ifndef MCDP_STITCH_MANY_H
 #define MCDP_STITCH_MANY_H
 
+#include "core/compat.h"
 #include "store/merge_plan.h"
 #include "store/stitch.h"
 
@@ -135,7 +136,7 @@ extern void mcdp_many_move_profiles_back(Many *m);
 /* ---- stitch_many_write.c ---- */
 
 /* The calls are planned for what is not so any more. */
-extern void mcdp_many_void(const Many *m) pg_attribute_noreturn();
+pg_noreturn extern void mcdp_many_void(const Many *m);
 
 /* From here on nobody merges or parts it; false if it is no canonical profile any more, or somebody else's and we do not wait. */
 extern bool mcdp_many_lock(Many *m, ManyRoot *root, bool wait);
