@@ -19,16 +19,20 @@
  */
 
 -- Each probed by itself: a leaf has few identifiers, whatever the planner thinks.
+-- (Not BEGIN ATOMIC: pg_upgrade makes functions before the operators of the type.)
 CREATE FUNCTION cdp._strays(leaf bigint) RETURNS TABLE (via cdp.identifier, to_leaf bigint, erasure_id bigint)
-LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 1
-BEGIN ATOMIC
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE ROWS 1 SET search_path = pg_catalog, cdp, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
 	SELECT v.via, l.profile_id, t.erasure_id
-	FROM (SELECT DISTINCT e.via FROM cdp.event e WHERE e.profile_id = leaf AND e.via IS NOT NULL) v
-		LEFT JOIN LATERAL (SELECT k.profile_id FROM cdp.identifier_link k WHERE k.identifier OPERATOR(cdp.=) v.via LIMIT 1) l ON true
-		LEFT JOIN LATERAL (SELECT k.erasure_id FROM cdp.tombstone k WHERE l.profile_id IS NULL AND k.hash = cdp._tombstone_hash(v.via) LIMIT 1) t ON true
+	FROM (SELECT DISTINCT e.via FROM event e WHERE e.profile_id = leaf AND e.via IS NOT NULL) v
+		LEFT JOIN LATERAL (SELECT k.profile_id FROM identifier_link k WHERE k.identifier = v.via LIMIT 1) l ON true
+		LEFT JOIN LATERAL (SELECT k.erasure_id FROM tombstone k WHERE l.profile_id IS NULL AND k.hash = _tombstone_hash(v.via) LIMIT 1) t ON true
 	WHERE l.profile_id IS DISTINCT FROM leaf
 	ORDER BY v.via;
-END;
+END
+$$;
 COMMENT ON FUNCTION cdp._strays(bigint) IS 'identifiers by which events of a leaf came, and which are elsewhere now: with another leaf, or erased';
 
 CREATE FUNCTION cdp._give_to_erased(leaf bigint, by cdp.identifier[], erasure bigint) RETURNS bigint
