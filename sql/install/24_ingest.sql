@@ -134,7 +134,7 @@ END;
 COMMENT ON FUNCTION cdp._identifier_problem(text) IS 'what is wrong with the text of an identifier, or NULL; every wrong one that this misses raises an error later';
 
 CREATE FUNCTION cdp._read_message(payload jsonb, received_at timestamptz) RETURNS cdp._message
-LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	m cdp._message;
 	field text;
@@ -245,26 +245,8 @@ BEGIN
 		m.reason := format('event time out of range: "%s"', m.at AT TIME ZONE 'UTC');
 		RETURN m;
 	END IF;
-
-	-- What stitching is sure to refuse: as an error it would cost the others of its batch several attempts.
 	m.sqlstate := NULL;
-	IF m.type <> 'alias' AND m.identifiers IS NOT NULL THEN
-		SELECT CASE WHEN bool_and(i.blocked) THEN '22023' WHEN bool_or(i.erased) THEN '55000' END,
-			   CASE WHEN bool_and(i.blocked) THEN format('no identifier is left: the value of "%s" is blocked', (array_agg(i.id ORDER BY i.priority DESC, i.nr))[1])
-					WHEN bool_or(i.erased) THEN 'an identifier is of somebody who was erased' END
-		INTO m.sqlstate, m.reason
-		FROM (SELECT n.id, n.nr, coalesce(r.priority, 50) AS priority, cdp._is_blocked(n.id) AS blocked,
-					 cdp._is_tombstone(n.id) AND NOT cdp._is_blocked(n.id)
-					 AND NOT EXISTS (SELECT FROM cdp.quarantined_identifier q WHERE q.identifier OPERATOR(cdp.=) n.id) AS erased
-			  FROM unnest(m.identifiers::cdp.identifier[]) WITH ORDINALITY AS n (id, nr)
-				  LEFT JOIN cdp.namespace_rule_effective r ON r.namespace = cdp.namespace(n.id)) i;
-	END IF;
 	RETURN m;
-EXCEPTION
-	WHEN data_exception THEN		-- what _identifier_problem has missed
-		m.reason := sqlerrm;
-		m.sqlstate := sqlstate;
-		RETURN m;
 END
 $$;
 COMMENT ON FUNCTION cdp._read_message(jsonb, timestamptz) IS 'reads a Segment message; what is wrong with it is in reason and sqlstate, never an error';
@@ -551,7 +533,7 @@ BEGIN
 		JOIN unnest(plain.rest) AS r (nr) ON r.nr = p.nr
 	), refused AS (
 		INSERT INTO cdp.rejected (payload, reason, sqlstate, at)
-		SELECT k.payload, CASE WHEN k.payload IS DISTINCT FROM (d.message).payload AND (d.message).sqlstate <> '55000' THEN 'is about somebody who was erased' ELSE (d.message).reason END,
+		SELECT k.payload, CASE WHEN k.payload IS DISTINCT FROM (d.message).payload THEN 'is about somebody who was erased' ELSE (d.message).reason END,
 			   (d.message).sqlstate, (d.message).received_at
 		FROM done d CROSS JOIN LATERAL (SELECT cdp._rejected_payload((d.message).payload) OFFSET 0) AS k (payload)
 		WHERE (d.message).reason IS NOT NULL

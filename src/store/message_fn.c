@@ -279,12 +279,6 @@ take_traits(Jsonb **payload, Message *message, ManyCall *calls, TimestampTz *rec
 	}
 }
 
-static int
-compare_users(const void *a, const void *b)
-{
-	return mcdp_compare_texts(*(text *const *) a, *(text *const *) b);
-}
-
 /*
  * _take_plain(payloads jsonb[], received timestamptz[], backfill boolean, many boolean, in_order boolean, may_be_later boolean,
  *			   identifier regtype, OUT taken bigint, OUT rest int[], OUT later int[])
@@ -312,9 +306,7 @@ mcdp__take_plain(PG_FUNCTION_ARGS)
 	int			num_later = 0;
 	bool		in_order = PG_GETARG_BOOL(4);
 	bool		others = false;
-	bool		after_any = false;
-	text	  **previous;		/* users in question to some alias */
-	int			num_previous = 0;
+	bool		after_alias = false;
 	Lookup		lk;
 	Datum		values[3];
 	bool		isnull[3] = {false, false, false};
@@ -339,24 +331,14 @@ mcdp__take_plain(PG_FUNCTION_ARGS)
 	find_repeated(message, num, schema);
 	make_partitions(message, num, PG_GETARG_BOOL(3), schema);
 
-	/* An alias comes after all of these.  Whether its user is known must not depend on that. */
-	previous = palloc(Max(num, 1) * sizeof(text *));
-	for (int i = 0; i < num; i++)
-	{
-		if (message[i].kind == MESSAGE_OTHER && mcdp_may_be_alias(payload[i], &previous[num_previous]) && previous[num_previous])
-			num_previous++;
-	}
-	qsort(previous, num_previous, sizeof(text *), compare_users);
-
 	calls = MemoryContextAllocExtended(CurrentMemoryContext, Max(num, 1) * sizeof(ManyCall), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	for (int i = 0; i < num; i++)
 	{
 		Message    *m = &message[i];
 		ManyCall   *c = &calls[num_calls];
-		text	   *user;
 
 		others |= m->kind == MESSAGE_OTHER;
-		after_any |= m->kind == MESSAGE_OTHER && mcdp_may_be_alias(payload[i], &user) && user == NULL;
+		after_alias |= m->kind == MESSAGE_OTHER && mcdp_may_be_alias(payload[i]);
 		if (in_order && others && m->kind >= MESSAGE_EVENT)
 			m->kind = MESSAGE_OTHER;
 		if (m->kind < MESSAGE_EVENT)
@@ -366,9 +348,7 @@ mcdp__take_plain(PG_FUNCTION_ARGS)
 		c->call.message_id = m->message_id;
 		c->ids = m->ids;
 		c->num = m->num_ids;
-		c->only_known = after_any;
-		for (int k = 0; k < m->num_ids && num_previous > 0 && !c->only_known; k++)
-			c->only_known = bsearch(&m->ids[k], previous, num_previous, sizeof(text *), compare_users) != NULL;
+		c->only_known = after_alias;
 		m->call = num_calls++;
 	}
 	mcdp_lookup_begin(&lk, PG_GETARG_OID(6));

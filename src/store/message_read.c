@@ -369,25 +369,13 @@ mcdp_read_message(Jsonb *payload, Message *m)
 }
 
 bool
-mcdp_may_be_alias(Jsonb *payload, text **previous)
+mcdp_may_be_alias(Jsonb *payload)
 {
 	JsonbValue	buf;
 	char	   *s;
 	int			len;
-	Message		named;
 
-	*previous = NULL;
-	if (!JB_ROOT_IS_OBJECT(payload) || get(&payload->root, "batch", &buf))
-		return true;
-	if (!get_string(&payload->root, "type", &s, &len) || s == NULL || len != 5 || memcmp(s, "alias", 5) != 0)
-		return false;
-	named.num_ids = 0;
-	if (add_id(&named, &payload->root, "previousId", "user_id"))
-	{
-		if (named.num_ids == 0)
-			return false;
-		*previous = DatumGetTextPP(named.ids[0]);
-	}
-	return true;
+	return !JB_ROOT_IS_OBJECT(payload) || get(&payload->root, "batch", &buf) ||
+		(get_string(&payload->root, "type", &s, &len) && s && len == 5 && memcmp(s, "alias", 5) == 0);
 }
 

@@ -44,10 +44,7 @@ typedef struct Message
 /* Its kind is MESSAGE_OTHER when it is not plain. */
 extern void mcdp_read_message(Jsonb *payload, Message *m);
 
-/*
- * Does it depend on whether there is a user?  (alias, or something with messages
- * in it.)  previous: whose, as an identifier; NULL: it may be anybody's.
- */
-extern bool mcdp_may_be_alias(Jsonb *payload, text **previous);
+/* May it change whom "previousId" means?  (alias, or something with messages in it) */
+extern bool mcdp_may_be_alias(Jsonb *payload);
 
 #endif							/* MCDP_MESSAGE_READ_H */
