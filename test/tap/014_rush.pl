@@ -174,11 +174,12 @@ $node->safe_psql('postgres', q{
 rush(2, 'true');
 
 my %errors;
-my @log = split /\n/, slurp_file($node->logfile);
-/^(\w{5}) \d+ (?:ERROR|FATAL|PANIC): / and $errors{$1}++ for @log;
+# (Autovacuum gives way to a caller; that is said to nobody.)
+my @log = grep { /^\w{5} \d+ (?:ERROR|FATAL|PANIC): / && !/^57014 \d+ ERROR:  canceling autovacuum task$/ } split /\n/, slurp_file($node->logfile);
+/^(\w{5})/ and $errors{$1}++ for @log;
 note(join ', ', map { "$_: $errors{$_}" } sort keys %errors) if %errors;
 note($node->safe_psql('postgres', q{SELECT format('%s circles were opened again', deadlocks) FROM pg_stat_database WHERE datname = 'postgres'}));
-is(join("\n", grep { /^\w{5} \d+ (?:ERROR|FATAL|PANIC): / } @log), '', 'no error');
+is(join("\n", @log), '', 'no error');
 
 # What must be so whatever came in between, once the clock has caught up, and the
 # transactions are over that splits and erasures were waiting for.
