@@ -16,8 +16,6 @@
  */
 #include "postgres.h"
 
-#include <unistd.h>
-
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -35,6 +33,7 @@
 #include "utils/memutils.h"
 #include "utils/plancache.h"
 
+#include "core/machine_memory.h"
 #include "store/components.h"
 
 /* one of the two columns: how it becomes text */
@@ -190,20 +189,14 @@ check_query(SPIPlanPtr plan, Receiver *r)
 	}
 }
 
-/* A quarter of what the machine has, but never less than maintenance_work_mem. */
+/* A quarter of what the machine or the container has, but never less than maintenance_work_mem. */
 static Size
 default_memory(void)
 {
-	Size		result = (Size) maintenance_work_mem * 1024;
+	Size		least = (Size) maintenance_work_mem * 1024;
+	Size		quarter = mcdp_machine_memory() / 4;
 
-#if defined(_SC_PHYS_PAGES) && defined(_SC_PAGESIZE)
-	long		pages = sysconf(_SC_PHYS_PAGES);
-	long		page_bytes = sysconf(_SC_PAGESIZE);
-
-	if (pages > 0 && page_bytes > 0)
-		result = Max(result, (Size) pages / 4 * page_bytes);
-#endif
-	return result;
+	return Max(least, quarter);
 }
 
 /* Bytes that a text such as "2GB" means; a number alone is kilobytes, as in settings. */
