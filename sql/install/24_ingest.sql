@@ -397,6 +397,24 @@ $$;
 COMMENT ON FUNCTION cdp._take_messages(cdp._message[], boolean, boolean, boolean)
 	IS 'does what these messages say, in their order; those whose message id was seen are left out; many: the transaction takes others too; wait: long, if it must';
 
+CREATE FUNCTION cdp._is_hopeless(message cdp._message) RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	blocked boolean;
+	erased boolean;
+BEGIN
+	SELECT bool_and(i.blocked) AND NOT bool_and(i.linked), bool_or(NOT i.blocked AND NOT i.linked AND cdp._is_tombstone(i.id))
+	INTO blocked, erased
+	FROM (SELECT n.id, cdp._is_blocked(n.id) AS blocked, EXISTS (SELECT FROM cdp.identifier_link l WHERE l.identifier OPERATOR(cdp.=) n.id) AS linked
+		  FROM unnest(message.identifiers::cdp.identifier[]) n (id) OFFSET 0) i;
+	RETURN coalesce(blocked AND message.type <> 'alias' OR erased, false);
+EXCEPTION
+	WHEN data_exception THEN	-- no identifier at all, and _identifier_problem has missed it
+		RETURN true;
+END
+$$;
+COMMENT ON FUNCTION cdp._is_hopeless(cdp._message) IS 'whether stitching is as good as sure to refuse it: its identifiers are blocked, or one is of somebody who was erased';
+
 CREATE FUNCTION cdp._take_or_split(messages cdp._message[], backfill boolean, many boolean) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
@@ -405,6 +423,9 @@ DECLARE
 	state text;
 	what text;
 	which text;
+	refused cdp._message[];
+	others cdp._message[];
+	taken bigint := 0;
 BEGIN
 	IF n = 0 THEN
 		RETURN 0;
@@ -434,6 +455,15 @@ BEGIN
 		-- A circle that stays is not only about these messages.
 		attempt := cdp._let_go(attempt, state, what, which, CASE WHEN many THEN 3 ELSE 40 END);
 	END LOOP;
+	-- Each that is sure to be refused would bring down all the others with it, again and again.
+	SELECT array_agg(m) FILTER (WHERE h.hopeless), array_agg(m) FILTER (WHERE NOT h.hopeless) INTO refused, others
+	FROM unnest(messages) m CROSS JOIN LATERAL (SELECT cdp._is_hopeless(m) OFFSET 0) h (hopeless);
+	IF refused IS NOT NULL THEN
+		FOR i IN 1 .. cardinality(refused) LOOP
+			taken := taken + cdp._take_or_split(refused[i : i], backfill, many);
+		END LOOP;
+		RETURN taken + cdp._take_or_split(others, backfill, many);
+	END IF;
 	RETURN cdp._take_or_split(messages[: n / 2], backfill, many) + cdp._take_or_split(messages[n / 2 + 1 :], backfill, many);
 END
 $$;
@@ -510,6 +540,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_
 DECLARE
 	plain record;
 	good cdp._message[];
+	slice CONSTANT int := 500;		-- as much has to be done again when one raises an error
 BEGIN
 	IF EXISTS (SELECT FROM unnest(payloads) p WHERE jsonb_typeof(p) = 'array' OR p ? 'batch') THEN
 		SELECT coalesce(array_agg(a.message ORDER BY p.nr, a.nr), '{}'), coalesce(array_agg(p.received_at ORDER BY p.nr, a.nr), '{}')
@@ -542,7 +573,9 @@ BEGIN
 	SELECT array_agg(d.message ORDER BY d.nr) INTO good
 	FROM done d
 	WHERE (d.message).reason IS NULL;
-	accepted := accepted + cdp._take_or_split(good, backfill, many);
+	FOR i IN 1 .. coalesce(cardinality(good), 0) BY slice LOOP
+		accepted := accepted + cdp._take_or_split(good[i : i + slice - 1], backfill, many);
+	END LOOP;
 END
 $$;
 COMMENT ON FUNCTION cdp._ingest(jsonb[], timestamptz[], boolean, boolean, boolean, boolean)

@@ -137,12 +137,14 @@ stitch_rest(Message *message, ManyCall *calls, int num, Oid identifier_type)
 		ManyCall   *c;
 		Stitched	who;
 
-		if (message[i].kind < MESSAGE_EVENT || calls[message[i].call].done || calls[message[i].call].later)
+		if (message[i].kind < MESSAGE_EVENT)
+			continue;
+		c = &calls[message[i].call];
+		if (c->done || c->later || c->after_foreign)
 			continue;
 		CHECK_FOR_INTERRUPTS();
-		c = &calls[message[i].call];
 		MemoryContextSwitchTo(context);
-		c->done = !c->only_known && mcdp_stitch_one(identifier_type, c->ids, c->num, &c->call, STITCH_ALONE, &who);
+		c->done = mcdp_stitch_one(identifier_type, c->ids, c->num, &c->call, STITCH_ALONE, &who);
 		MemoryContextSwitchTo(caller);
 		if (!c->done)
 			break;
@@ -306,7 +308,6 @@ mcdp__take_plain(PG_FUNCTION_ARGS)
 	int			num_later = 0;
 	bool		in_order = PG_GETARG_BOOL(4);
 	bool		others = false;
-	bool		after_alias = false;
 	Lookup		lk;
 	Datum		values[3];
 	bool		isnull[3] = {false, false, false};
@@ -338,17 +339,24 @@ mcdp__take_plain(PG_FUNCTION_ARGS)
 		ManyCall   *c = &calls[num_calls];
 
 		others |= m->kind == MESSAGE_OTHER;
-		after_alias |= m->kind == MESSAGE_OTHER && mcdp_may_be_alias(payload[i]);
-		if (in_order && others && m->kind >= MESSAGE_EVENT)
-			m->kind = MESSAGE_OTHER;
-		if (m->kind < MESSAGE_EVENT)
+		if (in_order && others)
+		{
+			if (m->kind >= MESSAGE_EVENT)
+				m->kind = MESSAGE_OTHER;
 			continue;
+		}
+		if (m->kind == MESSAGE_REPEATED)
+			continue;
+		if (m->kind == MESSAGE_OTHER)
+		{
+			mcdp_read_names(payload[i], m);
+			c->is_foreign = true;
+		}
 		c->call.at = m->at;
 		c->call.source = m->source;
 		c->call.message_id = m->message_id;
 		c->ids = m->ids;
 		c->num = m->num_ids;
-		c->only_known = after_alias;
 		m->call = num_calls++;
 	}
 	mcdp_lookup_begin(&lk, PG_GETARG_OID(6));

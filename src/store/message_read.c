@@ -122,8 +122,13 @@ add_identifier(Message *m, const char *s, size_t len)
 	size_t		out_len = sizeof(out);
 	McdpBadInput bad;
 
-	if (m->num_ids == MESSAGE_IDS || !mcdp_identifier_normalise(s, len, out, &out_len, &bad))
+	if (!mcdp_identifier_normalise(s, len, out, &out_len, &bad))
 		return false;
+	if (m->num_ids == m->max_ids)
+	{
+		m->max_ids = Max(2 * m->max_ids, MESSAGE_IDS);
+		m->ids = m->ids ? repalloc_huge(m->ids, m->max_ids * sizeof(Datum)) : palloc(m->max_ids * sizeof(Datum));
+	}
 	m->ids[m->num_ids++] = PointerGetDatum(cstring_to_text_with_len(out, out_len));
 	return true;
 }
@@ -162,6 +167,15 @@ add_id(Message *m, JsonbContainer *object, const char *key, const char *namespac
 	return get_id(object, key, &s, &len) && (len == 0 || add_parts(m, namespace, strlen(namespace), NULL, 0, s, len));
 }
 
+/* {email, phone} */
+static bool
+add_contacts(Message *m, JsonbContainer *traits)
+{
+	bool		plain = add_id(m, traits, "email", "email");
+
+	return add_id(m, traits, "phone", "phone") && plain;
+}
+
 /* {id, type, collection, encoding} */
 static bool
 add_external_id(Message *m, JsonbContainer *object)
@@ -198,6 +212,7 @@ add_external_ids(Message *m, JsonbContainer *context)
 	JsonbValue *v = get(context, "externalIds", &buf);
 	JsonbIterator *it;
 	JsonbIteratorToken token;
+	bool		plain = true;
 
 	if (v == NULL)
 		return true;
@@ -206,21 +221,21 @@ add_external_ids(Message *m, JsonbContainer *context)
 	it = JsonbIteratorInit(v->val.binary.data);
 	while ((token = JsonbIteratorNext(&it, &buf, true)) != WJB_DONE)
 	{
-		if (token == WJB_ELEM &&
-			(buf.type != jbvBinary || !JsonContainerIsObject(buf.val.binary.data) || !add_external_id(m, buf.val.binary.data)))
-			return false;
+		if (token == WJB_ELEM)
+			plain &= buf.type == jbvBinary && JsonContainerIsObject(buf.val.binary.data) && add_external_id(m, buf.val.binary.data);
 	}
-	return true;
+	return plain;
 }
 
-/* identifiers: an array of texts */
+/* identifiers, participants: an array of texts */
 static bool
-add_identifiers(Message *m, JsonbContainer *root)
+add_identifiers(Message *m, JsonbContainer *root, const char *key)
 {
 	JsonbValue	buf;
-	JsonbValue *v = getKeyJsonValueFromContainer(root, "identifiers", 11, &buf);
+	JsonbValue *v = getKeyJsonValueFromContainer(root, key, strlen(key), &buf);
 	JsonbIterator *it;
 	JsonbIteratorToken token;
+	bool		plain = true;
 
 	if (v == NULL)
 		return true;
@@ -229,11 +244,10 @@ add_identifiers(Message *m, JsonbContainer *root)
 	it = JsonbIteratorInit(v->val.binary.data);
 	while ((token = JsonbIteratorNext(&it, &buf, true)) != WJB_DONE)
 	{
-		if (token == WJB_ELEM &&
-			(buf.type != jbvString || !add_identifier(m, buf.val.string.val, buf.val.string.len)))
-			return false;
+		if (token == WJB_ELEM)
+			plain &= buf.type == jbvString && add_identifier(m, buf.val.string.val, buf.val.string.len);
 	}
-	return true;
+	return plain;
 }
 
 /* What is not from 1900 to 2199 is left to _read_message. */
@@ -333,14 +347,12 @@ mcdp_read_message(Jsonb *payload, Message *m)
 			return;
 		if (type_len == 8 && traits && m->traits)
 			return;				/* which of them has the address? */
-		if (!add_id(m, traits ? &traits->root : NULL, "email", "email") ||
-			!add_id(m, traits ? &traits->root : NULL, "phone", "phone"))
+		if (traits && !add_contacts(m, &traits->root))
 			return;
 	}
-	if (type_len == 8 && m->traits &&
-		(!add_id(m, &m->traits->root, "email", "email") || !add_id(m, &m->traits->root, "phone", "phone")))
+	if (type_len == 8 && m->traits && !add_contacts(m, &m->traits->root))
 		return;
-	if (!add_identifiers(m, root) || m->num_ids == 0)
+	if (!add_identifiers(m, root, "identifiers") || m->num_ids == 0 || m->num_ids > MESSAGE_IDS)
 		return;
 
 	if (type_len == 8)
@@ -368,14 +380,31 @@ mcdp_read_message(Jsonb *payload, Message *m)
 	m->kind = MESSAGE_EVENT;
 }
 
-bool
-mcdp_may_be_alias(Jsonb *payload)
+void
+mcdp_read_names(Jsonb *payload, Message *m)
 {
-	JsonbValue	buf;
-	char	   *s;
-	int			len;
+	JsonbContainer *root = &payload->root;
+	Jsonb	   *context;
+	Jsonb	   *inner;
+	Jsonb	   *traits;
 
-	return !JB_ROOT_IS_OBJECT(payload) || get(&payload->root, "batch", &buf) ||
-		(get_string(&payload->root, "type", &s, &len) && s && len == 5 && memcmp(s, "alias", 5) == 0);
+	m->num_ids = 0;
+	if (!JB_ROOT_IS_OBJECT(payload))
+		return;
+	(void) add_id(m, root, "userId", "user_id");
+	(void) add_id(m, root, "anonymousId", "anonymous_id");
+	(void) add_id(m, root, "previousId", "user_id");
+	(void) add_id(m, root, "previousId", "anonymous_id");
+	(void) add_id(m, root, "groupId", "account");
+	(void) add_identifiers(m, root, "identifiers");
+	(void) add_identifiers(m, root, "participants");
+	if (get_object(root, "traits", &traits) && traits)
+		add_contacts(m, &traits->root);
+	if (!get_object(root, "context", &context) || context == NULL)
+		return;
+	(void) add_external_ids(m, &context->root);
+	if (get_object(&context->root, "device", &inner) && inner)
+		(void) add_id(m, &inner->root, "id", "device_id");
+	if (get_object(&context->root, "traits", &inner) && inner)
+		add_contacts(m, &inner->root);
 }
-

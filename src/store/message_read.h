@@ -33,8 +33,9 @@ typedef struct Message
 	text	   *event;
 	text	   *message_id;		/* these may be NULL; of what is not plain too if it is a text */
 	text	   *source;
-	Datum		ids[MESSAGE_IDS];
+	Datum	   *ids;
 	int			num_ids;
+	int			max_ids;
 	Jsonb	   *properties;		/* NULL: none */
 	Jsonb	   *context;
 	Jsonb	   *traits;
@@ -44,7 +45,10 @@ typedef struct Message
 /* Its kind is MESSAGE_OTHER when it is not plain. */
 extern void mcdp_read_message(Jsonb *payload, Message *m);
 
-/* May it change whom "previousId" means?  (alias, or something with messages in it) */
-extern bool mcdp_may_be_alias(Jsonb *payload);
+/*
+ * Of one that is not plain: all that it may name, those before included; what it
+ * names when it is in order is among them.
+ */
+extern void mcdp_read_names(Jsonb *payload, Message *m);
 
 #endif							/* MCDP_MESSAGE_READ_H */

@@ -142,11 +142,12 @@ typedef struct ManyCall
 	StitchCall	call;
 	Datum	   *ids;			/* as given */
 	int			num;
-	bool		only_known;		/* may not link anything new */
+	bool		is_foreign;		/* somebody else makes it, later: what is new in it is not for the calls after it */
 
 	/* the answer */
 	bool		done;			/* else it is left to _stitch, or */
 	bool		later;			/* somebody else holds its profile: nothing was done */
+	bool		after_foreign;	/* not done, as it may hang on one that is foreign */
 	int64		leaf;
 	Datum		via;
 } ManyCall;

@@ -31,6 +31,7 @@ typedef struct ManyName
 	bool		linked;			/* was so before */
 	bool		claimed;		/* is to be linked now */
 	bool		hangs;			/* on a call that is left to _stitch */
+	bool		after_foreign;	/* hangs on one that is not for us */
 	bool		waits;			/* on a call that is left for later */
 	bool		busy;			/* linked before, and somebody else holds its profile */
 	bool		involved;		/* linked before, and its profile gets something */

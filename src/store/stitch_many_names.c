@@ -247,5 +247,10 @@ mcdp_many_names(Many *m, int num)
 	look_up_quarantine(m);
 	look_up_tombstones(m);
 	for (int c = 0; c < num; c++)
-		order_names(m, c);
+	{
+		if (m->calls[c].is_foreign)
+			m->num_of[c] = m->calls[c].num;		/* may be very many, and in any order */
+		else
+			order_names(m, c);
+	}
 }

@@ -162,8 +162,8 @@ plan_call(Many *m, int c)
 	int			num = m->num_of[c];
 	ManyName   *via = &m->name[of[0]];
 	ManyName   *owner = NULL;
-	bool		fresh = false;
 	bool		merge = false;
+	bool		hangs = false;
 	bool		late = false;
 	bool		busy = false;
 	bool		before = true;	/* all were linked before */
@@ -172,18 +172,26 @@ plan_call(Many *m, int c)
 	text	   *kind;
 	bool		some_without = false;
 
+	if (call->is_foreign)
+		return false;
 	if (nothing_new(m, c))
 		return true;
 	for (int i = 0; i < num; i++)
 	{
 		ManyName   *n = &m->name[of[i]];
 
+		call->later |= n->waits;
+		call->after_foreign |= n->after_foreign;
+		hangs |= n->hangs;
+	}
+	if (call->later || hangs)
+		return false;
+	for (int i = 0; i < num; i++)
+	{
+		ManyName   *n = &m->name[of[i]];
+
 		if (n->linked && n->root == 0)
 			look_up_profile(m, n);
-		if (n->waits)
-			call->later = true;
-		if (n->waits || n->hangs)
-			return false;
 		late |= n->linked && n->at > at;
 		if (n->linked || n->claimed)
 		{
@@ -192,8 +200,6 @@ plan_call(Many *m, int c)
 			else if (mcdp_planned_root(&m->merges, owner->root) != mcdp_planned_root(&m->merges, n->root))
 				merge = true;
 		}
-		else
-			fresh = true;
 		before &= n->linked;
 		busy |= n->busy;
 		quarantined |= n->quarantined;
@@ -212,7 +218,7 @@ plan_call(Many *m, int c)
 	if (before && !merge && !late && is_evident(m, c))
 		return true;
 
-	if (!m->may_write || ((fresh || merge || late) && call->only_known) || (merge && (late || !m->may_merge)))
+	if (!m->may_write || (merge && (late || !m->may_merge)))
 		return false;
 	if (num > 1 && quarantined)
 		return false;
@@ -294,7 +300,7 @@ mcdp_many_plan(Many *m, int num, bool in_order)
 		ManyCall   *call = &m->calls[c];
 
 		CHECK_FOR_INTERRUPTS();
-		call->later = false;
+		call->later = call->after_foreign = false;
 		call->done = m->num_of[c] > 0 && !(in_order && m->left) && plan_call(m, c);
 		if (call->done)
 		{
@@ -316,6 +322,7 @@ mcdp_many_plan(Many *m, int num, bool in_order)
 				continue;
 			n->hangs |= !call->later;
 			n->waits |= call->later;
+			n->after_foreign |= call->is_foreign || call->after_foreign;
 		}
 	}
 }

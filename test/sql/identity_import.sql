@@ -80,7 +80,7 @@ CREATE FUNCTION message(n int, seed int) RETURNS jsonb LANGUAGE sql IMMUTABLE RE
 	'event', (ARRAY['view', ' Order Completed ', 'cart', ''])[1 + dice(n, seed + 3, 25) % 4],
 	'userId', CASE WHEN dice(n, seed + 4, 3) = 0 THEN to_jsonb('u' || dice(n, seed + 5, 20)) WHEN dice(n, seed + 4, 12) = 1 THEN to_jsonb(dice(n, seed + 5, 9)) END,
 	'anonymousId', CASE WHEN dice(n, seed + 6, 3) > 0 THEN 'a' || dice(n, seed + 7, 40) END,
-	'previousId', 'u' || dice(n, seed + 8, 20), 'groupId', 'g' || dice(n, seed + 8, 3),
+	'previousId', (ARRAY['u', 'u', 'a'])[1 + dice(n, seed + 16, 3)] || dice(n, seed + 8, 20), 'groupId', 'g' || dice(n, seed + 8, 3),
 	'timestamp', CASE dice(n, seed + 9, 9) WHEN 0 THEN '2026-02-30T00:00:00Z' WHEN 1 THEN '2026-02-01 10:00+01' ELSE '2026-02-0' || 1 + n % 9 || 'T00:00:00.5Z' END,
 	'name', CASE WHEN dice(n, seed + 10, 2) = 0 THEN 'Home' END,
 	'properties', CASE dice(n, seed + 11, 6) WHEN 0 THEN '7' WHEN 1 THEN '{"name": "other", "value": 3}' WHEN 2 THEN '{}' ELSE '{"value": 5, "product_id": "p", "tags": [1, {"a": null}]}' END::jsonb,
@@ -106,7 +106,7 @@ BEGIN
 	INSERT INTO told SELECT seed, way, 'trait', format('%s %s %s %s', (SELECT min(l.identifier) FROM identifier_link l WHERE l.profile_id = v.profile_id), name, value, at) FROM trait_value v;
 	INSERT INTO told SELECT seed, way, 'messages', message_id || (event_id IS NULL) FROM event_message;
 END $$;
-SELECT count(tell(s, w)) FROM generate_series(1, 8) s, generate_series(0, 1) w;
+SELECT count(tell(s, w)) FROM generate_series(1, 16) s, generate_series(0, 1) w;
 SELECT * FROM ((SELECT seed, what, said FROM told WHERE way = 0 EXCEPT ALL SELECT seed, what, said FROM told WHERE way = 1)
 	UNION ALL (SELECT seed, what, '+ ' || said FROM told WHERE way = 1 EXCEPT ALL SELECT seed, what, '+ ' || said FROM told WHERE way = 0)) d ORDER BY 1, 2, 3 LIMIT 10;
 SELECT what, count(*) > 20 AS enough FROM told GROUP BY 1 ORDER BY 1;
