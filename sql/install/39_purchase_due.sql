@@ -228,6 +228,25 @@ END
 $$;
 COMMENT ON FUNCTION cdp._merge_purchase_due(bigint) IS 'part of merge: the merged profile has no rows any more; the lifecycle task makes the survivor''s again';
 
+-- The next tick makes all rows again, but a label may be the words of somebody who is to be
+-- forgotten now.  Who has a row in hand may wait for us: that one is left to the tick.
+CREATE FUNCTION cdp._forget_due_labels(leaves bigint[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	WITH said AS MATERIALIZED (
+		SELECT h.profile_id, timeline_of(h.profile_id) AS timeline
+		FROM (SELECT DISTINCT d.profile_id FROM profile p JOIN purchase_due d ON d.profile_id = p.canonical_id
+			  WHERE p.profile_id = ANY (leaves) AND d.label <> '') h
+	)
+	DELETE FROM purchase_due d
+	WHERE d.ctid = ANY (ARRAY(
+		SELECT o.ctid FROM said s JOIN purchase_due o USING (profile_id)
+		WHERE _repurchase_by(o.label) = 'label' AND num_events(s.timeline, o.event, o.label) = 0
+		FOR UPDATE OF o SKIP LOCKED));
+END
+$$;
+COMMENT ON FUNCTION cdp._forget_due_labels(bigint[]) IS 'part of erasure: rows of these profiles for labels that their timelines no longer have go at once';
+
 CREATE FUNCTION cdp._rebuild_purchase_due(now timestamptz) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE

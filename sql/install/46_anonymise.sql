@@ -46,10 +46,11 @@ CREATE FUNCTION cdp._anonymise_participations(leaves bigint[], ids bigint[], sec
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	other	record;
+	others	bigint[] := '{}';
 	last_part int;
 BEGIN
 	FOR other IN
-		SELECT p.leaf, timeline_agg(x.was) AS was, timeline_agg(x.becomes) AS becomes
+		SELECT p.leaf, min(e.at) AS first_at, timeline_agg(x.was) AS was, timeline_agg(x.becomes) AS becomes
 		FROM event e
 			CROSS JOIN LATERAL (SELECT DISTINCT u AS leaf FROM unnest(e.participants) u WHERE u <> ALL (leaves)) p
 			CROSS JOIN LATERAL (SELECT (SELECT timeline_agg(n.at, n.event, n.label, n.value) FROM _event_entries(e.at, e.event, e.source, e.properties) n) AS was,
@@ -66,7 +67,11 @@ BEGIN
 					last_part IS NULL AND NOT EXISTS (SELECT FROM timeline_part o WHERE o.profile_id = other.leaf))
 			ON CONFLICT (profile_id, part) DO UPDATE SET timeline = timeline_merge(p.timeline, excluded.timeline);
 		END IF;
+		INSERT INTO profile_queue (profile_id, at, cause) VALUES (other.leaf, other.first_at, 'backfill');
+		INSERT INTO segment_dirty (input, members, cause) VALUES ('event', rb_build(ARRAY[other.leaf]), 'backfill');
+		others := others || other.leaf;
 	END LOOP;
+	PERFORM _forget_due_labels(others);
 END
 $$;
 COMMENT ON FUNCTION cdp._anonymise_participations(bigint[], bigint[], text[]) IS 'the timelines of those who took part in events of these leaves, as these events will be';

@@ -75,6 +75,7 @@ CREATE FUNCTION cdp._erase_participations(leaves bigint[], ids bigint[]) RETURNS
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	other	record;
+	others	bigint[] := '{}';
 	again	bigint[] := '{}';
 BEGIN
 	FOR other IN
@@ -94,11 +95,13 @@ BEGIN
 		DELETE FROM journey_trigger j WHERE j.event_id = ANY (other.ids);
 		INSERT INTO profile_queue (profile_id, at, cause) VALUES (other.leaf, other.first_at, 'backfill');
 		INSERT INTO segment_dirty (input, members, cause) VALUES ('event', rb_build(ARRAY[other.leaf]), 'backfill');
+		others := others || other.leaf;
 	END LOOP;
 	IF again <> '{}' THEN
 		UPDATE event e SET participants = '{}' WHERE e.profile_id = ANY (leaves) AND e.event_id = ANY (_erase_participations.ids) AND e.participants <> '{}';
 		PERFORM _rebuild_timelines(a) FROM unnest(again) a ORDER BY a;
 	END IF;
+	PERFORM _forget_due_labels(others);
 END
 $$;
 COMMENT ON FUNCTION cdp._erase_participations(bigint[], bigint[]) IS 'takes events of these leaves out of the timelines of their participants';

@@ -114,6 +114,15 @@ SELECT segment_members('viewers') @> resolve('user_id:ida') AS viewer;
 -- The timeline of somebody whose events are gone is kept without a name.
 SELECT erase_profile(resolve('user_id:anna-of-row'), 'anonymise', at => '2026-01-17') ->> 'mode' AS mode;
 SELECT timeline_of(max(profile_id)) AS anna, resolve('user_id:anna-of-row') FROM profile;
+-- A label that tells an identifier leaves the due dates of who took part, at once; all else follows with the clock.
+SELECT define_segment('for nina', 'count(purchase["for nina-of-row"], 30d) > 0'::criteria) > 0 AS defined;
+SELECT track('{user_id:nina-of-row}', 'purchase', jsonb_build_object('sku', sku), '2026-01-18', participants => '{user_id:ida}') > 0 AS nina FROM unnest('{"for nina-of-row",tea}'::text[]) sku;
+SELECT count(*) > 0 AS ticked FROM tick('2026-01-18 12:00');
+SELECT label, orders, segment_members('for nina') @> resolve('user_id:ida') AS in_segment FROM purchase_due WHERE profile_id = resolve('user_id:ida') ORDER BY label COLLATE "C";
+SELECT erase_profile(resolve('user_id:nina-of-row'), 'anonymise', at => '2026-01-19') ->> 'mode' AS mode;
+SELECT label, orders, segment_members('for nina') @> resolve('user_id:ida') AS in_segment FROM purchase_due WHERE profile_id = resolve('user_id:ida') ORDER BY label COLLATE "C";
+SELECT count(*) > 0 AS ticked FROM tick('2026-01-19 12:00');
+SELECT label, orders, segment_members('for nina') @> resolve('user_id:ida') AS in_segment FROM purchase_due WHERE profile_id = resolve('user_id:ida') ORDER BY label COLLATE "C";
 
 SET client_min_messages = warning;
 DROP FUNCTION find, in_chunks;
