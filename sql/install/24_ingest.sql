@@ -351,13 +351,15 @@ BEGIN
 		ELSIF m.type = 'identify' THEN
 			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source, m.message_id, many OR wait);
 			PERFORM cdp._lock_owners(ARRAY[owner.leaf_id], true) WHERE many;		-- as take_traits in message_fn.c
-			PERFORM cdp._take_traits(owner.leaf_id, coalesce(nullif(m.payload -> 'traits', 'null'), '{}'), m.at, m.source, m.payload, m.received_at, backfill);
+			PERFORM cdp._take_traits(ARRAY[owner.leaf_id], ARRAY[coalesce(nullif(m.payload -> 'traits', 'null'), '{}')], ARRAY[m.at], ARRAY[m.source], ARRAY[m.payload],
+									 ARRAY[m.received_at], backfill);
 		ELSIF m.type = 'group' THEN
 			SELECT * INTO STRICT other
 			FROM cdp._stitch(ARRAY[cdp.identifier('account', cdp._json_id(m.payload -> 'groupId'))], NULL, m.at, m.source, NULL, many OR wait);
 			owner := other;
 			PERFORM cdp._lock_owners(ARRAY[other.leaf_id], true) WHERE many;
-			PERFORM cdp._take_traits(other.leaf_id, coalesce(nullif(m.payload -> 'traits', 'null'), '{}'), m.at, m.source, m.payload, m.received_at, backfill);
+			PERFORM cdp._take_traits(ARRAY[other.leaf_id], ARRAY[coalesce(nullif(m.payload -> 'traits', 'null'), '{}')], ARRAY[m.at], ARRAY[m.source], ARRAY[m.payload],
+									 ARRAY[m.received_at], backfill);
 			IF m.identifiers IS NOT NULL THEN
 				SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source, m.message_id, many OR wait);
 				PERFORM cdp._relate_kinds(owner.leaf_id, other.leaf_id, 'member', m.at, m.source);

@@ -42,7 +42,7 @@ COMMENT ON COLUMN cdp.trait_value.value IS 'JSON null: the trait was removed; th
 
 -- double precision where it fits; JSON numbers have no limits of their own.
 CREATE FUNCTION cdp._number(value jsonb) RETURNS double precision
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT CASE WHEN jsonb_typeof(value) <> 'number' THEN NULL
 				WHEN abs(value::numeric) > 1.797e308 THEN NULL
@@ -64,13 +64,14 @@ RETURN CASE jsonb_typeof(value)
 END;
 COMMENT ON FUNCTION cdp._fits_type(jsonb, text) IS 'can a trait of that type have this value? Null, which removes it, always';
 
-CREATE FUNCTION cdp._misfits(traits jsonb) RETURNS TABLE (name text, type text, value jsonb)
-LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 1
+CREATE FUNCTION cdp._misfits(traits jsonb[]) RETURNS TABLE (nr bigint, name text, type text, value jsonb)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
 BEGIN ATOMIC
-	SELECT r.name, r.type, traits -> r.name FROM cdp.trait_rule r
-	WHERE r.type <> 'json' AND traits ? r.name AND NOT cdp._fits_type(traits -> r.name, r.type);
+	SELECT t.nr, r.name, r.type, t.traits -> r.name
+	FROM cdp.trait_rule r JOIN unnest(_misfits.traits) WITH ORDINALITY AS t (traits, nr) ON t.traits ? r.name
+	WHERE r.type <> 'json' AND NOT cdp._fits_type(t.traits -> r.name, r.type);
 END;
-COMMENT ON FUNCTION cdp._misfits(jsonb) IS 'those of some traits that are not what trait_rule says they are';
+COMMENT ON FUNCTION cdp._misfits(jsonb[]) IS 'those of some traits that are not what trait_rule says they are; nr: in which of them';
 
 CREATE FUNCTION cdp._misfit(name text, type text, value jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
@@ -81,77 +82,95 @@ COMMENT ON FUNCTION cdp._misfit(text, text, jsonb) IS 'the message for a value t
 
 -- The latest "at" wins, ties go to the greater value: the same in any order
 -- of arrival.  A value that was so already is not written to trait_change
--- again; only trait_value remembers when it was last said.
-CREATE FUNCTION cdp._set_traits(leaf bigint, traits jsonb, at timestamptz, source text, backfill boolean DEFAULT false) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+-- again; only trait_value remembers when it was last said, until something comes
+-- to stand between.  Rows are locked by profile, then by name.
+-- Planned once: to plan takes longer than to set a few, and each step is a walk down an index whatever their number.
+CREATE FUNCTION cdp._set_traits(leaves bigint[], traits jsonb[], ats timestamptz[], sources text[], backfill boolean) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
 	misfit	record;
+	said	record;			-- of each trait in the order of time
 BEGIN
-	IF jsonb_typeof(traits) <> 'object' THEN
+	IF EXISTS (SELECT FROM unnest(traits) t WHERE jsonb_typeof(t) <> 'object') THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'traits must be a JSON object';
-	ELSIF traits ? '' THEN
+	ELSIF EXISTS (SELECT FROM unnest(traits) t WHERE t ? '') THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'a trait needs a name';
 	END IF;
-	FOR misfit IN SELECT f.* FROM _misfits(traits) f ORDER BY f.name LOOP
+	FOR misfit IN SELECT f.* FROM _misfits(traits) f ORDER BY f.nr, f.name LIMIT 1 LOOP
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = _misfit(misfit.name, misfit.type, misfit.value),
 			HINT = 'See table trait_rule.';
 	END LOOP;
 
-	INSERT INTO trait_value AS v (name, profile_id, value, number, at)
-	SELECT t.key, leaf, t.value, _number(t.value), _set_traits.at
-	FROM jsonb_each(traits) t
-	ORDER BY t.key COLLATE "C"
-	ON CONFLICT (name, profile_id) DO UPDATE SET value = excluded.value, number = excluded.number, at = excluded.at
-	WHERE (excluded.at, excluded.value) > (v.at, v.value);
-	IF FOUND THEN
-		INSERT INTO segment_dirty (input, members, cause) VALUES ('trait', rb_build(ARRAY[leaf]), CASE WHEN backfill THEN 'backfill' ELSE 'tag' END);
+	SELECT array_agg(s.leaf) AS leaf, array_agg(s.name) AS name, array_agg(s.value) AS value, array_agg(s.at) AS at, array_agg(s.source) AS source,
+		   array_agg(v.value) AS old_value, array_agg(v.at) AS old_at
+	INTO said
+	FROM (SELECT DISTINCT ON (m.leaf, t.key COLLATE "C", m.at, t.value) m.leaf, t.key COLLATE "C" AS name, t.value, m.at, m.source
+		  FROM unnest(leaves, traits, ats, sources) WITH ORDINALITY AS m (leaf, traits, at, source, nr) CROSS JOIN LATERAL jsonb_each(m.traits) t
+		  ORDER BY m.leaf, t.key COLLATE "C", m.at, t.value, m.nr OFFSET 0) s
+		LEFT JOIN LATERAL (SELECT v.value, v.at FROM trait_value v WHERE v.name = s.name AND v.profile_id = s.leaf FOR UPDATE) v ON true;
+	IF said.leaf IS NULL THEN
+		RETURN;
 	END IF;
 
-	-- Said again later than this, and not recorded because nothing stood
-	-- between: now something does.
-	INSERT INTO trait_change (profile_id, name, value, at, source)
-	SELECT leaf, v.name, v.value, v.at, NULL
-	FROM jsonb_each(traits) t JOIN trait_value v ON v.profile_id = leaf AND v.name = t.key COLLATE "C"
-	WHERE v.at > _set_traits.at AND v.value <> t.value
-	  AND NOT EXISTS (SELECT FROM trait_change c
-					  WHERE c.profile_id = leaf AND c.name = v.name AND c.at > _set_traits.at);
+	WITH changed AS (
+		INSERT INTO trait_value AS v (name, profile_id, value, number, at)
+		SELECT DISTINCT ON (s.leaf, s.name COLLATE "C") s.name, s.leaf, s.value, _number(s.value), s.at
+		FROM unnest(said.leaf, said.name, said.value, said.at) s (leaf, name, value, at)
+		ORDER BY s.leaf, s.name COLLATE "C", s.at DESC, s.value DESC
+		ON CONFLICT (name, profile_id) DO UPDATE SET value = excluded.value, number = excluded.number, at = excluded.at
+		WHERE (excluded.at, excluded.value) > (v.at, v.value)
+		RETURNING v.profile_id
+	)
+	INSERT INTO segment_dirty (input, members, cause)
+	SELECT 'trait', rb_build_agg(c.profile_id), CASE WHEN backfill THEN 'backfill' ELSE 'tag' END FROM changed c HAVING count(*) > 0;
 
 	INSERT INTO trait_change (profile_id, name, value, at, source)
-	SELECT leaf, t.key, t.value, _set_traits.at, _set_traits.source
-	FROM jsonb_each(traits) t
-		LEFT JOIN LATERAL (SELECT c.value FROM trait_change c
-						   WHERE c.profile_id = leaf AND c.name = t.key AND c.at <= _set_traits.at
-						   ORDER BY c.at DESC, c.value DESC LIMIT 1) before ON true
-	WHERE before.value IS DISTINCT FROM t.value
-	  AND NOT EXISTS (SELECT FROM trait_change c
-					  WHERE c.profile_id = leaf AND c.name = t.key AND c.at = _set_traits.at AND c.value = t.value);
+	SELECT s.leaf, s.name, s.value, s.at, s.source
+	FROM (SELECT w.leaf, w.name, w.value, w.at, max(w.source) AS source, lag(w.value) OVER same AS before, lag(w.at) OVER same AS before_at
+		  FROM (SELECT * FROM unnest(said.leaf, said.name, said.value, said.at, said.source)
+				UNION ALL SELECT o.leaf, o.name, o.value, o.at, NULL
+				FROM unnest(said.leaf, said.name, said.old_value, said.old_at, said.at) o (leaf, name, value, at, said_at)
+				WHERE o.at > o.said_at) w (leaf, name, value, at, source)
+		  GROUP BY w.leaf, w.name, w.value, w.at
+		  WINDOW same AS (PARTITION BY w.leaf, w.name ORDER BY w.at, w.value)) s
+		LEFT JOIN LATERAL (SELECT c.value, c.at FROM trait_change c
+						   WHERE c.profile_id = s.leaf AND c.name = s.name AND c.at <= s.at
+						   ORDER BY c.at DESC, c.value DESC LIMIT 1) c ON true
+	WHERE CASE WHEN s.before_at > c.at OR c.at IS NULL THEN s.before ELSE c.value END IS DISTINCT FROM s.value
+	  AND (SELECT true FROM trait_change c WHERE c.profile_id = s.leaf AND c.name = s.name AND c.at = s.at AND c.value = s.value LIMIT 1) IS NULL;
 
 	-- Runs that wait for a date.
 	INSERT INTO journey_trigger (source, name, profile_id, at)
-	SELECT DISTINCT 'trait', l.name, leaf, _set_traits.at
-	FROM journey_listener l WHERE l.source = 'trait' AND traits ? l.name;
+	SELECT DISTINCT 'trait', l.name, s.leaf, s.at
+	FROM journey_listener l JOIN unnest(said.leaf, said.name, said.at) s (leaf, name, at) ON s.name = l.name
+	WHERE l.source = 'trait';
 END
 $$;
-COMMENT ON FUNCTION cdp._set_traits(bigint, jsonb, timestamptz, text, boolean) IS 'give a leaf profile these traits at this time; backfill: what follows starts no journey';
+COMMENT ON FUNCTION cdp._set_traits(bigint[], jsonb[], timestamptz[], text[], boolean) IS 'give leaf profiles these traits at these times; backfill: what follows starts no journey';
 
-CREATE FUNCTION cdp._take_traits(leaf bigint, traits jsonb, at timestamptz, source text, message jsonb, received_at timestamptz, backfill boolean) RETURNS void
+CREATE FUNCTION cdp._set_traits(leaf bigint, traits jsonb, at timestamptz, source text) RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+	SELECT cdp._set_traits(ARRAY[leaf], ARRAY[traits], ARRAY[at], ARRAY[source], false);
+END;
+COMMENT ON FUNCTION cdp._set_traits(bigint, jsonb, timestamptz, text) IS 'give a leaf profile these traits at this time';
+
+CREATE FUNCTION cdp._take_traits(leaves bigint[], traits jsonb[], ats timestamptz[], sources text[], messages jsonb[], received timestamptz[], backfill boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
-DECLARE
-	misfit	record;
 BEGIN
-	IF jsonb_typeof(traits) = 'object' THEN
-		FOR misfit IN SELECT f.* FROM _misfits(traits) f ORDER BY f.name LOOP
-			traits := traits - misfit.name;
-			INSERT INTO rejected (payload, reason, sqlstate, at)
-			VALUES (jsonb_set(message, '{traits}', jsonb_build_object(misfit.name, misfit.value)),
-					_misfit(misfit.name, misfit.type, misfit.value), '22023', received_at);
-		END LOOP;
+	INSERT INTO rejected (payload, reason, sqlstate, at)
+	SELECT jsonb_set(m.message, '{traits}', jsonb_build_object(f.name, f.value)), _misfit(f.name, f.type, f.value), '22023', m.received_at
+	FROM _misfits(traits) f JOIN unnest(messages, received) WITH ORDINALITY AS m (message, received_at, nr) USING (nr)
+	ORDER BY f.nr, f.name;
+	IF FOUND THEN
+		traits := ARRAY(SELECT m.traits - ARRAY(SELECT f.name FROM _misfits(ARRAY[m.traits]) f)
+						FROM unnest(traits) WITH ORDINALITY AS m (traits, nr) ORDER BY m.nr);
 	END IF;
-	PERFORM _set_traits(leaf, traits, at, source, backfill);
+	PERFORM _set_traits(leaves, traits, ats, sources, backfill);
 END
 $$;
-COMMENT ON FUNCTION cdp._take_traits(bigint, jsonb, timestamptz, text, jsonb, timestamptz, boolean)
-	IS 'the traits of a message: those that do not fit are put aside in table rejected, in a message like this one with nothing else';
+COMMENT ON FUNCTION cdp._take_traits(bigint[], jsonb[], timestamptz[], text[], jsonb[], timestamptz[], boolean)
+	IS 'the traits of messages: those that do not fit are put aside in table rejected, each in a message like its own with nothing else';
 
 CREATE FUNCTION cdp.set_trait(profile bigint, name text, value jsonb, at timestamptz DEFAULT now()) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$

@@ -12,7 +12,9 @@ DECLARE
 	said	timestamptz;
 	leaf	bigint;
 	who		record;
-	traits	jsonb;
+	leaves	bigint[] := '{}';
+	traits	jsonb[] := '{}';
+	ats		timestamptz[] := '{}';
 BEGIN
 	FOREACH fields IN ARRAY rows LOOP
 		said := CASE WHEN fields ? 'at' THEN cdp._iso_time(fields ->> 'at') ELSE at END;
@@ -30,12 +32,12 @@ BEGIN
 			FROM cdp._stitch(cdp._row_identifiers(fields, '{}')::cdp.identifier[], NULL, said, source) s;
 			leaf := who.leaf_id;
 		END IF;
-		traits := jsonb_strip_nulls(fields - '{profile_id,identifier,identifiers,at}'::text[]);
-		IF traits <> '{}' THEN
-			PERFORM cdp._lock_owners(ARRAY[leaf], true);		-- as take_traits in message_fn.c
-			PERFORM cdp._set_traits(leaf, traits, said, source);
-		END IF;
+		leaves := leaves || leaf;
+		traits := traits || jsonb_strip_nulls(fields - '{profile_id,identifier,identifiers,at}'::text[]);
+		ats := ats || said;
 	END LOOP;
+	PERFORM cdp._lock_owners(leaves, true);		-- as take_traits in message_fn.c
+	PERFORM cdp._set_traits(leaves, traits, ats, array_fill(source, ARRAY[n]), false);
 	RETURN n;
 EXCEPTION WHEN OTHERS THEN
 	-- not the row's fault

@@ -218,26 +218,28 @@ make_partitions(Message *message, int num, bool locking, Oid schema)
 	}
 }
 
-/* a message that sets traits, to be sorted by leaf */
-typedef struct Traits
+static Datum
+texts_or_nulls(Datum *values, bool *nulls, int num)
 {
-	int64		leaf;
-	int			nr;
-} Traits;
+	int			lower = 1;
 
-static int
-compare_traits(const void *x, const void *y)
+	return PointerGetDatum(construct_md_array(values, nulls, 1, &num, &lower, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+static Datum
+jsons(Datum *values, int num)
 {
-	const Traits *a = x;
-	const Traits *b = y;
+	return PointerGetDatum(construct_array(values, num, JSONBOID, -1, false, TYPALIGN_INT));
+}
 
-	if (a->leaf != b->leaf)
-		return a->leaf < b->leaf ? -1 : 1;
-	return (a->nr > b->nr) - (a->nr < b->nr);
+static Datum
+times(Datum *values, int num)
+{
+	return PointerGetDatum(construct_array(values, num, TIMESTAMPTZOID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
 /*
- * Traits go in by leaf, so that two sessions do it in the same order.  Who takes
+ * The traits of all, by leaf, so that two sessions do it in the same order.  Who takes
  * many messages locks the profiles first: else those who merge them, or do a step of their
  * journeys, would wait for a row of a trait while we wait for another profile of theirs.
  */
@@ -246,39 +248,47 @@ take_traits(Jsonb **payload, Message *message, ManyCall *calls, TimestampTz *rec
 {
 	static SPIPlanPtr plan = NULL;
 	static SPIPlanPtr lock_plan = NULL;
-	Oid			types[7] = {INT8OID, JSONBOID, TIMESTAMPTZOID, TEXTOID, JSONBOID, TIMESTAMPTZOID, BOOLOID};
-	Traits	   *traits = palloc(Max(num, 1) * sizeof(Traits));
+	Oid			types[7] = {INT8ARRAYOID, JSONBARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, JSONBARRAYOID, TIMESTAMPTZARRAYOID, BOOLOID};
+	Datum		values[7];
+	Datum	   *column = palloc(6 * Max(num, 1) * sizeof(Datum));
+	Datum	   *leaf = column;
+	Datum	   *traits = leaf + num;
+	Datum	   *at = traits + num;
+	Datum	   *source = at + num;
+	Datum	   *whole = source + num;
+	Datum	   *arrived = whole + num;
+	bool	   *no_source = palloc(Max(num, 1) * sizeof(bool));
 	int			n = 0;
 
 	for (int i = 0; i < num; i++)
 	{
-		if (message[i].kind == MESSAGE_IDENTIFY && message[i].traits && JB_ROOT_COUNT(message[i].traits) > 0)
-		{
-			traits[n].leaf = calls[message[i].call].leaf;
-			traits[n++].nr = i;
-		}
-	}
-	qsort(traits, n, sizeof(Traits), compare_traits);
-	if (many && n > 0)
-	{
-		Datum	   *leaves = palloc(n * sizeof(Datum));
-		Oid			type = INT8ARRAYOID;
-		Datum		value;
+		Message    *m = &message[i];
 
-		for (int i = 0; i < n; i++)
-			leaves[i] = Int64GetDatum(traits[i].leaf);
-		value = PointerGetDatum(construct_array(leaves, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-		mcdp_run("SELECT cdp._lock_owners($1, true)", &lock_plan, 1, &type, &value, NULL);
+		if (m->kind != MESSAGE_IDENTIFY || m->traits == NULL || JB_ROOT_COUNT(m->traits) == 0)
+			continue;
+		leaf[n] = Int64GetDatum(calls[m->call].leaf);
+		traits[n] = PointerGetDatum(m->traits);
+		at[n] = TimestampTzGetDatum(m->at);
+		source[n] = PointerGetDatum(m->source);
+		no_source[n] = m->source == NULL;
+		whole[n] = PointerGetDatum(payload[i]);
+		arrived[n] = TimestampTzGetDatum(received[i]);
+		n++;
 	}
-	for (int i = 0; i < n; i++)
-	{
-		Message    *m = &message[traits[i].nr];
-		Datum		values[7] = {Int64GetDatum(traits[i].leaf), PointerGetDatum(m->traits), TimestampTzGetDatum(m->at),
-		PointerGetDatum(m->source), PointerGetDatum(payload[traits[i].nr]), TimestampTzGetDatum(received[traits[i].nr]), BoolGetDatum(backfill)};
-
-		CHECK_FOR_INTERRUPTS();
-		mcdp_run("SELECT cdp._take_traits($1, $2, $3, $4, $5, $6, $7)", &plan, 7, types, values, m->source ? NULL : "   n   ");
-	}
+	if (n == 0)
+		return;
+	values[0] = PointerGetDatum(construct_array(leaf, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	values[1] = jsons(traits, n);
+	values[2] = times(at, n);
+	values[3] = texts_or_nulls(source, no_source, n);
+	values[4] = jsons(whole, n);
+	values[5] = times(arrived, n);
+	values[6] = BoolGetDatum(backfill);
+	if (many)
+		mcdp_run("SELECT cdp._lock_owners($1, true)", &lock_plan, 1, types, values, NULL);
+	mcdp_run("SELECT cdp._take_traits($1, $2, $3, $4, $5, $6, $7)", &plan, 7, types, values, NULL);
+	pfree(no_source);
+	pfree(column);
 }
 
 /*

@@ -104,9 +104,12 @@ BEGIN
 	INSERT INTO told SELECT seed, way, 'event', format('%s %s %s %s %s %s %s %s', message_id, at, received_at, event, via, properties, context, cardinality(participants)) FROM event;
 	INSERT INTO told SELECT seed, way, 'rejected', format('%s %s %s', reason, sqlstate, payload) FROM rejected;
 	INSERT INTO told SELECT seed, way, 'trait', format('%s %s %s %s', (SELECT min(l.identifier) FROM identifier_link l WHERE l.profile_id = v.profile_id), name, value, at) FROM trait_value v;
+	INSERT INTO told SELECT seed, way, 'history', format('%s %s %s %s', (SELECT min(l.identifier) FROM identifier_link l WHERE l.profile_id = v.profile_id), v.name, d::date,
+			(SELECT c.value FROM trait_change c WHERE (c.profile_id, c.name) = (v.profile_id, v.name) AND c.at <= d ORDER BY c.at DESC, c.value DESC LIMIT 1))
+		FROM trait_value v, generate_series(timestamptz '2026-02-01', '2026-02-12', '1 day') d;
 	INSERT INTO told SELECT seed, way, 'messages', message_id || (event_id IS NULL) FROM event_message;
 END $$;
-SELECT count(tell(s, w)) FROM generate_series(1, 16) s, generate_series(0, 1) w;
+SELECT count(tell(s, w)) FROM generate_series(1, 12) s, generate_series(0, 1) w;
 SELECT * FROM ((SELECT seed, what, said FROM told WHERE way = 0 EXCEPT ALL SELECT seed, what, said FROM told WHERE way = 1)
 	UNION ALL (SELECT seed, what, '+ ' || said FROM told WHERE way = 1 EXCEPT ALL SELECT seed, what, '+ ' || said FROM told WHERE way = 0)) d ORDER BY 1, 2, 3 LIMIT 10;
 SELECT what, count(*) > 20 AS enough FROM told GROUP BY 1 ORDER BY 1;
