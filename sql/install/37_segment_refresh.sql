@@ -8,6 +8,12 @@
  * that was touched by one of these and by an event as well is looked at as of
  * the refresh before: what the silent change had made of it then is silent,
  * the rest is due to the event.
+ *
+ * A pass does not stop the world.  What comes between its first step and its look
+ * at a segment leaves a row in segment_dirty for the next pass, or a difference
+ * between a tag and its copy; but a tag may be given and taken away again, and
+ * then there is no difference.  So whoever was looked at while a tag was not as
+ * in its copy is to be looked at again (_seen_otherwise).
  */
 
 -- what merges write
@@ -71,6 +77,20 @@ COMMENT ON FUNCTION cdp._suppression_inputs(text, boolean) IS 'the inputs that m
 CREATE FUNCTION cdp._tag_difference(present text, before text, OUT gained cdp.bitmap, OUT lost cdp.bitmap)
 LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__tag_difference';
 COMMENT ON FUNCTION cdp._tag_difference(text, text) IS 'who has the first tag and not the second, and the other way round; equal chunks cost next to nothing';
+
+-- STABLE, so as to see what the look sees that is made in the same statement.
+CREATE FUNCTION cdp._seen_otherwise(inputs text[], among cdp.bitmap) RETURNS TABLE (input text, members cdp.bitmap, cause text)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	RETURN QUERY
+	SELECT i, f.members, CASE WHEN starts_with(i, 'tag:' || chr(1) || 'kind:') THEN f.of_kind ELSE 'tag' END
+	FROM unnest(inputs) i
+	CROSS JOIN LATERAL (SELECT cdp._tagged_among(substr(i, 5), among) AS present, cdp._tagged_among(cdp._seen_tag(substr(i, 5)), among) AS seen OFFSET 0) t
+	CROSS JOIN LATERAL (VALUES (cdp.rb_andnot(t.present, t.seen), 'first'), (cdp.rb_andnot(t.seen, t.present), 'policy')) f(members, of_kind)
+	WHERE starts_with(i, 'tag:') AND NOT starts_with(i, 'tag:segment:') AND NOT cdp.rb_is_empty(f.members);
+END
+$$;
+COMMENT ON FUNCTION cdp._seen_otherwise(text[], cdp.bitmap) IS 'for whom (among these; NULL = all) a tag that matters is not as the pass found it when it began; rows of segment_dirty';
 
 CREATE FUNCTION cdp._collect_segment_work(batch bigint, at timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET plan_cache_mode = force_generic_plan AS $$
@@ -247,6 +267,7 @@ DECLARE
 	old cdp.bitmap;
 	new cdp.bitmap;
 	touched cdp.bitmap;			-- NULL = everybody
+	given cdp.bitmap;
 	changed cdp.bitmap;
 	silent cdp.bitmap;
 	twofold cdp.bitmap;
@@ -289,13 +310,16 @@ BEGIN
 	few := coalesce(cdp.rb_cardinality(touched) <= 100000, false) AND s.criteria IS NOT NULL;		-- beyond that a scan is cheaper
 	IF cdp.rb_is_empty(touched) THEN
 		new := '{}';
-	ELSIF s.criteria IS NULL THEN
-		new := cdp._audience_among('all', cdp._canonical_set(s.given), _refresh_segment.at, s.kind, s.include_suppressed);
-		new := cdp.rb_and(new, coalesce(touched, new));
-	ELSIF few THEN
-		new := cdp._look_at(s.name, s.criteria, touched, _refresh_segment.at, s.kind, s.include_suppressed);
 	ELSE
-		new := cdp._audience_among(s.criteria, touched, _refresh_segment.at, s.kind, s.include_suppressed);
+		given := cdp._canonical_set(s.given);
+		WITH otherwise AS (
+			INSERT INTO cdp.segment_dirty (input, members, cause)
+			SELECT o.input, o.members, o.cause FROM cdp._seen_otherwise(inputs, touched) o
+		)
+		SELECT CASE WHEN s.criteria IS NULL THEN cdp._audience_among('all', coalesce(cdp.rb_and(given, touched), given), _refresh_segment.at, s.kind, s.include_suppressed)
+					WHEN few THEN cdp._look_at(s.name, s.criteria, touched, _refresh_segment.at, s.kind, s.include_suppressed)
+					ELSE cdp._audience_among(s.criteria, touched, _refresh_segment.at, s.kind, s.include_suppressed) END
+		INTO new;
 	END IF;
 	IF ('event' = ANY (inputs) AND NOT few OR 'trait' = ANY (inputs)) AND (touched IS NULL OR NOT cdp.rb_is_empty(touched)) THEN
 		PERFORM cdp._note_segment_due(s, touched, NOT few, _refresh_segment.at);
@@ -330,7 +354,11 @@ BEGIN
 		IF NOT FOUND THEN
 			RETURN;
 		END IF;
-		new := cdp._tagged_among(chr(1) || 'kind:' || s.kind, new);
+		one := new;
+		new := cdp._tagged_among(chr(1) || 'kind:' || s.kind, one);
+		IF NOT cdp.rb_equals(new, one) THEN
+			INSERT INTO cdp.segment_dirty (input, members, cause) VALUES ('tag:' || chr(1) || 'kind:' || s.kind, cdp.rb_andnot(one, new), 'policy');
+		END IF;
 		changed := cdp.rb_xor(old, new);
 		entered := cdp.rb_cardinality(cdp.rb_andnot(new, old));
 		exited := cdp.rb_cardinality(cdp.rb_andnot(old, new));
