@@ -222,7 +222,7 @@ BEGIN
 	PERFORM _unmerge_relations(leaves);
 	PERFORM _unmerge_timelines(leaves);
 	PERFORM _unmerge_segments(was, roots);
-	PERFORM _unmerge_tags(was, leaves);
+	PERFORM _unmerge_tags(was, leaves, _part_profiles.at);
 	PERFORM _unmerge_consent(roots);
 	PERFORM _part_messages(leaves);
 END

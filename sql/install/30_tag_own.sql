@@ -304,7 +304,7 @@ COMMENT ON FUNCTION cdp._replay_tags(bigint[], timestamptz) IS 'the tags of prof
 
 -- The caller has locked the profile that the leaves were merged into, and has
 -- given them their canonical profiles of now.
-CREATE FUNCTION cdp._unmerge_tags(was bigint, leaves bigint[]) RETURNS void
+CREATE FUNCTION cdp._unmerge_tags(was bigint, leaves bigint[], at timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
@@ -339,6 +339,9 @@ BEGIN
 		ORDER BY tag, id
 	LOOP
 		PERFORM cdp._set_tag(c.tag, c.id, c.present);
+		IF cdp._is_maintained(c.tag) AND NOT c.present THEN		-- of one that is no canonical profile any more
+			PERFORM cdp._note_tag_history(c.tag, c.id, false, _unmerge_tags.at);
+		END IF;
 	END LOOP;
 
 	FOR c IN
@@ -368,4 +371,4 @@ BEGIN
 	WHERE m.merge_id = g.merge_id AND m.tags <> ARRAY(SELECT k FROM jsonb_object_keys(g.tags::jsonb) k ORDER BY k COLLATE "C");
 END
 $$;
-COMMENT ON FUNCTION cdp._unmerge_tags(bigint, bigint[]) IS 'gives the profiles that were one the tags that each has without the merge';
+COMMENT ON FUNCTION cdp._unmerge_tags(bigint, bigint[], timestamptz) IS 'gives the profiles that were one the tags that each has without the merge';

@@ -27,14 +27,17 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION cdp._gone_from_segments(bigint) IS 'a profile is about to lose its tags: the next refresh shall record which segments it left';
 
-CREATE FUNCTION cdp._merge_segments(survivor bigint, merged bigint) RETURNS void
+CREATE FUNCTION cdp._merge_segments(survivor bigint, merged bigint, at timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
 	INSERT INTO cdp.segment_dirty (input, members, cause) VALUES ('', cdp.rb_build(ARRAY[survivor, merged]), 'merge');
 	PERFORM cdp._gone_from_segments(merged);
+	IF cdp._keeps_history('segment') THEN
+		PERFORM cdp._note_tag_history(t, merged, false, _merge_segments.at) FROM cdp._key_tags_of(merged, 'segment') t;
+	END IF;
 END
 $$;
-COMMENT ON FUNCTION cdp._merge_segments(bigint, bigint) IS 'part of merge, before tags are moved: both are to be looked at';
+COMMENT ON FUNCTION cdp._merge_segments(bigint, bigint, timestamptz) IS 'part of merge, before tags are moved: both are to be looked at';
 
 CREATE FUNCTION cdp._unmerge_segments(was bigint, roots bigint[]) RETURNS void
 LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE

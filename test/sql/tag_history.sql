@@ -61,7 +61,8 @@ SELECT profile_id - :a AS who, present, at::date FROM tag_history WHERE profile_
 SELECT count(*) AS nothing_is_kept FROM tag_call;
 
 -- Tags that the system keeps: of one and of both, what they had then.
-INSERT INTO tag_key (key, keep_history) VALUES ('rfm', true);
+INSERT INTO tag_key (key, keep_history) VALUES ('rfm', true), ('segment', true);
+SELECT define_segment('small', 'sum(purchase) < 10 & count(purchase) > 0', at => '2026-05-01') > 0 AS defined;
 SELECT identify('{user_id:g1}', at => '2026-05-01') AS a, identify('{user_id:g2}', at => '2026-05-01') AS b \gset
 SELECT track('{user_id:g2}', 'purchase', '{"value": 5}', '2026-05-02') = :b AS b;
 SELECT track('{user_id:g1}', 'purchase', '{"value": 50}', '2026-05-02'::timestamptz + n * interval '1 h') = :a AS a FROM generate_series(1, 2) n;
@@ -70,7 +71,7 @@ CREATE FUNCTION keep(now timestamptz) RETURNS TABLE (who bigint, tags text[]) LA
 	SELECT tick(now);
 	INSERT INTO kept SELECT now + interval '12 h', l.profile_id, t.tag
 	FROM profile p JOIN profile l ON l.canonical_id = p.profile_id CROSS JOIN LATERAL _all_tags_of(p.profile_id) t (tag)
-	WHERE p.profile_id >= resolve('user_id:g1') AND t.tag ~ '^(lifecycle|rfm):';
+	WHERE p.profile_id >= resolve('user_id:g1') AND t.tag ~ '^(lifecycle|rfm|segment):';
 	SELECT leaf - resolve('user_id:g1'), array_agg(tag ORDER BY tag COLLATE "C") FROM kept WHERE at = now + interval '12 h' GROUP BY 1 ORDER BY 1;
 $$;
 CREATE VIEW not_so AS SELECT at::date, tag, audience(tag::criteria, at) AS answer, k.ids AS kept
@@ -81,6 +82,20 @@ SELECT * FROM keep('2026-05-10');
 SELECT merge(:a, :b, at => '2026-05-11') AS m \gset
 SELECT * FROM keep('2026-05-12');
 TABLE not_so;
+-- Undone: what was noted while they were one stays with the survivor, and what each had before is as it was.
+SELECT unmerge(:m, at => '2026-05-13');
+SELECT * FROM keep('2026-05-14');
+SELECT at, tag, kept @> :a AS a_then, answer @> :a AS a, kept @> :b AS b_then, answer @> :b AS b FROM not_so ORDER BY tag;
+-- One that is the survivor no more, and merged itself: :y, which the evidence that is left makes a leaf of :x.
+SELECT identify('{user_id:h1}', at => '2026-05-15') AS x, identify('{user_id:h2}', at => '2026-05-15') AS y, identify('{user_id:h3}', at => '2026-05-15') AS z \gset
+SELECT track('{user_id:h3}', 'purchase', '{"value": 5}', '2026-05-15') AS id, track('{user_id:h1}', 'purchase', '{"value": 2}', '2026-05-16') AS id, merge(:z, :x, at => '2026-05-17') AS m \gset
+SELECT identify('{user_id:h1,user_id:h2}', at => '2026-05-18') = :y AS y;
+SELECT * FROM keep('2026-05-19') WHERE who >= :x - resolve('user_id:g1');
+SELECT unmerge(:m, at => '2026-05-20');
+SELECT canonical_id(:y) = :x AS a_leaf;
+SELECT * FROM keep('2026-05-21') WHERE who >= :x - resolve('user_id:g1');
+SELECT at, tag, answer, kept FROM not_so WHERE at > '2026-05-14';
+SELECT tag, at::date, present FROM tag_history WHERE profile_id = :y ORDER BY tag, history_id;
 
 -- more than a thousand at once
 SELECT rb_build_agg(identify(ARRAY['user_id:m' || n], at => '2026-06-01')) AS many FROM generate_series(1, 1100) n \gset
