@@ -297,13 +297,13 @@ import() {
 }
 if has import; then import; fi
 
-message() {	# number of messages, name of the batch, condition for a new visitor, fields of the context
+message() {	# number of messages, name of the batch, condition for a new visitor, fields of the context, what else it says
 	echo "INSERT INTO cdp.inbox (payload) SELECT jsonb_build_object('type', 'track', 'messageId', '$2-' || i, 'event', (ARRAY['Product Viewed', 'Product Added', 'Order Completed', 'Email Opened'])[1 + i % 4],
 		'anonymousId', CASE WHEN $3 THEN '$2-' || md5((i / 3)::text) ELSE 'anon-' || md5(u::text) END,
 		'timestamp', to_char(timestamptz '2026-03-01Z' + make_interval(secs => i), 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
 		'properties', jsonb_build_object('product_id', 'p' || i % 1000, 'value', i % 500, 'category', 'shoes', 'url', 'https://shop.example.com/p/' || i % 1000),
 		'context', jsonb_build_object('ip', '10.1.2.3', 'locale', 'en-US', 'userAgent', 'Mozilla/5.0 (X11; Linux x86_64)', 'page', jsonb_build_object('path', '/p/' || i % 1000, 'referrer', 'https://www.example.com/'))
-			|| $4)
+			|| $4) || $5
 	FROM (SELECT i, 1 + (hashint8extended(i, hashtext('$2')) & 1073741823) % $PROFILES AS u, 1 + (hashint8extended(-i, hashtext('$2')) & 1073741823) % $PROFILES AS v FROM generate_series(1, $1) i) n"
 }
 known=false
@@ -312,6 +312,9 @@ most='i % 9 < 6'
 nothing="'{}'::jsonb"
 external="jsonb_build_object('externalIds', jsonb_build_array(jsonb_build_object('id', 'user' || u || '@example.com', 'type', 'email', 'collection', 'users', 'encoding', 'none')))"
 merging="CASE WHEN i % 10 = 0 THEN jsonb_build_object('traits', jsonb_build_object('email', 'user' || v || '@example.com')) ELSE '{}'::jsonb END"
+traits="CASE WHEN i % 5 = 0 THEN jsonb_build_object('type', 'identify', 'traits', jsonb_build_object('age', i % 80, 'city', 'c' || i % 500)) ELSE '{}'::jsonb END"
+others="CASE i % 50 WHEN 1 THEN jsonb_build_object('type', 'group', 'groupId', 'g' || u % 1000)
+	WHEN 2 THEN jsonb_build_object('type', 'alias', 'previousId', 'anon-' || md5(u::text), 'userId', 'u' || u) ELSE $traits END"
 drain() {	# one session: calls of 10,000 messages until there are none
 	awk -v n="$((waiting / 10000 + 1))" 'BEGIN {
 		print "SET synchronous_commit = off;\n\\set done false"
@@ -323,12 +326,12 @@ fill() {	# number of messages …
 	sent=$((sent + waiting))
 	psql -c "$(message "$@")" -c 'VACUUM ANALYZE cdp.inbox'
 }
-ingest_row() {	# title, number of messages, name, condition, context
+ingest_row() {	# title, number of messages, name, condition, context, what else
 	title=$1
 	shift
-	fill "$1" "one$2" "$3" "$4"
+	fill "$1" "one$2" "$3" "$4" "$5"
 	one=$(per_second "$1" "$(took drain)")
-	fill "$1" "four$2" "$3" "$4"
+	fill "$1" "four$2" "$3" "$4" "$5"
 	all=$(per_second "$1" "$(side_by_side drain)")
 	say "$title: $one/s, $CLIENTS sessions $all/s"
 	echo "| $title | $one messages/s | $all messages/s | $(load) |"
@@ -354,7 +357,7 @@ break_down() {
 		say 'no perf: no break-down'
 		return 0
 	fi
-	fill "$MESSAGES" parts "$known" "$nothing"
+	fill "$MESSAGES" parts "$known" "$nothing" "$nothing"
 	watch &
 	watch_stacks &
 	side_by_side drain >/dev/null
@@ -377,20 +380,22 @@ ingest() {
 
 	## Whole messages: ingest_inbox
 
-	$MESSAGES track messages of some 400 bytes, 10,000 a call; new visitors: two messages in three are of somebody who was not there, three messages each;
+	$MESSAGES messages of some 400 bytes, 10,000 a call, track if nothing else is said (a quarter as many with group and alias); new visitors: two messages in three are of somebody who was not there, three messages each;
 	externalIds: a known second identifier there; merges: one message in ten names two people.
 
 	| | one session | $CLIENTS drain one inbox | load |
 	|---|---:|---:|---:|
 	MD
-	ingest_row 'known people' "$MESSAGES" known "$known" "$nothing"
-	ingest_row 'known people, with context.externalIds' "$MESSAGES" external "$known" "$external"
-	ingest_row 'one in ten of a new visitor' "$MESSAGES" tenth "$tenth" "$nothing"
-	ingest_row 'two in three of a new visitor' "$MESSAGES" most "$most" "$nothing"
-	ingest_row 'one in ten merges two people' "$MESSAGES" merging "$known" "$merging"
+	ingest_row 'known people' "$MESSAGES" known "$known" "$nothing" "$nothing"
+	ingest_row 'known people, with context.externalIds' "$MESSAGES" external "$known" "$external" "$nothing"
+	ingest_row 'one in ten of a new visitor' "$MESSAGES" tenth "$tenth" "$nothing" "$nothing"
+	ingest_row 'two in three of a new visitor' "$MESSAGES" most "$most" "$nothing" "$nothing"
+	ingest_row 'one in ten merges two people' "$MESSAGES" merging "$known" "$merging" "$nothing"
+	ingest_row 'one in five sets two traits' "$MESSAGES" traits "$known" "$nothing" "$traits"
+	ingest_row 'and one in fifty each is a group or alias' "$((MESSAGES / 4))" others "$known" "$nothing" "$others"
 	printf '\nWhere it goes, %s sessions, known people:\n\n' "$CLIENTS"
 	break_down
 	[ "$(psql -c 'SELECT count(*) FROM cdp.rejected')" = 0 ] || { say 'messages were rejected'; exit 1; }
-	[ "$(psql -c 'SELECT count(*) FROM cdp.event')" = "$sent" ] || { say 'messages were lost'; exit 1; }
+	[ "$(psql -c 'SELECT count(*) FROM cdp.event_message')" = "$sent" ] || { say 'messages were lost'; exit 1; }
 }
 if has ingest; then ingest; fi

@@ -84,9 +84,10 @@ COMMENT ON FUNCTION cdp._misfit(text, text, jsonb) IS 'the message for a value t
 -- of arrival.  A value that was so already is not written to trait_change
 -- again; only trait_value remembers when it was last said, until something comes
 -- to stand between.  Rows are locked by profile, then by name.
--- Planned once: to plan takes longer than to set a few, and each step is a walk down an index whatever their number.
+-- Planned once: to plan takes longer than to set a few.  Each step is to be a walk down an index, of
+-- tables that are empty when the first call is planned, too: by reading it all it would be quadratic.
 CREATE FUNCTION cdp._set_traits(leaves bigint[], traits jsonb[], ats timestamptz[], sources text[], backfill boolean) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
 	misfit	record;
 	said	record;			-- of each trait in the order of time
