@@ -3,10 +3,11 @@
  * stitch.h
  *	  From identifiers to a profile.
  *
- * Which file defines what: stitch.c looks identifiers up, stitch_write.c
- * writes what is new in the plain cases, stitch_fn.c is what SQL calls,
- * stitch_many*.c does so for many calls at once, identity_rules.c knows the
- * rules.  All other cases are _stitch_new's (21_identity.sql).
+ * Which file defines what: stitch_probe.c finds rows by their keys, stitch.c
+ * looks identifiers up, stitch_write.c writes what is new in the plain cases,
+ * stitch_fn.c is what SQL calls, stitch_many*.c does so for many calls at once,
+ * identity_rules.c knows the rules.  All other cases are _stitch_new's
+ * (21_identity.sql).
  *
  * The columns are known by position: they keep it for ever, new ones are
  * added at the end.
@@ -152,24 +153,27 @@ typedef struct ManyCall
 	Datum		via;
 } ManyCall;
 
-/* stitch.c */
+/* stitch_probe.c */
+extern Keyed mcdp_open_keyed(Oid schema, const char *table, const char *index);
 extern void mcdp_lookup_begin(Lookup *lk, Oid identifier_type);
 extern void mcdp_lookup_end(Lookup *lk);
-extern void mcdp_find_link(Lookup *lk, Known *known, Snapshot snapshot);
+extern void mcdp_identifier_key(Lookup *lk, ScanKey key, AttrNumber column, Datum identifier);
+extern int	mcdp_compare_identifiers(Lookup *lk, Datum a, Datum b);
+extern Datum mcdp_get_column(HeapTuple tuple, Keyed *k, AttrNumber column);
+/* the first row with this key, in the slot; false if there is none */
+extern bool mcdp_probe(Prober *s, Keyed *k, Snapshot snapshot, ScanKey key, int num_keys);
 extern int64 mcdp_leaf_of(Lookup *lk, Snapshot snapshot, Datum identifier);
 extern TupleTableSlot *mcdp_find_profile(Lookup *lk, int64 id, Snapshot snapshot);
-/* What _stitch does, or false, with nothing left behind, when it is left to _stitch_new. */
-extern bool mcdp_stitch_one(Oid identifier_type, const Datum *ids, int num, const StitchCall *call, StitchHow how, Stitched *who);
-extern Keyed mcdp_open_keyed(Oid schema, const char *table, const char *index);
-extern void mcdp_identifier_key(Lookup *lk, ScanKey key, AttrNumber column, Datum identifier);
-extern Datum mcdp_get_column(HeapTuple tuple, Keyed *k, AttrNumber column);
-extern int	mcdp_compare_identifiers(Lookup *lk, Datum a, Datum b);
-
-/* Does one of two links say that they were named together? */
-extern bool mcdp_are_peers(Datum a, Datum a_peer, Datum b, Datum b_peer);
-
+extern bool mcdp_may_be_merged(Lookup *lk, int64 leaf);
 /* whether there is a row of extra_edge for the pair (in any order), and if so, whether it says all */
 extern bool mcdp_find_edge(Lookup *lk, Snapshot snapshot, Datum a, Datum b, TimestampTz at, bool *holds);
+
+/* stitch.c */
+extern void mcdp_find_link(Lookup *lk, Known *known, Snapshot snapshot);
+/* Does one of two links say that they were named together? */
+extern bool mcdp_are_peers(Datum a, Datum a_peer, Datum b, Datum b_peer);
+/* What _stitch does, or false, with nothing left behind, when it is left to _stitch_new. */
+extern bool mcdp_stitch_one(Oid identifier_type, const Datum *ids, int num, const StitchCall *call, StitchHow how, Stitched *who);
 
 typedef struct NewProfile
 {
