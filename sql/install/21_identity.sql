@@ -512,9 +512,13 @@ BEGIN
 			  AND NOT EXISTS (SELECT FROM unnest(own, own_leaves) u (identifier, leaf)
 							  WHERE u.leaf = p.profile_id AND u.identifier <> ALL (accepted))
 			RETURNING p.canonical_id
+		), queued AS (
+			INSERT INTO profile_queue (profile_id, at, cause)
+			SELECT DISTINCT e.canonical_id, _stitch_try.at, 'first' FROM earlier e
 		)
-		INSERT INTO profile_queue (profile_id, at, cause)
-		SELECT DISTINCT e.canonical_id, _stitch_try.at, 'first' FROM earlier e;
+		-- a refresh may have been for an instant between both
+		INSERT INTO segment_dirty (input, members, cause)
+		SELECT '', rb_build_agg(e.canonical_id), 'time' FROM earlier e HAVING count(*) > 0;
 	END IF;
 END
 $$;
@@ -576,9 +580,12 @@ BEGIN
 		FROM (SELECT t.leaf, min(t.at) AS at FROM unnest(leaves, ats) t (leaf, at) GROUP BY t.leaf) u
 		WHERE p.profile_id = u.leaf AND p.first_at > u.at
 		RETURNING p.canonical_id, p.first_at
+	), queued AS (
+		INSERT INTO profile_queue (profile_id, at, cause)
+		SELECT e.canonical_id, min(e.first_at), 'first' FROM earlier e GROUP BY e.canonical_id
 	)
-	INSERT INTO profile_queue (profile_id, at, cause)
-	SELECT e.canonical_id, min(e.first_at), 'first' FROM earlier e GROUP BY e.canonical_id;
+	INSERT INTO segment_dirty (input, members, cause)
+	SELECT '', rb_build_agg(e.canonical_id), 'time' FROM earlier e HAVING count(*) > 0;
 END
 $$;
 COMMENT ON FUNCTION cdp._move_profiles_back(bigint[], timestamptz[]) IS 'these leaves were known that early already; the caller holds their profiles';

@@ -12,7 +12,7 @@
  *		segment_due		when time alone may change something, by segment
  *
  * An input is what a change is about and what a segment listens to:
- *		''				the profile as a whole (a merge)
+ *		''				the profile as a whole (a merge; it is known to be older)
  *		event			its timeline
  *		trait			its traits
  *		tag:<tag>		a tag; found by comparing it with the copy of it that the

@@ -102,6 +102,14 @@ SELECT drop_segment('pilot', '2026-02-14');
 SELECT tagged('segment:pilot'), (SELECT count(*) FROM segment_version WHERE segment = 'pilot') AS versions, (SELECT array_agg(cause ORDER BY tick_no) FROM segment_change WHERE segment = 'pilot') AS causes;
 SELECT define_segment('pilot', 'vip', 'store', at => '2026-02-14') AS goes_on_counting;
 
+-- somebody not seen yet at the time of a refresh, who turns out to have been
+SELECT count(identify(ARRAY['shop_id:' || g]::identifier[], at => '2026-02-20', kind => 'shop')) FROM generate_series(1, 2) g;
+SELECT define_segment('shops', 'all', 'shop', at => '2026-02-14');
+SELECT * FROM refresh_segments('shops', '2026-02-14');
+SELECT identify('{shop_id:1}', at => '2026-02-01', kind => 'shop') > 0 AS one;
+SELECT accepted FROM import_identities($$SELECT 'shop_id:2', 'shop_id:2b'$$, 'test', 'shop', '2026-02-02');
+SELECT * FROM refresh_segments('shops', '2026-02-14 01:00');
+
 -- errors
 SELECT segment_members('unheard');
 SELECT refresh_segments('unheard');
