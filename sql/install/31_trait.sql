@@ -86,8 +86,9 @@ COMMENT ON FUNCTION cdp._misfit(text, text, jsonb) IS 'the message for a value t
 -- to stand between.  Rows are locked by profile, then by name.
 -- Planned once: to plan takes longer than to set a few.  Each step is to be a walk down an index, of
 -- tables that are empty when the first call is planned, too: by reading it all it would be quadratic.
+-- (What is then left to scan looks dear: hence jit = off.)
 CREATE FUNCTION cdp._set_traits(leaves bigint[], traits jsonb[], ats timestamptz[], sources text[], backfill boolean) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET jit = off AS $$
 DECLARE
 	misfit	record;
 	said	record;			-- of each trait in the order of time
