@@ -5,7 +5,9 @@
  *
  * The same rows as _record_events (22_event.sql) writes: message ids in the
  * order of their bytes, then the events into their partitions and the work
- * rows.  These two go by their owner, for all their keys begin with it.
+ * rows.  These two go by their owner, for all their keys begin with it, the
+ * events partition by partition: history in random order has all its months in
+ * every batch.
  *
  * Copyright (c) 2026, marketing_cdp contributors
  *
@@ -52,13 +54,19 @@ enum
 	TAIL_PROFILE_ID = 1, TAIL_EVENT_ID, TAIL_OWNER_ID, TAIL_AT, TAIL_COLUMNS = TAIL_AT
 };
 
-#define MAX_MONTHS 24			/* of one batch */
-
 typedef struct Month
 {
 	int			month;
 	Target		target;
 } Month;
+
+/* the partitions of a batch */
+typedef struct Months
+{
+	Month	   *month;
+	int			num;
+	int			max;
+} Months;
 
 int
 mcdp_event_month(TimestampTz at)
@@ -92,6 +100,17 @@ compare_owners(const void *x, const void *y)
 }
 
 static int
+compare_partitions(const void *x, const void *y)
+{
+	const NewEvent *a = *(NewEvent *const *) x;
+	const NewEvent *b = *(NewEvent *const *) y;
+
+	if (a->partition != b->partition)
+		return a->partition < b->partition ? -1 : 1;
+	return compare_owners(x, y);
+}
+
+static int
 compare_message_ids(const void *x, const void *y)
 {
 	text	   *a = (*(NewEvent *const *) x)->message_id;
@@ -102,7 +121,7 @@ compare_message_ids(const void *x, const void *y)
 
 /* Open the partitions of all events and note which is whose; false if one is missing or not for us. */
 static bool
-open_months(Oid schema, NewEvent *events, int num, Month *months, int *num_months)
+open_months(Oid schema, NewEvent *events, int num, EState *estate, Months *months)
 {
 	int			m = 0;			/* most events are of the same month as the one before */
 
@@ -113,15 +132,21 @@ open_months(Oid schema, NewEvent *events, int num, Month *months, int *num_month
 		if (events[i].event == NULL)
 			continue;
 		month = mcdp_event_month(events[i].at);
-		if (m >= *num_months || months[m].month != month)
+		if (m >= months->num || months->month[m].month != month)
 		{
-			for (m = 0; m < *num_months && months[m].month != month; m++)
+			for (m = 0; m < months->num && months->month[m].month != month; m++)
 				;
-			if (m == MAX_MONTHS ||
-				(m == *num_months && !mcdp_target_open_id(&months[m].target, mcdp_event_partition(schema, month), EVENT_COLUMNS, NULL)))
-				return false;
-			if (m == *num_months)
-				months[(*num_months)++].month = month;
+			if (m == months->max)
+			{
+				months->max = Max(16, 2 * months->max);
+				months->month = months->month ? repalloc(months->month, months->max * sizeof(Month)) : palloc(months->max * sizeof(Month));
+			}
+			if (m == months->num)
+			{
+				if (!mcdp_target_open_id(&months->month[m].target, mcdp_event_partition(schema, month), EVENT_COLUMNS, estate))
+					return false;
+				months->month[months->num++].month = month;
+			}
 		}
 		events[i].partition = m;
 	}
@@ -154,14 +179,15 @@ claim_messages(Target *t, NewEvent **order, int num)
 }
 
 static pg_noinline void
-store_events(Month *months, int num_months, NewEvent **order, int num, bool backfill)
+store_events(Months *months, NewEvent **order, int num, bool backfill)
 {
 	Datum		none = PointerGetDatum(construct_empty_array(INT8OID));
 
+	qsort(order, num, sizeof(NewEvent *), compare_partitions);
 	for (int i = 0; i < num; i++)
 	{
 		NewEvent   *e = order[i];
-		Target	   *t = &months[e->partition].target;
+		Target	   *t = &months->month[e->partition].target;
 
 		CHECK_FOR_INTERRUPTS();
 		mcdp_target_clear(t);
@@ -179,14 +205,18 @@ store_events(Month *months, int num_months, NewEvent **order, int num, bool back
 		mcdp_target_set_text(t, EVENT_MESSAGE_ID, e->message_id);
 		mcdp_target_set(t, EVENT_BACKFILL, BoolGetDatum(backfill));
 		(void) mcdp_target_gather(t, false);
+		if (i == num - 1 || order[i + 1]->partition != e->partition)
+		{
+			(void) mcdp_target_flush(t, false);
+			mcdp_target_close(t);		/* what it holds for rows need not be there for each month */
+		}
 	}
-	for (int m = 0; m < num_months; m++)
-		(void) mcdp_target_flush(&months[m].target, false);
 }
 
 static pg_noinline void
 store_tail(Target *t, NewEvent **order, int num)
 {
+	qsort(order, num, sizeof(NewEvent *), compare_owners);
 	for (int i = 0; i < num; i++)
 	{
 		NewEvent   *e = order[i];
@@ -209,15 +239,14 @@ insert_events(Oid schema, NewEvent *events, int num, bool backfill)
 	Target		parent = {NULL};
 	Target		message = {NULL};
 	Target		tail = {NULL};
-	Month		months[MAX_MONTHS];
-	int			num_months = 0;
+	Months		months = {NULL};
 	bool		ok;
 
 	/* the parent for its triggers and against DETACH PARTITION */
 	ok = mcdp_target_open_id(&parent, get_relname_relid("event", schema), EVENT_COLUMNS, NULL) &&
 		mcdp_target_open_id(&message, get_relname_relid("event_message", schema), MESSAGE_COLUMNS, NULL) &&
 		mcdp_target_open_id(&tail, get_relname_relid("event_tail", schema), TAIL_COLUMNS, NULL) &&
-		open_months(schema, events, num, months, &num_months);
+		open_months(schema, events, num, parent.estate, &months);
 	if (ok)
 	{
 		NewEvent  **order = MemoryContextAllocHuge(CurrentMemoryContext, Max(num, 1) * sizeof(NewEvent *));
@@ -231,13 +260,12 @@ insert_events(Oid schema, NewEvent *events, int num, bool backfill)
 		for (int i = 0; i < num; i++)
 			if (events[i].event)
 				order[n++] = &events[i];
-		qsort(order, n, sizeof(NewEvent *), compare_owners);
-		store_events(months, num_months, order, n, backfill);
+		store_events(&months, order, n, backfill);
 		store_tail(&tail, order, n);
 		pfree(order);
 	}
-	for (int m = 0; m < num_months; m++)
-		mcdp_target_close(&months[m].target);
+	for (int m = 0; m < months.num; m++)
+		mcdp_target_close(&months.month[m].target);
 	mcdp_target_close(&tail);
 	mcdp_target_close(&message);
 	mcdp_target_close(&parent);

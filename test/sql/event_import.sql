@@ -48,6 +48,8 @@ CREATE TABLE imported AS SELECT l.identifier, timeline_of(l.profile_id) AS t FRO
 DO $$ BEGIN PERFORM cdp.track(ARRAY[replace(who, 'email:h', 'email:k')]::cdp.identifier[], event, jsonb_build_object('revenue', revenue, 'product_id', product_id), at) FROM public.history ORDER BY n; END $$;
 SELECT count(*), count(*) FILTER (WHERE i.t <> timeline_of(resolve(replace(i.identifier::text, ':h', ':k')))) AS different FROM imported i;
 SELECT count(*) AS triggers FROM journey_trigger;
+-- each batch has events of nearly three years
+SELECT count(DISTINCT tableoid) AS months, count(*) FILTER (WHERE tableoid::regclass::text !~ to_char(at AT TIME ZONE 'UTC', 'YYYY_MM')) AS misplaced FROM event WHERE source = 'history';
 -- what is no query of events
 \set VERBOSITY terse
 SELECT * FROM import_events(NULL, 'x');
