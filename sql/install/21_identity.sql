@@ -553,7 +553,7 @@ COMMENT ON FUNCTION cdp._stitch_new(cdp.identifier[], text, timestamptz, text, t
 -- What the part "late" above does, for many (src/store/stitch_many_late.c).
 -- Each identifier and leaf is found by its key, whatever statistics say.
 CREATE FUNCTION cdp._move_links_back(identifiers text[], ats timestamptz[], wait boolean) RETURNS void
-LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
 DECLARE
 	ids		identifier[] := identifiers;
 	held	identifier[];
@@ -573,7 +573,7 @@ $$;
 COMMENT ON FUNCTION cdp._move_links_back(text[], timestamptz[], boolean) IS 'these identifiers were known that early already; takes the locks of identifiers, or CDP01: without waiting it cannot be done';
 
 CREATE FUNCTION cdp._move_profiles_back(leaves bigint[], ats timestamptz[]) RETURNS void
-LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
 BEGIN
 	WITH earlier AS (
 		UPDATE profile p SET first_at = u.at

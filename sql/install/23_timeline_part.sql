@@ -261,7 +261,7 @@ $$;
 COMMENT ON FUNCTION cdp._unmerge_timelines(bigint[]) IS 'from now on the timelines of those of these leaves that stand alone are read alone';
 
 CREATE FUNCTION cdp._rebuild_timelines(only_leaf bigint DEFAULT NULL) RETURNS bigint
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
 DECLARE
 	rebuilt bigint;
 BEGIN

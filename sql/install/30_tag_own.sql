@@ -161,7 +161,7 @@ COMMENT ON FUNCTION cdp._own_tags(cdp.bitmap, text, boolean, timestamptz, text, 
 -- tag_pending, it is looked up by index; and tag_expiry by the profile's tags:
 -- its index begins with the tag.
 CREATE FUNCTION cdp._merge_tags(survivor bigint, merged bigint, merge_id bigint) RETURNS text[]
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
 	gained text[] := '{}';
@@ -305,7 +305,7 @@ COMMENT ON FUNCTION cdp._replay_tags(bigint[], timestamptz) IS 'the tags of prof
 -- The caller has locked the profile that the leaves were merged into, and has
 -- given them their canonical profiles of now.
 CREATE FUNCTION cdp._unmerge_tags(was bigint, leaves bigint[], at timestamptz) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
 	now record;

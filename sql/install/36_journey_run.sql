@@ -43,7 +43,7 @@ $$;
 COMMENT ON FUNCTION cdp._mark_journey(text, bigint[], boolean, text) IS 'sets or takes away the tag journey:NAME, or another key''s';
 
 CREATE FUNCTION cdp._unmark(runs bigint[]) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off SET jit = off AS $$
 BEGIN
 	PERFORM cdp._mark(array_agg('journey:' || s.journey), array_agg(s.profile_id), false)
 	FROM unnest(runs) AS r(id)
@@ -56,7 +56,7 @@ $$;
 COMMENT ON FUNCTION cdp._unmark(bigint[]) IS 'takes the tag journey:NAME from profiles whose last active run in it was one of these';
 
 CREATE FUNCTION cdp._end_runs(runs bigint[], instants timestamptz[], with_outcome text, with_detail text) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off SET jit = off AS $$
 BEGIN
 	IF cardinality(runs) = 0 THEN
 		RETURN;

@@ -92,7 +92,7 @@ COMMENT ON FUNCTION cdp._runs(bigint[]) IS 'these runs';
 -- A message right after a wait is written before its run has been moved to it:
 -- then the run is at its plan's step, whatever its row says.
 CREATE FUNCTION cdp._arrive(plans cdp._plan[], items cdp._due[]) RETURNS void
-LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off SET jit = off AS $$
 BEGIN
 	UPDATE cdp.journey_state s SET step = x.of_step, visit = s.visit + 1, arrived_at = s.due_at
 	FROM (SELECT (plans[i.plan]).step AS of_step, o.ctid, o.step FROM unnest(items) i
@@ -105,7 +105,7 @@ COMMENT ON FUNCTION cdp._arrive(cdp._plan[], cdp._due[]) IS 'makes the rows of r
 -- Puts runs that have done a step on their way to the next; "end" is the end.  The
 -- log has what one profile does in the order of the plans.
 CREATE FUNCTION cdp._go_on(plans cdp._plan[], moves cdp._move[]) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
 	ended	bigint[] := ARRAY(SELECT m.run_id FROM unnest(moves) m WHERE m.next = 'end');
 BEGIN
@@ -214,7 +214,7 @@ COMMENT ON FUNCTION cdp._who_matches(bigint[], text) IS 'the runs for whose prof
 
 -- A profile that comes to the same split again goes the same way.
 CREATE FUNCTION cdp._split(branches jsonb, items cdp._due[]) RETURNS cdp._move[]
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
 	nexts	text[];
 	names	text[];
@@ -278,7 +278,7 @@ RETURN coalesce(step ->> 'wait', step ->> 'tag', step ->> 'untag', step #>> '{se
 COMMENT ON FUNCTION cdp._step_detail(jsonb) IS 'what the log says about a step that everybody leaves the same way';
 
 CREATE FUNCTION cdp._do_steps(plans cdp._plan[], items cdp._due[]) RETURNS bigint
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
 	done	bigint := cardinality(items);
 	moves	cdp._move[] := '{}';

@@ -185,7 +185,7 @@ COMMENT ON FUNCTION cdp._message_events(cdp._choice[], text, text, text) IS 'sto
 -- other: the second run counts the message of the first.  Event and log name the
 -- leaf whose run it is.
 CREATE FUNCTION cdp._send(plans cdp._plan[], items cdp._due[]) RETURNS cdp._due[]
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
 	batch		cdp._due[];
 	choices		cdp._choice[];

@@ -102,3 +102,6 @@ SELECT oid::regprocedure FROM fn
 WHERE pronargs - pronargdefaults <= 1 AND pronargs >= 1
   AND EXISTS (SELECT FROM pg_class c JOIN member ON classid = 'pg_class'::regclass AND objid = c.oid WHERE c.relname = fn.proname)
 ORDER BY 1;
+
+-- scans forbidden, so that what is left to scan looks dear, and is compiled each time
+SELECT oid::regprocedure FROM fn WHERE 'enable_seqscan=off' = ANY (proconfig) AND NOT 'jit=off' = ANY (proconfig) ORDER BY 1;
