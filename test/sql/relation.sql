@@ -156,7 +156,7 @@ END
 $$;
 TRUNCATE relation, profile_merge;
 SELECT array_agg(identify(ARRAY['user_id:r' || n], at => '2025-01-01')) AS people, (SELECT array_agg(identify(ARRAY['account:s' || n], at => '2025-01-01')) FROM generate_series(1, 2) n) AS accounts FROM generate_series(1, 3) n \gset
-SELECT count(*) AS worlds, sum(x.merges) > 2 * count(*) AS many_merges, count(*) FILTER (WHERE x.kept > 3) > count(*) / 2 AS many_ended, (array_agg(w || ': ' || x.wrong ORDER BY w) FILTER (WHERE x.wrong IS NOT NULL))[1] AS wrong
+SELECT count(*) = :worlds AS all_played, sum(x.merges) > 2 * count(*) AS many_merges, count(*) FILTER (WHERE x.kept > 3) > count(*) / 2 AS many_ended, (array_agg(w || ': ' || x.wrong ORDER BY w) FILTER (WHERE x.wrong IS NOT NULL))[1] AS wrong
 FROM generate_series(1, :worlds) w, world(w, :'people', :'accounts') x;
 
 -- A leaf whose relation was ended for another one is the canonical profile later: what is said to it then counts.
