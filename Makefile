@@ -31,8 +31,9 @@ DATA_built  = sql/$(EXTENSION)--$(EXTVERSION).sql
 # expected output in the current directory before it looks in --inputdir.
 REGRESS        = $(sort $(patsubst test/sql/%.sql,%,$(wildcard test/sql/*.sql)))
 REGRESS_OPTS   = --inputdir=test --load-extension=$(EXTENSION)
-ISOLATION      = $(sort $(patsubst test/isolation/specs/%.spec,%,$(wildcard test/isolation/specs/*.spec)))
-ISOLATION_OPTS = --inputdir=test/isolation --load-extension=$(EXTENSION)
+# test/isolation/specs/fresh.spec makes what all others begin with: it comes first
+ISOLATION      = $(filter-out fresh,$(sort $(patsubst test/isolation/specs/%.spec,%,$(wildcard test/isolation/specs/*.spec))))
+ISOLATION_OPTS = --inputdir=test/isolation --load-extension=$(EXTENSION) fresh
 TAP_TESTS      = 1
 PROVE_TESTS   ?= test/tap/*.pl
 
