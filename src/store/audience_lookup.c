@@ -165,9 +165,12 @@ mcdp_source_next_change(int64 id, const CriteriaNode *rule, TimestampTz at)
 	mcdp_criteria_visit_tags(rule, list_tag, &tags);
 	if (tags != NIL)
 	{
+		TimestampTz tagged;
+
 		args[1] = text_array(tags);
 		args[2] = TimestampTzGetDatum(at);
-		next = Min(next, run_instant(&tag_change, args, at));
+		tagged = run_instant(&tag_change, args, at);
+		next = Min(next, tagged);
 	}
 	return next;
 }

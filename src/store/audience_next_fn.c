@@ -31,6 +31,7 @@ mcdp__criteria_due(PG_FUNCTION_ARGS)
 	MemoryContext old;
 	AudiencePoint *point;
 	TimestampTz next;
+	TimestampTz other;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
 		PG_RETURN_NULL();
@@ -44,8 +45,9 @@ mcdp__criteria_due(PG_FUNCTION_ARGS)
 	MemoryContextSwitchTo(cx);
 	if (mcdp_criteria_needs_timeline(point->rule))
 		mcdp_audience_point_history(point);
-	next = Min(mcdp_criteria_next_change(point->rule, &point->env),
-			   mcdp_source_next_change(point->id, point->rule, point->env.at));
+	next = mcdp_criteria_next_change(point->rule, &point->env);
+	other = mcdp_source_next_change(point->id, point->rule, point->env.at);
+	next = Min(next, other);
 	if (SPI_finish() != SPI_OK_FINISH)
 		elog(ERROR, "SPI_finish failed");
 	MemoryContextSwitchTo(old);

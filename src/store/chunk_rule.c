@@ -160,12 +160,20 @@ bound(ChunkNode *node, int64 from)
 		case CRITERIA_AND:
 			result = from;
 			for (ChunkNode *child = node->child; child != NULL; child = child->next)
-				result = Max(result, bound(child, result));
+			{
+				int64		next = bound(child, result);
+
+				result = Max(result, next);
+			}
 			return result;
 		case CRITERIA_OR:
 			result = CHUNK_NONE;
 			for (ChunkNode *child = node->child; child != NULL; child = child->next)
-				result = Min(result, bound(child, from));
+			{
+				int64		next = bound(child, from);
+
+				result = Min(result, next);
+			}
 			return result;
 		default:
 			return from;

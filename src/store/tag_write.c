@@ -242,11 +242,15 @@ mcdp__write_chunks(PG_FUNCTION_ARGS)
 		if (!PG_ARGISNULL(1 + i))
 			sets[i] = mcdp_bitmap_to_rbuf(cx, PG_GETARG_DATUM(1 + i));
 	begin_writing(&writer, PointerGetDatum(PG_GETARG_TEXT_PP(0)));
-	while ((chunk = Min(next_chunk(sets[0], chunk), next_chunk(sets[1], chunk))) != PG_INT64_MAX)
+	for (;;)
 	{
+		int64		next[2] = {next_chunk(sets[0], chunk), next_chunk(sets[1], chunk)};
 		uint8		changes[2][CHUNK_BITS_BYTES];
 
 		CHECK_FOR_INTERRUPTS();
+		chunk = Min(next[0], next[1]);
+		if (chunk == PG_INT64_MAX)
+			break;
 		for (int i = 0; i < 2; i++)
 		{
 			if (sets[i] != NULL)

@@ -39,6 +39,8 @@ bool
 mcdp_criteria_window(const TimelineView *v, const CriteriaWindow *window, TimestampTz at,
 					 uint32 *first, uint32 *last)
 {
+	uint32		end = PG_UINT32_MAX;
+
 	*first = 0;
 	*last = mcdp_timeline_first_after(v, at);
 	switch (window->type)
@@ -50,13 +52,14 @@ mcdp_criteria_window(const TimelineView *v, const CriteriaWindow *window, Timest
 			break;
 		case CRITERIA_AGO:
 			*first = mcdp_timeline_first_from(v, mcdp_criteria_before(at, window->older));
-			*last = Min(*last, mcdp_timeline_first_from(v, mcdp_criteria_before(at, window->newer)));
+			end = mcdp_timeline_first_from(v, mcdp_criteria_before(at, window->newer));
 			break;
 		case CRITERIA_DATES:
 			*first = mcdp_timeline_first_from(v, window->since);
-			*last = Min(*last, mcdp_timeline_first_from(v, window->until));
+			end = mcdp_timeline_first_from(v, window->until);
 			break;
 	}
+	*last = Min(*last, end);
 	return *first < *last;
 }
 

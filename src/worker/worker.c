@@ -378,6 +378,7 @@ work(bool dynamic)
 		bool		urgent;
 		bool		worked = false;
 		long		share = SHORTEST_TURN;
+		long		took;
 		TimestampTz start;
 
 		if (!is_installed(!dynamic))
@@ -415,7 +416,8 @@ work(bool dynamic)
 		if (urgent)
 		{
 			worked = run_tasks("cdp._urgent_tasks()", "0", 2000);
-			share = Max(share, TimestampDifferenceMilliseconds(start, GetCurrentTimestamp()) / 5);
+			took = TimestampDifferenceMilliseconds(start, GetCurrentTimestamp());
+			share = Max(share, took / 5);
 		}
 
 		start = GetCurrentTimestamp();
