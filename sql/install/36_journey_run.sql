@@ -314,6 +314,21 @@ $$;
 COMMENT ON FUNCTION cdp.enter_journey(text, bigint, jsonb, timestamptz) IS 'enters one profile; the run id, or NULL with the reason in journey_log';
 
 -- It waits for nobody while it holds somebody, unless it is told to: see 21_identity_lock.
+CREATE FUNCTION cdp._try_owners(profiles bigint[]) RETURNS bigint[]
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+	held bigint[];
+BEGIN
+	held := ARRAY(SELECT p.profile_id FROM cdp.profile p
+				  WHERE p.profile_id = ANY (ARRAY(SELECT m.canonical_id FROM cdp.profile m WHERE m.profile_id = ANY (profiles)))
+				  ORDER BY p.profile_id FOR UPDATE SKIP LOCKED);
+	-- with a look at what they are now
+	RETURN ARRAY(SELECT m.profile_id FROM cdp.profile m LEFT JOIN unnest(held) h (id) ON h.id = m.canonical_id
+				 WHERE m.profile_id = ANY (profiles) AND h.id IS NULL ORDER BY 1);
+END
+$$;
+COMMENT ON FUNCTION cdp._try_owners(bigint[]) IS 'locks the canonical profiles of these without waiting; returns those of which somebody else has it, ascending';
+
 CREATE FUNCTION cdp._lock_owners(profiles bigint[], waits boolean DEFAULT false) RETURNS bigint[]
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE

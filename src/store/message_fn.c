@@ -218,6 +218,15 @@ make_partitions(Message *message, int num, bool locking, Oid schema)
 	}
 }
 
+static int
+compare_int64(const void *a, const void *b)
+{
+	int64		x = *(const int64 *) a;
+	int64		y = *(const int64 *) b;
+
+	return (x > y) - (x < y);
+}
+
 static Datum
 texts_or_nulls(Datum *values, bool *nulls, int num)
 {
@@ -238,16 +247,71 @@ times(Datum *values, int num)
 	return PointerGetDatum(construct_array(values, num, TIMESTAMPTZOID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
+static bool
+sets_traits(const Message *m)
+{
+	return m->kind == MESSAGE_IDENTIFY && m->traits != NULL && JB_ROOT_COUNT(m->traits) > 0;
+}
+
+static Datum
+leaves_of(Message *message, ManyCall *calls, int num, int *n)
+{
+	Datum	   *leaf = palloc(Max(num, 1) * sizeof(Datum));
+
+	*n = 0;
+	for (int i = 0; i < num; i++)
+		if (sets_traits(&message[i]) && calls[message[i].call].done)
+			leaf[(*n)++] = Int64GetDatum(calls[message[i].call].leaf);
+	return PointerGetDatum(construct_array(leaf, *n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
 /*
- * The traits of all, by leaf, so that two sessions do it in the same order.  Who takes
- * many messages locks the profiles first: else those who merge them, or do a step of their
- * journeys, would wait for a row of a trait while we wait for another profile of theirs.
+ * Who takes many messages locks the profiles before their traits: else those who merge
+ * them, or do a step of their journeys, would wait for a row of a trait while we wait for
+ * another profile of theirs.  Two batches of thousands nearly always have some in
+ * common: their messages may be put off, if they are few, so that nobody waits.  (What
+ * they say of who is who is done then, and known when they come again.)  If they are
+ * many it waits with the others in its hands; a circle that comes of it is opened by _try_plain.
  */
 static pg_noinline void
-take_traits(Jsonb **payload, Message *message, ManyCall *calls, TimestampTz *received, int num, bool backfill, bool many)
+lock_for_traits(Message *message, ManyCall *calls, int num, bool may_be_later)
+{
+	static SPIPlanPtr try_plan = NULL;
+	static SPIPlanPtr lock_plan = NULL;
+	Oid			type = INT8ARRAYOID;
+	int			n;
+	Datum		leaves = leaves_of(message, calls, num, &n);
+
+	if (n == 0)
+		return;
+	if (may_be_later)
+	{
+		ArrayType  *missed = DatumGetArrayTypeP(mcdp_run("SELECT cdp._try_owners($1)", &try_plan, 1, &type, &leaves, NULL));
+		int64	   *id = (int64 *) ARR_DATA_PTR(missed);
+		int			num_missed = ArrayGetNItems(ARR_NDIM(missed), ARR_DIMS(missed));
+
+		if (num_missed <= n / 2)
+		{
+			for (int i = 0; i < num && num_missed > 0; i++)
+			{
+				ManyCall   *c = &calls[Max(message[i].call, 0)];
+
+				if (!sets_traits(&message[i]) || !c->done || bsearch(&c->leaf, id, num_missed, sizeof(int64), compare_int64) == NULL)
+					continue;
+				c->done = false;
+				c->later = true;
+			}
+			return;
+		}
+	}
+	mcdp_run("SELECT cdp._lock_owners($1, true)", &lock_plan, 1, &type, &leaves, NULL);
+}
+
+/* The traits of all, by leaf, so that two sessions do it in the same order; many: the profiles are locked. */
+static pg_noinline void
+take_traits(Jsonb **payload, Message *message, ManyCall *calls, TimestampTz *received, int num, bool backfill)
 {
 	static SPIPlanPtr plan = NULL;
-	static SPIPlanPtr lock_plan = NULL;
 	Oid			types[7] = {INT8ARRAYOID, JSONBARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, JSONBARRAYOID, TIMESTAMPTZARRAYOID, BOOLOID};
 	Datum		values[7];
 	Datum	   *column = palloc(6 * Max(num, 1) * sizeof(Datum));
@@ -264,7 +328,7 @@ take_traits(Jsonb **payload, Message *message, ManyCall *calls, TimestampTz *rec
 	{
 		Message    *m = &message[i];
 
-		if (m->kind != MESSAGE_IDENTIFY || m->traits == NULL || JB_ROOT_COUNT(m->traits) == 0)
+		if (!sets_traits(m))
 			continue;
 		leaf[n] = Int64GetDatum(calls[m->call].leaf);
 		traits[n] = PointerGetDatum(m->traits);
@@ -284,8 +348,6 @@ take_traits(Jsonb **payload, Message *message, ManyCall *calls, TimestampTz *rec
 	values[4] = jsons(whole, n);
 	values[5] = times(arrived, n);
 	values[6] = BoolGetDatum(backfill);
-	if (many)
-		mcdp_run("SELECT cdp._lock_owners($1, true)", &lock_plan, 1, types, values, NULL);
 	mcdp_run("SELECT cdp._take_traits($1, $2, $3, $4, $5, $6, $7)", &plan, 7, types, values, NULL);
 	pfree(no_source);
 	pfree(column);
@@ -378,6 +440,8 @@ mcdp__take_plain(PG_FUNCTION_ARGS)
 	else if (!mcdp_holds_identities(true))
 		mcdp_hurry(HURRY_SOME);
 	stitch_rest(message, calls, num, PG_GETARG_OID(6));
+	if (PG_GETARG_BOOL(3))
+		lock_for_traits(message, calls, num, PG_GETARG_BOOL(5));
 
 	rest = palloc(Max(num, 1) * sizeof(Datum));
 	later = palloc(Max(num, 1) * sizeof(Datum));
@@ -395,7 +459,7 @@ mcdp__take_plain(PG_FUNCTION_ARGS)
 		else
 			taken++;
 	}
-	take_traits(payload, message, calls, received_at, num, PG_GETARG_BOOL(2), PG_GETARG_BOOL(3));
+	take_traits(payload, message, calls, received_at, num, PG_GETARG_BOOL(2));
 	record_events(message, calls, received_at, num, PG_GETARG_BOOL(2), schema);
 
 	values[0] = Int64GetDatum(taken);

@@ -305,7 +305,7 @@ is_plain(Lookup *lk, Known **known, int num, const StitchCall *call, text **kind
 /*
  * Run a SELECT of ours; the plan is kept for the session.  So its arguments are
  * of built-in types: ours change when the extension is made anew.  The answer is
- * for those who ask for one row with a number.
+ * for those who ask for one row with one value; 0 is NULL.
  */
 Datum
 mcdp_run(const char *sql, SPIPlanPtr *plan, int num, Oid *types, Datum *values, const char *nulls)
@@ -324,8 +324,14 @@ mcdp_run(const char *sql, SPIPlanPtr *plan, int num, Oid *types, Datum *values, 
 	}
 	if (SPI_execute_plan(*plan, values, nulls, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "SPI_execute_plan failed: %s", sql);
-	if (SPI_processed == 1 && TupleDescAttr(SPI_tuptable->tupdesc, 0)->attbyval)
-		answer = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	if (SPI_processed == 1)
+	{
+		Form_pg_attribute column = TupleDescAttr(SPI_tuptable->tupdesc, 0);
+		Datum		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+
+		if (!isnull)
+			answer = SPI_datumTransfer(value, column->attbyval, column->attlen);
+	}
 	SPI_finish();
 	return answer;
 }
