@@ -350,7 +350,7 @@ BEGIN
 			events := events || e;
 		ELSIF m.type = 'identify' THEN
 			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source, m.message_id, many OR wait);
-			PERFORM cdp._lock_owners(ARRAY[owner.leaf_id], true) WHERE many;		-- as take_traits in message_fn.c
+			PERFORM cdp._lock_owners(ARRAY[owner.leaf_id], true) WHERE many;		-- as lock_for_traits in message_fn.c
 			PERFORM cdp._take_traits(ARRAY[owner.leaf_id], ARRAY[coalesce(nullif(m.payload -> 'traits', 'null'), '{}')], ARRAY[m.at], ARRAY[m.source], ARRAY[m.payload],
 									 ARRAY[m.received_at], backfill);
 		ELSIF m.type = 'group' THEN

@@ -32,6 +32,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "core/id_order.h"
 #include "store/merge_rows.h"
 #include "store/relid.h"
 #include "store/statement.h"
@@ -67,15 +68,6 @@ mcdp_merge_tag(MergeRows *rows, const char *tag, int64 id, bool present, bool un
 	/* the mark was not written in between */
 	rows->tag[rows->num_tags++] = (MergeTag) {cstring_to_text(tag), id, present, unless_had, rows->num_leaves > 0};
 	MemoryContextSwitchTo(caller);
-}
-
-static int
-compare_ids(const void *a, const void *b)
-{
-	int64		x = *(const int64 *) a;
-	int64		y = *(const int64 *) b;
-
-	return (x > y) - (x < y);
 }
 
 /* A timeline without events. */
@@ -154,8 +146,8 @@ group_timelines(MergeRows *rows)
 	Probe	   *probe = NULL;
 	int			n = 0;
 
-	qsort(rows->leaf, rows->num_leaves, sizeof(int64), compare_ids);
-	rows->num_leaves = qunique(rows->leaf, rows->num_leaves, sizeof(int64), compare_ids);
+	qsort(rows->leaf, rows->num_leaves, sizeof(int64), mcdp_compare_ids);
+	rows->num_leaves = qunique(rows->leaf, rows->num_leaves, sizeof(int64), mcdp_compare_ids);
 	for (int i = 0; i < rows->num_leaves; i++)
 	{
 		ScanKeyData key[2];
@@ -194,7 +186,7 @@ group_timelines(MergeRows *rows)
 static bool
 is_had(MergeRows *rows, const MergeTag *t)
 {
-	return t->unless_had && (!t->if_grouped || bsearch(&t->id, rows->leaf, rows->num_leaves, sizeof(int64), compare_ids) != NULL) &&
+	return t->unless_had && (!t->if_grouped || bsearch(&t->id, rows->leaf, rows->num_leaves, sizeof(int64), mcdp_compare_ids) != NULL) &&
 		mcdp_tag_probe(t->id, PointerGetDatum(t->tag), GetActiveSnapshot());
 }
 

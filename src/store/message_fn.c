@@ -44,6 +44,7 @@
 #include "utils/timestamp.h"
 
 #include "core/compat.h"
+#include "core/id_order.h"
 #include "core/text_order.h"
 #include "store/event_insert.h"
 #include "store/message_read.h"
@@ -218,15 +219,6 @@ make_partitions(Message *message, int num, bool locking, Oid schema)
 	}
 }
 
-static int
-compare_int64(const void *a, const void *b)
-{
-	int64		x = *(const int64 *) a;
-	int64		y = *(const int64 *) b;
-
-	return (x > y) - (x < y);
-}
-
 static Datum
 texts_or_nulls(Datum *values, bool *nulls, int num)
 {
@@ -296,7 +288,7 @@ lock_for_traits(Message *message, ManyCall *calls, int num, bool may_be_later)
 			{
 				ManyCall   *c = &calls[Max(message[i].call, 0)];
 
-				if (!sets_traits(&message[i]) || !c->done || bsearch(&c->leaf, id, num_missed, sizeof(int64), compare_int64) == NULL)
+				if (!sets_traits(&message[i]) || !c->done || bsearch(&c->leaf, id, num_missed, sizeof(int64), mcdp_compare_ids) == NULL)
 					continue;
 				c->done = false;
 				c->later = true;
@@ -307,7 +299,7 @@ lock_for_traits(Message *message, ManyCall *calls, int num, bool may_be_later)
 	mcdp_run("SELECT cdp._lock_owners($1, true)", &lock_plan, 1, &type, &leaves, NULL);
 }
 
-/* The traits of all, by leaf, so that two sessions do it in the same order; many: the profiles are locked. */
+/* The traits of all together; who takes many has locked the profiles. */
 static pg_noinline void
 take_traits(Jsonb **payload, Message *message, ManyCall *calls, TimestampTz *received, int num, bool backfill)
 {

@@ -24,6 +24,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "core/id_order.h"
 #include "store/stitch_many.h"
 
 /* Plan anew, as if that had not been done before: only what was looked up stays, and who is busy. */
@@ -48,15 +49,6 @@ plan_again(Many *m, int num)
 	m->left = false;
 	mcdp_many_plan(m, num, false);
 	mcdp_many_sort_roots(m);
-}
-
-static int
-compare_ids(const void *a, const void *b)
-{
-	int64		x = *(const int64 *) a;
-	int64		y = *(const int64 *) b;
-
-	return (x > y) - (x < y);
 }
 
 /* The row of the profile, with its page, or NULL. */
@@ -86,7 +78,7 @@ static void
 mark_busy(Many *m, const int64 *held, int num)
 {
 	for (int i = 0; i < m->num_names; i++)
-		if (m->name[i].linked && bsearch(&m->name[i].root, held, num, sizeof(int64), compare_ids) != NULL)
+		if (m->name[i].linked && bsearch(&m->name[i].root, held, num, sizeof(int64), mcdp_compare_ids) != NULL)
 			m->name[i].busy = true;
 }
 
@@ -150,12 +142,12 @@ lock_roots(Many *m, int64 *held)
 		ManyName   *n = &m->name[i];
 
 		CHECK_FOR_INTERRUPTS();
-		if (n->involved && bsearch(&n->root, held, num_by_row, sizeof(int64), compare_ids) == NULL && !mcdp_many_holds(m, n, now, slot))
+		if (n->involved && bsearch(&n->root, held, num_by_row, sizeof(int64), mcdp_compare_ids) == NULL && !mcdp_many_holds(m, n, now, slot))
 			held[num++] = n->root;
 	}
 	UnregisterSnapshot(now);
 	ExecDropSingleTupleTableSlot(slot);
-	qsort(held, num, sizeof(int64), compare_ids);
+	qsort(held, num, sizeof(int64), mcdp_compare_ids);
 	return num;
 }
 
