@@ -122,7 +122,8 @@ END
 $$;
 COMMENT ON FUNCTION cdp.unrelate(bigint, bigint, text, timestamptz) IS 'end a relation; false if it did not hold at that time';
 
--- Two profiles of different kinds that one call named together.
+-- Two profiles of different kinds that one call named together.  Whoever calls this holds
+-- the profile of a: of two who find no relation the second is to find the first one's.
 CREATE FUNCTION cdp._relate_kinds(a bigint, b bigint, relation text, at timestamptz, source text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
@@ -156,6 +157,32 @@ END
 $$;
 COMMENT ON FUNCTION cdp._relate_kinds(bigint, bigint, text, timestamptz, text)
 	IS 'make sure that the relation holds at this time; an earlier time moves its beginning';
+
+-- Groups are told again and again.
+CREATE FUNCTION cdp._new_members(members bigint[], accounts bigint[], ats timestamptz[]) RETURNS int[]
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, cdp, pg_temp SET enable_seqscan = off SET jit = off AS $$
+BEGIN
+	RETURN ARRAY(
+		SELECT m.nr::int FROM unnest(members, accounts, ats) WITH ORDINALITY AS m (member, account, at, nr)
+		WHERE m.member <> m.account
+		  AND (NOT EXISTS (SELECT FROM relation r WHERE r.a = m.member AND r.relation = 'member' AND r.b = m.account
+							 AND r.since <= m.at AND (r.until IS NULL OR r.until > m.at))
+			   OR EXISTS (SELECT FROM relation_call c WHERE c.a = m.member AND c.relation = 'member' AND c.b = m.account))
+		ORDER BY m.nr);
+END
+$$;
+COMMENT ON FUNCTION cdp._new_members(bigint[], bigint[], timestamptz[])
+	IS 'which of these, from 1, _relate_kinds would have to write something for: leaves, those of their accounts, and when they were named together';
+
+CREATE FUNCTION cdp._add_members(members bigint[], accounts bigint[], ats timestamptz[], sources text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, cdp, pg_temp AS $$
+BEGIN
+	PERFORM _relate_kinds(m.member, m.account, 'member', m.at, m.source)
+	FROM (SELECT * FROM unnest(members, accounts, ats, sources) WITH ORDINALITY AS m (member, account, at, source, nr)
+		  ORDER BY m.member, m.account, m.nr) m;
+END
+$$;
+COMMENT ON FUNCTION cdp._add_members(bigint[], bigint[], timestamptz[], text[]) IS '_relate_kinds for the members of accounts that messages named; their profiles are locked';
 
 CREATE FUNCTION cdp._relate_again(a bigint, relation text, b bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$

@@ -113,7 +113,7 @@ BEGIN
 	IF message ? 'identifiers' AND jsonb_typeof(message -> 'identifiers') = 'array' THEN
 		names := names || ARRAY(SELECT jsonb_array_elements_text(message -> 'identifiers'));
 	END IF;
-	RETURN names;
+	RETURN nullif(names, '{}');
 END
 $$;
 COMMENT ON FUNCTION cdp._message_identifiers(jsonb) IS 'everything in a Segment message that names its profile, as texts namespace:value; NULL when nothing does';
@@ -278,7 +278,11 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_
 DECLARE
 	m record;
 	owner record;
-	other record;
+	account bigint;			-- of a group
+	traits jsonb;
+	described bigint;		-- whose traits these are
+	joins boolean;
+	to_lock bigint[];
 	previous cdp.identifier;
 	participants cdp.identifier[];
 	participant cdp.identifier;
@@ -348,21 +352,30 @@ BEGIN
 				END IF;
 			END IF;
 			events := events || e;
-		ELSIF m.type = 'identify' THEN
-			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source, m.message_id, many OR wait);
-			PERFORM cdp._lock_owners(ARRAY[owner.leaf_id], true) WHERE many;		-- as lock_for_traits in message_fn.c
-			PERFORM cdp._take_traits(ARRAY[owner.leaf_id], ARRAY[coalesce(nullif(m.payload -> 'traits', 'null'), '{}')], ARRAY[m.at], ARRAY[m.source], ARRAY[m.payload],
-									 ARRAY[m.received_at], backfill);
-		ELSIF m.type = 'group' THEN
-			SELECT * INTO STRICT other
-			FROM cdp._stitch(ARRAY[cdp.identifier('account', cdp._json_id(m.payload -> 'groupId'))], NULL, m.at, m.source, NULL, many OR wait);
-			owner := other;
-			PERFORM cdp._lock_owners(ARRAY[other.leaf_id], true) WHERE many;
-			PERFORM cdp._take_traits(ARRAY[other.leaf_id], ARRAY[coalesce(nullif(m.payload -> 'traits', 'null'), '{}')], ARRAY[m.at], ARRAY[m.source], ARRAY[m.payload],
-									 ARRAY[m.received_at], backfill);
+		ELSIF m.type IN ('identify', 'group') THEN
+			IF m.type = 'group' THEN
+				SELECT * INTO STRICT owner
+				FROM cdp._stitch(ARRAY[cdp.identifier('account', cdp._json_id(m.payload -> 'groupId'))], NULL, m.at, m.source, NULL, many OR wait);
+				account := owner.leaf_id;
+			END IF;
 			IF m.identifiers IS NOT NULL THEN
 				SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source, m.message_id, many OR wait);
-				PERFORM cdp._relate_kinds(owner.leaf_id, other.leaf_id, 'member', m.at, m.source);
+			END IF;
+			traits := nullif(nullif(m.payload -> 'traits', 'null'), '{}');
+			described := CASE m.type WHEN 'group' THEN account ELSE owner.leaf_id END;
+			joins := m.type = 'group' AND m.identifiers IS NOT NULL AND cdp._new_members(ARRAY[owner.leaf_id], ARRAY[account], ARRAY[m.at]) <> '{}';
+			-- as lock_owners in message_fn.c
+			to_lock := CASE WHEN joins THEN ARRAY[owner.leaf_id] END || CASE WHEN many AND traits IS NOT NULL THEN ARRAY[described] END;
+			IF many OR wait THEN
+				PERFORM cdp._lock_owners(to_lock, true) WHERE to_lock IS NOT NULL;
+			ELSIF to_lock IS NOT NULL AND cdp._try_owners(to_lock) <> '{}' THEN
+				RAISE SQLSTATE 'CDP01' USING MESSAGE = 'profile', DETAIL = cdp.canonical_id(owner.leaf_id)::text;
+			END IF;
+			IF joins THEN
+				PERFORM cdp._add_members(ARRAY[owner.leaf_id], ARRAY[account], ARRAY[m.at], ARRAY[m.source]);
+			END IF;
+			IF traits IS NOT NULL THEN
+				PERFORM cdp._take_traits(ARRAY[described], ARRAY[traits], ARRAY[m.at], ARRAY[m.source], ARRAY[m.payload], ARRAY[m.received_at], backfill);
 			END IF;
 		ELSE
 			-- The previous id is an old user id when there is such a user, else an anonymous one.

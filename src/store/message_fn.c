@@ -3,8 +3,9 @@
  * message_fn.c
  *	  Segment messages that are plain, many at once.
  *
- * They are read (message_read.c), stitched together (stitch_many.c) and their
- * events stored together (event_insert.c).  What is not plain is left to
+ * They are read (message_read.c), stitched together (stitch_many.c), what they
+ * say of traits and members is stored together (31_trait.sql, 20_relation.sql),
+ * and so are their events (event_insert.c).  What is not plain is left to
  * _read_message and _take_messages (24_ingest.sql).
  *
  * The stages are functions of their own, never inlined: bench/identity.sh tells
@@ -128,20 +129,16 @@ find_repeated(Message *message, int num, Oid schema)
  * merge profiles, say.  From the first that is not plain on they are left.
  */
 static pg_noinline void
-stitch_rest(Message *message, ManyCall *calls, int num, Oid identifier_type)
+stitch_rest(ManyCall *calls, int num, Oid identifier_type)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(caller, "stitch_rest", ALLOCSET_DEFAULT_SIZES);
 
-	for (int i = 0; i < num; i++)
+	for (ManyCall *c = calls; c < calls + num; c++)
 	{
-		ManyCall   *c;
 		Stitched	who;
 
-		if (message[i].kind < MESSAGE_EVENT)
-			continue;
-		c = &calls[message[i].call];
-		if (c->done || c->later || c->after_foreign)
+		if (c->is_foreign || c->done || c->later || c->after_foreign)
 			continue;
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextSwitchTo(context);
@@ -170,7 +167,7 @@ record_events(Message *message, ManyCall *calls, TimestampTz *received, int num,
 		Message    *m = &message[i];
 		NewEvent   *e = &events[n];
 
-		if (m->kind < MESSAGE_EVENT || (m->kind == MESSAGE_IDENTIFY && m->message_id == NULL))
+		if (m->kind < MESSAGE_EVENT || (m->kind != MESSAGE_EVENT && m->message_id == NULL))
 			continue;
 		memset(e, 0, sizeof(*e));
 		e->at = m->at;
@@ -220,6 +217,12 @@ make_partitions(Message *message, int num, bool locking, Oid schema)
 }
 
 static Datum
+bigints(Datum *values, int num)
+{
+	return PointerGetDatum(construct_array(values, num, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+static Datum
 texts_or_nulls(Datum *values, bool *nulls, int num)
 {
 	int			lower = 1;
@@ -239,64 +242,191 @@ times(Datum *values, int num)
 	return PointerGetDatum(construct_array(values, num, TIMESTAMPTZOID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
+/* Is all done that it says of who is who?  If not, it is for later or for the rest. */
 static bool
-sets_traits(const Message *m)
+is_stitched(const Message *m, const ManyCall *calls)
 {
-	return m->kind == MESSAGE_IDENTIFY && m->traits != NULL && JB_ROOT_COUNT(m->traits) > 0;
+	return m->kind >= MESSAGE_EVENT && calls[m->call].done && (m->kind != MESSAGE_GROUP || calls[m->group_call].done);
+}
+
+static bool
+is_later(const Message *m, const ManyCall *calls)
+{
+	return m->kind >= MESSAGE_EVENT && (calls[m->call].later || (m->kind == MESSAGE_GROUP && calls[m->group_call].later));
+}
+
+/* The call about whom its traits are of. */
+static ManyCall *
+call_with_traits(const Message *m, ManyCall *calls)
+{
+	if ((m->kind != MESSAGE_IDENTIFY && m->kind != MESSAGE_GROUP) || m->traits == NULL || JB_ROOT_COUNT(m->traits) == 0)
+		return NULL;
+	return &calls[m->kind == MESSAGE_GROUP ? m->group_call : m->call];
+}
+
+static bool
+names_member(const Message *m)
+{
+	return m->kind == MESSAGE_GROUP && m->call != m->group_call;
+}
+
+/* Which of the groups tell news of who is a member?  Nearly all of them were known before. */
+static pg_noinline void
+find_joins(Message *message, ManyCall *calls, int num)
+{
+	static SPIPlanPtr plan = NULL;
+	Oid			types[3] = {INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID};
+	Datum		values[3];
+	Datum	   *column = palloc(3 * Max(num, 1) * sizeof(Datum));
+	int		   *nr = palloc(Max(num, 1) * sizeof(int));
+	int			n = 0;
+	ArrayType  *news;
+
+	for (int i = 0; i < num; i++)
+	{
+		Message    *m = &message[i];
+
+		if (!names_member(m) || !is_stitched(m, calls))
+			continue;
+		column[n] = Int64GetDatum(calls[m->call].leaf);
+		column[num + n] = Int64GetDatum(calls[m->group_call].leaf);
+		column[2 * num + n] = TimestampTzGetDatum(m->at);
+		nr[n++] = i;
+	}
+	if (n > 0)
+	{
+		values[0] = bigints(column, n);
+		values[1] = bigints(column + num, n);
+		values[2] = times(column + 2 * num, n);
+		news = DatumGetArrayTypeP(mcdp_run("SELECT cdp._new_members($1, $2, $3)", &plan, 3, types, values, NULL));
+		for (int i = ArrayGetNItems(ARR_NDIM(news), ARR_DIMS(news)) - 1; i >= 0; i--)
+			message[nr[((int32 *) ARR_DATA_PTR(news))[i] - 1]].joins = true;
+	}
+	pfree(nr);
+	pfree(column);
+}
+
+/* The calls about those whose profiles have to be locked for it: at most two. */
+static int
+calls_to_lock(const Message *m, ManyCall *calls, bool many, ManyCall **of)
+{
+	ManyCall   *traits = call_with_traits(m, calls);
+	int			n = 0;
+
+	if (!is_stitched(m, calls))
+		return 0;
+	if (traits && many)
+		of[n++] = traits;
+	if (m->joins)
+		of[n++] = &calls[m->call];
+	return n;
 }
 
 static Datum
-leaves_of(Message *message, ManyCall *calls, int num, int *n)
+leaves_to_lock(Message *message, ManyCall *calls, int num, bool many, int *n)
 {
-	Datum	   *leaf = palloc(Max(num, 1) * sizeof(Datum));
+	Datum	   *leaf = palloc(2 * Max(num, 1) * sizeof(Datum));
 
 	*n = 0;
 	for (int i = 0; i < num; i++)
-		if (sets_traits(&message[i]) && calls[message[i].call].done)
-			leaf[(*n)++] = Int64GetDatum(calls[message[i].call].leaf);
-	return PointerGetDatum(construct_array(leaf, *n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	{
+		ManyCall   *of[2];
+		int			more = calls_to_lock(&message[i], calls, many, of);
+
+		while (more-- > 0)
+			leaf[(*n)++] = Int64GetDatum(of[more]->leaf);
+	}
+	return bigints(leaf, *n);
 }
 
 /*
- * Who takes many messages locks the profiles before their traits: else those who merge
- * them, or do a step of their journeys, would wait for a row of a trait while we wait for
- * another profile of theirs.  Two batches of thousands nearly always have some in
- * common: their messages may be put off, if they are few, so that nobody waits.  (What
- * they say of who is who is done then, and known when they come again.)  If they are
- * many it waits with the others in its hands; a circle that comes of it is opened by _try_plain.
+ * Of two who make somebody a member of the same account one has to see what the
+ * other did: they lock the profile.  Who takes many messages locks those that get traits,
+ * too: else those who merge them, or do a step of their journeys, would wait for a row of a
+ * trait while we wait for another profile of theirs.
+ *
+ * Two batches of thousands nearly always have some in common: their messages may
+ * be put off, if they are few, so that nobody waits.  (What they say of who is who is
+ * done then, and known when they come again.)  If they are many it waits with the
+ * others in its hands; a circle that comes of it is opened by _try_plain.  A single
+ * message waits for nobody here and is left to _take_messages.
  */
 static pg_noinline void
-lock_for_traits(Message *message, ManyCall *calls, int num, bool may_be_later)
+lock_owners(Message *message, ManyCall *calls, int num, bool many, bool may_be_later)
 {
 	static SPIPlanPtr try_plan = NULL;
 	static SPIPlanPtr lock_plan = NULL;
 	Oid			type = INT8ARRAYOID;
 	int			n;
-	Datum		leaves = leaves_of(message, calls, num, &n);
+	Datum		leaves = leaves_to_lock(message, calls, num, many, &n);
 
 	if (n == 0)
 		return;
-	if (may_be_later)
+	if (may_be_later || !many)
 	{
 		ArrayType  *missed = DatumGetArrayTypeP(mcdp_run("SELECT cdp._try_owners($1)", &try_plan, 1, &type, &leaves, NULL));
 		int64	   *id = (int64 *) ARR_DATA_PTR(missed);
 		int			num_missed = ArrayGetNItems(ARR_NDIM(missed), ARR_DIMS(missed));
 
-		if (num_missed <= n / 2)
+		if (!many || num_missed <= n / 2)
 		{
 			for (int i = 0; i < num && num_missed > 0; i++)
 			{
-				ManyCall   *c = &calls[Max(message[i].call, 0)];
+				ManyCall   *of[2];
+				int			more = calls_to_lock(&message[i], calls, many, of);
 
-				if (!sets_traits(&message[i]) || !c->done || bsearch(&c->leaf, id, num_missed, sizeof(int64), mcdp_compare_ids) == NULL)
-					continue;
-				c->done = false;
-				c->later = true;
+				while (more-- > 0)
+				{
+					if (bsearch(&of[more]->leaf, id, num_missed, sizeof(int64), mcdp_compare_ids) == NULL)
+						continue;
+					of[more]->done = false;
+					of[more]->later = many;
+				}
 			}
 			return;
 		}
 	}
 	mcdp_run("SELECT cdp._lock_owners($1, true)", &lock_plan, 1, &type, &leaves, NULL);
+}
+
+/* The new members of all groups together; their profiles are locked. */
+static pg_noinline void
+take_members(Message *message, ManyCall *calls, int num)
+{
+	static SPIPlanPtr plan = NULL;
+	Oid			types[4] = {INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID};
+	Datum		values[4];
+	Datum	   *column = palloc(4 * Max(num, 1) * sizeof(Datum));
+	Datum	   *member = column;
+	Datum	   *account = member + num;
+	Datum	   *at = account + num;
+	Datum	   *source = at + num;
+	bool	   *no_source = palloc(Max(num, 1) * sizeof(bool));
+	int			n = 0;
+
+	for (int i = 0; i < num; i++)
+	{
+		Message    *m = &message[i];
+
+		if (m->kind != MESSAGE_GROUP || !m->joins)
+			continue;
+		member[n] = Int64GetDatum(calls[m->call].leaf);
+		account[n] = Int64GetDatum(calls[m->group_call].leaf);
+		at[n] = TimestampTzGetDatum(m->at);
+		source[n] = PointerGetDatum(m->source);
+		no_source[n] = m->source == NULL;
+		n++;
+	}
+	if (n > 0)
+	{
+		values[0] = bigints(member, n);
+		values[1] = bigints(account, n);
+		values[2] = times(at, n);
+		values[3] = texts_or_nulls(source, no_source, n);
+		mcdp_run("SELECT cdp._add_members($1, $2, $3, $4)", &plan, 4, types, values, NULL);
+	}
+	pfree(no_source);
+	pfree(column);
 }
 
 /* The traits of all together; who takes many has locked the profiles. */
@@ -319,10 +449,11 @@ take_traits(Jsonb **payload, Message *message, ManyCall *calls, TimestampTz *rec
 	for (int i = 0; i < num; i++)
 	{
 		Message    *m = &message[i];
+		ManyCall   *call = call_with_traits(m, calls);
 
-		if (!sets_traits(m))
+		if (call == NULL)
 			continue;
-		leaf[n] = Int64GetDatum(calls[m->call].leaf);
+		leaf[n] = Int64GetDatum(call->leaf);
 		traits[n] = PointerGetDatum(m->traits);
 		at[n] = TimestampTzGetDatum(m->at);
 		source[n] = PointerGetDatum(m->source);
@@ -331,18 +462,29 @@ take_traits(Jsonb **payload, Message *message, ManyCall *calls, TimestampTz *rec
 		arrived[n] = TimestampTzGetDatum(received[i]);
 		n++;
 	}
-	if (n == 0)
-		return;
-	values[0] = PointerGetDatum(construct_array(leaf, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	values[1] = jsons(traits, n);
-	values[2] = times(at, n);
-	values[3] = texts_or_nulls(source, no_source, n);
-	values[4] = jsons(whole, n);
-	values[5] = times(arrived, n);
-	values[6] = BoolGetDatum(backfill);
-	mcdp_run("SELECT cdp._take_traits($1, $2, $3, $4, $5, $6, $7)", &plan, 7, types, values, NULL);
+	if (n > 0)
+	{
+		values[0] = bigints(leaf, n);
+		values[1] = jsons(traits, n);
+		values[2] = times(at, n);
+		values[3] = texts_or_nulls(source, no_source, n);
+		values[4] = jsons(whole, n);
+		values[5] = times(arrived, n);
+		values[6] = BoolGetDatum(backfill);
+		mcdp_run("SELECT cdp._take_traits($1, $2, $3, $4, $5, $6, $7)", &plan, 7, types, values, NULL);
+	}
 	pfree(no_source);
 	pfree(column);
+}
+
+static void
+add_call(ManyCall *c, const Message *m, Datum *ids, int num, text *message_id)
+{
+	c->call.at = m->at;
+	c->call.source = m->source;
+	c->call.message_id = message_id;
+	c->ids = ids;
+	c->num = num;
 }
 
 /*
@@ -370,7 +512,11 @@ mcdp__take_plain(PG_FUNCTION_ARGS)
 	int			num_rest = 0;
 	Datum	   *later;
 	int			num_later = 0;
+	bool		backfill = PG_GETARG_BOOL(2);
+	bool		many = PG_GETARG_BOOL(3);
 	bool		in_order = PG_GETARG_BOOL(4);
+	bool		may_be_later = PG_GETARG_BOOL(5);
+	Oid			identifier_type = PG_GETARG_OID(6);
 	bool		others = false;
 	Lookup		lk;
 	Datum		values[3];
@@ -394,13 +540,13 @@ mcdp__take_plain(PG_FUNCTION_ARGS)
 	}
 	read_messages(payload, message, num);
 	find_repeated(message, num, schema);
-	make_partitions(message, num, PG_GETARG_BOOL(3), schema);
+	make_partitions(message, num, many, schema);
 
-	calls = MemoryContextAllocExtended(CurrentMemoryContext, Max(num, 1) * sizeof(ManyCall), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	/* a group makes two: about the account, and about who is a member */
+	calls = MemoryContextAllocExtended(CurrentMemoryContext, 2 * Max(num, 1) * sizeof(ManyCall), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	for (int i = 0; i < num; i++)
 	{
 		Message    *m = &message[i];
-		ManyCall   *c = &calls[num_calls];
 
 		others |= m->kind == MESSAGE_OTHER;
 		if (in_order && others)
@@ -414,45 +560,47 @@ mcdp__take_plain(PG_FUNCTION_ARGS)
 		if (m->kind == MESSAGE_OTHER)
 		{
 			mcdp_read_names(payload[i], m);
-			c->is_foreign = true;
+			calls[num_calls].is_foreign = true;
 		}
-		c->call.at = m->at;
-		c->call.source = m->source;
-		c->call.message_id = m->message_id;
-		c->ids = m->ids;
-		c->num = m->num_ids;
-		m->call = num_calls++;
+		m->call = m->group_call = num_calls;
+		if (m->kind == MESSAGE_GROUP)
+			add_call(&calls[num_calls++], m, &m->group, 1, NULL);
+		if (m->kind == MESSAGE_GROUP && m->num_ids == 0)
+			continue;
+		m->call = num_calls;
+		add_call(&calls[num_calls++], m, m->ids, m->num_ids, m->message_id);
 	}
-	mcdp_lookup_begin(&lk, PG_GETARG_OID(6));
-	mcdp_stitch_many(&lk, calls, num_calls, in_order, PG_GETARG_BOOL(3), others, PG_GETARG_BOOL(5));
+	mcdp_lookup_begin(&lk, identifier_type);
+	mcdp_stitch_many(&lk, calls, num_calls, in_order, many, others, may_be_later);
 	mcdp_lookup_end(&lk);
 	/* who takes many and is the only one holds and waits */
-	if (!PG_GETARG_BOOL(3))
+	if (!many)
 		mcdp_hurry(HURRY_LITTLE);
 	else if (!mcdp_holds_identities(true))
 		mcdp_hurry(HURRY_SOME);
-	stitch_rest(message, calls, num, PG_GETARG_OID(6));
-	if (PG_GETARG_BOOL(3))
-		lock_for_traits(message, calls, num, PG_GETARG_BOOL(5));
+	stitch_rest(calls, num_calls, identifier_type);
+	find_joins(message, calls, num);
+	lock_owners(message, calls, num, many, may_be_later);
 
 	rest = palloc(Max(num, 1) * sizeof(Datum));
 	later = palloc(Max(num, 1) * sizeof(Datum));
 	for (int i = 0; i < num; i++)
 	{
 		Message    *m = &message[i];
-		bool		is_later = m->kind >= MESSAGE_EVENT && calls[m->call].later;
+		bool		put_off = is_later(m, calls);
 
-		if (m->kind >= MESSAGE_EVENT && !calls[m->call].done)
+		if (!is_stitched(m, calls) && m->kind != MESSAGE_REPEATED)
 			m->kind = MESSAGE_OTHER;
-		if (is_later)
+		if (put_off)
 			later[num_later++] = Int32GetDatum(i + 1);
 		else if (m->kind == MESSAGE_OTHER)
 			rest[num_rest++] = Int32GetDatum(i + 1);
 		else
 			taken++;
 	}
-	take_traits(payload, message, calls, received_at, num, PG_GETARG_BOOL(2));
-	record_events(message, calls, received_at, num, PG_GETARG_BOOL(2), schema);
+	take_members(message, calls, num);
+	take_traits(payload, message, calls, received_at, num, backfill);
+	record_events(message, calls, received_at, num, backfill, schema);
 
 	values[0] = Int64GetDatum(taken);
 	values[1] = PointerGetDatum(construct_array(rest, num_rest, INT4OID, 4, true, TYPALIGN_INT));

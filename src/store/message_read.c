@@ -3,7 +3,7 @@
  * message_read.c
  *	  One Segment message, if it is plain.
  *
- * Plain is a track, page, screen or identify message that says nothing
+ * Plain is a track, page, screen, identify or group message that says nothing
  * unusual: its time is "timestamp", its ids are texts or numbers, there is
  * nothing wrong with it.  All others are left to _read_message (24_ingest.sql),
  * which knows the whole specification; whatever is changed there about a plain
@@ -294,6 +294,28 @@ add_properties(JsonbContainer *root, Message *m)
 	m->properties = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
+/* MESSAGE_OTHER for those that are never plain, too */
+static MessageKind
+kind_of_type(const char *type, int len)
+{
+	static const struct
+	{
+		const char *type;
+		MessageKind kind;
+	}			known[] = {
+		{"track", MESSAGE_EVENT},
+		{"page", MESSAGE_EVENT},
+		{"screen", MESSAGE_EVENT},
+		{"identify", MESSAGE_IDENTIFY},
+		{"group", MESSAGE_GROUP},
+	};
+
+	for (int i = 0; i < (int) lengthof(known); i++)
+		if (len == (int) strlen(known[i].type) && memcmp(type, known[i].type, len) == 0)
+			return known[i].kind;
+	return MESSAGE_OTHER;
+}
+
 void
 mcdp_read_message(Jsonb *payload, Message *m)
 {
@@ -303,9 +325,9 @@ mcdp_read_message(Jsonb *payload, Message *m)
 	char	   *type;
 	int			len;
 	int			type_len;
+	MessageKind kind;
 	Jsonb	   *traits;
 	Jsonb	   *device = NULL;
-	bool		track;
 
 	m->kind = MESSAGE_OTHER;
 	m->call = -1;
@@ -321,9 +343,8 @@ mcdp_read_message(Jsonb *payload, Message *m)
 		return;
 	if (!get_string(root, "type", &type, &type_len) || type == NULL)
 		return;
-	track = type_len == 5 && memcmp(type, "track", 5) == 0;
-	if (!track && !(type_len == 4 && memcmp(type, "page", 4) == 0) && !(type_len == 6 && memcmp(type, "screen", 6) == 0) &&
-		!(type_len == 8 && memcmp(type, "identify", 8) == 0))
+	kind = kind_of_type(type, type_len);
+	if (kind == MESSAGE_OTHER)
 		return;
 	if (!get_string(root, "timestamp", &s, &len) || s == NULL || !read_time(s, len, &m->at))
 		return;
@@ -336,6 +357,12 @@ mcdp_read_message(Jsonb *payload, Message *m)
 	m->source = s ? cstring_to_text_with_len(s, len) : NULL;
 
 	/* who */
+	if (kind == MESSAGE_GROUP)
+	{
+		if (!add_id(m, root, "groupId", "account") || m->num_ids == 0)
+			return;
+		m->group = m->ids[--m->num_ids];
+	}
 	if (!add_id(m, root, "userId", "user_id") || !add_id(m, root, "anonymousId", "anonymous_id"))
 		return;
 	if (m->context)
@@ -345,25 +372,25 @@ mcdp_read_message(Jsonb *payload, Message *m)
 		if (!get_object(context, "device", &device) || !add_id(m, device ? &device->root : NULL, "id", "device_id") ||
 			!add_external_ids(m, context) || !get_object(context, "traits", &traits))
 			return;
-		if (type_len == 8 && traits && m->traits)
+		if (kind == MESSAGE_IDENTIFY && traits && m->traits)
 			return;				/* which of them has the address? */
 		if (traits && !add_contacts(m, &traits->root))
 			return;
 	}
-	if (type_len == 8 && m->traits && !add_contacts(m, &m->traits->root))
+	if (kind == MESSAGE_IDENTIFY && m->traits && !add_contacts(m, &m->traits->root))
 		return;
-	if (!add_identifiers(m, root, "identifiers") || m->num_ids == 0 || m->num_ids > MESSAGE_IDS)
+	if (!add_identifiers(m, root, "identifiers") || (m->num_ids == 0 && kind != MESSAGE_GROUP) || m->num_ids > MESSAGE_IDS)
 		return;
 
-	if (type_len == 8)
+	/* what */
+	if (kind != MESSAGE_EVENT)
 	{
 		/* a trait without a name is refused */
 		if (m->traits == NULL || !getKeyJsonValueFromContainer(&m->traits->root, "", 0, &buf))
-			m->kind = MESSAGE_IDENTIFY;
+			m->kind = kind;
 		return;
 	}
-	/* what */
-	if (track)
+	if (strncmp(type, "track", type_len) == 0)
 	{
 		if (!get_string(root, "event", &s, &len) || s == NULL)
 			return;

@@ -23,7 +23,8 @@ typedef enum MessageKind
 	MESSAGE_OTHER,				/* not plain */
 	MESSAGE_REPEATED,			/* its id was seen */
 	MESSAGE_EVENT,
-	MESSAGE_IDENTIFY
+	MESSAGE_IDENTIFY,
+	MESSAGE_GROUP
 } MessageKind;
 
 typedef struct Message
@@ -33,13 +34,16 @@ typedef struct Message
 	text	   *event;
 	text	   *message_id;		/* these may be NULL; of what is not plain too if it is a text */
 	text	   *source;
-	Datum	   *ids;
+	Datum	   *ids;			/* a group need not have any */
 	int			num_ids;
 	int			max_ids;
+	Datum		group;			/* the identifier of its account */
 	Jsonb	   *properties;		/* NULL: none */
 	Jsonb	   *context;
 	Jsonb	   *traits;
 	int			call;			/* of stitch_many, or -1 */
+	int			group_call;		/* of a group, the one about the account; call is the same if nobody else is named */
+	bool		joins;			/* a group that tells news of who is a member */
 } Message;
 
 /* Its kind is MESSAGE_OTHER when it is not plain. */

@@ -73,7 +73,7 @@ SELECT * FROM ((SELECT seed, names, evidence, links, first_at FROM seen WHERE wa
 	UNION ALL (SELECT seed, '+ ' || names, evidence, links, first_at FROM seen WHERE way = 1 EXCEPT ALL SELECT seed, '+ ' || names, evidence, links, first_at FROM seen WHERE way = 0)) d ORDER BY 1, 2 LIMIT 10;
 SELECT count(*) > 50 AS enough FROM seen;
 
--- Messages: the inbox in one go, and one after the other.
+-- Messages: one after the other, the inbox in one go, and one after the other by queries (as those with participants are).
 CREATE FUNCTION message(n int, seed int) RETURNS jsonb LANGUAGE sql IMMUTABLE RETURN jsonb_strip_nulls(jsonb_build_object(
 	'type', (ARRAY['track', 'track', 'track', 'page', 'identify', 'screen', 'group', 'alias'])[1 + dice(n, seed, 8)],
 	'messageId', CASE WHEN dice(n, seed + 1, 4) > 0 THEN 'm' || dice(n, seed + 2, 60) END,
@@ -96,22 +96,28 @@ BEGIN
 	PERFORM start_over();
 	IF way = 0 THEN
 		PERFORM ingest(message(n, seed), '2026-03-01') FROM generate_series(1, 120) n;
+	ELSIF way = 2 THEN
+		PERFORM ingest('{"participants": []}' || message(n, seed), '2026-03-01') FROM generate_series(1, 120) n;
 	ELSE
 		INSERT INTO inbox (payload, received_at) SELECT message(n, seed), '2026-03-01' FROM generate_series(1, 120) n;
 		PERFORM ingest_inbox(70); PERFORM ingest_inbox();
 	END IF;
 	INSERT INTO told SELECT seed, way, 'people', format('%s | %s', names, first_at) FROM components();
 	INSERT INTO told SELECT seed, way, 'event', format('%s %s %s %s %s %s %s %s', message_id, at, received_at, event, via, properties, context, cardinality(participants)) FROM event;
-	INSERT INTO told SELECT seed, way, 'rejected', format('%s %s %s', reason, sqlstate, payload) FROM rejected;
+	INSERT INTO told SELECT seed, way, 'rejected', format('%s %s %s', reason, sqlstate, payload - CASE payload -> 'participants' WHEN '[]' THEN 'participants' ELSE '' END) FROM rejected;
+	INSERT INTO told SELECT seed, way, 'relation', format('%s %s %s %s %s', (SELECT min(l.identifier) FROM identifier_link l WHERE l.profile_id = r.a), relation,
+			(SELECT min(l.identifier) FROM identifier_link l WHERE l.profile_id = r.b), since, until)
+		FROM relation r;
 	INSERT INTO told SELECT seed, way, 'trait', format('%s %s %s %s', (SELECT min(l.identifier) FROM identifier_link l WHERE l.profile_id = v.profile_id), name, value, at) FROM trait_value v;
 	INSERT INTO told SELECT seed, way, 'history', format('%s %s %s %s', (SELECT min(l.identifier) FROM identifier_link l WHERE l.profile_id = v.profile_id), v.name, d::date,
 			(SELECT c.value FROM trait_change c WHERE (c.profile_id, c.name) = (v.profile_id, v.name) AND c.at <= d ORDER BY c.at DESC, c.value DESC LIMIT 1))
 		FROM trait_value v, generate_series(timestamptz '2026-02-01', '2026-02-12', '1 day') d;
 	INSERT INTO told SELECT seed, way, 'messages', message_id || (event_id IS NULL) FROM event_message;
 END $$;
-SELECT count(tell(s, w)) FROM generate_series(1, 12) s, generate_series(0, 1) w;
-SELECT * FROM ((SELECT seed, what, said FROM told WHERE way = 0 EXCEPT ALL SELECT seed, what, said FROM told WHERE way = 1)
-	UNION ALL (SELECT seed, what, '+ ' || said FROM told WHERE way = 1 EXCEPT ALL SELECT seed, what, '+ ' || said FROM told WHERE way = 0)) d ORDER BY 1, 2, 3 LIMIT 10;
+SELECT count(tell(s, w)) FROM generate_series(1, 12) s, generate_series(0, 2) w;
+SELECT * FROM generate_series(1, 2) w CROSS JOIN LATERAL (
+	(SELECT seed, what, said FROM told WHERE way = 0 EXCEPT ALL SELECT seed, what, said FROM told WHERE way = w)
+	UNION ALL (SELECT seed, what, '+ ' || said FROM told WHERE way = w EXCEPT ALL SELECT seed, what, '+ ' || said FROM told WHERE way = 0)) d ORDER BY 1, 2, 3, 4 LIMIT 10;
 SELECT what, count(*) > 20 AS enough FROM told GROUP BY 1 ORDER BY 1;
 -- what a helper may be called with by whoever may call it
 SELECT _stitch_pairs(NULL, NULL, NULL, NULL, NULL, NULL, NULL);
