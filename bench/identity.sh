@@ -35,6 +35,8 @@ ratio() { awk "BEGIN { printf \"%.2f\", $1 / ($2 > 0 ? $2 : 1) }"; }
 per_second() { awk "BEGIN { printf \"%.0f\", $1 * 1000 / ($2 > 0 ? $2 : 1) }"; }
 median() { sort -n | awk '{ a[NR] = $1 } END { print a[int((NR + 1) / 2)] }'; }
 load() { cut -d ' ' -f 1 /proc/loadavg; }
+processor() { sed -n 's/^cpu  *//p' /proc/stat 2>/dev/null || :; }
+stolen() { echo "$1 $(processor)" | awk 'NF > 10 { for (i = 1; i <= 8; i++) t += $(i + NF / 2) - $i; printf "%.0f %%", 100 * ($(8 + NF / 2) - $8) / (t > 0 ? t : 1) }'; }
 pgbench() { PGOPTIONS='-c synchronous_commit=off -c search_path=public' "$bindir/pgbench" -n -h "$dir/socket" -U cdp "$@"; }
 
 pg=$(psql -c 'SHOW server_version')
@@ -192,9 +194,11 @@ identify() {
 	psql -c "SELECT * FROM cdp.import_identities(\$q\$SELECT 'anonymous_id:visitor-' || g, 'email:user' || g || '@example.com' FROM generate_series(1, $PROFILES) g\$q\$, at => '2026-01-01')" >/dev/null
 	psql -v profiles="$PROFILES" -f "$top/bench/identity_plpgsql.sql" \
 		-c 'VACUUM ANALYZE hand_identifier, hand_profile, audited_identifier, audited_profile, audited_evidence, cdp.identifier_link, cdp.profile, cdp.tag_pending'
-	for side in hand audited; do
-		calls "${side}_identify('" ", '" ')' >"$dir/$side.sql"
-		literal_calls "${side}_identify('" "', '" "')" >"$dir/$side.literal.sql"
+	for side in hand audited nobody; do
+		name=${side}_identify
+		[ $side != nobody ] || name=concat
+		calls "$name('" ", '" ')' >"$dir/$side.sql"
+		literal_calls "$name('" "', '" "')" >"$dir/$side.literal.sql"
 		cp "$dir/$side.literal.sql" "$dir/$side.array.sql"
 	done
 	# \x3a is a colon: before a name it would make a variable of pgbench
@@ -209,10 +213,12 @@ identify() {
 	does not count: what was loaded last is in memory then, and the rest is not. Each begins with a checkpoint (full-page images are part of the WAL). "hand" keeps no evidence, no record of merges and no rules; "audited" is the same with what identify guarantees (identity_plpgsql.sql says what it is spared).
 
 	"literal" is the simple protocol with the values in the statement, ours as one literal, '{anonymous_id:…,email:…}', and "array" the same with ARRAY['anonymous_id:…', 'email:…'];
-	in "simple" and "prepared" the server puts them together, with md5, before it calls.
+	in "simple" and "prepared" the server puts them together, with md5, before it calls. "nobody" is concat() in place of the call: what pgbench and the server
+	can do at all. pgbench has a thread for each client; with fewer it is pgbench that is measured, which the server waits for. "stolen" is the share of the processors'
+	time that a virtual machine did not get.
 
-	| protocol | side | tps | mean latency | WAL bytes a call | load |
-	|---|---|---:|---|---:|---:|
+	| protocol | side | tps | mean latency | WAL bytes a call | load | stolen |
+	|---|---|---:|---|---:|---:|---:|
 	MD
 	for mode in $MODES; do
 		protocol=$mode script=
@@ -220,22 +226,24 @@ identify() {
 		rm -f "$dir"/tps.*
 		run=0
 		while [ $run -le "$RUNS" ]; do
-			for side in hand ours audited; do
+			for side in nobody hand ours audited; do
 				psql -c CHECKPOINT
 				lsn=$(psql -c 'SELECT pg_current_wal_insert_lsn()')
-				pgbench -M "$protocol" -c "$CLIENTS" -j 2 -T "$SECONDS_EACH" -f "$dir/$side$script.sql" bench >"$dir/pgbench.out" 2>"$dir/pgbench.err" || { cat "$dir/pgbench.err" >&2; exit 1; }
+				before=$(processor)
+				pgbench -M "$protocol" -c "$CLIENTS" -j "$CLIENTS" -T "$SECONDS_EACH" -f "$dir/$side$script.sql" bench >"$dir/pgbench.out" 2>"$dir/pgbench.err" || { cat "$dir/pgbench.err" >&2; exit 1; }
 				n=$(sed -n 's/^number of transactions actually processed: \([0-9]*\).*/\1/p' "$dir/pgbench.out")
 				wal=$(psql -c "SELECT round((pg_current_wal_insert_lsn() - '$lsn') / $n)")
 				tps=$(sed -n 's/^tps = \([0-9]*\).*/\1/p' "$dir/pgbench.out")
-				say "$mode $side: $tps tps, $wal bytes of WAL a call"
+				gone=$(stolen "$before")
+				say "$mode $side: $tps tps, $wal bytes of WAL a call, stolen $gone"
 				[ $run -gt 0 ] || continue
 				echo "$tps" >>"$dir/tps.$side"
-				echo "| $mode | $side | $tps | $(sed -n 's/^latency average = //p' "$dir/pgbench.out") | $wal | $(load) |"
+				echo "| $mode | $side | $tps | $(sed -n 's/^latency average = //p' "$dir/pgbench.out") | $wal | $(load) | $gone |"
 			done
 			run=$((run + 1))
 		done
 		for side in hand audited; do
-			echo "| **$mode** | **ours / $side** | **$(ratio "$(median <"$dir/tps.ours")" "$(median <"$dir/tps.$side")")** | | | |"
+			echo "| **$mode** | **ours / $side** | **$(ratio "$(median <"$dir/tps.ours")" "$(median <"$dir/tps.$side")")** | | | | |"
 		done
 	done
 	echo
