@@ -272,6 +272,25 @@ END
 $$;
 COMMENT ON FUNCTION cdp._tells_news(cdp.identifier[], cdp.identifier[], timestamptz) IS 'whether stitching these would change anything';
 
+-- A link that somebody else is changing stays: he holds it and waits for profiles, and we may hold some.
+CREATE FUNCTION cdp._label_alias(previous cdp.identifier, via cdp.identifier, leaf bigint, at timestamptz) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET jit = off AS $$
+BEGIN
+	PERFORM cdp._move_edges_out(ARRAY(SELECT l.identifier FROM cdp.identifier_link l
+									  WHERE l.identifier OPERATOR(cdp.=) ANY (ARRAY[previous, via]) AND l.peer OPERATOR(cdp.=) ANY (ARRAY[previous, via])
+										AND l.at = _label_alias.at FOR UPDATE SKIP LOCKED));
+	UPDATE cdp.extra_edge t SET cause = 'alias'
+	WHERE t.a OPERATOR(cdp.=) CASE WHEN previous OPERATOR(cdp.<) via THEN previous ELSE via END
+	  AND t.b OPERATOR(cdp.=) CASE WHEN previous OPERATOR(cdp.<) via THEN via ELSE previous END
+	  AND t.at = _label_alias.at AND t.cause <> 'alias';
+	UPDATE cdp.profile_merge x SET cause = 'alias'
+	WHERE x.leaf_a = leaf AND x.at = _label_alias.at AND x.cause = 'identifiers' AND x.undone_at IS NULL
+	  AND cardinality(x.evidence) = 2 AND x.evidence OPERATOR(pg_catalog.@>) ARRAY[previous, via];
+END
+$$;
+COMMENT ON FUNCTION cdp._label_alias(cdp.identifier, cdp.identifier, bigint, timestamptz)
+	IS 'the evidence and the merge that an alias has just made say so: its previous id, the identifier that decided, and its leaf';
+
 -- Calls made in order of arrival; events are stored together at the end.
 CREATE FUNCTION cdp._take_messages(messages cdp._message[], backfill boolean, many boolean, wait boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp SET plan_cache_mode = force_generic_plan AS $$
@@ -385,17 +404,7 @@ BEGIN
 				previous := cdp.identifier('anonymous_id', cdp._json_id(m.payload -> 'previousId'));
 			END IF;
 			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers || previous, NULL, m.at, m.source, m.message_id, many OR wait);
-			-- A link that somebody else is changing stays: he holds it and waits for profiles, and we may hold some.
-			PERFORM cdp._move_edges_out(ARRAY(SELECT l.identifier FROM cdp.identifier_link l
-											  WHERE l.identifier OPERATOR(cdp.=) ANY (ARRAY[previous, owner.via]) AND l.peer OPERATOR(cdp.=) ANY (ARRAY[previous, owner.via])
-												AND l.at = m.at FOR UPDATE SKIP LOCKED));
-			UPDATE cdp.extra_edge t SET cause = 'alias'
-			WHERE t.a OPERATOR(cdp.=) CASE WHEN previous OPERATOR(cdp.<) owner.via THEN previous ELSE owner.via END
-			  AND t.b OPERATOR(cdp.=) CASE WHEN previous OPERATOR(cdp.<) owner.via THEN owner.via ELSE previous END
-			  AND t.at = m.at AND t.cause <> 'alias';
-			UPDATE cdp.profile_merge x SET cause = 'alias'
-			WHERE x.leaf_a = owner.leaf_id AND x.at = m.at AND x.cause = 'identifiers' AND x.undone_at IS NULL
-			  AND cardinality(x.evidence) = 2 AND x.evidence OPERATOR(pg_catalog.@>) ARRAY[previous, owner.via];
+			PERFORM cdp._label_alias(previous, owner.via, owner.leaf_id, m.at);
 		END IF;
 		IF e.event IS NULL AND e.message_id IS NOT NULL THEN
 			e.profile_id := owner.leaf_id;

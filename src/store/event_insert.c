@@ -24,6 +24,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "lib/qunique.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -108,6 +109,16 @@ compare_partitions(const void *x, const void *y)
 	if (a->partition != b->partition)
 		return a->partition < b->partition ? -1 : 1;
 	return compare_owners(x, y);
+}
+
+static Datum
+participants_of(const NewEvent *e)
+{
+	Datum	   *leaf = palloc(Max(e->num_participants, 1) * sizeof(Datum));
+
+	for (int i = 0; i < e->num_participants; i++)
+		leaf[i] = Int64GetDatum(e->participants[i]);
+	return PointerGetDatum(construct_array(leaf, e->num_participants, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
 static int
@@ -197,7 +208,7 @@ store_events(Months *months, NewEvent **order, int num, bool backfill)
 		mcdp_target_set(t, EVENT_PROFILE_ID, Int64GetDatum(e->leaf));
 		if (e->via)
 			mcdp_target_set(t, EVENT_VIA, e->via);
-		mcdp_target_set(t, EVENT_PARTICIPANTS, none);
+		mcdp_target_set(t, EVENT_PARTICIPANTS, e->num_participants > 0 ? participants_of(e) : none);
 		mcdp_target_set_text(t, EVENT_EVENT, e->event);
 		mcdp_target_set(t, EVENT_PROPERTIES, e->properties);
 		mcdp_target_set(t, EVENT_CONTEXT, e->context);
@@ -213,23 +224,56 @@ store_events(Months *months, NewEvent **order, int num, bool backfill)
 	}
 }
 
+/* an event for one of those whose it is */
+typedef struct Tail
+{
+	int64		leaf;
+	NewEvent   *event;
+} Tail;
+
+static int
+compare_tails(const void *x, const void *y)
+{
+	const Tail *a = x;
+	const Tail *b = y;
+
+	if (a->leaf != b->leaf)
+		return a->leaf < b->leaf ? -1 : 1;
+	return (a->event->event_id > b->event->event_id) - (a->event->event_id < b->event->event_id);
+}
+
 static pg_noinline void
 store_tail(Target *t, NewEvent **order, int num)
 {
-	qsort(order, num, sizeof(NewEvent *), compare_owners);
+	Size		n = 0;
+	Tail	   *tail;
+
+	for (int i = 0; i < num; i++)
+		n += 1 + order[i]->num_participants;
+	tail = MemoryContextAllocHuge(CurrentMemoryContext, Max(n, 1) * sizeof(Tail));
+	n = 0;
 	for (int i = 0; i < num; i++)
 	{
-		NewEvent   *e = order[i];
+		tail[n++] = (Tail) {order[i]->leaf, order[i]};
+		for (int p = 0; p < order[i]->num_participants; p++)
+			tail[n++] = (Tail) {order[i]->participants[p], order[i]};
+	}
+	qsort(tail, n, sizeof(Tail), compare_tails);
+	n = qunique(tail, n, sizeof(Tail), compare_tails);
+	for (Size i = 0; i < n; i++)
+	{
+		NewEvent   *e = tail[i].event;
 
 		CHECK_FOR_INTERRUPTS();
 		mcdp_target_clear(t);
-		mcdp_target_set(t, TAIL_PROFILE_ID, Int64GetDatum(e->leaf));
+		mcdp_target_set(t, TAIL_PROFILE_ID, Int64GetDatum(tail[i].leaf));
 		mcdp_target_set(t, TAIL_EVENT_ID, Int64GetDatum(e->event_id));
 		mcdp_target_set(t, TAIL_OWNER_ID, Int64GetDatum(e->leaf));
 		mcdp_target_set(t, TAIL_AT, TimestampTzGetDatum(e->at));
 		(void) mcdp_target_gather(t, false);
 	}
 	(void) mcdp_target_flush(t, false);
+	pfree(tail);
 }
 
 /* What _record_events does, or false if that has to. */
@@ -282,7 +326,6 @@ record_by_query(Oid schema, NewEvent *events, int num, bool backfill)
 	Oid			array_type = get_array_type(event_type);
 	TupleDesc	desc = lookup_rowtype_tupdesc(event_type, -1);
 	Datum	   *rows = MemoryContextAllocHuge(CurrentMemoryContext, Max(num, 1) * sizeof(Datum));
-	Datum		none = PointerGetDatum(construct_empty_array(INT8OID));
 	Datum		values[1];
 	bool		isnull;
 
@@ -308,7 +351,7 @@ record_by_query(Oid schema, NewEvent *events, int num, bool backfill)
 			SET(EVENT_EVENT_ID, Int64GetDatum(e->event_id));
 			if (e->via)
 				SET(EVENT_VIA, e->via);
-			SET(EVENT_PARTICIPANTS, none);
+			SET(EVENT_PARTICIPANTS, participants_of(e));
 			SET(EVENT_EVENT, PointerGetDatum(e->event));
 			SET(EVENT_PROPERTIES, e->properties);
 			SET(EVENT_CONTEXT, e->context);

@@ -15,7 +15,7 @@
 
 #include "datatype/timestamp.h"
 
-/* without participants; event NULL: only the message id is recorded */
+/* event NULL: only the message id is recorded */
 typedef struct NewEvent
 {
 	int64		event_id;
@@ -23,6 +23,8 @@ typedef struct NewEvent
 	TimestampTz received_at;
 	int64		leaf;
 	Datum		via;			/* 0: none */
+	int64	   *participants;
+	int			num_participants;
 	text	   *event;
 	Datum		properties;
 	Datum		context;

@@ -76,8 +76,8 @@ compare_ids(const void *x, const void *y)
 
 /*
  * Of messages with the same id the first one counts: later ones are repeated,
- * or go the way of the first, which may have something wrong with it.  So do
- * those whose id is in event_message.
+ * or go the way of the first, which may have something wrong with it.  Repeated
+ * are those, too, whose id is in event_message.
  */
 static pg_noinline void
 find_repeated(Message *message, int num, Oid schema)
@@ -106,6 +106,7 @@ find_repeated(Message *message, int num, Oid schema)
 		{
 			if (m->kind != MESSAGE_OTHER)
 				m->kind = first->kind == MESSAGE_OTHER ? MESSAGE_OTHER : MESSAGE_REPEATED;
+			m->first = first;
 			continue;
 		}
 		first = m;
@@ -140,6 +141,8 @@ stitch_rest(ManyCall *calls, int num, Oid identifier_type)
 
 		if (c->is_foreign || c->done || c->later || c->after_foreign)
 			continue;
+		if (c->either)
+			break;
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextSwitchTo(context);
 		c->done = mcdp_stitch_one(identifier_type, c->ids, c->num, &c->call, STITCH_ALONE, &who);
@@ -182,6 +185,10 @@ record_events(Message *message, ManyCall *calls, TimestampTz *received, int num,
 			e->event = m->event;
 			e->properties = m->properties ? PointerGetDatum(m->properties) : empty;
 			e->context = m->context ? PointerGetDatum(m->context) : empty;
+			e->num_participants = m->num_others;
+			e->participants = m->num_others ? palloc(m->num_others * sizeof(int64)) : NULL;
+			for (int p = 0; p < m->num_others; p++)
+				e->participants[p] = calls[m->call + 1 + p].leaf;
 		}
 		n++;
 	}
@@ -246,13 +253,34 @@ times(Datum *values, int num)
 static bool
 is_stitched(const Message *m, const ManyCall *calls)
 {
-	return m->kind >= MESSAGE_EVENT && calls[m->call].done && (m->kind != MESSAGE_GROUP || calls[m->group_call].done);
+	int			num = 0;
+
+	while (num < m->num_calls && calls[m->call + num].done)
+		num++;
+	return m->kind >= MESSAGE_EVENT && num == m->num_calls;
 }
 
 static bool
 is_later(const Message *m, const ManyCall *calls)
 {
-	return m->kind >= MESSAGE_EVENT && (calls[m->call].later || (m->kind == MESSAGE_GROUP && calls[m->group_call].later));
+	bool		later = false;
+
+	for (int i = 0; i < m->num_calls; i++)
+		later |= calls[m->call + i].later;
+	return m->kind >= MESSAGE_EVENT && later;
+}
+
+/* The last call of a group is about its account. */
+static ManyCall *
+account_call(const Message *m, ManyCall *calls)
+{
+	return &calls[m->call + m->num_calls - 1];
+}
+
+static bool
+names_member(const Message *m)
+{
+	return m->kind == MESSAGE_GROUP && m->num_ids > 0;
 }
 
 /* The call about whom its traits are of. */
@@ -261,13 +289,7 @@ call_with_traits(const Message *m, ManyCall *calls)
 {
 	if ((m->kind != MESSAGE_IDENTIFY && m->kind != MESSAGE_GROUP) || m->traits == NULL || JB_ROOT_COUNT(m->traits) == 0)
 		return NULL;
-	return &calls[m->kind == MESSAGE_GROUP ? m->group_call : m->call];
-}
-
-static bool
-names_member(const Message *m)
-{
-	return m->kind == MESSAGE_GROUP && m->call != m->group_call;
+	return account_call(m, calls);	/* or the only one */
 }
 
 /* Which of the groups tell news of who is a member?  Nearly all of them were known before. */
@@ -289,7 +311,7 @@ find_joins(Message *message, ManyCall *calls, int num)
 		if (!names_member(m) || !is_stitched(m, calls))
 			continue;
 		column[n] = Int64GetDatum(calls[m->call].leaf);
-		column[num + n] = Int64GetDatum(calls[m->group_call].leaf);
+		column[num + n] = Int64GetDatum(account_call(m, calls)->leaf);
 		column[2 * num + n] = TimestampTzGetDatum(m->at);
 		nr[n++] = i;
 	}
@@ -411,7 +433,7 @@ take_members(Message *message, ManyCall *calls, int num)
 		if (m->kind != MESSAGE_GROUP || !m->joins)
 			continue;
 		member[n] = Int64GetDatum(calls[m->call].leaf);
-		account[n] = Int64GetDatum(calls[m->group_call].leaf);
+		account[n] = Int64GetDatum(account_call(m, calls)->leaf);
 		at[n] = TimestampTzGetDatum(m->at);
 		source[n] = PointerGetDatum(m->source);
 		no_source[n] = m->source == NULL;
@@ -426,6 +448,40 @@ take_members(Message *message, ManyCall *calls, int num)
 		mcdp_run("SELECT cdp._add_members($1, $2, $3, $4)", &plan, 4, types, values, NULL);
 	}
 	pfree(no_source);
+	pfree(column);
+}
+
+/* What aliases have told stands there like what other messages have: it is to say that it was an alias. */
+static pg_noinline void
+label_aliases(Message *message, ManyCall *calls, int num)
+{
+	static SPIPlanPtr plan = NULL;
+	Oid			types[4] = {TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID};
+	Datum		values[4];
+	Datum	   *column = palloc(4 * Max(num, 1) * sizeof(Datum));
+	int			n = 0;
+
+	for (int i = 0; i < num; i++)
+	{
+		const ManyCall *c = &calls[message[i].call];
+
+		if (message[i].kind != MESSAGE_ALIAS)
+			continue;
+		column[n] = c->named;
+		column[num + n] = c->via;
+		column[2 * num + n] = Int64GetDatum(c->leaf);
+		column[3 * num + n] = TimestampTzGetDatum(message[i].at);
+		n++;
+	}
+	if (n > 0)
+	{
+		values[0] = texts_or_nulls(column, NULL, n);
+		values[1] = texts_or_nulls(column + num, NULL, n);
+		values[2] = bigints(column + 2 * num, n);
+		values[3] = times(column + 3 * num, n);
+		mcdp_run("SELECT cdp._label_alias(a.previous::cdp.identifier, a.via::cdp.identifier, a.leaf, a.at) FROM unnest($1, $2, $3, $4) a (previous, via, leaf, at)",
+				 &plan, 4, types, values, NULL);
+	}
 	pfree(column);
 }
 
@@ -477,14 +533,33 @@ take_traits(Jsonb **payload, Message *message, ManyCall *calls, TimestampTz *rec
 	pfree(column);
 }
 
-static void
-add_call(ManyCall *c, const Message *m, Datum *ids, int num, text *message_id)
+static ManyCall *
+add_call(ManyCall *c, Message *m, int first, int num)
 {
 	c->call.at = m->at;
 	c->call.source = m->source;
-	c->call.message_id = message_id;
-	c->ids = ids;
+	c->call.message_id = m->message_id;
+	c->ids = m->ids + first;
 	c->num = num;
+	m->num_calls++;
+	return c;
+}
+
+/* Its calls; returns how many. */
+static int
+add_calls(ManyCall *c, Message *m)
+{
+	if (m->num_ids > 0 || m->num_others == 0)
+	{
+		ManyCall   *first = add_call(c, m, 0, m->num_ids);
+
+		first->is_foreign = m->kind == MESSAGE_OTHER;
+		first->either = m->kind == MESSAGE_ALIAS;
+	}
+	/* each by itself: a store is never merged with its customer */
+	for (int i = 0; i < m->num_others; i++)
+		add_call(c + m->num_calls, m, m->num_ids + i, 1)->call.message_id = NULL;
+	return m->num_calls;
 }
 
 /*
@@ -507,6 +582,7 @@ mcdp__take_plain(PG_FUNCTION_ARGS)
 	Message    *message;
 	ManyCall   *calls;
 	int			num_calls = 0;
+	Size		num_others = 0;
 	int			taken = 0;
 	Datum	   *rest;
 	int			num_rest = 0;
@@ -541,9 +617,10 @@ mcdp__take_plain(PG_FUNCTION_ARGS)
 	read_messages(payload, message, num);
 	find_repeated(message, num, schema);
 	make_partitions(message, num, many, schema);
+	for (int i = 0; i < num; i++)
+		num_others += message[i].num_others;
 
-	/* a group makes two: about the account, and about who is a member */
-	calls = MemoryContextAllocExtended(CurrentMemoryContext, 2 * Max(num, 1) * sizeof(ManyCall), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	calls = MemoryContextAllocExtended(CurrentMemoryContext, Max(num + num_others, 1) * sizeof(ManyCall), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	for (int i = 0; i < num; i++)
 	{
 		Message    *m = &message[i];
@@ -558,17 +635,9 @@ mcdp__take_plain(PG_FUNCTION_ARGS)
 		if (m->kind == MESSAGE_REPEATED)
 			continue;
 		if (m->kind == MESSAGE_OTHER)
-		{
 			mcdp_read_names(payload[i], m);
-			calls[num_calls].is_foreign = true;
-		}
-		m->call = m->group_call = num_calls;
-		if (m->kind == MESSAGE_GROUP)
-			add_call(&calls[num_calls++], m, &m->group, 1, NULL);
-		if (m->kind == MESSAGE_GROUP && m->num_ids == 0)
-			continue;
 		m->call = num_calls;
-		add_call(&calls[num_calls++], m, m->ids, m->num_ids, m->message_id);
+		num_calls += add_calls(&calls[num_calls], m);
 	}
 	mcdp_lookup_begin(&lk, identifier_type);
 	mcdp_stitch_many(&lk, calls, num_calls, in_order, many, others, may_be_later);
@@ -587,17 +656,18 @@ mcdp__take_plain(PG_FUNCTION_ARGS)
 	for (int i = 0; i < num; i++)
 	{
 		Message    *m = &message[i];
-		bool		put_off = is_later(m, calls);
 
-		if (!is_stitched(m, calls) && m->kind != MESSAGE_REPEATED)
+		m->put_off = is_later(m, calls) || (m->kind == MESSAGE_REPEATED && m->first && m->first->put_off);
+		if (m->kind == MESSAGE_REPEATED ? m->first && m->first->kind == MESSAGE_OTHER : !is_stitched(m, calls))
 			m->kind = MESSAGE_OTHER;
-		if (put_off)
+		if (m->put_off)
 			later[num_later++] = Int32GetDatum(i + 1);
 		else if (m->kind == MESSAGE_OTHER)
 			rest[num_rest++] = Int32GetDatum(i + 1);
 		else
 			taken++;
 	}
+	label_aliases(message, calls, num);
 	take_members(message, calls, num);
 	take_traits(payload, message, calls, received_at, num, backfill);
 	record_events(message, calls, received_at, num, backfill, schema);

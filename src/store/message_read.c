@@ -3,8 +3,7 @@
  * message_read.c
  *	  One Segment message, if it is plain.
  *
- * Plain is a track, page, screen, identify or group message that says nothing
- * unusual: its time is "timestamp", its ids are texts or numbers, there is
+ * Plain is a message of any type that says nothing unusual: its time is "timestamp", its ids are texts or numbers, there is
  * nothing wrong with it.  All others are left to _read_message (24_ingest.sql),
  * which knows the whole specification; whatever is changed there about a plain
  * message has to be changed here.
@@ -227,7 +226,7 @@ add_external_ids(Message *m, JsonbContainer *context)
 	return plain;
 }
 
-/* identifiers, participants: an array of texts */
+/* An array of texts. */
 static bool
 add_identifiers(Message *m, JsonbContainer *root, const char *key)
 {
@@ -294,7 +293,6 @@ add_properties(JsonbContainer *root, Message *m)
 	m->properties = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
-/* MESSAGE_OTHER for those that are never plain, too */
 static MessageKind
 kind_of_type(const char *type, int len)
 {
@@ -308,6 +306,7 @@ kind_of_type(const char *type, int len)
 		{"screen", MESSAGE_EVENT},
 		{"identify", MESSAGE_IDENTIFY},
 		{"group", MESSAGE_GROUP},
+		{"alias", MESSAGE_ALIAS},
 	};
 
 	for (int i = 0; i < (int) lengthof(known); i++)
@@ -325,12 +324,12 @@ mcdp_read_message(Jsonb *payload, Message *m)
 	char	   *type;
 	int			len;
 	int			type_len;
+	int			num;
 	MessageKind kind;
 	Jsonb	   *traits;
 	Jsonb	   *device = NULL;
 
 	m->kind = MESSAGE_OTHER;
-	m->call = -1;
 	if (!JB_ROOT_IS_OBJECT(payload) || !get_id(root, "messageId", &s, &len))
 		return;
 	if (len > 0)
@@ -339,7 +338,7 @@ mcdp_read_message(Jsonb *payload, Message *m)
 		return;
 
 	/* what changes the meaning of a message */
-	if (getKeyJsonValueFromContainer(root, "participants", 12, &buf) || get(root, "batch", &buf))
+	if (get(root, "batch", &buf))
 		return;
 	if (!get_string(root, "type", &type, &type_len) || type == NULL)
 		return;
@@ -357,12 +356,6 @@ mcdp_read_message(Jsonb *payload, Message *m)
 	m->source = s ? cstring_to_text_with_len(s, len) : NULL;
 
 	/* who */
-	if (kind == MESSAGE_GROUP)
-	{
-		if (!add_id(m, root, "groupId", "account") || m->num_ids == 0)
-			return;
-		m->group = m->ids[--m->num_ids];
-	}
 	if (!add_id(m, root, "userId", "user_id") || !add_id(m, root, "anonymousId", "anonymous_id"))
 		return;
 	if (m->context)
@@ -380,6 +373,19 @@ mcdp_read_message(Jsonb *payload, Message *m)
 	if (kind == MESSAGE_IDENTIFY && m->traits && !add_contacts(m, &m->traits->root))
 		return;
 	if (!add_identifiers(m, root, "identifiers") || (m->num_ids == 0 && kind != MESSAGE_GROUP) || m->num_ids > MESSAGE_IDS)
+		return;
+	num = m->num_ids;
+	if (kind == MESSAGE_ALIAS &&
+		(!add_id(m, root, "previousId", "user_id") || !add_id(m, root, "previousId", "anonymous_id") || m->num_ids == num))
+		return;
+	num = m->num_ids;
+	if (kind == MESSAGE_GROUP && (!add_id(m, root, "groupId", "account") || m->num_ids == num))
+		return;
+	if (!add_identifiers(m, root, "participants") || (kind != MESSAGE_EVENT && m->num_ids > num + (kind == MESSAGE_GROUP)))
+		return;
+	m->num_others = m->num_ids - num;
+	m->num_ids = num;
+	if (m->num_others > MESSAGE_IDS)
 		return;
 
 	/* what */
@@ -415,7 +421,7 @@ mcdp_read_names(Jsonb *payload, Message *m)
 	Jsonb	   *inner;
 	Jsonb	   *traits;
 
-	m->num_ids = 0;
+	m->num_ids = m->num_others = 0;
 	if (!JB_ROOT_IS_OBJECT(payload))
 		return;
 	(void) add_id(m, root, "userId", "user_id");

@@ -16,7 +16,7 @@
 #include "datatype/timestamp.h"
 #include "utils/jsonb.h"
 
-#define MESSAGE_IDS 16			/* that a plain message has at most */
+#define MESSAGE_IDS 16			/* that a plain message has at most, and so many others */
 
 typedef enum MessageKind
 {
@@ -24,7 +24,8 @@ typedef enum MessageKind
 	MESSAGE_REPEATED,			/* its id was seen */
 	MESSAGE_EVENT,
 	MESSAGE_IDENTIFY,
-	MESSAGE_GROUP
+	MESSAGE_GROUP,
+	MESSAGE_ALIAS
 } MessageKind;
 
 typedef struct Message
@@ -34,16 +35,18 @@ typedef struct Message
 	text	   *event;
 	text	   *message_id;		/* these may be NULL; of what is not plain too if it is a text */
 	text	   *source;
-	Datum	   *ids;			/* a group need not have any */
+	Datum	   *ids;			/* a group need not have any; the last two of an alias are what its previous id may be */
 	int			num_ids;
+	int			num_others;		/* behind them: participants of an event, the account of a group */
 	int			max_ids;
-	Datum		group;			/* the identifier of its account */
 	Jsonb	   *properties;		/* NULL: none */
 	Jsonb	   *context;
 	Jsonb	   *traits;
-	int			call;			/* of stitch_many, or -1 */
-	int			group_call;		/* of a group, the one about the account; call is the same if nobody else is named */
+	int			call;			/* its first one of stitch_many: about its ids, if there are any; then one about each other */
+	int			num_calls;
 	bool		joins;			/* a group that tells news of who is a member */
+	bool		put_off;		/* goes back to the inbox */
+	struct Message *first;		/* repeated: the one with its id in this batch, or NULL */
 } Message;
 
 /* Its kind is MESSAGE_OTHER when it is not plain. */

@@ -144,6 +144,7 @@ typedef struct ManyCall
 	Datum	   *ids;			/* as given */
 	int			num;
 	bool		is_foreign;		/* somebody else makes it, later: what is new in it is not for the calls after it */
+	bool		either;			/* of the last two ids it names the first if that is known by then, else the second */
 
 	/* the answer */
 	bool		done;			/* else it is left to _stitch, or */
@@ -151,6 +152,7 @@ typedef struct ManyCall
 	bool		after_foreign;	/* not done, as it may hang on one that is foreign */
 	int64		leaf;
 	Datum		via;
+	Datum		named;			/* which of the last two */
 } ManyCall;
 
 /* stitch_probe.c */

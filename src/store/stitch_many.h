@@ -76,6 +76,7 @@ typedef struct Many
 	int			num_names;
 	int		  **names_of;		/* of each call, highest priority first */
 	int		   *num_of;
+	int		  **given_of;		/* as given, of those that name one of two; else NULL */
 	NewProfile *profile;
 	int			num_profiles;
 	Evidence   *evidence;
@@ -98,6 +99,9 @@ typedef struct Many
 
 /* The distinct identifiers of so many calls, by bytes, and what is known about them. */
 extern void mcdp_many_names(Many *m, int num);
+
+/* So many names of a call, as given: each once, highest priority first. */
+extern void mcdp_many_order_names(Many *m, int c, int num);
 
 /* ---- stitch_many_plan.c ---- */
 

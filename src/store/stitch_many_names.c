@@ -57,6 +57,7 @@ collect_names(Many *m, int num)
 	place = MemoryContextAllocHuge(CurrentMemoryContext, Max(total, 1) * sizeof(Place));
 	m->names_of = palloc(Max(num, 1) * sizeof(int *));
 	m->num_of = palloc0(Max(num, 1) * sizeof(int));
+	m->given_of = palloc0(Max(num, 1) * sizeof(int *));
 	for (int c = 0; c < num; c++)
 	{
 		m->names_of[c] = palloc(Max(m->calls[c].num, 1) * sizeof(int));
@@ -215,14 +216,13 @@ look_up_tombstones(Many *m)
 	pfree(ids);
 }
 
-/* Each name once, highest priority first, then as given. */
-static void
-order_names(Many *m, int c)
+void
+mcdp_many_order_names(Many *m, int c, int num_given)
 {
 	int		   *of = m->names_of[c];
 	int			num = 0;
 
-	for (int i = 0; i < m->calls[c].num; i++)
+	for (int i = 0; i < num_given; i++)
 	{
 		int			n = of[i];
 		int			j;
@@ -248,9 +248,13 @@ mcdp_many_names(Many *m, int num)
 	look_up_tombstones(m);
 	for (int c = 0; c < num; c++)
 	{
-		if (m->calls[c].is_foreign)
+		Size		size = m->calls[c].num * sizeof(int);
+
+		if (m->calls[c].either)
+			m->given_of[c] = memcpy(palloc(size), m->names_of[c], size);
+		if (m->calls[c].either || m->calls[c].is_foreign)
 			m->num_of[c] = m->calls[c].num;		/* may be very many, and in any order */
 		else
-			order_names(m, c);
+			mcdp_many_order_names(m, c, m->calls[c].num);
 	}
 }

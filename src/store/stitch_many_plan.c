@@ -292,6 +292,36 @@ plan_call(Many *m, int c)
 	return true;
 }
 
+/* Of a call that names one of two: both. */
+static void
+give_all_names(Many *m, int c)
+{
+	memcpy(m->names_of[c], m->given_of[c], m->calls[c].num * sizeof(int));
+	m->num_of[c] = m->calls[c].num;
+}
+
+/* It is known by now which of two the call names; false if it hangs on what is not. */
+static bool
+choose_name(Many *m, int c)
+{
+	ManyCall   *call = &m->calls[c];
+	int		   *given = m->given_of[c];
+	int		   *of = m->names_of[c];
+	ManyName   *first = &m->name[given[call->num - 2]];
+	bool		known = first->linked || first->claimed;
+
+	give_all_names(m, c);
+	call->later |= first->waits && !known;
+	call->after_foreign |= first->after_foreign && !known;
+	/* one of somebody who was erased is refused */
+	if (!known && (first->waits || first->hangs || first->blocked > 0))
+		return false;
+	of[call->num - 2] = given[call->num - (known ? 2 : 1)];
+	call->named = m->name[of[call->num - 2]].id;
+	mcdp_many_order_names(m, c, call->num - 1);
+	return true;
+}
+
 void
 mcdp_many_plan(Many *m, int num, bool in_order)
 {
@@ -301,7 +331,7 @@ mcdp_many_plan(Many *m, int num, bool in_order)
 
 		CHECK_FOR_INTERRUPTS();
 		call->later = call->after_foreign = false;
-		call->done = m->num_of[c] > 0 && !(in_order && m->left) && plan_call(m, c);
+		call->done = m->num_of[c] > 0 && !(in_order && m->left) && (!call->either || choose_name(m, c)) && plan_call(m, c);
 		if (call->done)
 		{
 			ManyName   *via = &m->name[m->names_of[c][0]];
@@ -314,6 +344,8 @@ mcdp_many_plan(Many *m, int num, bool in_order)
 			m->num_later++;
 		else
 			m->left = true;
+		if (call->either)
+			give_all_names(m, c);
 		for (int i = 0; i < m->num_of[c]; i++)
 		{
 			ManyName   *n = &m->name[m->names_of[c][i]];

@@ -73,7 +73,7 @@ SELECT * FROM ((SELECT seed, names, evidence, links, first_at FROM seen WHERE wa
 	UNION ALL (SELECT seed, '+ ' || names, evidence, links, first_at FROM seen WHERE way = 1 EXCEPT ALL SELECT seed, '+ ' || names, evidence, links, first_at FROM seen WHERE way = 0)) d ORDER BY 1, 2 LIMIT 10;
 SELECT count(*) > 50 AS enough FROM seen;
 
--- Messages: one after the other, the inbox in one go, and one after the other by queries (as those with participants are).
+-- Messages: one after the other, the inbox in one go (which merges fewer), and one after the other by queries, as those are that are not plain.
 CREATE FUNCTION message(n int, seed int) RETURNS jsonb LANGUAGE sql IMMUTABLE RETURN jsonb_strip_nulls(jsonb_build_object(
 	'type', (ARRAY['track', 'track', 'track', 'page', 'identify', 'screen', 'group', 'alias'])[1 + dice(n, seed, 8)],
 	'messageId', CASE WHEN dice(n, seed + 1, 4) > 0 THEN 'm' || dice(n, seed + 2, 60) END,
@@ -88,23 +88,38 @@ CREATE FUNCTION message(n int, seed int) RETURNS jsonb LANGUAGE sql IMMUTABLE RE
 		WHEN 8 THEN '{"externalIds": [{"type": "x", "id": "acme", "collection": "accounts"}]}' WHEN 9 THEN '{"externalIds": [{"type": "erp"}, 7, {"type": "erp", "id": " 7 ", "encoding": "none"}]}' WHEN 0 THEN '{"traits": {"email": "C@x.org"}}' WHEN 1 THEN '{"device": {"id": " d1 "}}' WHEN 2 THEN '{"externalIds": [{"type": "erp", "id": "7"}]}'
 		WHEN 3 THEN '{"ip": "::1", "device": {"model": "x"}}' ELSE '{}' END::jsonb,
 	'traits', CASE dice(n, seed + 13, 5) WHEN 0 THEN '{"age": 30}' WHEN 1 THEN '{"email": "t@x.org", "age": 31}' ELSE '{}' END::jsonb,
-	'participants', CASE WHEN dice(n, seed + 14, 12) = 0 THEN '["store:S1"]' END::jsonb,
+	'participants', CASE dice(n, seed + 14, 12) WHEN 0 THEN '["store:S1"]' WHEN 1 THEN '["store:S2", "user_id:u1", "store:S2"]' WHEN 2 THEN '[]' WHEN 3 THEN '["anonymous_id:guest", "erp:7"]' END::jsonb,
 	'identifiers', CASE WHEN dice(n, seed + 15, 10) = 0 THEN '["email:I@x.org"]' WHEN dice(n, seed + 15, 40) = 1 THEN '["nonsense"]' END::jsonb));
 CREATE TABLE told (seed int, way int, what text, said text);
 CREATE FUNCTION tell(seed int, way int) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	m cdp._message;
 BEGIN
 	PERFORM start_over();
 	IF way = 0 THEN
 		PERFORM ingest(message(n, seed), '2026-03-01') FROM generate_series(1, 120) n;
 	ELSIF way = 2 THEN
-		PERFORM ingest('{"participants": []}' || message(n, seed), '2026-03-01') FROM generate_series(1, 120) n;
+		FOR n IN 1 .. 120 LOOP
+			m := _read_message(message(n, seed), '2026-03-01');
+			IF m.reason IS NULL THEN
+				PERFORM _take_or_split(ARRAY[m], false, false);
+			ELSE
+				INSERT INTO rejected (payload, reason, sqlstate, at) VALUES (m.payload, m.reason, m.sqlstate, m.received_at);
+			END IF;
+		END LOOP;
 	ELSE
 		INSERT INTO inbox (payload, received_at) SELECT message(n, seed), '2026-03-01' FROM generate_series(1, 120) n;
 		PERFORM ingest_inbox(70); PERFORM ingest_inbox();
 	END IF;
 	INSERT INTO told SELECT seed, way, 'people', format('%s | %s', names, first_at) FROM components();
-	INSERT INTO told SELECT seed, way, 'event', format('%s %s %s %s %s %s %s %s', message_id, at, received_at, event, via, properties, context, cardinality(participants)) FROM event;
-	INSERT INTO told SELECT seed, way, 'rejected', format('%s %s %s', reason, sqlstate, payload - CASE payload -> 'participants' WHEN '[]' THEN 'participants' ELSE '' END) FROM rejected;
+	INSERT INTO told SELECT seed, way, 'event', format('%s %s %s %s %s %s %s %s', message_id, at, received_at, event, via, properties, context,
+			ARRAY(SELECT min(l.identifier) FROM unnest(participants) WITH ORDINALITY p (leaf, nr) JOIN identifier_link l ON l.profile_id = leaf GROUP BY nr ORDER BY nr)) FROM event;
+	INSERT INTO told SELECT seed, way, 'tail', format('%s %s %s', e.message_id, t.at, (SELECT min(l.identifier) FROM identifier_link l WHERE l.profile_id = t.profile_id))
+		FROM event_tail t JOIN event e USING (event_id) WHERE e.message_id IS NOT NULL;
+	INSERT INTO told SELECT seed, way, 'refused', format('%s %s %s', reason, identifiers, at) FROM identity_refusal;
+	INSERT INTO told SELECT seed, way, 'rejected', format('%s %s %s', reason, sqlstate, payload) FROM rejected;
+	INSERT INTO told SELECT seed, way, 'evidence', format('%s %s %s %s %s', a, b, at, cause, message_id) FROM identity_edge;
+	INSERT INTO told SELECT seed, way, 'merge', format('%s %s %s %s', cause, evidence, at, source) FROM profile_merge;
 	INSERT INTO told SELECT seed, way, 'relation', format('%s %s %s %s %s', (SELECT min(l.identifier) FROM identifier_link l WHERE l.profile_id = r.a), relation,
 			(SELECT min(l.identifier) FROM identifier_link l WHERE l.profile_id = r.b), since, until)
 		FROM relation r;
@@ -117,7 +132,8 @@ END $$;
 SELECT count(tell(s, w)) FROM generate_series(1, 12) s, generate_series(0, 2) w;
 SELECT * FROM generate_series(1, 2) w CROSS JOIN LATERAL (
 	(SELECT seed, what, said FROM told WHERE way = 0 EXCEPT ALL SELECT seed, what, said FROM told WHERE way = w)
-	UNION ALL (SELECT seed, what, '+ ' || said FROM told WHERE way = w EXCEPT ALL SELECT seed, what, '+ ' || said FROM told WHERE way = 0)) d ORDER BY 1, 2, 3, 4 LIMIT 10;
+	UNION ALL (SELECT seed, what, '+ ' || said FROM told WHERE way = w EXCEPT ALL SELECT seed, what, '+ ' || said FROM told WHERE way = 0)) d
+WHERE w = 2 OR what <> 'merge' ORDER BY 1, 2, 3, 4 LIMIT 10;
 SELECT what, count(*) > 20 AS enough FROM told GROUP BY 1 ORDER BY 1;
 -- what a helper may be called with by whoever may call it
 SELECT _stitch_pairs(NULL, NULL, NULL, NULL, NULL, NULL, NULL);

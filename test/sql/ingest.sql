@@ -151,8 +151,8 @@ SELECT count(*) > 1000 AS many, ingest_inbox() BETWEEN 200 AND count(*) / 2 AS g
 SELECT t, e.at, _iso_time(t) FROM told LEFT JOIN event e ON e.message_id = 'told' || n
 WHERE e.at IS DISTINCT FROM CASE WHEN _iso_time(t) >= '1900-01-01Z' AND _iso_time(t) < '2200-01-01Z' THEN _iso_time(t) END LIMIT 5;
 SELECT sqlstate, count(*) > 10 AS some FROM rejected GROUP BY 1 ORDER BY 1;
--- What an alias names, old user or not, holds up those only who name it, too; and these others, where it is new.
-SELECT taken, rest FROM _try_plain(ARRAY['{"type": "alias", "previousId": " p1 ", "userId": "p2", "timestamp": "2026-10-01"}', '{"type": "track", "userId": "p3", "event": "e", "timestamp": "2026-10-01"}', '{"type": "track", "anonymousId": "p4", "userId": "p1", "event": "e", "timestamp": "2026-10-01"}',
+-- What is not plain (this alias is not, by its time) holds up those only who name what it may name, too; and these others, where it is new.
+SELECT taken, rest FROM _try_plain(ARRAY['{"type": "alias", "previousId": " p1 ", "userId": "p2", "originalTimestamp": "2026-10-01"}', '{"type": "track", "userId": "p3", "event": "e", "timestamp": "2026-10-01"}', '{"type": "track", "anonymousId": "p4", "userId": "p1", "event": "e", "timestamp": "2026-10-01"}',
 	'{"type": "identify", "identifiers": ["anonymous_id:p1", "user_id:p5"], "timestamp": "2026-10-01"}', '{"type": "page", "identifiers": ["user_id:p5"], "timestamp": "2026-10-01"}', '{"type": "page", "userId": "p6", "anonymousId": "p4", "timestamp": "2026-10-01"}', '{"type": "page", "userId": "p3", "timestamp": "2026-10-01"}']::jsonb[],
 	array_fill('2026-10-01Z'::timestamptz, ARRAY[7]), false, true, false, false);
 SELECT resolve('user_id:p3') > 0 AS taken, resolve('user_id:p1') AS held_up;
@@ -163,3 +163,7 @@ INSERT INTO inbox (payload) VALUES ('{"type": "track", "userId": "null", "anonym
 SELECT ingest_inbox();
 SELECT payload, reason, sqlstate FROM rejected ORDER BY rejected_id DESC LIMIT 4;
 SELECT resolve('account:g9') > 0 AS g9, resolve('anonymous_id:p6') AS p6, resolve('anonymous_id:p7') > 0 AS p7, resolve('anonymous_id:p8') > 0 AS p8;
+-- Of one id the first one that is not refused counts.
+INSERT INTO inbox (payload) SELECT jsonb_build_object('type', 'track', 'messageId', 'same', 'userId', u, 'event', 'e', 'timestamp', '2026-10-01') FROM unnest('{null,p9,p10}'::text[]) u;
+SELECT ingest_inbox();
+SELECT resolve('user_id:p9') > 0 AS p9, resolve('user_id:p10') AS p10;
