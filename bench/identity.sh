@@ -321,6 +321,7 @@ nothing="'{}'::jsonb"
 external="jsonb_build_object('externalIds', jsonb_build_array(jsonb_build_object('id', 'user' || u || '@example.com', 'type', 'email', 'collection', 'users', 'encoding', 'none')))"
 merging="CASE WHEN i % 10 = 0 THEN jsonb_build_object('traits', jsonb_build_object('email', 'user' || v || '@example.com')) ELSE '{}'::jsonb END"
 traits="CASE WHEN i % 5 = 0 THEN jsonb_build_object('type', 'identify', 'traits', jsonb_build_object('age', i % 80, 'city', 'c' || i % 500)) ELSE '{}'::jsonb END"
+stores="jsonb_build_object('participants', jsonb_build_array('store:s' || u % 1000))"
 others="CASE i % 50 WHEN 1 THEN jsonb_build_object('type', 'group', 'groupId', 'g' || u % 1000)
 	WHEN 2 THEN jsonb_build_object('type', 'alias', 'previousId', 'anon-' || md5(u::text), 'userId', 'u' || u) ELSE $traits END"
 drain() {	# one session: calls of 10,000 messages until there are none
@@ -347,7 +348,7 @@ ingest_row() {	# title, number of messages, name, condition, context, what else
 
 # What each session does, seen from outside: samples of its wait events, and of
 # its stack by perf.  A sample belongs to the innermost of these functions.
-stages='mcdp__take_inbox=the inbox: rows found and deleted;read_messages=reading of the JSON, identifiers;find_repeated=message ids looked up;collect_names=identifiers sorted;look_up_names=identifiers looked up;plan_call=evidence, profiles looked up;write_claims=new identifiers;mcdp_make_profiles=new profiles;stitch_rest=merges;claim_messages=message ids stored;store_events=events stored;store_tail=work rows stored;record_events=numbers for events;CommitTransaction=commit;mcdp__take_plain=other;plpgsql_exec_function=other;PostgresMain=other'
+stages='mcdp__take_inbox=the inbox: rows found and deleted;read_messages=reading of the JSON, identifiers;find_repeated=message ids looked up;collect_names=identifiers sorted;look_up_names=identifiers looked up;plan_call=evidence, profiles looked up;write_claims=new identifiers;mcdp_make_profiles=new profiles;stitch_rest=merges;mcdp_messages_lock=profiles locked;mcdp_messages_store=members, other names, traits;claim_messages=message ids stored;store_events=events stored;store_tail=work rows stored;record_events=numbers for events;CommitTransaction=commit;mcdp__take_plain=other;plpgsql_exec_function=other;PostgresMain=other'
 working="FROM pg_stat_activity WHERE query LIKE '%ingest_inbox%' AND state = 'active' AND pid <> pg_backend_pid()"
 watch() {
 	i=0
@@ -388,7 +389,7 @@ ingest() {
 
 	## Whole messages: ingest_inbox
 
-	$MESSAGES messages of some 400 bytes, 10,000 a call, track if nothing else is said (a quarter as many with group and alias); new visitors: two messages in three are of somebody who was not there, three messages each;
+	$MESSAGES messages of some 400 bytes, 10,000 a call, track if nothing else is said; new visitors: two messages in three are of somebody who was not there, three messages each;
 	externalIds: a known second identifier there; merges: one message in ten names two people.
 
 	| | one session | $CLIENTS drain one inbox | load |
@@ -400,7 +401,8 @@ ingest() {
 	ingest_row 'two in three of a new visitor' "$MESSAGES" most "$most" "$nothing" "$nothing"
 	ingest_row 'one in ten merges two people' "$MESSAGES" merging "$known" "$merging" "$nothing"
 	ingest_row 'one in five sets two traits' "$MESSAGES" traits "$known" "$nothing" "$traits"
-	ingest_row 'and one in fifty each is a group or alias' "$((MESSAGES / 4))" others "$known" "$nothing" "$others"
+	ingest_row 'and one in fifty each is a group or alias' "$MESSAGES" others "$known" "$nothing" "$others"
+	ingest_row 'each in one of 1,000 stores (participants)' "$MESSAGES" stores "$known" "$nothing" "$stores"
 	printf '\nWhere it goes, %s sessions, known people:\n\n' "$CLIENTS"
 	break_down
 	[ "$(psql -c 'SELECT count(*) FROM cdp.rejected')" = 0 ] || { say 'messages were rejected'; exit 1; }

@@ -383,7 +383,7 @@ BEGIN
 			traits := nullif(nullif(m.payload -> 'traits', 'null'), '{}');
 			described := CASE m.type WHEN 'group' THEN account ELSE owner.leaf_id END;
 			joins := m.type = 'group' AND m.identifiers IS NOT NULL AND cdp._new_members(ARRAY[owner.leaf_id], ARRAY[account], ARRAY[m.at]) <> '{}';
-			-- as lock_owners in message_fn.c
+			-- as mcdp_messages_lock
 			to_lock := CASE WHEN joins THEN ARRAY[owner.leaf_id] END || CASE WHEN many AND traits IS NOT NULL THEN ARRAY[described] END;
 			IF many OR wait THEN
 				PERFORM cdp._lock_owners(to_lock, true) WHERE to_lock IS NOT NULL;

@@ -36,7 +36,7 @@ BEGIN
 		traits := traits || jsonb_strip_nulls(fields - '{profile_id,identifier,identifiers,at}'::text[]);
 		ats := ats || said;
 	END LOOP;
-	PERFORM cdp._lock_owners(leaves, true);		-- as lock_for_traits in message_fn.c
+	PERFORM cdp._lock_owners(leaves, true);		-- as mcdp_messages_lock
 	PERFORM cdp._set_traits(leaves, traits, ats, array_fill(source, ARRAY[n]), false);
 	RETURN n;
 EXCEPTION WHEN OTHERS THEN

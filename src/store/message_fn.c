@@ -3,10 +3,10 @@
  * message_fn.c
  *	  Segment messages that are plain, many at once.
  *
- * They are read (message_read.c), stitched together (stitch_many.c), what they
- * say of traits and members is stored together (31_trait.sql, 20_relation.sql),
- * and so are their events (event_insert.c).  What is not plain is left to
- * _read_message and _take_messages (24_ingest.sql).
+ * They are read (message_read.c), stitched together (stitch_many.c), and what
+ * they say is stored together: traits, members (message_store.c) and events
+ * (event_insert.c).  What is not plain is left to _read_message and
+ * _take_messages (24_ingest.sql).
  *
  * The stages are functions of their own, never inlined: bench/identity.sh tells
  * them apart in a profile.
@@ -45,10 +45,9 @@
 #include "utils/timestamp.h"
 
 #include "core/compat.h"
-#include "core/id_order.h"
 #include "core/text_order.h"
 #include "store/event_insert.h"
-#include "store/message_read.h"
+#include "store/message_store.h"
 #include "store/stitch.h"
 
 PG_FUNCTION_INFO_V1(mcdp__take_plain);
@@ -223,316 +222,6 @@ make_partitions(Message *message, int num, bool locking, Oid schema)
 	}
 }
 
-static Datum
-bigints(Datum *values, int num)
-{
-	return PointerGetDatum(construct_array(values, num, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-}
-
-static Datum
-texts_or_nulls(Datum *values, bool *nulls, int num)
-{
-	int			lower = 1;
-
-	return PointerGetDatum(construct_md_array(values, nulls, 1, &num, &lower, TEXTOID, -1, false, TYPALIGN_INT));
-}
-
-static Datum
-jsons(Datum *values, int num)
-{
-	return PointerGetDatum(construct_array(values, num, JSONBOID, -1, false, TYPALIGN_INT));
-}
-
-static Datum
-times(Datum *values, int num)
-{
-	return PointerGetDatum(construct_array(values, num, TIMESTAMPTZOID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-}
-
-/* Is all done that it says of who is who?  If not, it is for later or for the rest. */
-static bool
-is_stitched(const Message *m, const ManyCall *calls)
-{
-	int			num = 0;
-
-	while (num < m->num_calls && calls[m->call + num].done)
-		num++;
-	return m->kind >= MESSAGE_EVENT && num == m->num_calls;
-}
-
-static bool
-is_later(const Message *m, const ManyCall *calls)
-{
-	bool		later = false;
-
-	for (int i = 0; i < m->num_calls; i++)
-		later |= calls[m->call + i].later;
-	return m->kind >= MESSAGE_EVENT && later;
-}
-
-/* The last call of a group is about its account. */
-static ManyCall *
-account_call(const Message *m, ManyCall *calls)
-{
-	return &calls[m->call + m->num_calls - 1];
-}
-
-static bool
-names_member(const Message *m)
-{
-	return m->kind == MESSAGE_GROUP && m->num_ids > 0;
-}
-
-/* The call about whom its traits are of. */
-static ManyCall *
-call_with_traits(const Message *m, ManyCall *calls)
-{
-	if ((m->kind != MESSAGE_IDENTIFY && m->kind != MESSAGE_GROUP) || m->traits == NULL || JB_ROOT_COUNT(m->traits) == 0)
-		return NULL;
-	return account_call(m, calls);	/* or the only one */
-}
-
-/* Which of the groups tell news of who is a member?  Nearly all of them were known before. */
-static pg_noinline void
-find_joins(Message *message, ManyCall *calls, int num)
-{
-	static SPIPlanPtr plan = NULL;
-	Oid			types[3] = {INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID};
-	Datum		values[3];
-	Datum	   *column = palloc(3 * Max(num, 1) * sizeof(Datum));
-	int		   *nr = palloc(Max(num, 1) * sizeof(int));
-	int			n = 0;
-	ArrayType  *news;
-
-	for (int i = 0; i < num; i++)
-	{
-		Message    *m = &message[i];
-
-		if (!names_member(m) || !is_stitched(m, calls))
-			continue;
-		column[n] = Int64GetDatum(calls[m->call].leaf);
-		column[num + n] = Int64GetDatum(account_call(m, calls)->leaf);
-		column[2 * num + n] = TimestampTzGetDatum(m->at);
-		nr[n++] = i;
-	}
-	if (n > 0)
-	{
-		values[0] = bigints(column, n);
-		values[1] = bigints(column + num, n);
-		values[2] = times(column + 2 * num, n);
-		news = DatumGetArrayTypeP(mcdp_run("SELECT cdp._new_members($1, $2, $3)", &plan, 3, types, values, NULL));
-		for (int i = ArrayGetNItems(ARR_NDIM(news), ARR_DIMS(news)) - 1; i >= 0; i--)
-			message[nr[((int32 *) ARR_DATA_PTR(news))[i] - 1]].joins = true;
-	}
-	pfree(nr);
-	pfree(column);
-}
-
-/* The calls about those whose profiles have to be locked for it: at most two. */
-static int
-calls_to_lock(const Message *m, ManyCall *calls, bool many, ManyCall **of)
-{
-	ManyCall   *traits = call_with_traits(m, calls);
-	int			n = 0;
-
-	if (!is_stitched(m, calls))
-		return 0;
-	if (traits && many)
-		of[n++] = traits;
-	if (m->joins)
-		of[n++] = &calls[m->call];
-	return n;
-}
-
-static Datum
-leaves_to_lock(Message *message, ManyCall *calls, int num, bool many, int *n)
-{
-	Datum	   *leaf = palloc(2 * Max(num, 1) * sizeof(Datum));
-
-	*n = 0;
-	for (int i = 0; i < num; i++)
-	{
-		ManyCall   *of[2];
-		int			more = calls_to_lock(&message[i], calls, many, of);
-
-		while (more-- > 0)
-			leaf[(*n)++] = Int64GetDatum(of[more]->leaf);
-	}
-	return bigints(leaf, *n);
-}
-
-/*
- * Of two who make somebody a member of the same account one has to see what the
- * other did: they lock the profile.  Who takes many messages locks those that get traits,
- * too: else those who merge them, or do a step of their journeys, would wait for a row of a
- * trait while we wait for another profile of theirs.
- *
- * Two batches of thousands nearly always have some in common: their messages may
- * be put off, if they are few, so that nobody waits.  (What they say of who is who is
- * done then, and known when they come again.)  If they are many it waits with the
- * others in its hands; a circle that comes of it is opened by _try_plain.  A single
- * message waits for nobody here and is left to _take_messages.
- */
-static pg_noinline void
-lock_owners(Message *message, ManyCall *calls, int num, bool many, bool may_be_later)
-{
-	static SPIPlanPtr try_plan = NULL;
-	static SPIPlanPtr lock_plan = NULL;
-	Oid			type = INT8ARRAYOID;
-	int			n;
-	Datum		leaves = leaves_to_lock(message, calls, num, many, &n);
-
-	if (n == 0)
-		return;
-	if (may_be_later || !many)
-	{
-		ArrayType  *missed = DatumGetArrayTypeP(mcdp_run("SELECT cdp._try_owners($1)", &try_plan, 1, &type, &leaves, NULL));
-		int64	   *id = (int64 *) ARR_DATA_PTR(missed);
-		int			num_missed = ArrayGetNItems(ARR_NDIM(missed), ARR_DIMS(missed));
-
-		if (!many || num_missed <= n / 2)
-		{
-			for (int i = 0; i < num && num_missed > 0; i++)
-			{
-				ManyCall   *of[2];
-				int			more = calls_to_lock(&message[i], calls, many, of);
-
-				while (more-- > 0)
-				{
-					if (bsearch(&of[more]->leaf, id, num_missed, sizeof(int64), mcdp_compare_ids) == NULL)
-						continue;
-					of[more]->done = false;
-					of[more]->later = many;
-				}
-			}
-			return;
-		}
-	}
-	mcdp_run("SELECT cdp._lock_owners($1, true)", &lock_plan, 1, &type, &leaves, NULL);
-}
-
-/* The new members of all groups together; their profiles are locked. */
-static pg_noinline void
-take_members(Message *message, ManyCall *calls, int num)
-{
-	static SPIPlanPtr plan = NULL;
-	Oid			types[4] = {INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID};
-	Datum		values[4];
-	Datum	   *column = palloc(4 * Max(num, 1) * sizeof(Datum));
-	Datum	   *member = column;
-	Datum	   *account = member + num;
-	Datum	   *at = account + num;
-	Datum	   *source = at + num;
-	bool	   *no_source = palloc(Max(num, 1) * sizeof(bool));
-	int			n = 0;
-
-	for (int i = 0; i < num; i++)
-	{
-		Message    *m = &message[i];
-
-		if (m->kind != MESSAGE_GROUP || !m->joins)
-			continue;
-		member[n] = Int64GetDatum(calls[m->call].leaf);
-		account[n] = Int64GetDatum(account_call(m, calls)->leaf);
-		at[n] = TimestampTzGetDatum(m->at);
-		source[n] = PointerGetDatum(m->source);
-		no_source[n] = m->source == NULL;
-		n++;
-	}
-	if (n > 0)
-	{
-		values[0] = bigints(member, n);
-		values[1] = bigints(account, n);
-		values[2] = times(at, n);
-		values[3] = texts_or_nulls(source, no_source, n);
-		mcdp_run("SELECT cdp._add_members($1, $2, $3, $4)", &plan, 4, types, values, NULL);
-	}
-	pfree(no_source);
-	pfree(column);
-}
-
-/* What aliases have told stands there like what other messages have: it is to say that it was an alias. */
-static pg_noinline void
-label_aliases(Message *message, ManyCall *calls, int num)
-{
-	static SPIPlanPtr plan = NULL;
-	Oid			types[4] = {TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID};
-	Datum		values[4];
-	Datum	   *column = palloc(4 * Max(num, 1) * sizeof(Datum));
-	int			n = 0;
-
-	for (int i = 0; i < num; i++)
-	{
-		const ManyCall *c = &calls[message[i].call];
-
-		if (message[i].kind != MESSAGE_ALIAS)
-			continue;
-		column[n] = c->named;
-		column[num + n] = c->via;
-		column[2 * num + n] = Int64GetDatum(c->leaf);
-		column[3 * num + n] = TimestampTzGetDatum(message[i].at);
-		n++;
-	}
-	if (n > 0)
-	{
-		values[0] = texts_or_nulls(column, NULL, n);
-		values[1] = texts_or_nulls(column + num, NULL, n);
-		values[2] = bigints(column + 2 * num, n);
-		values[3] = times(column + 3 * num, n);
-		mcdp_run("SELECT cdp._label_alias(a.previous::cdp.identifier, a.via::cdp.identifier, a.leaf, a.at) FROM unnest($1, $2, $3, $4) a (previous, via, leaf, at)",
-				 &plan, 4, types, values, NULL);
-	}
-	pfree(column);
-}
-
-/* The traits of all together; who takes many has locked the profiles. */
-static pg_noinline void
-take_traits(Jsonb **payload, Message *message, ManyCall *calls, TimestampTz *received, int num, bool backfill)
-{
-	static SPIPlanPtr plan = NULL;
-	Oid			types[7] = {INT8ARRAYOID, JSONBARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, JSONBARRAYOID, TIMESTAMPTZARRAYOID, BOOLOID};
-	Datum		values[7];
-	Datum	   *column = palloc(6 * Max(num, 1) * sizeof(Datum));
-	Datum	   *leaf = column;
-	Datum	   *traits = leaf + num;
-	Datum	   *at = traits + num;
-	Datum	   *source = at + num;
-	Datum	   *whole = source + num;
-	Datum	   *arrived = whole + num;
-	bool	   *no_source = palloc(Max(num, 1) * sizeof(bool));
-	int			n = 0;
-
-	for (int i = 0; i < num; i++)
-	{
-		Message    *m = &message[i];
-		ManyCall   *call = call_with_traits(m, calls);
-
-		if (call == NULL)
-			continue;
-		leaf[n] = Int64GetDatum(call->leaf);
-		traits[n] = PointerGetDatum(m->traits);
-		at[n] = TimestampTzGetDatum(m->at);
-		source[n] = PointerGetDatum(m->source);
-		no_source[n] = m->source == NULL;
-		whole[n] = PointerGetDatum(payload[i]);
-		arrived[n] = TimestampTzGetDatum(received[i]);
-		n++;
-	}
-	if (n > 0)
-	{
-		values[0] = bigints(leaf, n);
-		values[1] = jsons(traits, n);
-		values[2] = times(at, n);
-		values[3] = texts_or_nulls(source, no_source, n);
-		values[4] = jsons(whole, n);
-		values[5] = times(arrived, n);
-		values[6] = BoolGetDatum(backfill);
-		mcdp_run("SELECT cdp._take_traits($1, $2, $3, $4, $5, $6, $7)", &plan, 7, types, values, NULL);
-	}
-	pfree(no_source);
-	pfree(column);
-}
-
 static ManyCall *
 add_call(ManyCall *c, Message *m, int first, int num)
 {
@@ -648,8 +337,7 @@ mcdp__take_plain(PG_FUNCTION_ARGS)
 	else if (!mcdp_holds_identities(true))
 		mcdp_hurry(HURRY_SOME);
 	stitch_rest(calls, num_calls, identifier_type);
-	find_joins(message, calls, num);
-	lock_owners(message, calls, num, many, may_be_later);
+	mcdp_messages_lock(message, calls, num, many, may_be_later);
 
 	rest = palloc(Max(num, 1) * sizeof(Datum));
 	later = palloc(Max(num, 1) * sizeof(Datum));
@@ -657,8 +345,8 @@ mcdp__take_plain(PG_FUNCTION_ARGS)
 	{
 		Message    *m = &message[i];
 
-		m->put_off = is_later(m, calls) || (m->kind == MESSAGE_REPEATED && m->first && m->first->put_off);
-		if (m->kind == MESSAGE_REPEATED ? m->first && m->first->kind == MESSAGE_OTHER : !is_stitched(m, calls))
+		m->put_off = mcdp_message_is_later(m, calls) || (m->kind == MESSAGE_REPEATED && m->first && m->first->put_off);
+		if (m->kind == MESSAGE_REPEATED ? m->first && m->first->kind == MESSAGE_OTHER : !mcdp_message_is_stitched(m, calls))
 			m->kind = MESSAGE_OTHER;
 		if (m->put_off)
 			later[num_later++] = Int32GetDatum(i + 1);
@@ -667,9 +355,7 @@ mcdp__take_plain(PG_FUNCTION_ARGS)
 		else
 			taken++;
 	}
-	label_aliases(message, calls, num);
-	take_members(message, calls, num);
-	take_traits(payload, message, calls, received_at, num, backfill);
+	mcdp_messages_store(payload, message, calls, received_at, num, backfill);
 	record_events(message, calls, received_at, num, backfill, schema);
 
 	values[0] = Int64GetDatum(taken);

@@ -3,10 +3,10 @@
  * message_read.c
  *	  One Segment message, if it is plain.
  *
- * Plain is a message of any type that says nothing unusual: its time is "timestamp", its ids are texts or numbers, there is
- * nothing wrong with it.  All others are left to _read_message (24_ingest.sql),
- * which knows the whole specification; whatever is changed there about a plain
- * message has to be changed here.
+ * Plain is a message that says nothing unusual: its time is "timestamp", its ids
+ * are texts or numbers, there is nothing wrong with it.  All others are left to
+ * _read_message (24_ingest.sql), which knows the whole specification; whatever is
+ * changed there about a plain message has to be changed here.
  *
  * Copyright (c) 2026, marketing_cdp contributors
  *
