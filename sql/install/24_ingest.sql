@@ -708,6 +708,8 @@ BEGIN
 		SELECT * INTO done FROM cdp._ingest_patiently(payloads, received, coalesce(ingest_inbox.backfill, false), false, may_be_later);
 		accepted := accepted + done.accepted;
 		EXIT WHEN done.later > 0;		-- or they would come up again
+		-- Those of the batch are locked, and the next one may have to wait to be alone: with them in its hands, whom the other needs.
+		EXIT WHEN max_rows <= 10000;
 	END LOOP;
 	RETURN accepted;
 END
