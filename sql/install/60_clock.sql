@@ -110,6 +110,8 @@ BEGIN
 			IF rebuild THEN
 				PERFORM pg_advisory_xact_lock('lifecycle_change'::regclass::oid::bigint);
 				PERFORM pg_advisory_xact_lock(_segment_lock('pass'));
+				-- It scores who was merged again, tags in its hands; so does refresh_rfm with all.
+				PERFORM pg_advisory_xact_lock('rfm_run'::regclass::oid::bigint);
 				PERFORM _lock_merges();
 			ELSE
 				PERFORM pg_advisory_xact_lock('task_state'::regclass::oid::bigint);
