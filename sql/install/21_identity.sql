@@ -200,10 +200,10 @@ COMMENT ON FUNCTION cdp._look_up(cdp.identifier[], timestamptz)
 	IS 'what is known about these identifiers, highest priority first; late: one of them was linked later than that';
 
 CREATE FUNCTION cdp._stitch(identifiers cdp.identifier[], kind text, at timestamptz, source text, message_id text DEFAULT NULL,
-							waits boolean DEFAULT true, OUT leaf_id bigint, OUT canonical_id bigint, OUT via cdp.identifier)
+							alone boolean DEFAULT true, wait boolean DEFAULT true, OUT leaf_id bigint, OUT canonical_id bigint, OUT via cdp.identifier)
 LANGUAGE C AS 'MODULE_PATHNAME', 'mcdp__stitch';
-COMMENT ON FUNCTION cdp._stitch(cdp.identifier[], text, timestamptz, text, text, boolean)
-	IS 'the one way identifiers become a profile: looks them up, makes, links and merges what is needed; waits: when it must, else CDP01 says for what (_await)';
+COMMENT ON FUNCTION cdp._stitch(cdp.identifier[], text, timestamptz, text, text, boolean, boolean)
+	IS 'the one way identifiers become a profile: looks them up, makes, links and merges what is needed; not alone: as an attempt of the caller (_stitch_try)';
 
 CREATE FUNCTION cdp._stitch_known(identifiers cdp.identifier[], at timestamptz, OUT leaf_id bigint, OUT canonical_id bigint, OUT via cdp.identifier)
 LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mcdp__stitch_known';

@@ -412,7 +412,7 @@ RETURN CASE
 END;
 COMMENT ON FUNCTION cdp._event_problem(text, text, jsonb, jsonb) IS 'what is wrong with an event, or NULL';
 
-CREATE FUNCTION cdp._participant_leaf(participant cdp.identifier, at timestamptz, source text, waits boolean) RETURNS bigint
+CREATE FUNCTION cdp._participant_leaf(participant cdp.identifier, at timestamptz, source text, alone boolean, wait boolean) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	leaf bigint;
@@ -425,11 +425,11 @@ BEGIN
 		RETURN NULL;
 	END IF;
 	-- Each by itself: a store is never merged with its customer.
-	SELECT s.leaf_id INTO STRICT leaf FROM _stitch(ARRAY[participant], NULL, _participant_leaf.at, _participant_leaf.source, NULL, waits) s;
+	SELECT s.leaf_id INTO STRICT leaf FROM _stitch(ARRAY[participant], NULL, _participant_leaf.at, _participant_leaf.source, NULL, alone, wait) s;
 	RETURN leaf;
 END
 $$;
-COMMENT ON FUNCTION cdp._participant_leaf(cdp.identifier, timestamptz, text, boolean)
+COMMENT ON FUNCTION cdp._participant_leaf(cdp.identifier, timestamptz, text, boolean, boolean)
 	IS 'the leaf profile of an event''s participant; NULL = nobody: it was erased, or its value is blocked (the refusal is recorded)';
 
 -- An attempt at track, when there is something new to say about identities.
@@ -442,16 +442,16 @@ DECLARE
 	participant cdp.identifier;
 BEGIN
 	PERFORM cdp._hurry(wait);
-	SELECT * INTO STRICT owner FROM cdp._stitch(identifiers, NULL, _track_once.at, _track_once.source, _track_once.message_id, false);
+	SELECT * INTO STRICT owner FROM cdp._stitch(identifiers, NULL, _track_once.at, _track_once.source, _track_once.message_id, false, wait);
 	FOREACH participant IN ARRAY coalesce(participants, '{}') LOOP
-		others := array_remove(others || cdp._participant_leaf(participant, _track_once.at, _track_once.source, false), NULL);
+		others := array_remove(others || cdp._participant_leaf(participant, _track_once.at, _track_once.source, false, wait), NULL);
 	END LOOP;
 	canonical_id := owner.canonical_id;
 	event_id := cdp._record_event(owner.leaf_id, owner.via, event, properties, at, message_id, source, backfill, context, others, received_at);
 END
 $$;
 COMMENT ON FUNCTION cdp._track_once(cdp.identifier[], text, jsonb, timestamptz, text, text, boolean, jsonb, cdp.identifier[], timestamptz, boolean)
-	IS 'stitches the identifiers and stores the event, or CDP01 (see _let_go); wait: long, if it must; event_id NULL: the message id was seen';
+	IS 'stitches the identifiers and stores the event, or CDP01 (see _let_go); wait: if it must; event_id NULL: the message id was seen';
 
 CREATE FUNCTION cdp.track(identifiers cdp.identifier[], event text, properties jsonb DEFAULT '{}',
 		at timestamptz DEFAULT now(), message_id text DEFAULT NULL, source text DEFAULT NULL,

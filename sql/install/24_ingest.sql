@@ -348,13 +348,13 @@ BEGIN
 		END IF;
 
 		IF m.type IN ('track', 'page', 'screen') THEN
-			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source, m.message_id, many OR wait);
+			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source, m.message_id, many, wait);
 			e.event_id := nextval('cdp.event_id_seq');
 			e.profile_id := owner.leaf_id;
 			e.via := owner.via;
 			e.participants := '{}';
 			FOREACH participant IN ARRAY participants LOOP
-				e.participants := array_remove(e.participants || cdp._participant_leaf(participant, m.at, m.source, many OR wait), NULL);
+				e.participants := array_remove(e.participants || cdp._participant_leaf(participant, m.at, m.source, many, wait), NULL);
 			END LOOP;
 			e.properties := coalesce(nullif(m.payload -> 'properties', 'null'), '{}');
 			e.context := coalesce(nullif(m.payload -> 'context', 'null'), '{}');
@@ -374,11 +374,11 @@ BEGIN
 		ELSIF m.type IN ('identify', 'group') THEN
 			IF m.type = 'group' THEN
 				SELECT * INTO STRICT owner
-				FROM cdp._stitch(ARRAY[cdp.identifier('account', cdp._json_id(m.payload -> 'groupId'))], NULL, m.at, m.source, NULL, many OR wait);
+				FROM cdp._stitch(ARRAY[cdp.identifier('account', cdp._json_id(m.payload -> 'groupId'))], NULL, m.at, m.source, NULL, many, wait);
 				account := owner.leaf_id;
 			END IF;
 			IF m.identifiers IS NOT NULL THEN
-				SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source, m.message_id, many OR wait);
+				SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers, NULL, m.at, m.source, m.message_id, many, wait);
 			END IF;
 			traits := nullif(nullif(m.payload -> 'traits', 'null'), '{}');
 			described := CASE m.type WHEN 'group' THEN account ELSE owner.leaf_id END;
@@ -403,7 +403,7 @@ BEGIN
 				PERFORM cdp._refuse_erased(ARRAY[previous]);
 				previous := cdp.identifier('anonymous_id', cdp._json_id(m.payload -> 'previousId'));
 			END IF;
-			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers || previous, NULL, m.at, m.source, m.message_id, many OR wait);
+			SELECT * INTO STRICT owner FROM cdp._stitch(m.identifiers || previous, NULL, m.at, m.source, m.message_id, many, wait);
 			PERFORM cdp._label_alias(previous, owner.via, owner.leaf_id, m.at);
 		END IF;
 		IF e.event IS NULL AND e.message_id IS NOT NULL THEN

@@ -42,7 +42,7 @@
 #include "store/trait_index.h"
 #include "types/identifier.h"
 
-/* of _stitch_new; _stitch and _stitch_try have one more */
+/* of _stitch_new; _stitch_try has one more, _stitch two */
 #define STITCH_ARGS 5
 
 /* after so many attempts identify waits in the order of the locks: see 21_identity_lock.sql */
@@ -132,7 +132,7 @@ stitched_row(FunctionCallInfo fcinfo, const Stitched *who)
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, isnull));
 }
 
-/* _stitch(identifiers, kind, at, source, message_id, waits, OUT leaf_id, OUT canonical_id, OUT via) */
+/* _stitch(identifiers, kind, at, source, message_id, alone, wait, OUT leaf_id, OUT canonical_id, OUT via) */
 Datum
 mcdp__stitch(PG_FUNCTION_ARGS)
 {
@@ -140,7 +140,7 @@ mcdp__stitch(PG_FUNCTION_ARGS)
 	Stitched	who;
 
 	if (!stitch_here(fcinfo->args, alone ? STITCH_ALONE : STITCH_WITHIN, &who))
-		return stitch_new(fcinfo->flinfo, fcinfo->args, alone, false);
+		return stitch_new(fcinfo->flinfo, fcinfo->args, alone, PG_GETARG_BOOL(6));
 	PG_RETURN_DATUM(stitched_row(fcinfo, &who));
 }
 
