@@ -5,11 +5,14 @@
 #
 # MCDP_RUSH_SECONDS: how long each of the two rounds takes (default 5);
 # MCDP_RUSH_CLIENTS: how many clients (default 12); MCDP_RUSH_CALLS="split track …":
-# these calls only; MCDP_RUSH_DEADLOCK_TIMEOUT: as the server's.  When that is less than the
+# these calls only; MCDP_RUSH_FEW: so many rounds more, each of the same length and
+# of four calls that are as frequent as each other (pairs that seldom meet
+# otherwise), chosen by MCDP_RUSH_SEED; MCDP_RUSH_DEADLOCK_TIMEOUT: as the server's.  When that is less than the
 # 300 ms after which calls let go by themselves, more circles are found, and a few
 # of them reach a caller (docs/reference/identity.md, Concurrency).
 use strict;
 use warnings;
+use List::Util;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -148,11 +151,11 @@ my @names = $ENV{MCDP_RUSH_CALLS} ? split(' ', $ENV{MCDP_RUSH_CALLS})
 my $dir = PostgreSQL::Test::Utils::tempdir;
 sub rush
 {
-	my ($round, $again) = @_;
+	my ($round, $again, @few) = @_;
 	my @files;
-	for my $name (@names)
+	for my $name (@few ? @few : @names)
 	{
-		my $weight = $node->safe_psql('postgres', "SELECT weight FROM call WHERE what = '$name'") || 2;
+		my $weight = @few ? 1 : $node->safe_psql('postgres', "SELECT weight FROM call WHERE what = '$name'") || 2;
 		append_to_file("$dir/$name.$round", $name eq 'run' ? "CALL cdp.run(now(), '200 ms');\n" : "SELECT make('$name', $again);\n");
 		push @files, '-f', "$dir/$name.$round\@$weight";
 	}
@@ -172,6 +175,13 @@ $node->safe_psql('postgres', q{
 	INSERT INTO cdp.namespace_rule (namespace, priority, max_per_profile, quarantine_after) VALUES ('anonymous_id', 40, 4, 6), ('email', 60, 3, NULL);
 	INSERT INTO cdp.suppression (name, criteria) VALUES ('osl', 'city:oslo')});
 rush(2, 'true');
+srand($ENV{MCDP_RUSH_SEED} || 1);
+for my $n (1 .. $ENV{MCDP_RUSH_FEW} || 0)
+{
+	my @few = (List::Util::shuffle(@names))[0 .. 3];
+	note("round " . (2 + $n) . ": @few");
+	rush(2 + $n, 'true', @few);
+}
 
 my %errors;
 # (Autovacuum gives way to a caller; that is said to nobody.)
