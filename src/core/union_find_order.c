@@ -16,65 +16,15 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
-#include "port/pg_bswap.h"
 
 #include "core/union_find_layout.h"
 
-/* texts that have so many bytes in common are compared as a whole */
-#define LONG_PREFIX		256
-
-#define ST_SORT sort_by_key
-#define ST_ELEMENT_TYPE SortRoot
-#define ST_COMPARE(a, b) ((a)->key < (b)->key ? -1 : (a)->key > (b)->key)
-#define ST_SCOPE static
-#define ST_DEFINE
-#include "lib/sort_template.h"
-
-#define ST_SORT sort_by_text
-#define ST_ELEMENT_TYPE SortRoot
-#define ST_COMPARE(a, b, g) mcdp_compare_texts(text_of(node_at(g, (a)->node)), text_of(node_at(g, (b)->node)))
-#define ST_COMPARE_ARG_TYPE const McdpGraph
-#define ST_SCOPE static
-#define ST_DEFINE
-#include "lib/sort_template.h"
-
-/* 8 bytes of a text as a number that sorts as they do.  A text has no byte 0: what is beyond its end is smaller than anything. */
-static uint64
-sort_key(struct varlena *text, Size skip)
-{
-	Size		len = VARSIZE_ANY_EXHDR(text);
-	uint64		key = 0;
-
-	if (skip < len)
-		memcpy(&key, VARDATA_ANY(text) + skip, Min(len - skip, sizeof(key)));
-	return pg_ntoh64(key);
-}
-
-/* Sort texts that have "skip" bytes in common: by the next 8, then each run of equal ones by those that follow. */
-static void
-sort_roots(const McdpGraph *g, SortRoot *roots, uint32 num, Size skip)
-{
-	CHECK_FOR_INTERRUPTS();
-	if (skip >= LONG_PREFIX)
-	{
-		sort_by_text(roots, num, g);
-		return;
-	}
-	for (uint32 i = 0; i < num; i++)
-	{
-		if (i + AHEAD < num)
-			prefetch_node(g, roots[i + AHEAD].node);
-		roots[i].key = sort_key(text_of(node_at(g, roots[i].node)), skip);
-	}
-	sort_by_key(roots, num);
-	for (uint32 first = 0, end; first < num; first = end)
-	{
-		for (end = first + 1; end < num && roots[end].key == roots[first].key;)
-			end++;
-		if (end - first > 1)
-			sort_roots(g, roots + first, end - first, skip + sizeof(uint64));
-	}
-}
+#define TEXT_SORT sort_roots
+#define TEXT_SORT_ELEMENT SortRoot
+#define TEXT_SORT_ARG McdpGraph
+#define TEXT_SORT_OF(root, g) text_of(node_at(g, (root)->node))
+#define TEXT_SORT_AHEAD(root, g) prefetch_node(g, (root)->node)
+#include "core/text_sort.h"
 
 bool
 mcdp_graph_sort(McdpGraph *g)
@@ -95,7 +45,7 @@ mcdp_graph_sort(McdpGraph *g)
 		if (t->up & ROOT)
 			g->roots[g->num_roots++].node = number;
 	}
-	sort_roots(g, g->roots, g->num_roots, 0);
+	sort_roots(g->roots, g->num_roots, g);
 	return true;
 }
 

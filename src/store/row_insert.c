@@ -242,16 +242,20 @@ remember_late_entries(Target *t, int i, int num)
 	}
 }
 
-static int
-compare_late(const void *x, const void *y)
+static inline int
+compare_late(const LateEntry *a, const LateEntry *b)
 {
-	const LateEntry *a = x;
-	const LateEntry *b = y;
-
 	if (a->key != b->key)
 		return a->key < b->key ? -1 : 1;
 	return ItemPointerCompare(unconstify(ItemPointerData *, &a->tid), unconstify(ItemPointerData *, &b->tid));
 }
+
+#define ST_SORT sort_late
+#define ST_ELEMENT_TYPE LateEntry
+#define ST_COMPARE(a, b) compare_late(a, b)
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
 
 static void
 insert_late_entries(Target *t)
@@ -260,7 +264,7 @@ insert_late_entries(Target *t)
 	{
 		if (t->late[i] == NULL)
 			continue;
-		qsort(t->late[i], t->num_late, sizeof(LateEntry), compare_late);
+		sort_late(t->late[i], t->num_late);
 		for (int e = 0; e < t->num_late; e++)
 		{
 			Datum		key = Int64GetDatum(t->late[i][e].key);

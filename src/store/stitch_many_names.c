@@ -30,19 +30,19 @@
 #include "store/tombstone.h"
 #include "types/identifier.h"
 
-/* where a name stands in the calls, to sort by */
-typedef struct Place
+/* a name as a call gives it; "number" counts those of all calls */
+typedef struct GivenName
 {
+	uint64		key;
 	struct varlena *id;
-	int			call;
-	int			pos;
-} Place;
+	int			number;
+} GivenName;
 
-static int
-compare_places(const void *a, const void *b)
-{
-	return mcdp_compare_texts(((const Place *) a)->id, ((const Place *) b)->id);
-}
+#define TEXT_SORT sort_given
+#define TEXT_SORT_ELEMENT GivenName
+#define TEXT_SORT_ARG void
+#define TEXT_SORT_OF(g, arg) (g)->id
+#include "core/text_sort.h"
 
 /* The distinct identifiers of all calls, by bytes. */
 static pg_noinline void
@@ -50,42 +50,43 @@ collect_names(Many *m, int num)
 {
 	Size		total = 0;
 	Size		n = 0;
-	Place	   *place;
+	GivenName  *given;
+	int		   *name_of;
 
 	for (int c = 0; c < num; c++)
 		total += m->calls[c].num;
-	place = MemoryContextAllocHuge(CurrentMemoryContext, Max(total, 1) * sizeof(Place));
+	given = MemoryContextAllocHuge(CurrentMemoryContext, Max(total, 1) * sizeof(GivenName));
+	name_of = MemoryContextAllocHuge(CurrentMemoryContext, Max(total, 1) * sizeof(int));
 	m->names_of = palloc(Max(num, 1) * sizeof(int *));
 	m->num_of = palloc0(Max(num, 1) * sizeof(int));
 	m->given_of = palloc0(Max(num, 1) * sizeof(int *));
 	for (int c = 0; c < num; c++)
 	{
-		m->names_of[c] = palloc(Max(m->calls[c].num, 1) * sizeof(int));
+		m->names_of[c] = &name_of[n];
 		for (int i = 0; i < m->calls[c].num; i++)
 		{
-			place[n].id = DatumGetIdentifierPP(m->calls[c].ids[i]);
-			place[n].call = c;
-			place[n].pos = i;
+			given[n].id = DatumGetIdentifierPP(m->calls[c].ids[i]);
+			given[n].number = n;
 			n++;
 		}
 	}
-	qsort(place, n, sizeof(Place), compare_places);
+	sort_given(given, n, NULL);
 
 	m->name = MemoryContextAllocHuge(CurrentMemoryContext, Max(n, 1) * sizeof(ManyName));
 	for (Size i = 0; i < n; i++)
 	{
-		if (i == 0 || mcdp_compare_texts(place[i - 1].id, place[i].id) != 0)
+		if (i == 0 || mcdp_compare_texts(given[i - 1].id, given[i].id) != 0)
 		{
 			ManyName   *name = &m->name[m->num_names++];
 
 			memset(name, 0, sizeof(*name));
-			name->id = PointerGetDatum(place[i].id);
+			name->id = PointerGetDatum(given[i].id);
 			name->blocked = -1;
 			name->profile = -1;
 		}
-		m->names_of[place[i].call][place[i].pos] = m->num_names - 1;
+		name_of[given[i].number] = m->num_names - 1;
 	}
-	pfree(place);
+	pfree(given);
 }
 
 /* The links of names, in the order of their index. */

@@ -34,12 +34,9 @@
 #include "store/stitch_many.h"
 #include "store/tombstone.h"
 
-static int
-compare_evidence(const void *x, const void *y)
+static inline int
+compare_evidence(const Evidence *a, const Evidence *b)
 {
-	const Evidence *a = x;
-	const Evidence *b = y;
-
 	if (a->a != b->a)
 		return a->a < b->a ? -1 : 1;
 	if (a->b != b->b)
@@ -48,6 +45,13 @@ compare_evidence(const void *x, const void *y)
 		return a->at < b->at ? -1 : 1;
 	return (a->call > b->call) - (a->call < b->call);
 }
+
+#define ST_SORT sort_evidence
+#define ST_ELEMENT_TYPE Evidence
+#define ST_COMPARE(a, b) compare_evidence(a, b)
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
 
 void
 mcdp_many_void(const Many *m)
@@ -82,7 +86,7 @@ place_evidence(Many *m)
 	int			last_a = -1;
 	int			last_b = -1;
 
-	qsort(m->evidence, m->num_evidence, sizeof(Evidence), compare_evidence);
+	sort_evidence(m->evidence, m->num_evidence);
 	for (int i = 0; i < m->num_evidence; i++)
 	{
 		Evidence	e = m->evidence[i];
