@@ -67,7 +67,7 @@ BEGIN
 	DROP TABLE pair;
 	TRUNCATE cdp.profile, cdp.profile_queue, cdp.profile_batch, cdp.identifier_link, cdp.extra_edge, cdp.profile_merge, cdp.tag_pending, cdp.tag_chunk, cdp.tag_own, cdp.event_message, cdp.timeline_part, cdp.segment_dirty;
 END $$;
-SELECT ask(nr, '{number}', 'number'), ask(nr, '{number,name}', 'number, name'), ask(nr, '{number,name,place}', 'all three') FROM generate_series(1, 4) nr;
+DO $$ BEGIN PERFORM ask(nr, '{number}', 'number'), ask(nr, '{number,name}', 'number, name'), ask(nr, '{number,name,place}', 'all three') FROM generate_series(1, 4) nr; END $$;
 
 CREATE INDEX ON answer (nr, keys, way, id);
 CREATE INDEX ON record (nr, id);
