@@ -236,6 +236,8 @@ BEGIN
 									 -- an order in which it only took part
 									 s.backfill_at <= w.last_order AND (s.event_at <= w.last_order) IS NOT TRUE)
 					THEN 'backfill'
+					-- what kept it from lapsing has been taken back
+					WHEN w.cause = 'time' AND s.backfill_at <= w.at AND w.at < s.kept_due THEN 'backfill'
 					ELSE w.cause
 			   END
 		FROM seen s JOIN walked w USING (profile_id)

@@ -62,6 +62,15 @@ SELECT retract('z3', 'x');
 SELECT timeline_of(resolve('user_id:u4'));
 SELECT message_id, event FROM event_retraction WHERE message_id LIKE 'z%' ORDER BY 1;
 
+-- A lapse that was only hidden by the order is told silently, with its instant; the next one, in its time, is not silent.
+SELECT track('{user_id:u9}', 'Order Completed', at => '2026-01-01', message_id => 'kept'), track('{user_id:u9}', 'Order Completed', at => '2026-02-01', message_id => 'undone');
+SELECT count(*) > 0 AS ticked FROM tick('2026-02-02');
+SELECT retract('undone', 'test order', '2026-03-20');
+SELECT count(*) > 0 AS ticked FROM tick('2026-03-21');
+SELECT count(*) > 0 AS ticked FROM tick('2026-07-21');
+SELECT at, from_stage, to_stage, cause FROM lifecycle_change WHERE profile_id = resolve('user_id:u9') ORDER BY at;
+SELECT was_stage, is_stage, cause FROM lifecycle_correction WHERE profile_id = resolve('user_id:u9');
+
 -- Any events, folded up to any point, merged, any of them retracted in any
 -- order: everything is as if they had never been.
 CREATE FUNCTION rnd(seed text, below int) RETURNS int LANGUAGE sql IMMUTABLE

@@ -11,6 +11,7 @@ CREATE TEMP TABLE o_log (n serial, who text, journey text, version int, run int,
 CREATE TEMP TABLE o_message (n serial, owner text, run int, step text, channel text, purpose text, declared boolean, self boolean, capped boolean, address text, params jsonb, at timestamptz, due timestamptz, expires timestamptz, variant text, priority int, status text DEFAULT 'pending', attempts int DEFAULT 0, leased timestamptz, again timestamptz);
 CREATE TEMP TABLE o_bounced (address text, channel text);
 CREATE TEMP TABLE o_event (leaf text, name text, at timestamptz, label text, props jsonb, ref text, via text, arrived timestamptz, history boolean DEFAULT false);	-- ref of a report: its run
+CREATE TEMP TABLE o_taken (LIKE o_event);	-- taken back since the last tick
 CREATE TEMP TABLE o_tag (who text, tag text);
 CREATE TEMP TABLE o_trait (leaf text, name text, value jsonb, at timestamptz);
 CREATE TEMP TABLE o_decision (leaf text, purpose text, channel text, granted boolean, at timestamptz);

@@ -91,7 +91,7 @@ BEGIN
 END
 $$;
 -- At a tick, for whom something has come or whose time has come.  Journeys hear of the last change, if orders or time made it: not if a merge
--- did, or history, also by a lapse that it tells of only now.
+-- did, or history (loaded, or taken back), also by a lapse that it tells of only now.
 CREATE FUNCTION pg_temp.move_stages(of_world int, before timestamptz, c timestamptz) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
 	p		lifecycle_policy := (SELECT x FROM lifecycle_policy x WHERE x.kind = 'w' || of_world);
@@ -115,6 +115,8 @@ BEGIN
 				 OR EXISTS (SELECT FROM pg_temp.stages(me, kept.known, c, p) x JOIN o_event e ON e.at = x.last WHERE e.name = p.purchase_event AND e.leaf IN (SELECT pg_temp.leaves(me)) AND e.leaf <> ALL (kept.leaves) AND x.at < c));
 		heard := CASE
 			WHEN moved THEN kept.who IS NOT NULL AND l.at = c AND l.last = c
+			-- it would not have lapsed by then with an order that has been taken back since
+			WHEN EXISTS (SELECT FROM o_taken e WHERE e.leaf IN (SELECT pg_temp.leaves(me)) AND e.name = p.purchase_event AND e.arrived <= before AND e.at > l.last AND e.at <= l.at) THEN false
 			WHEN l.at IS NOT NULL THEN l.real OR l.at > l.last AND NOT l.new
 			-- an order has come late, and what was thought before was wrong
 			ELSE EXISTS (SELECT FROM o_event e WHERE e.leaf IN (SELECT pg_temp.leaves(me)) AND e.name = p.purchase_event AND e.arrived > before AND e.at <= kept.known AND NOT e.history) END;

@@ -58,7 +58,7 @@ DECLARE
 	a		act;
 	again	boolean;
 BEGIN
-	TRUNCATE o_trigger, o_journey, o_is, o_link, o_call, o_address, o_due, o_stage, o_member, o_stirred, o_run, o_visit, o_log, o_message, o_bounced, o_event, o_tag, o_trait, o_decision;
+	TRUNCATE o_trigger, o_journey, o_is, o_link, o_call, o_address, o_due, o_stage, o_member, o_stirred, o_run, o_visit, o_log, o_message, o_bounced, o_event, o_taken, o_tag, o_trait, o_decision;
 	INSERT INTO o_is SELECT name, name FROM person WHERE w = of_world AND p <= 5;
 	INSERT INTO o_address SELECT leaf, channel, value, since FROM address WHERE w = of_world;
 	INSERT INTO o_journey SELECT DISTINCT journey, 'active', 1 FROM spec WHERE w = of_world;
@@ -79,6 +79,7 @@ BEGIN
 					END IF;
 				WHEN 'retract' THEN
 					INSERT INTO o_stirred SELECT e.leaf, 'history' FROM o_event e WHERE e.ref = a.ref;
+					INSERT INTO o_taken SELECT e.* FROM o_event e WHERE e.ref = a.ref;
 					DELETE FROM o_event e WHERE e.ref = a.ref;
 					DELETE FROM o_trigger e WHERE e.ref = a.ref;
 				WHEN 'tag', 'untag' THEN PERFORM pg_temp.set_tag(pg_temp.who(a.who), a.name, a.kind = 'tag', a.at);
@@ -111,6 +112,7 @@ BEGIN
 		END IF;
 		PERFORM pg_temp.move_stages(of_world, before, c), pg_temp.look_at_segment(of_world, before, c);
 		DELETE FROM o_stirred;
+		DELETE FROM o_taken;
 		-- what journeys do may move people in or out of the segment
 		LOOP
 			again := pg_temp.advance(of_world, c);
