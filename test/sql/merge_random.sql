@@ -140,13 +140,14 @@ END
 $$;
 
 -- Everything there is, as lines of text.  What a call that named a profile said is of
--- the profile that it went to: one of the leaves of what that is now.
+-- the profile that it went to: one of the leaves of what that is now.  (Which one is
+-- seen in "suppressed" of who is merged, and in the ends of merges by hand.)
 CREATE FUNCTION pg_temp.world() RETURNS text[] LANGUAGE sql SET search_path = public, cdp, pg_temp AS $$
 	SELECT array_agg(line ORDER BY line COLLATE "C") FROM (
-		SELECT format('profile %s: %s, %s, %s', profile_id, canonical_id, first_at, suppressed) FROM profile
+		SELECT format('profile %s: %s, %s, %s', profile_id, canonical_id, first_at, suppressed AND profile_id = canonical_id) FROM profile
 		UNION ALL SELECT format('link %s: %s, %s', identifier, profile_id, at) FROM identifier_link
 		UNION ALL SELECT format('edge %s %s: %s', a, b, at) FROM identity_edge WHERE inactive_at IS NULL AND cause <> 'split' AND NOT EXISTS (SELECT FROM identifier_split)
-		UNION ALL SELECT format('merge %s: %s %s %s %s %s %s %s', at, survivor, merged, cause, members, tags, leaf_a, leaf_b) FROM profile_merge WHERE undone_at IS NULL
+		UNION ALL SELECT format('merge %s: %s %s %s %s %s %s', at, survivor, merged, cause, members, tags, CASE WHEN cause <> 'manual' THEN ARRAY[leaf_a, leaf_b] END) FROM profile_merge WHERE undone_at IS NULL
 		UNION ALL SELECT format('tags of %s: %s', profile_id, ARRAY(SELECT replace(t, chr(1), '*') FROM _all_tags_of(profile_id) t WHERE NOT starts_with(t, 'rfm:') ORDER BY t COLLATE "C")) FROM profile
 		UNION ALL SELECT format('tag %s of %s ends %s', tag, profile_id, expires_at) FROM tag_expiry
 		UNION ALL SELECT format('no tag %s of %s ends', tag, profile_id) FROM tag_expiry WHERE NOT _has_tag(profile_id, tag)
