@@ -19,7 +19,7 @@ CREATE TEMP TABLE o_trigger (n serial, leaf text, source text, name text, at tim
 CREATE TEMP TABLE o_due (who text, event text, label text, last timestamptz, due timestamptz);	-- label: '' for the event as a whole, @set1 for a set
 CREATE TEMP TABLE o_stage (who text, stage text, known timestamptz, due timestamptz, leaves text[]);	-- as of "known", of these leaves; due: when it changes
 CREATE TEMP TABLE o_member (who text);	-- of the segment
-CREATE TEMP TABLE o_stirred (who text, how text);	-- to whom since the last tick an event, history, a merge or (un)suppression has come
+CREATE TEMP TABLE o_stirred (who text, how text);	-- to whom since the last tick an event, history, a merge or (un)suppression has come, or a stage without a trigger
 CREATE TEMP TABLE o_now (who text, LIKE o_trigger);	-- what takes effect at this instant
 CREATE TEMP TABLE o_cap AS SELECT * FROM frequency_cap;
 CREATE TEMP TABLE o_quiet AS SELECT * FROM quiet_hours;

@@ -124,6 +124,9 @@ BEGIN
 			INSERT INTO o_trigger (leaf, source, name, at)
 			SELECT me, x.source, 'lifecycle:' || x.stage, (SELECT max(y.at) FROM pg_temp.stages(me, '-infinity', c, p) y) FROM (VALUES ('leaves', kept.stage), ('enters', stage)) x(source, stage) WHERE x.stage IS NOT NULL;
 		END IF;
+		IF NOT heard AND stage IS DISTINCT FROM kept.stage THEN
+			INSERT INTO o_stirred VALUES (me, 'stage');
+		END IF;
 		DELETE FROM o_stage s WHERE s.who = me;
 		INSERT INTO o_stage VALUES (me, stage, CASE WHEN kept.who IS NULL OR l.at IS NOT NULL OR moved OR kept.stage <> stage THEN c ELSE kept.known END,
 			(SELECT min(x.at) FROM pg_temp.stages(me, c, 'infinity', p) x), ARRAY(SELECT pg_temp.leaves(me)));
@@ -131,7 +134,7 @@ BEGIN
 END
 $$;
 
--- The segment: at a tick; with its first look nobody enters, nor with history, a merge or suppression, unless an event came as well
+-- The segment: at a tick; with its first look nobody enters, nor with history (or a stage that it moved), a merge or suppression, unless an event came as well
 -- and nothing but what is younger than the last look made the difference.
 CREATE FUNCTION pg_temp.look_at_segment(of_world int, before timestamptz, c timestamptz) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
@@ -144,7 +147,7 @@ BEGIN
 			 FROM (SELECT i.who, EXISTS (SELECT FROM o_member y WHERE y.who = i.who) AS was, NOT pg_temp.suppressed(i.who) AND pg_temp.holds(rule, i.who, c, NULL) AS inside FROM (SELECT DISTINCT z.who FROM o_is z) i) x
 			 WHERE x.was <> x.inside ORDER BY pg_temp.id(x.who) LOOP
 		changed := true;
-		IF isfinite(before) AND (NOT m.how && CASE WHEN rule ~ '(count|last)' THEN '{merge,policy,history}' ELSE '{merge,policy}' END::text[]
+		IF isfinite(before) AND (NOT m.how && ('{merge,policy}'::text[] || CASE WHEN rule ~ '(count|last)' THEN '{history}'::text[] END || CASE WHEN rule ~ 'lifecycle:' THEN '{stage}'::text[] END)
 								 OR 'event' = ANY (m.how) AND (NOT pg_temp.suppressed(m.who) AND pg_temp.holds(rule, m.who, before, NULL)) = m.was) THEN
 			INSERT INTO o_trigger (leaf, source, name, at) VALUES (m.who, CASE WHEN m.inside THEN 'enters' ELSE 'leaves' END, 'segment:w' || of_world, c);
 		END IF;
