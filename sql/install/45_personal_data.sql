@@ -144,13 +144,24 @@ COMMENT ON FUNCTION cdp._identifier_values(cdp.identifier[]) IS 'their values, i
 CREATE FUNCTION cdp._names_one_of(payload jsonb, ids cdp.identifier[], id_values text[]) RETURNS boolean
 LANGUAGE plpgsql IMMUTABLE PARALLEL RESTRICTED SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
-	namespaces text[] := ARRAY(SELECT DISTINCT namespace(i) FROM unnest(ids) i);
+	said text := payload::text;
+	namespaces text[];
 	message jsonb;
 	name text;
 BEGIN
-	IF EXISTS (SELECT FROM unnest(id_values) v WHERE length(v) >= 6 AND strpos(lower(payload::text), v) > 0) THEN
+	IF EXISTS (SELECT FROM unnest(id_values) v WHERE length(v) >= 6 AND strpos(lower(said), v) > 0) THEN
 		RETURN true;
 	END IF;
+	-- Nearly all messages are about others, and that is seen at once: a value is spelled with
+	-- these characters next to each other, but for the case of ASCII letters, what JSON escapes,
+	-- and what is dropped from and put into telephone numbers (a zero, and no digit else).
+	said := lower(said COLLATE "C");
+	IF NOT EXISTS (SELECT FROM unnest(ids) i
+				   WHERE CASE WHEN namespace(i) = 'phone' THEN strpos(regexp_replace(said, '[^1-9]+', '', 'g'), regexp_replace(value(i), '[^1-9]+', '', 'g')) > 0
+							  ELSE strpos(said, lower(value(i) COLLATE "C")) > 0 OR value(i) ~ '["\\]' END) THEN
+		RETURN false;
+	END IF;
+	namespaces := ARRAY(SELECT DISTINCT namespace(i) FROM unnest(ids) i);
 	FOR message IN
 		SELECT m
 		FROM jsonb_array_elements(CASE jsonb_typeof(payload) WHEN 'array' THEN payload ELSE jsonb_build_array(payload) END) e
