@@ -201,7 +201,29 @@ $$;
 COMMENT ON FUNCTION cdp._erase_rows(bigint[], bigint[], bigint[], jsonb)
 	IS 'removes everything that names these leaves by their ids, but tags, slices, messages and identifiers; adds to the counts';
 
-CREATE FUNCTION cdp._erase_tags(leaves bigint[], root bigint, removed jsonb) RETURNS jsonb
+-- How many of these profiles each segment counts: who has been merged away since its
+-- last refresh has no bit any more, but a row for the next one (_gone_from_segments).
+CREATE FUNCTION cdp._counted_in_segments(leaves bigint[], root bigint) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT coalesce(jsonb_object_agg(m.name, m.n), '{}')
+	FROM (
+		SELECT i.name, cdp.rb_cardinality(cdp.rb_or_agg(i.ids)) AS n
+		FROM (
+			SELECT substr(t, 9) AS name, cdp.rb_build(ARRAY[root]) AS ids FROM cdp._all_tags_of(root) t WHERE starts_with(t, 'segment:')
+			UNION ALL
+			SELECT substr(d.input, 6), cdp.rb_and(d.members, cdp.rb_build(leaves)) FROM cdp.segment_dirty d
+			WHERE starts_with(d.input, 'gone:') AND d.members OPERATOR(cdp.&&) cdp.rb_build(leaves)
+			UNION ALL
+			SELECT s.name, cdp.rb_and(w.members, cdp.rb_build(leaves)) FROM cdp.segment_work w JOIN cdp.segment s ON w.input = 'gone:' || s.name AND w.batch > s.batch_seen
+			WHERE w.members OPERATOR(cdp.&&) cdp.rb_build(leaves)
+		) i
+		GROUP BY i.name
+	) m;
+END;
+COMMENT ON FUNCTION cdp._counted_in_segments(bigint[], bigint) IS 'how many of these leaves of a profile each segment counts: {name: number}';
+
+CREATE FUNCTION cdp._erase_tags(leaves bigint[], counted jsonb, removed jsonb) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	-- also those that a pending row takes away
@@ -210,8 +232,7 @@ DECLARE
 	name	text;
 	n		bigint := (SELECT count(DISTINCT t) FROM unnest(leaves) l CROSS JOIN LATERAL _all_tags_of(l) t WHERE ascii(t) <> 1);
 BEGIN
-	UPDATE segment s SET members = s.members - 1
-	WHERE 'segment:' || s.name IN (SELECT t FROM _all_tags_of(root) t WHERE starts_with(t, 'segment:'));
+	UPDATE segment s SET members = s.members - (counted ->> s.name)::bigint WHERE counted ? s.name;
 	-- All pending rows before the first chunk.
 	PERFORM FROM tag_pending p WHERE p.profile_id = ANY (leaves) ORDER BY p.tag, p.profile_id FOR UPDATE;
 	DELETE FROM tag_pending p WHERE p.profile_id = ANY (leaves);
@@ -221,7 +242,7 @@ BEGIN
 	RETURN _add_count(removed, 'tag', n);
 END
 $$;
-COMMENT ON FUNCTION cdp._erase_tags(bigint[], bigint, jsonb) IS 'takes every tag from a profile, also those the system keeps';
+COMMENT ON FUNCTION cdp._erase_tags(bigint[], jsonb, jsonb) IS 'takes every tag from a profile, also those the system keeps; counted: by segments';
 
 -- The caller has locked the rows of trait_index; deleting trait_value has filled
 -- trait_pending.
@@ -374,6 +395,7 @@ DECLARE
 	flying		bigint[];
 	removed		jsonb := '{}';
 	kept		jsonb := '{}';
+	counted		jsonb;
 	receipt		jsonb;
 BEGIN
 	IF _erase_profile_once.profile IS NULL OR _erase_profile_once.mode IS NULL OR _erase_profile_once.at IS NULL THEN
@@ -426,8 +448,9 @@ BEGIN
 		IF _erase_profile_once.mode = 'anonymise' THEN
 			kept := _anonymise(locked.leaves, locked.ids, root, events.ids, events.waiting, _erase_profile_once.at);
 		END IF;
+		counted := _counted_in_segments(locked.leaves, root);
 		removed := _erase_rows(locked.leaves, events.ids, events.waiting, removed);
-		removed := _erase_tags(locked.leaves, root, removed);
+		removed := _erase_tags(locked.leaves, counted, removed);
 		PERFORM _erase_traits(locked.leaves);
 		removed := _erase_names(locked.ids, locked.leaves, number, removed);
 		removed := _erase_messages(locked.leaves, number, removed);

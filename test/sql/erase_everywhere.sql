@@ -123,6 +123,16 @@ SELECT erase_profile(resolve('user_id:nina-of-row'), 'anonymise', at => '2026-01
 SELECT label, orders, segment_members('for nina') @> resolve('user_id:ida') AS in_segment FROM purchase_due WHERE profile_id = resolve('user_id:ida') ORDER BY label COLLATE "C";
 SELECT count(*) > 0 AS ticked FROM tick('2026-01-19 12:00');
 SELECT label, orders, segment_members('for nina') @> resolve('user_id:ida') AS in_segment FROM purchase_due WHERE profile_id = resolve('user_id:ida') ORDER BY label COLLATE "C";
+-- Who was merged since the last refresh is still counted in the segment, until then or until erased.
+SELECT define_segment('both', 'vip') > 0 AS defined, count(tag(identify(ARRAY[i]::identifier[], at => '2026-01-20'), 'vip', at => '2026-01-20')) FROM unnest('{user_id:mia,user_id:kim,user_id:moe,user_id:pia}'::text[]) i;
+SELECT count(*) > 0 AS ticked FROM tick('2026-01-20 12:00');
+SELECT members FROM segment WHERE name = 'both';
+SELECT identify('{user_id:older}', at => '2026-01-20') > 0 AS older;
+SELECT merge(resolve('user_id:older'), resolve('user_id:mia'), at => '2026-01-21') > 0 AS merged, merge(resolve('user_id:kim'), resolve('user_id:moe'), at => '2026-01-21') > 0 AS both_members;
+SELECT erase_profile(resolve(i), at => '2026-01-21') ->> 'profiles' AS profiles FROM unnest('{user_id:mia,user_id:kim}'::identifier[]) i;
+SELECT members FROM segment WHERE name = 'both';
+SELECT count(*) > 0 AS ticked FROM tick('2026-01-21 12:00');
+SELECT members, segment_members('both') FROM segment WHERE name = 'both';
 
 SET client_min_messages = warning;
 DROP FUNCTION find, in_chunks;

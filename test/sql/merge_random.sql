@@ -305,6 +305,8 @@ CREATE FUNCTION pg_temp.broken_laws(now timestamptz) RETURNS text[] LANGUAGE sql
 		UNION ALL SELECT format('%s entered, or left, the segment', p.profile_id) FROM profile p
 		WHERE coalesce((SELECT c.entered @> p.profile_id FROM segment_change c WHERE c.segment = 'viewers' AND (c.entered @> p.profile_id OR c.exited @> p.profile_id) ORDER BY c.tick_no DESC, c.at DESC LIMIT 1), false)
 			<> _has_tag(p.profile_id, 'segment:viewers')
+		UNION ALL SELECT format('%s are counted in, %s are in the segment', members, rb_cardinality(tagged('segment:' || name))) FROM segment
+		WHERE members <> rb_cardinality(tagged('segment:' || name))
 	) w (law)
 $$;
 
