@@ -243,6 +243,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_
 DECLARE
 	state jsonb[] := array_fill('{}'::jsonb, ARRAY[cardinality(leaves)]);	-- by place in leaves
 	root int[] := ARRAY(SELECT generate_subscripts(leaves, 1));
+	ended timestamptz[] := array_fill(NULL::timestamptz, ARRAY[cardinality(leaves)]);	-- up to when they have been taken away
 	step record;
 	i int;
 	j int;
@@ -272,9 +273,12 @@ BEGIN
 		END LOOP;
 		root[width_bucket(step.a, leaves)] := i;
 		IF step.turn = 2 THEN
-			state[i] := cdp._with_own(state[i], step.own, step.keys);
+			-- but no tag that the calls above gave and a later one found ended: that is noted
+			state[i] := cdp._with_own(state[i], step.own - ARRAY(SELECT o.key FROM jsonb_each(step.own) o
+				WHERE (o.value ->> 0)::timestamptz <= ended[i] AND NOT state[i] ? o.key), step.keys);
 			CONTINUE;
 		END IF;
+		ended[i] := greatest(ended[i], step.expired_to);
 		state[i] := cdp._note_again(leaves[i], state[i], cdp._without_expired(state[i], step.expired_to), NULL);
 		IF step.turn = 1 THEN
 			state[i] := cdp._note_again(leaves[i], state[i], cdp._with_own(state[i], step.own, step.keys), step.at);

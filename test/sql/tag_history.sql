@@ -96,6 +96,14 @@ SELECT canonical_id(:y) = :x AS a_leaf;
 SELECT * FROM keep('2026-05-21') WHERE who >= :x - resolve('user_id:g1');
 SELECT at, tag, answer, kept FROM not_so WHERE at > '2026-05-14';
 SELECT tag, at::date, present FROM tag_history WHERE profile_id = :y ORDER BY tag, history_id;
+-- The end of a tag, which a later call about another one came after, is noted once.
+INSERT INTO tag_key (key, keep_history) VALUES ('trial', true), ('plan', true);
+SELECT merge(identify('{user_id:t1}', at => '2026-06-01'), identify('{user_id:t2}', at => '2026-06-01'), at => '2026-06-02') > 0 AS merged;
+SELECT tag(resolve('user_id:t1'), 'trial', '2026-06-04', at => '2026-06-03');
+SELECT count(*) > 0 AS ticked FROM tick('2026-06-05');
+SELECT untag(resolve('user_id:t1'), 'plan:a', '2026-06-06');
+SELECT unmerge((SELECT max(merge_id) FROM profile_merge), at => '2026-06-07');
+SELECT tag, at, present FROM tag_history WHERE profile_id = resolve('user_id:t1') ORDER BY history_id;
 
 -- more than a thousand at once
 SELECT rb_build_agg(identify(ARRAY['user_id:m' || n], at => '2026-06-01')) AS many FROM generate_series(1, 1100) n \gset
