@@ -149,6 +149,7 @@ SQL
 my @names = $ENV{MCDP_RUSH_CALLS} ? split(' ', $ENV{MCDP_RUSH_CALLS})
 	: (split(' ', $node->safe_psql('postgres', q{SELECT string_agg(what, ' ' ORDER BY what) FROM call})), 'run');
 my $dir = PostgreSQL::Test::Utils::tempdir;
+sub circles { $node->safe_psql('postgres', q{SELECT pg_stat_force_next_flush(); SELECT deadlocks FROM pg_stat_database WHERE datname = 'postgres'}) =~ s/\s//gr }
 sub rush
 {
 	my ($round, $again, @few) = @_;
@@ -160,10 +161,11 @@ sub rush
 		push @files, '-f', "$dir/$name.$round\@$weight";
 	}
 	my ($out, $err) = ('', '');
+	my $before = circles();
 	IPC::Run::run([ 'pgbench', '-n', '-c', $clients, '-j', '4', '-T', $seconds, '--random-seed', $round, @files, $node->connstr('postgres') ],
 		'>', \$out, '2>', \$err, IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default + $seconds));
 	my ($calls) = $out =~ /transactions actually processed: (\d+)/;
-	note(($calls // 'no') . " calls in round $round");
+	note(($calls // 'no') . " calls in round $round, " . (circles() - $before) . ' circles were opened again');
 	note(join "\n", grep { /^SQL script|transactions/ && /\.$round|transactions/ } split /\n/, $out) if $ENV{MCDP_RUSH_VERBOSE};
 	my ($failed) = $out =~ /failed transactions: (\d+)/;
 	is($failed // "none", "0", "round $round");
@@ -188,7 +190,6 @@ my %errors;
 my @log = grep { /^\w{5} \d+ (?:ERROR|FATAL|PANIC): / && !/^57014 \d+ ERROR:  canceling autovacuum task$/ } split /\n/, slurp_file($node->logfile);
 /^(\w{5})/ and $errors{$1}++ for @log;
 note(join ', ', map { "$_: $errors{$_}" } sort keys %errors) if %errors;
-note($node->safe_psql('postgres', q{SELECT format('%s circles were opened again', deadlocks) FROM pg_stat_database WHERE datname = 'postgres'}));
 is(join("\n", @log), '', 'no error');
 
 # What must be so whatever came in between, once the clock has caught up, and the
