@@ -496,7 +496,7 @@ END
 $$;
 COMMENT ON FUNCTION cdp._canonical_set(cdp.bitmap) IS 'the canonical profiles of a set of profiles, without those that were erased';
 
-CREATE FUNCTION cdp._tag_set(audience cdp.bitmap, tag text, present boolean, expires_at timestamptz, at timestamptz) RETURNS void
+CREATE FUNCTION cdp._tag_set_once(audience cdp.bitmap, tag text, present boolean, expires_at timestamptz, at timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -507,14 +507,14 @@ DECLARE
 	removed cdp.bitmap[];
 	ending cdp.bitmap;
 BEGIN
-	PERFORM cdp._check_tag(_tag_set.tag);
-	PERFORM cdp._check_tag_time(_tag_set.expires_at, _tag_set.at);
+	PERFORM cdp._check_tag(_tag_set_once.tag);
+	PERFORM cdp._check_tag_time(_tag_set_once.expires_at, _tag_set_once.at);
 	IF audience IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'audience must not be null';
 	END IF;
 	PERFORM cdp._lock_merges();				-- before all others, as a tick, which excludes this
-	key := cdp._exclusive_key(_tag_set.tag);
-	PERFORM cdp._lock_tag_sets(ARRAY[coalesce(key, _tag_set.tag)], true);
+	key := cdp._exclusive_key(_tag_set_once.tag);
+	PERFORM cdp._lock_tag_sets(ARRAY[coalesce(key, _tag_set_once.tag)], true);
 	IF NOT present THEN
 		key := NULL;
 	ELSIF key IS NOT NULL THEN
@@ -525,15 +525,15 @@ BEGIN
 	IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
 		PERFORM FROM cdp.profile p WHERE p.profile_id IN (SELECT cdp.rb_iterate(ids)) ORDER BY p.profile_id FOR KEY SHARE SKIP LOCKED;
 	END IF;
-	PERFORM cdp._own_tags(ids, _tag_set.tag, _tag_set.present, _tag_set.expires_at, key, at);
+	PERFORM cdp._own_tags(ids, _tag_set_once.tag, _tag_set_once.present, _tag_set_once.expires_at, key, at);
 
-	SELECT array_agg(o.tag ORDER BY o.tag), array_agg(CASE WHEN o.own AND _tag_set.present THEN o.members END ORDER BY o.tag),
-		array_agg(CASE WHEN NOT (o.own AND _tag_set.present) THEN o.members END ORDER BY o.tag)
+	SELECT array_agg(o.tag ORDER BY o.tag), array_agg(CASE WHEN o.own AND _tag_set_once.present THEN o.members END ORDER BY o.tag),
+		array_agg(CASE WHEN NOT (o.own AND _tag_set_once.present) THEN o.members END ORDER BY o.tag)
 	INTO names, added, removed
-	FROM (SELECT _tag_set.tag COLLATE "C", ids, true
+	FROM (SELECT _tag_set_once.tag COLLATE "C", ids, true
 		  UNION ALL
 		  SELECT t COLLATE "C", cdp.rb_and(cdp.tagged(t), ids), false
-		  FROM cdp._tags_of_key(key) t WHERE t <> _tag_set.tag) AS o(tag, members, own)
+		  FROM cdp._tags_of_key(key) t WHERE t <> _tag_set_once.tag) AS o(tag, members, own)
 	WHERE o.own OR NOT cdp.rb_is_empty(o.members);
 	PERFORM cdp._change_tags(names, added, removed, at, 'tag');
 
@@ -544,13 +544,17 @@ BEGIN
 		WHERE e.tag = names[i] AND e.profile_id IN (SELECT cdp.rb_iterate(ending)) ORDER BY e.profile_id FOR UPDATE;
 		DELETE FROM cdp.tag_expiry e WHERE e.tag = names[i] AND e.profile_id IN (SELECT cdp.rb_iterate(ending));
 	END LOOP;
-	IF _tag_set.expires_at IS NOT NULL THEN
+	IF _tag_set_once.expires_at IS NOT NULL THEN
 		INSERT INTO cdp.tag_expiry (tag, profile_id, expires_at)
-		SELECT _tag_set.tag, i, _tag_set.expires_at FROM cdp.rb_iterate(ids) i ORDER BY i
+		SELECT _tag_set_once.tag, i, _tag_set_once.expires_at FROM cdp.rb_iterate(ids) i ORDER BY i
 		ON CONFLICT (tag, profile_id) DO UPDATE SET expires_at = excluded.expires_at;
 	END IF;
 END
 $$;
+COMMENT ON FUNCTION cdp._tag_set_once(cdp.bitmap, text, boolean, timestamptz, timestamptz) IS 'an attempt at _tag_set';
+
+CREATE FUNCTION cdp._tag_set(audience cdp.bitmap, tag text, present boolean, expires_at timestamptz, at timestamptz) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp_begin_again';
 COMMENT ON FUNCTION cdp._tag_set(cdp.bitmap, text, boolean, timestamptz, timestamptz) IS 'bulk form of tag and untag';
 
 CREATE FUNCTION cdp.tag(audience cdp.bitmap, tag text, expires_at timestamptz DEFAULT NULL, at timestamptz DEFAULT now()) RETURNS void

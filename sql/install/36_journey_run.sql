@@ -704,12 +704,16 @@ END
 $$;
 COMMENT ON FUNCTION cdp._advance_journeys(timestamptz, int, boolean) IS 'advance_journeys; one_batch: the transaction ends with it';
 
-CREATE FUNCTION cdp.advance_journeys(at timestamptz DEFAULT now(), max_runs int DEFAULT 10000) RETURNS bigint
+CREATE FUNCTION cdp._advance_journeys_once(at timestamptz, max_runs int) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 BEGIN
 	-- In one transaction it goes on with all that it holds; so does a bulk load (21_identity_lock).
 	PERFORM cdp._lock_identities(true, false);
-	RETURN cdp._advance_journeys(advance_journeys.at, advance_journeys.max_runs, false);
+	RETURN cdp._advance_journeys(_advance_journeys_once.at, _advance_journeys_once.max_runs, false);
 END
 $$;
+COMMENT ON FUNCTION cdp._advance_journeys_once(timestamptz, int) IS 'an attempt at advance_journeys';
+
+CREATE FUNCTION cdp.advance_journeys(at timestamptz DEFAULT now(), max_runs int DEFAULT 10000) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp_begin_again';
 COMMENT ON FUNCTION cdp.advance_journeys(timestamptz, int) IS 'consumes triggers and does the steps due at or before this instant; returns how many of both';

@@ -250,27 +250,31 @@ END
 $$;
 COMMENT ON FUNCTION cdp.consent(bigint, text, text, boolean, timestamptz, text) IS 'a profile grants, or refuses, to be written to for this purpose on this channel';
 
-CREATE FUNCTION cdp.consent(audience cdp.bitmap, purpose text, channel text, granted boolean, at timestamptz DEFAULT now(), source text DEFAULT NULL) RETURNS void
+CREATE FUNCTION cdp._consent_once(audience cdp.bitmap, purpose text, channel text, granted boolean, at timestamptz, source text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-	tag text := cdp._check_consent(consent.purpose, consent.channel, consent.granted, consent.at);
+	tag text := cdp._check_consent(_consent_once.purpose, _consent_once.channel, _consent_once.granted, _consent_once.at);
 	ids cdp.bitmap;
 	holds cdp.bitmap;
 BEGIN
-	IF consent.audience IS NULL THEN
+	IF _consent_once.audience IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'audience must not be null';
 	END IF;
 	PERFORM pg_advisory_xact_lock(cdp._consent_lock(tag));
 	PERFORM cdp._lock_merges();
-	ids := cdp._canonical_set(consent.audience);
+	ids := cdp._canonical_set(_consent_once.audience);
 	INSERT INTO cdp.consent_log (profile_id, purpose, channel, granted, at, source)
-	SELECT i, consent.purpose, consent.channel, consent.granted, consent.at, consent.source FROM cdp.rb_iterate(ids) i
+	SELECT i, _consent_once.purpose, _consent_once.channel, _consent_once.granted, _consent_once.at, _consent_once.source FROM cdp.rb_iterate(ids) i
 	ON CONFLICT DO NOTHING;
-	SELECT s.granted INTO holds FROM cdp._consent_sets(ids, consent.purpose, consent.channel, 'infinity') s;
-	PERFORM cdp._tag_changes(tag, holds, cdp.rb_andnot(ids, holds), consent.at, 'tag');
+	SELECT s.granted INTO holds FROM cdp._consent_sets(ids, _consent_once.purpose, _consent_once.channel, 'infinity') s;
+	PERFORM cdp._tag_changes(tag, holds, cdp.rb_andnot(ids, holds), _consent_once.at, 'tag');
 END
 $$;
+COMMENT ON FUNCTION cdp._consent_once(cdp.bitmap, text, text, boolean, timestamptz, text) IS 'an attempt at consent';
+
+CREATE FUNCTION cdp.consent(audience cdp.bitmap, purpose text, channel text, granted boolean, at timestamptz DEFAULT now(), source text DEFAULT NULL) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp_begin_again';
 COMMENT ON FUNCTION cdp.consent(cdp.bitmap, text, text, boolean, timestamptz, text) IS 'the same decision by every profile of a set';
 
 -- The caller has locked the profile, and the row of profile_merge is there (or

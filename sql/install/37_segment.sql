@@ -205,7 +205,7 @@ END
 $$;
 COMMENT ON FUNCTION cdp._check_segment_rule(text, cdp.criteria) IS 'refuses a rule that names a segment that is not there, or that leads back to the segment itself';
 
-CREATE FUNCTION cdp._define_segment(name text, kind text, criteria cdp.criteria, given cdp.bitmap, refresh_every interval,
+CREATE FUNCTION cdp._define_segment_once(name text, kind text, criteria cdp.criteria, given cdp.bitmap, refresh_every interval,
 									include_suppressed boolean, at timestamptz) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 #variable_conflict use_column
@@ -213,45 +213,50 @@ DECLARE
 	old cdp.segment;
 	made bigint;
 BEGIN
-	IF _define_segment.name IS NULL OR _define_segment.kind IS NULL OR _define_segment.include_suppressed IS NULL THEN
+	IF _define_segment_once.name IS NULL OR _define_segment_once.kind IS NULL OR _define_segment_once.include_suppressed IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'name, kind and include_suppressed must not be null';
-	ELSIF _define_segment.name = '' OR octet_length(_define_segment.name) > 200 OR _define_segment.name ~ '[\u0001-\u001f\u007f]' THEN
-		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('invalid segment name: "%s"', _define_segment.name),
+	ELSIF _define_segment_once.name = '' OR octet_length(_define_segment_once.name) > 200 OR _define_segment_once.name ~ '[\u0001-\u001f\u007f]' THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('invalid segment name: "%s"', _define_segment_once.name),
 			DETAIL = 'A name has 1 to 200 bytes and no control characters.';
-	ELSIF _define_segment.kind = '' THEN
+	ELSIF _define_segment_once.kind = '' THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'a kind needs a name';
-	ELSIF _define_segment.refresh_every <= '0' THEN
+	ELSIF _define_segment_once.refresh_every <= '0' THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'refresh_every must be positive';
 	END IF;
-	PERFORM cdp._check_tag_time(NULL, _define_segment.at);
+	PERFORM cdp._check_tag_time(NULL, _define_segment_once.at);
 	PERFORM pg_advisory_xact_lock(cdp._segment_lock('definition'));
-	PERFORM cdp._check_segment_rule(_define_segment.name, _define_segment.criteria);
+	PERFORM cdp._check_segment_rule(_define_segment_once.name, _define_segment_once.criteria);
 	IF NOT EXISTS (SELECT FROM cdp.segment) THEN
 		PERFORM cdp._lock_merges();
 	END IF;
 
-	SELECT * INTO old FROM cdp.segment s WHERE s.name = _define_segment.name;
-	IF old.kind <> _define_segment.kind THEN
+	SELECT * INTO old FROM cdp.segment s WHERE s.name = _define_segment_once.name;
+	IF old.kind <> _define_segment_once.kind THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
 			MESSAGE = format('segment "%s" is for profiles of kind "%s"', old.name, old.kind);
 	ELSIF (old.criteria, old.given, old.refresh_every, old.include_suppressed) IS NOT DISTINCT FROM
-		  (_define_segment.criteria, _define_segment.given, _define_segment.refresh_every, _define_segment.include_suppressed) THEN
+		  (_define_segment_once.criteria, _define_segment_once.given, _define_segment_once.refresh_every, _define_segment_once.include_suppressed) THEN
 		RETURN old.version;
 	END IF;
-	SELECT coalesce(max(v.version), 0) + 1 INTO made FROM cdp.segment_version v WHERE v.segment = _define_segment.name;
+	SELECT coalesce(max(v.version), 0) + 1 INTO made FROM cdp.segment_version v WHERE v.segment = _define_segment_once.name;
 	INSERT INTO cdp.segment_version (segment, version, kind, criteria, given, refresh_every, include_suppressed, at)
-	VALUES (_define_segment.name, made, _define_segment.kind, _define_segment.criteria, _define_segment.given,
-			_define_segment.refresh_every, _define_segment.include_suppressed, _define_segment.at);
+	VALUES (_define_segment_once.name, made, _define_segment_once.kind, _define_segment_once.criteria, _define_segment_once.given,
+			_define_segment_once.refresh_every, _define_segment_once.include_suppressed, _define_segment_once.at);
 	INSERT INTO cdp.segment AS s (name, kind, criteria, given, version, refresh_every, include_suppressed, inputs)
-	VALUES (_define_segment.name, _define_segment.kind, _define_segment.criteria, _define_segment.given, made,
-			_define_segment.refresh_every, _define_segment.include_suppressed,
-			coalesce(cdp._criteria_inputs(_define_segment.criteria), '{}') || ('tag:' || chr(1) || 'kind:' || _define_segment.kind))
+	VALUES (_define_segment_once.name, _define_segment_once.kind, _define_segment_once.criteria, _define_segment_once.given, made,
+			_define_segment_once.refresh_every, _define_segment_once.include_suppressed,
+			coalesce(cdp._criteria_inputs(_define_segment_once.criteria), '{}') || ('tag:' || chr(1) || 'kind:' || _define_segment_once.kind))
 	ON CONFLICT (name) DO UPDATE SET criteria = excluded.criteria, given = excluded.given, version = excluded.version,
 		refresh_every = excluded.refresh_every, include_suppressed = excluded.include_suppressed, inputs = excluded.inputs, stale = true,
 		failing_since = NULL, failed_at = NULL, error = NULL, error_sqlstate = NULL;
 	RETURN made;
 END
 $$;
+COMMENT ON FUNCTION cdp._define_segment_once(text, text, cdp.criteria, cdp.bitmap, interval, boolean, timestamptz) IS 'an attempt at _define_segment';
+
+CREATE FUNCTION cdp._define_segment(name text, kind text, criteria cdp.criteria, given cdp.bitmap, refresh_every interval,
+									include_suppressed boolean, at timestamptz) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp_begin_again';
 COMMENT ON FUNCTION cdp._define_segment(text, text, cdp.criteria, cdp.bitmap, interval, boolean, timestamptz) IS 'stores the next version of a segment unless it is the same as the last; returns its number';
 
 CREATE FUNCTION cdp.define_segment(name text, criteria cdp.criteria, kind text DEFAULT 'person', refresh_every interval DEFAULT NULL,
@@ -281,41 +286,45 @@ END
 $$;
 COMMENT ON FUNCTION cdp.define_static_segment(text, cdp.bitmap, text, timestamptz) IS 'gives a set of profiles a name; they are members after the next refresh; returns the version';
 
-CREATE FUNCTION cdp.drop_segment(name text, at timestamptz DEFAULT now()) RETURNS void
+CREATE FUNCTION cdp._drop_segment_once(name text, at timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
 	users text;
 	members cdp.bitmap;
 BEGIN
-	IF drop_segment.name IS NULL THEN
+	IF _drop_segment_once.name IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'name must not be null';
 	END IF;
-	PERFORM cdp._check_tag_time(NULL, drop_segment.at);
+	PERFORM cdp._check_tag_time(NULL, _drop_segment_once.at);
 	PERFORM pg_advisory_xact_lock(cdp._segment_lock('definition'));
 	PERFORM pg_advisory_xact_lock(cdp._segment_lock('pass'));
-	PERFORM FROM cdp.segment s WHERE s.name = drop_segment.name;
+	PERFORM FROM cdp.segment s WHERE s.name = _drop_segment_once.name;
 	IF NOT FOUND THEN
-		PERFORM cdp._no_segment(drop_segment.name);
+		PERFORM cdp._no_segment(_drop_segment_once.name);
 	END IF;
 	SELECT string_agg(format('"%s"', s.name), ', ' ORDER BY s.name) INTO users
-	FROM cdp.segment s WHERE ('tag:' || cdp._segment_tag(drop_segment.name)) = ANY (s.inputs);
+	FROM cdp.segment s WHERE ('tag:' || cdp._segment_tag(_drop_segment_once.name)) = ANY (s.inputs);
 	IF users IS NOT NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'dependent_objects_still_exist',
-			MESSAGE = format('cannot drop segment "%s" because others use it', drop_segment.name),
+			MESSAGE = format('cannot drop segment "%s" because others use it', _drop_segment_once.name),
 			DETAIL = format('It is named by the rule of %s.', users);
 	END IF;
 	PERFORM cdp._lock_merges();
-	members := cdp.tagged(cdp._segment_tag(drop_segment.name));
+	members := cdp.tagged(cdp._segment_tag(_drop_segment_once.name));
 	IF NOT cdp.rb_is_empty(members) THEN
 		INSERT INTO cdp.segment_change (segment, at, entered, exited, cause, tick_no)
-		VALUES (drop_segment.name, drop_segment.at, '{}', members, 'policy', nextval('cdp.tick_no_seq'));
-		PERFORM cdp._tag_changes(cdp._segment_tag(drop_segment.name), NULL, members, drop_segment.at, 'policy');
+		VALUES (_drop_segment_once.name, _drop_segment_once.at, '{}', members, 'policy', nextval('cdp.tick_no_seq'));
+		PERFORM cdp._tag_changes(cdp._segment_tag(_drop_segment_once.name), NULL, members, _drop_segment_once.at, 'policy');
 	END IF;
-	DELETE FROM cdp.segment_due d WHERE d.segment = drop_segment.name;
-	DELETE FROM cdp.segment s WHERE s.name = drop_segment.name;
+	DELETE FROM cdp.segment_due d WHERE d.segment = _drop_segment_once.name;
+	DELETE FROM cdp.segment s WHERE s.name = _drop_segment_once.name;
 END
 $$;
+COMMENT ON FUNCTION cdp._drop_segment_once(text, timestamptz) IS 'an attempt at drop_segment';
+
+CREATE FUNCTION cdp.drop_segment(name text, at timestamptz DEFAULT now()) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp_begin_again';
 COMMENT ON FUNCTION cdp.drop_segment(text, timestamptz) IS 'forgets a segment; its versions and changes stay';
 
 CREATE FUNCTION cdp.segment_members(name text, at timestamptz DEFAULT now()) RETURNS cdp.bitmap

@@ -490,7 +490,7 @@ END
 $$;
 COMMENT ON FUNCTION cdp._refresh_segments(text[], timestamptz, text[]) IS 'one pass: segments that are due, inner ones first';
 
-CREATE FUNCTION cdp.refresh_segments(name text DEFAULT NULL, at timestamptz DEFAULT now())
+CREATE FUNCTION cdp._refresh_segments_once(name text, at timestamptz)
 RETURNS TABLE (segment text, entered bigint, exited bigint, members bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 #variable_conflict use_column
@@ -498,30 +498,35 @@ DECLARE
 	names text[];
 	failed record;
 BEGIN
-	PERFORM cdp._check_tag_time(NULL, refresh_segments.at);
-	IF refresh_segments.name IS NULL THEN
+	PERFORM cdp._check_tag_time(NULL, _refresh_segments_once.at);
+	IF _refresh_segments_once.name IS NULL THEN
 		names := ARRAY(SELECT s.name FROM cdp.segment s);
 	ELSE
 		WITH RECURSIVE inner_ones (name) AS (
-			SELECT s.name FROM cdp.segment s WHERE s.name = refresh_segments.name
+			SELECT s.name FROM cdp.segment s WHERE s.name = _refresh_segments_once.name
 			UNION
 			SELECT substr(i.input, 13) FROM inner_ones o JOIN cdp.segment s ON s.name = o.name, unnest(s.inputs) i(input)
 			WHERE starts_with(i.input, 'tag:segment:')
 		)
 		SELECT array_agg(o.name) INTO names FROM inner_ones o;
 		IF names IS NULL THEN
-			PERFORM cdp._no_segment(refresh_segments.name);
+			PERFORM cdp._no_segment(_refresh_segments_once.name);
 		END IF;
 	END IF;
 	RETURN QUERY
-	SELECT r.segment, r.entered, r.exited, r.members FROM cdp._refresh_segments(names, refresh_segments.at) r
-	WHERE refresh_segments.name IS NULL OR r.segment = refresh_segments.name OR r.entered + r.exited > 0;
+	SELECT r.segment, r.entered, r.exited, r.members FROM cdp._refresh_segments(names, _refresh_segments_once.at) r
+	WHERE _refresh_segments_once.name IS NULL OR r.segment = _refresh_segments_once.name OR r.entered + r.exited > 0;
 	FOR failed IN SELECT s.name, s.error, s.error_sqlstate FROM cdp.segment s
-				  WHERE s.error IS NOT NULL AND (refresh_segments.name IS NULL OR s.name = ANY (names)) ORDER BY s.name LOOP
+				  WHERE s.error IS NOT NULL AND (_refresh_segments_once.name IS NULL OR s.name = ANY (names)) ORDER BY s.name LOOP
 		RAISE WARNING USING ERRCODE = failed.error_sqlstate, MESSAGE = format('segment "%s" could not be refreshed: %s', failed.name, failed.error);
 	END LOOP;
 END
 $$;
+COMMENT ON FUNCTION cdp._refresh_segments_once(text, timestamptz) IS 'an attempt at refresh_segments';
+
+CREATE FUNCTION cdp.refresh_segments(name text DEFAULT NULL, at timestamptz DEFAULT now())
+RETURNS TABLE (segment text, entered bigint, exited bigint, members bigint)
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp_begin_again';
 COMMENT ON FUNCTION cdp.refresh_segments(text, timestamptz) IS 'brings all segments, or one and those it depends on, up to date; whoever changed and those that name it are listed too';
 
 -- the clock

@@ -307,7 +307,7 @@ END
 $$;
 COMMENT ON FUNCTION cdp._refresh_rfm(cdp.rfm_model_effective, timestamptz) IS 'refresh the tags of one model and record it';
 
-CREATE FUNCTION cdp.refresh_rfm(model text DEFAULT NULL, at timestamptz DEFAULT now())
+CREATE FUNCTION cdp._refresh_rfm_once(model text, at timestamptz)
 RETURNS TABLE (name text, profiles bigint, changed bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
@@ -332,6 +332,11 @@ BEGIN
 	END IF;
 END
 $$;
+COMMENT ON FUNCTION cdp._refresh_rfm_once(text, timestamptz) IS 'an attempt at refresh_rfm';
+
+CREATE FUNCTION cdp.refresh_rfm(model text DEFAULT NULL, at timestamptz DEFAULT now())
+RETURNS TABLE (name text, profiles bigint, changed bigint)
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp_begin_again';
 COMMENT ON FUNCTION cdp.refresh_rfm(text, timestamptz) IS 'score all profiles by one RFM model, or by all, and bring their tags up to date';
 
 -- Tags of models that are no more: of their prefix, and of kinds without a model.

@@ -334,7 +334,7 @@ END
 $$;
 COMMENT ON FUNCTION cdp._refresh_repurchase(timestamptz) IS 'priors: medians of the profiles'' medians; then the rows of purchase_due that they change';
 
-CREATE FUNCTION cdp.refresh_repurchase(at timestamptz DEFAULT now()) RETURNS TABLE (priors bigint, changed bigint)
+CREATE FUNCTION cdp._refresh_repurchase_once(at timestamptz) RETURNS TABLE (priors bigint, changed bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
 	run repurchase_run;
@@ -349,6 +349,10 @@ BEGIN
 	RETURN NEXT;
 END
 $$;
+COMMENT ON FUNCTION cdp._refresh_repurchase_once(timestamptz) IS 'an attempt at refresh_repurchase';
+
+CREATE FUNCTION cdp.refresh_repurchase(at timestamptz DEFAULT now()) RETURNS TABLE (priors bigint, changed bigint)
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp_begin_again';
 COMMENT ON FUNCTION cdp.refresh_repurchase(timestamptz) IS 'work out the priors of the repurchase clock now, and the rows of purchase_due that they change';
 
 CREATE FUNCTION cdp._repurchase_every() RETURNS interval

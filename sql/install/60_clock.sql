@@ -281,7 +281,7 @@ $$;
 COMMENT ON PROCEDURE cdp.run(timestamptz, interval)
 	IS 'do what is due at "now" in batches with a commit after each; a failing task does not stop the others';
 
-CREATE FUNCTION cdp.rebuild(what text DEFAULT 'all', now timestamptz DEFAULT now())
+CREATE FUNCTION cdp._rebuild_once(what text, now timestamptz)
 RETURNS TABLE (task text, done bigint, lag interval, took interval)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
 DECLARE
@@ -333,6 +333,11 @@ BEGIN
 	END IF;
 END
 $$;
+COMMENT ON FUNCTION cdp._rebuild_once(text, timestamptz) IS 'an attempt at rebuild';
+
+CREATE FUNCTION cdp.rebuild(what text DEFAULT 'all', now timestamptz DEFAULT now())
+RETURNS TABLE (task text, done bigint, lag interval, took interval)
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'mcdp_begin_again';
 COMMENT ON FUNCTION cdp.rebuild(text, timestamptz) IS 'derive timelines, lifecycle stages and segments again from the truth';
 
 CREATE FUNCTION cdp.status(now timestamptz DEFAULT now()) RETURNS TABLE (item text, value text)

@@ -37,6 +37,7 @@
 #include "utils/timestamp.h"
 
 #include "core/compat.h"
+#include "store/attempt.h"
 #include "store/relid.h"
 #include "store/stitch.h"
 #include "store/trait_index.h"
@@ -178,13 +179,14 @@ stitch(FmgrInfo *flinfo, NullableDatum *args, bool alone, bool wait)
 	return stitch_by_query(flinfo, args, alone, wait);
 }
 
+/* those that identify was called with */
 static void
-set_traits(int64 leaf, Datum traits, TimestampTz at, text *source)
+set_traits(FunctionCallInfo fcinfo, int64 leaf)
 {
 	static SPIPlanPtr plan = NULL;
 	Oid			types[4] = {INT8OID, JSONBOID, TIMESTAMPTZOID, TEXTOID};
-	Datum		values[4] = {Int64GetDatum(leaf), traits, TimestampTzGetDatum(at), PointerGetDatum(source)};
-	char		nulls[5] = {' ', ' ', ' ', source ? ' ' : 'n', 0};
+	Datum		values[4] = {Int64GetDatum(leaf), PG_GETARG_DATUM(1), PG_GETARG_DATUM(2), PG_GETARG_DATUM(3)};
+	char		nulls[5] = {' ', ' ', ' ', PG_ARGISNULL(3) ? 'n' : ' ', 0};
 
 	mcdp_run("SELECT cdp._set_traits($1, $2, $3, $4)", &plan, 4, types, values, nulls);
 }
@@ -221,8 +223,27 @@ is_one_row(Jsonb *traits)
 	return !mcdp_trait_is_indexed(key.val.string.val, key.val.string.len);
 }
 
+/* stitch_and_set, and what it found */
+typedef struct StitchAndSet
+{
+	FunctionCallInfo fcinfo;
+	NullableDatum *args;
+	bool		wait;
+	Stitched	who;
+} StitchAndSet;
+
+static void
+stitch_and_set_once(void *arg)
+{
+	StitchAndSet *s = arg;
+
+	mcdp_hurry(s->wait ? HURRY_PATIENT : HURRY_LITTLE);
+	s->who = stitch(s->fcinfo->flinfo, s->args, false, s->wait);
+	set_traits(s->fcinfo, s->who.leaf);
+}
+
 /*
- * Both in one subtransaction.  A bulk load takes rows of traits in the order of
+ * Both in one attempt.  A bulk load takes rows of traits in the order of
  * its messages; so who holds one of them, or identifiers, and waits for another may
  * meet it in a circle.  Then, and when the stitching would have to wait, all
  * that this call holds is let go, and it begins again.
@@ -233,50 +254,22 @@ is_one_row(Jsonb *traits)
 static Stitched
 stitch_and_set(FunctionCallInfo fcinfo, NullableDatum *args)
 {
-	text	   *source = PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3);
-	MemoryContext caller = CurrentMemoryContext;
-	ResourceOwner resources = CurrentResourceOwner;
-	Stitched	who;
+	StitchAndSet s = {fcinfo, args};
+	ErrorData  *error;
 
 	/* the usual case: nobody is locked, and one row of a trait */
-	if (is_one_row(PG_GETARG_JSONB_P(1)) && stitch_here(args, STITCH_KNOWN, &who))
+	if (is_one_row(PG_GETARG_JSONB_P(1)) && stitch_here(args, STITCH_KNOWN, &s.who))
 	{
-		set_traits(who.leaf, PG_GETARG_DATUM(1), PG_GETARG_TIMESTAMPTZ(2), source);
-		return who;
+		set_traits(fcinfo, s.who.leaf);
+		return s.who;
 	}
-	for (volatile int attempt = 1;;)
+	for (int attempt = 1; (error = mcdp_attempt(stitch_and_set_once, &s)) != NULL;)
 	{
-		ErrorData  *volatile error = NULL;
-
-		BeginInternalSubTransaction(NULL);
-		MemoryContextSwitchTo(caller);
-		PG_TRY();
-		{
-			int			settings = NewGUCNestLevel();
-
-			mcdp_hurry(attempt > HASTY_ATTEMPTS ? HURRY_PATIENT : HURRY_LITTLE);
-			who = stitch(fcinfo->flinfo, args, false, attempt > HASTY_ATTEMPTS);
-			set_traits(who.leaf, PG_GETARG_DATUM(1), PG_GETARG_TIMESTAMPTZ(2), source);
-			AtEOXact_GUC(true, settings);
-			ReleaseCurrentSubTransaction();
-			MemoryContextSwitchTo(caller);
-			CurrentResourceOwner = resources;
-		}
-		PG_CATCH();
-		{
-			MemoryContextSwitchTo(caller);
-			error = CopyErrorData();
-			FlushErrorState();
-			RollbackAndReleaseCurrentSubTransaction();
-			MemoryContextSwitchTo(caller);
-			CurrentResourceOwner = resources;
-		}
-		PG_END_TRY();
-		if (error == NULL)
-			return who;
 		attempt = let_go(error, attempt);
 		FreeErrorData(error);
+		s.wait = attempt > HASTY_ATTEMPTS;
 	}
+	return s.who;
 }
 
 /* identify(identifiers, traits, at, source, kind) */
