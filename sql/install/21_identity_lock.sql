@@ -161,6 +161,8 @@ BEGIN
 					-- who claims it, who changes it
 					INSERT INTO identifier_link (identifier, profile_id, at) VALUES (which::identifier, 0, '-infinity') ON CONFLICT DO NOTHING;
 					PERFORM FROM identifier_link l WHERE l.identifier = which::identifier FOR UPDATE;
+				WHEN 'message' THEN
+					INSERT INTO event_message (message_id, profile_id, at) VALUES (which, 0, '-infinity') ON CONFLICT DO NOTHING;
 				WHEN 'merges' THEN
 					LOCK TABLE profile_merge IN ROW EXCLUSIVE MODE;
 				WHEN 'lock' THEN
@@ -188,7 +190,7 @@ BEGIN
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION cdp._await(text, text) IS 'waits for whoever has this profile, leaf, identifier or advisory lock, or keeps merges away; holds nothing afterwards';
+COMMENT ON FUNCTION cdp._await(text, text) IS 'waits for whoever has this profile, leaf, identifier, message id or advisory lock, or keeps merges away; holds nothing afterwards';
 
 -- For calls that are tried as a whole, in one subtransaction each time.  In one: who waits
 -- for a subtransaction that has been committed within it would wait for the whole

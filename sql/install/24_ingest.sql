@@ -528,6 +528,9 @@ COMMENT ON FUNCTION cdp._take_plain(jsonb[], timestamptz[], boolean, boolean, bo
 CREATE FUNCTION cdp._try_plain(payloads jsonb[], received timestamptz[], backfill boolean, many boolean, in_order boolean, may_be_later boolean,
 							   OUT taken bigint, OUT rest int[], OUT later int[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, cdp, pg_temp AS $$
+DECLARE
+	what text;
+	which text;
 BEGIN
 	FOR attempt IN 1 .. 10 LOOP
 		BEGIN
@@ -536,7 +539,8 @@ BEGIN
 			RETURN;
 		EXCEPTION
 			WHEN SQLSTATE 'CDP02' OR deadlock_detected THEN
-				NULL;			-- another session was first with something: look again
+				-- another session was first with something: look again
+				GET STACKED DIAGNOSTICS what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
 			WHEN SQLSTATE 'CDP01' THEN
 				EXIT;			-- or is at it, and a single message waits for nobody here
 			WHEN lock_not_available THEN
@@ -550,6 +554,7 @@ BEGIN
 				END IF;
 				EXIT;			-- some message is to blame: one by one
 		END;
+		PERFORM cdp._await(what, which);
 	END LOOP;
 	taken := 0;
 	rest := ARRAY(SELECT generate_series(1, cardinality(payloads)));

@@ -17,14 +17,18 @@ DECLARE
 	nr int;
 	names text[];
 	refused bigint := 0;
+	what text;
+	which text;
 BEGIN
 	FOR attempt IN 1 .. 10 LOOP
 		BEGIN
 			rest := cdp._stitch_pairs(a, b, at, source, kind, alone, 'cdp.identifier');
 			EXIT;
 		EXCEPTION WHEN SQLSTATE 'CDP02' OR deadlock_detected THEN
-			NULL;				-- another session was first with something: look again
+			-- another session was first with something: look again
+			GET STACKED DIAGNOSTICS what = MESSAGE_TEXT, which = PG_EXCEPTION_DETAIL;
 		END;
+		PERFORM cdp._await(what, which);
 	END LOOP;
 	IF rest IS NULL THEN
 		PERFORM cdp._lock_identities(true);

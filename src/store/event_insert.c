@@ -168,6 +168,7 @@ static pg_noinline void
 claim_messages(Target *t, NewEvent **order, int num)
 {
 	bool		ok = true;
+	bool		isnull;
 
 	qsort(order, num, sizeof(NewEvent *), compare_message_ids);
 	for (int i = 0; i < num && ok; i++)
@@ -186,7 +187,8 @@ claim_messages(Target *t, NewEvent **order, int num)
 	if (!ok || !mcdp_target_flush(t, true))
 		ereport(ERROR,
 				(errcode(MAKE_SQLSTATE('C', 'D', 'P', '0', '2')),
-				 errmsg("message was taken by another session")));
+				 errmsg_internal("message"),
+				 errdetail_internal("%s", TextDatumGetCString(slot_getattr(t->slot, MESSAGE_MESSAGE_ID, &isnull)))));
 }
 
 static pg_noinline void

@@ -86,7 +86,6 @@ mcdp_target_open_id(Target *t, Oid relid, int columns, EState *estate)
 	t->run = NULL;
 	t->num_gathered = t->num_late = t->max_late = 0;
 	t->bytes_gathered = 0;
-	t->waits = true;
 	t->refused = NULL;
 	for (int i = 0; i < t->info->ri_NumIndices; i++)
 	{
@@ -395,10 +394,7 @@ write_gathered(Target *t, bool unsure)
 	if (conflict >= 0)
 	{
 		t->num_late = 0;
-		take_back(t, t->gathered[conflict]);
 		ExecCopySlot(t->slot, t->gathered[conflict]);
-		if (t->waits)
-			(void) mcdp_target_wait(t);
 		return false;
 	}
 	for (int r = 0; r < num; r++)

@@ -44,7 +44,6 @@ typedef struct Target
 	LateEntry **late;			/* of each index: NULL, or entries of rows that were gathered */
 	int			num_late;
 	int			max_late;
-	bool		waits;			/* flush: for whoever is inserting such a key */
 	void		(*refused) (TupleTableSlot *row, void *arg);	/* or NULL: see mcdp_target_gather */
 	void	   *refused_arg;
 } Target;
@@ -88,10 +87,11 @@ extern void mcdp_target_insert_new(Target *t);
 /*
  * Many rows: gather each in place of inserting it, and flush in the end.  They
  * are written to the table together, and to its indexes one by one in the
- * order given, or in that of the index where nobody waits there.  Unsure: false if there was a row with such a key; whoever
- * inserted it has been waited for, and the caller has to abort.  If the target
- * has a function for that, it is told of each such row instead, nobody is waited
- * for, and a dead row is left behind.
+ * order given, or in that of the index where nobody waits there.  Unsure: false if there was a row with such a key, which
+ * the slot has then.  The caller has to abort before he waits for whoever inserted it:
+ * our row is in the index, too, and two who wait so would wait for each other.
+ * If the target has a function for that, it is told of each such row instead,
+ * and a dead row is left behind.
  */
 extern bool mcdp_target_gather(Target *t, bool unsure);
 extern bool mcdp_target_flush(Target *t, bool unsure);

@@ -7,7 +7,8 @@
  * So two sessions that do this never wait for each other in a circle.  When
  * somebody else turns out to have claimed an identifier, or to have merged a
  * profile, what was worked out is void: the error CDP02 says so, and the caller
- * does it all again in a new subtransaction.
+ * does it all again in a new subtransaction, when whom it names has been waited
+ * for (_await).
  *
  * Copyright (c) 2026, marketing_cdp contributors
  *
@@ -59,6 +60,18 @@ mcdp_many_void(const Many *m)
 	ereport(ERROR,
 			(errcode(MAKE_SQLSTATE('C', 'D', 'P', '0', m->waits ? '2' : '1')),
 			 errmsg("another session was first")));
+}
+
+/* Somebody else has claimed the identifier of this row, or is about to. */
+static void
+is_claimed(const Many *m, TupleTableSlot *link)
+{
+	bool		isnull;
+
+	ereport(ERROR,
+			(errcode(MAKE_SQLSTATE('C', 'D', 'P', '0', m->waits ? '2' : '1')),
+			 errmsg_internal("identifier"),
+			 errdetail_internal("%s", TextDatumGetCString(slot_getattr(link, LINK_IDENTIFIER, &isnull)))));
 }
 
 /* Can the evidence stand in the link of "name", which is to be inserted?  See 21_identity.sql. */
@@ -117,7 +130,6 @@ write_claims(Many *m)
 	claimed = MemoryContextAllocHuge(CurrentMemoryContext, m->num_claimed * sizeof(Datum));
 	if (!mcdp_target_open(&t, m->lk->link.rel, LINK_COLUMNS))
 		elog(ERROR, "cannot insert into identifier_link");	/* was asked before */
-	t.waits = m->waits;
 	for (int i = 0; i < m->num_names; i++)
 	{
 		ManyName   *n = &m->name[i];
@@ -127,11 +139,11 @@ write_claims(Many *m)
 		CHECK_FOR_INTERRUPTS();
 		mcdp_set_link(&t, n->id, n->leaf, n->at, n->source, n->peer, n->message_id);
 		if (!mcdp_target_gather(&t, true))
-			mcdp_many_void(m);
+			is_claimed(m, t.slot);
 		claimed[num++] = n->id;
 	}
 	if (!mcdp_target_flush(&t, true))
-		mcdp_many_void(m);
+		is_claimed(m, t.slot);
 	mcdp_target_close(&t);
 	if (mcdp_claimed_tombstone(m->lk->schema, claimed, num))
 		mcdp_many_void(m);
