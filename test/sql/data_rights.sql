@@ -307,14 +307,3 @@ SELECT i, m FROM (VALUES
 	('phone:+390551234', '{"identifiers": ["phone:0390551234"]}'), ('phone:170', '{"userId": "170"}'), ('user_id:7', '{"userId": "77"}'), ('user_id:AB', '{"userId": "ab"}'), ('user_id:7', '{"anonymousId": "7"}')) x (i, m)
 WHERE _names_one_of(m::jsonb, ARRAY['user_id:zz', i]::identifier[], '{}') IS NOT FALSE;
 SELECT _names_one_of('{"userId": "x"}', '{}', '{}') AS nobody;
--- an erasure reads all that waits in the inbox: what is about others is passed over in a fraction of the time (an eighth or so) that a look into the messages takes
-CREATE FUNCTION takes(name text) RETURNS interval LANGUAGE plpgsql AS $$
-DECLARE
-	began timestamptz := clock_timestamp();
-BEGIN
-	PERFORM FROM generate_series(1, 500) n WHERE _names_one_of(jsonb_build_object('type', 'track', 'event', 'view', 'messageId', 'm' || n, 'userId', '5678', 'anonymousId', 'v' || n), ARRAY[name, 'phone:+395551234']::identifier[], '{}');
-	RETURN clock_timestamp() - began;
-END
-$$;
-SELECT min(takes('user_id:678')) > 3 * min(takes('user_id:gone')) AS passed_over FROM generate_series(1, 5);
-DROP FUNCTION takes;
