@@ -23,14 +23,16 @@
  * A large call (a bulk load, all that breaks a rule, tick, rebuild) holds and waits, as
  * long as it takes.  There is one at a time: see _lock_identities, which comes before all
  * that others may wait for.  A batch of messages becomes one when somebody
- * keeps it waiting (_ingest_patiently).
+ * keeps it waiting (_ingest_patiently).  One that turns out not to be the first with an identifier
+ * or a message id is void, and waits when it has let go of all.
  *
  * Who changes tags of a set of profiles keeps merges away first (30_tag), and
  * waits for those who change single tags, who wait for nobody with a tag in their hands.
  *
  * That leaves circles of a large call with small ones that have not let go yet.
  * Small ones do before deadlock_timeout, if that is not very short; and whoever
- * finds itself in a circle lets go of everything and begins again (_open_circle).
+ * finds itself in a circle lets go of everything and begins again (_open_circle;
+ * for those who keep the order, src/store/begin_again_fn.c).
  *
  * In a transaction of several calls a small one does not let go of what earlier ones
  * have taken.  The server has to find that circle, and looks for it when somebody
