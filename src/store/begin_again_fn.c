@@ -16,8 +16,8 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "catalog/pg_proc.h"
-#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "parser/parse_func.h"
 #include "utils/builtins.h"
