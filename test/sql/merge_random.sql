@@ -484,6 +484,8 @@ BEGIN
 						END;
 						CONTINUE;
 					END IF;
+					-- nor is it when he would be without the merge
+					CONTINUE WHEN EXISTS (SELECT FROM profile p WHERE p.canonical_id = canonical_id(leaf) AND p.suppressed);
 				WHEN 'relate' THEN
 					c := c || jsonb_build_object('relation', 'friend') || coalesce((
 						SELECT jsonb_build_object('relation', 'member', 'q', canonical_id) FROM profile
